@@ -1,0 +1,202 @@
+// Package btrfs makes, snapshots, deletes and describes BTRFS subvolumes with the
+// kernel's ioctls: no cgo, no libbtrfsutil, no btrfs(8).
+//
+// Every function takes descriptors of directories and a single file name, never
+// a path, so that a caller decides once which directory is meant. See
+// linux/btrfs.h and ioctl-btrfs(2).
+package btrfs
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// FirstFreeObjectID is the inode number of every subvolume's root directory.
+const FirstFreeObjectID = 256
+
+// ErrNotSubvolume means that a directory is not the root of a BTRFS subvolume.
+var ErrNotSubvolume = errors.New("not a BTRFS subvolume")
+
+// ioctl numbers: _IOW/_IOR(0x94, nr, size) of linux/btrfs.h.
+const (
+	iocSnapDestroy   = 1<<30 | 4096<<16 | 0x94<<8 | 15
+	iocSubvolCreate2 = 1<<30 | 4096<<16 | 0x94<<8 | 24
+	iocSnapCreate2   = 1<<30 | 4096<<16 | 0x94<<8 | 23
+	iocGetFlags      = 2<<30 | 8<<16 | 0x94<<8 | 25
+	iocSetFlags      = 1<<30 | 8<<16 | 0x94<<8 | 26
+	iocSync          = 0x94<<8 | 8
+	iocSubvolInfo    = 2<<30 | 504<<16 | 0x94<<8 | 60
+
+	flagReadOnly = 1 << 1 // BTRFS_SUBVOL_RDONLY
+	maxName      = 255    // BTRFS_NAME_LEN
+)
+
+// volArgs is struct btrfs_ioctl_vol_args.
+type volArgs struct {
+	fd   int64
+	name [4088]byte
+}
+
+// volArgsV2 is struct btrfs_ioctl_vol_args_v2.
+type volArgsV2 struct {
+	fd      int64
+	transid uint64
+	flags   uint64
+	_       [4]uint64
+	name    [4040]byte
+}
+
+// Is reports whether the open file is on BTRFS.
+func Is(fd int) (bool, error) {
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(fd, &st); err != nil {
+		return false, fmt.Errorf("fstatfs: %w", err)
+	}
+	return uint32(st.Type) == unix.BTRFS_SUPER_MAGIC, nil
+}
+
+// IsSubvolume reports whether the open directory is the root of a subvolume.
+func IsSubvolume(fd int) (bool, error) {
+	on, err := Is(fd)
+	if err != nil || !on {
+		return false, err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return false, fmt.Errorf("fstat: %w", err)
+	}
+	return st.Ino == FirstFreeObjectID && st.Mode&unix.S_IFMT == unix.S_IFDIR, nil
+}
+
+// Create makes an empty subvolume called name in the directory dir.
+func Create(dir int, name string) error {
+	var args volArgsV2
+	if err := setName(args.name[:], name); err != nil {
+		return err
+	}
+	return ioctl("create subvolume", name, dir, iocSubvolCreate2, unsafe.Pointer(&args))
+}
+
+// Snapshot makes a snapshot of the subvolume source, called name, in the
+// directory dir of the same file system. It lasts a transaction commit. The
+// caller must own source or have CAP_FOWNER. Nested subvolumes become empty
+// directories, which is the kernel's rule.
+func Snapshot(dir int, name string, source int, readOnly bool) error {
+	args := volArgsV2{fd: int64(source)}
+	if readOnly {
+		args.flags = flagReadOnly
+	}
+	if err := setName(args.name[:], name); err != nil {
+		return err
+	}
+	return ioctl("create snapshot", name, dir, iocSnapCreate2, unsafe.Pointer(&args))
+}
+
+// Delete deletes the subvolume called name from the directory dir. Its blocks
+// are freed later, by the kernel's cleaner. Without CAP_SYS_ADMIN it needs the
+// mount option user_subvol_rm_allowed. A subvolume that holds subvolumes of its
+// own gives ENOTEMPTY.
+func Delete(dir int, name string) error {
+	var args volArgs
+	if err := setName(args.name[:], name); err != nil {
+		return err
+	}
+	return ioctl("delete subvolume", name, dir, iocSnapDestroy, unsafe.Pointer(&args))
+}
+
+// ReadOnly tells whether the open subvolume is read-only.
+func ReadOnly(fd int) (bool, error) {
+	var flags uint64
+	err := ioctl("read subvolume flags", "", fd, iocGetFlags, unsafe.Pointer(&flags))
+	return flags&flagReadOnly != 0, err
+}
+
+// SetReadOnly makes the open subvolume read-only or writable. It lasts a
+// transaction commit.
+func SetReadOnly(fd int, readOnly bool) error {
+	var flags uint64
+	if err := ioctl("read subvolume flags", "", fd, iocGetFlags, unsafe.Pointer(&flags)); err != nil {
+		return err
+	}
+	flags &^= flagReadOnly
+	if readOnly {
+		flags |= flagReadOnly
+	}
+	return ioctl("set subvolume flags", "", fd, iocSetFlags, unsafe.Pointer(&flags))
+}
+
+// Sync commits the running transaction of the file system that fd is on.
+func Sync(fd int) error { return ioctl("sync", "", fd, iocSync, nil) }
+
+// Info describes a subvolume.
+type Info struct {
+	ID         uint64
+	Name       string
+	ParentID   uint64
+	Generation uint64
+	ReadOnly   bool
+	UUID       [16]byte
+	ParentUUID [16]byte // of the subvolume that this one is a snapshot of, or zero
+	Created    time.Time
+}
+
+// subvolInfo is struct btrfs_ioctl_get_subvol_info_args.
+type subvolInfo struct {
+	treeID                         uint64
+	name                           [256]byte
+	parentID, dirID                uint64
+	generation, flags              uint64
+	uuid, parentUUID, receivedUUID [16]byte
+	ctrans, otrans, strans, rtrans uint64
+	ctime, otime, stime, rtime     struct {
+		sec  uint64
+		nsec uint32
+		_    uint32
+	}
+	_ [8]uint64
+}
+
+// Describe returns the description of the subvolume that the open file is in. It
+// needs no privilege (BTRFS_IOC_GET_SUBVOL_INFO, since Linux 4.18).
+func Describe(fd int) (Info, error) {
+	var raw subvolInfo
+	if err := ioctl("describe subvolume", "", fd, iocSubvolInfo, unsafe.Pointer(&raw)); err != nil {
+		return Info{}, err
+	}
+	name, _, _ := bytes.Cut(raw.name[:], []byte{0})
+	return Info{
+		ID:         raw.treeID,
+		Name:       string(name),
+		ParentID:   raw.parentID,
+		Generation: raw.generation,
+		ReadOnly:   raw.flags&1 != 0, // BTRFS_ROOT_SUBVOL_RDONLY
+		UUID:       raw.uuid,
+		ParentUUID: raw.parentUUID,
+		Created:    time.Unix(int64(raw.otime.sec), int64(raw.otime.nsec)),
+	}, nil
+}
+
+func setName(field []byte, name string) error {
+	if name == "" || name == "." || name == ".." || len(name) > maxName || strings.ContainsAny(name, "/\x00") {
+		return fmt.Errorf("subvolume name %q: %w", name, unix.EINVAL)
+	}
+	copy(field, name)
+	return nil
+}
+
+func ioctl(what, name string, fd int, request uintptr, arg unsafe.Pointer) error {
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), request, uintptr(arg))
+	if errno == 0 {
+		return nil
+	}
+	if errno == unix.ENOTTY {
+		return fmt.Errorf("%s %s: %w", what, name, ErrNotSubvolume)
+	}
+	return fmt.Errorf("%s %s: %w", what, name, errno)
+}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"text/tabwriter"
+
+	"github.com/spf13/pflag"
+
+	"mayfly/runtime/image"
+)
+
+func imageCommands() []command {
+	return []command{imageCreate, imageList, imageRemove}
+}
+
+var imageCreate = command{
+	name:     "create",
+	synopsis: "NAME --suite SUITE [flags]",
+	summary:  "make an image of a Debian or Ubuntu release with mmdebstrap or debootstrap (root)",
+	examples: []string{
+		"runtime image create deb12-i386 --suite bookworm --arch i386 --include build-essential,git",
+		"runtime image create deb11 --suite bullseye --mirror http://mirror.example/debian",
+	},
+	setUp: func(flags *pflag.FlagSet) action {
+		var b image.Bootstrap
+		flags.SetInterspersed(true)
+		flags.StringVar(&b.Suite, "suite", "", "`SUITE` of the distribution: bookworm, jammy")
+		flags.StringVar(&b.Arch, "arch", image.HostArch(), "Debian `ARCH`: amd64, i386, arm64, armhf")
+		flags.StringVar(&b.Variant, "variant", "minbase", "`VARIANT` of the bootstrap program")
+		flags.StringSliceVar(&b.Include, "include", nil, "`PACKAGES` to add, separated by commas")
+		flags.StringVar(&b.Mirror, "mirror", "http://deb.debian.org/debian", "`URL` to download from")
+		store := storeFlag(flags)
+		return asRootOnly(func(ctx context.Context, args []string) error {
+			if len(args) != 1 {
+				return errors.New("want one NAME for the image")
+			}
+			s, err := image.Open(store.path())
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			b.Output = os.Stderr
+			if err := s.Create(ctx, args[0], b); err != nil {
+				return err
+			}
+			fmt.Println("created image " + args[0])
+			return nil
+		})
+	},
+}
+
+var imageList = command{
+	name:     "list",
+	synopsis: "[--json]",
+	summary:  "list the images",
+	examples: []string{"runtime image list", "runtime image list --json"},
+	setUp: func(flags *pflag.FlagSet) action {
+		asJSON := flags.Bool("json", false, "print JSON")
+		store := storeFlag(flags)
+		return func(args []string) (int, error) {
+			return exit(noArguments(args), withStore(store, func(s *image.Store) error {
+				list, err := s.List()
+				if err != nil {
+					return err
+				}
+				if *asJSON {
+					return printJSON(list)
+				}
+				return printImages(list)
+			}))
+		}
+	},
+}
+
+func printImages(list []image.Description) error {
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "NAME\tARCH\tCREATED\tKIND")
+	for _, d := range list {
+		created := "-"
+		if !d.Created.IsZero() {
+			created = d.Created.Local().Format("2006-01-02 15:04")
+		}
+		arch := d.Arch
+		if arch == "" {
+			arch = "-"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", printable(d.Name), arch, created, d.Kind)
+	}
+	return w.Flush()
+}
+
+var imageRemove = command{
+	name:     "remove",
+	synopsis: "NAME...",
+	summary:  "remove images; containers that run on a snapshot keep it (root)",
+	examples: []string{"runtime image remove deb11"},
+	setUp: func(flags *pflag.FlagSet) action {
+		store := storeFlag(flags)
+		return asRootOnly(func(_ context.Context, args []string) error {
+			if len(args) == 0 {
+				return errors.New("no image given: `runtime image list` shows what there is")
+			}
+			s, err := image.Open(store.path())
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			for _, name := range args {
+				if err := s.Remove(name); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	},
+}

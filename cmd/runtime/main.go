@@ -1,0 +1,151 @@
+// Command runtime runs builds in throw-away containers. This package turns flags
+// into requests and results into exit codes; the container is in package runtime.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"mayfly/runtime"
+)
+
+func main() {
+	os.Exit(dispatch(os.Args))
+}
+
+// dispatch finds the command by the name the program was called by, then by its
+// first arguments.
+func dispatch(argv []string) int {
+	if len(argv) == 0 { // argc 0 is legal for execve(2), and an attack
+		return fail(errors.New("called without a name"))
+	}
+	if filepath.Base(argv[0]) == nspawnRun.name {
+		return nspawnRun.call(nspawnRun.name, argv[1:])
+	}
+	return call("runtime", commands(), argv[1:])
+}
+
+// call finds a command of a list, going down where it has subcommands.
+func call(path string, list []command, args []string) int {
+	if len(args) == 0 {
+		fmt.Fprint(os.Stderr, overview(path, list))
+		return runtime.ExitFailure
+	}
+	if args[0] == "--help" || args[0] == "-h" || args[0] == "help" {
+		return show(overview(path, list))
+	}
+	for _, c := range list {
+		if c.name != args[0] {
+			continue
+		}
+		if c.sub != nil {
+			return call(path+" "+c.name, c.sub(), args[1:])
+		}
+		return c.call(path+" "+c.name, args[1:])
+	}
+	return fail(fmt.Errorf("%s has no command %q: `%s --help` lists them", path, args[0], path))
+}
+
+// A command is one entry of the command line.
+type command struct {
+	name     string
+	synopsis string // arguments after the name
+	summary  string
+	examples []string
+	sub      func() []command
+	// setUp declares flags and returns what runs after they are parsed.
+	setUp func(*pflag.FlagSet) action
+}
+
+// action runs a command with what is left of its arguments and returns the exit code.
+type action func(args []string) (int, error)
+
+// commands is the command line, in the order of the help text.
+func commands() []command {
+	return []command{
+		runCommand, shellCommand,
+		{name: "image", summary: "create, list and remove images", sub: imageCommands},
+		{name: "store", summary: "set up the place where images are", sub: storeCommands},
+		gcCommand, versionCommand,
+	}
+}
+
+// call parses the arguments and runs the command.
+func (c command) call(path string, args []string) int {
+	flags := pflag.NewFlagSet(path, pflag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	flags.SetInterspersed(false)
+	flags.SortFlags = false
+	flags.Usage = func() {}
+	run := c.setUp(flags)
+	err := flags.Parse(args)
+	if errors.Is(err, pflag.ErrHelp) {
+		return show(c.help(path, flags))
+	}
+	if err != nil {
+		return fail(fmt.Errorf("%w: `%s --help` lists the flags", err, path))
+	}
+	code, err := run(flags.Args())
+	if err != nil {
+		fail(err)
+	}
+	return code
+}
+
+func (c command) help(path string, flags *pflag.FlagSet) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s\n\nusage: %s %s\n", path, c.summary, path, c.synopsis)
+	if flags.HasFlags() {
+		fmt.Fprintf(&b, "\nflags:\n%s", strings.ReplaceAll(flags.FlagUsages(), "[=true|false]", ""))
+	}
+	if len(c.examples) > 0 {
+		fmt.Fprintf(&b, "\nexamples:\n  %s\n", strings.Join(c.examples, "\n  "))
+	}
+	return b.String()
+}
+
+func overview(path string, list []command) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "usage: %s COMMAND ...\n\ncommands:\n", path)
+	for _, c := range list {
+		fmt.Fprintf(&b, "  %-10s %s\n", c.name, c.summary)
+	}
+	fmt.Fprintf(&b, "\n`%s COMMAND --help` tells more.\n", path)
+	return b.String()
+}
+
+func show(text string) int {
+	fmt.Print(text)
+	return 0
+}
+
+// fail tells an error on one line and returns the exit code for it. Names in it
+// may be anybody's: what could speak to the terminal is escaped.
+func fail(err error) int {
+	fmt.Fprintln(os.Stderr, "runtime: "+printable(err.Error()))
+	return runtime.ExitCodeOf(err)
+}
+
+// printable escapes control characters and what is not UTF-8.
+func printable(text string) string {
+	var b strings.Builder
+	for i, c := range text {
+		switch {
+		case c == '\n':
+			b.WriteString("; ")
+		case c < ' ', c >= 0x7f && c < 0xa0, c == 0x202e, c == 0x2028, c == 0x2029:
+			fmt.Fprintf(&b, "\\u%04x", c)
+		case c == 0xfffd && !strings.HasPrefix(text[i:], "\ufffd"):
+			fmt.Fprintf(&b, "\\x%02x", text[i])
+		default:
+			b.WriteRune(c)
+		}
+	}
+	return b.String()
+}

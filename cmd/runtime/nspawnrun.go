@@ -1,0 +1,29 @@
+package main
+
+import (
+	"errors"
+
+	"github.com/spf13/pflag"
+
+	"mayfly/runtime"
+)
+
+// nspawnRun is the wrapper that Mayfly replaces, by its name and with its words:
+// build scripts that call it need no change.
+var nspawnRun = command{
+	name:     "nspawn-run",
+	synopsis: "-n IMAGE [COMMAND [ARG...]]",
+	summary:  "run a command, or a shell, in a throw-away container of an image",
+	examples: []string{"nspawn-run -n deb12-i386 ./build.sh", "nspawn-run -n deb12-i386"},
+	setUp: func(flags *pflag.FlagSet) action {
+		o := &options{verbose: true}
+		flags.StringVarP(&o.image, "name", "n", "", "`IMAGE` to run")
+		return func(args []string) (int, error) {
+			if o.image == "" {
+				return runtime.ExitFailure, errors.New("no image given: nspawn-run -n IMAGE [COMMAND [ARG...]]")
+			}
+			o.command = args
+			return o.launch()
+		}
+	},
+}

@@ -1,0 +1,205 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"mayfly/runtime"
+)
+
+var runCommand = command{
+	name:     "run",
+	synopsis: "[flags] IMAGE [--] COMMAND [ARG...]",
+	summary:  "run a command in a throw-away container of an image",
+	examples: []string{
+		"runtime run deb12-i386 -- ./build.sh",
+		"runtime run --bind-ro /srv/sdk:/sdk --env CC=gcc-12 deb12-i386 make -j4",
+		"runtime run --timeout 30m --writable deb12-i386 sh -c 'make && make check'",
+		"runtime run --dry-run deb12-i386 true",
+	},
+	setUp: func(flags *pflag.FlagSet) action {
+		o := declare(flags)
+		return func(args []string) (int, error) {
+			o.image, o.command = split(args)
+			if len(o.command) == 0 && o.image != "" {
+				return runtime.ExitFailure, errors.New("no command given: `runtime shell IMAGE` starts a shell")
+			}
+			return o.launch()
+		}
+	},
+}
+
+var shellCommand = command{
+	name:     "shell",
+	synopsis: "[flags] IMAGE [-- COMMAND [ARG...]]",
+	summary:  "start a login shell in a throw-away container of an image",
+	examples: []string{
+		"runtime shell deb12-i386",
+		"runtime shell --writable --bind ~/src:/src --chdir /src deb12-i386",
+		"runtime shell deb12-i386 -- make",
+	},
+	setUp: func(flags *pflag.FlagSet) action {
+		o := declare(flags)
+		return func(args []string) (int, error) {
+			o.image, o.command = split(args)
+			o.login = true
+			return o.launch()
+		}
+	},
+}
+
+// options are the flags of run and shell.
+type options struct {
+	image   string
+	command []string
+	login   bool
+
+	store, name, hostname, user, dir, personality string
+
+	binds, bindsReadOnly, tmpfs, env []string
+
+	envAll, writable, noEphemeral, tty, noTTY, dryRun, quiet, verbose bool
+
+	timeout, killAfter time.Duration
+}
+
+func declare(flags *pflag.FlagSet) *options {
+	o := &options{}
+	flags.StringArrayVar(&o.binds, "bind", nil, "make SRC of the host appear inside, writable: `SRC[:DST]`, a backslash escapes a colon")
+	flags.StringArrayVar(&o.bindsReadOnly, "bind-ro", nil, "the same, read-only: `SRC[:DST]`")
+	flags.StringArrayVar(&o.tmpfs, "tmpfs", nil, "an empty file system in memory: `DST[:OPTIONS]`, options as in mount(8)")
+	flags.StringArrayVar(&o.env, "env", nil, "pass an environment variable, or set it: `NAME[=VALUE]`")
+	flags.BoolVar(&o.envAll, "env-all", false, "pass the whole environment")
+	flags.StringVar(&o.dir, "chdir", "", "working `DIR` inside (default: the current one, else HOME, else /)")
+	flags.StringVar(&o.user, "user", "", "run as `USER`, name or number; only root may choose another")
+	flags.StringVar(&o.personality, "personality", "", "`ARCH` that uname tells: x86, x86-64, arm, arm64 (default: the image's)")
+	flags.StringVar(&o.name, "name", "", "`NAME` of the container (default: IMAGE-<16 hex digits>)")
+	flags.StringVar(&o.hostname, "hostname", "", "host `NAME` inside (default: the container's name)")
+	flags.BoolVar(&o.writable, "writable", false, "the root file system can be written to, and is thrown away all the same")
+	flags.BoolVar(&o.noEphemeral, "no-ephemeral", false, "change the image itself, without the host's binds; only root may")
+	flags.BoolVar(&o.tty, "tty", false, "give the command a terminal of its own (default: when we have one)")
+	flags.BoolVar(&o.noTTY, "no-tty", false, "pass standard input, output and error straight through")
+	flags.DurationVar(&o.timeout, "timeout", 0, "end the command with SIGTERM after `DURATION` (90s, 10m, 2h), exit status 124")
+	flags.DurationVar(&o.killAfter, "kill-after", 10*time.Second, "with --timeout: kill it this `DURATION` after SIGTERM")
+	flags.BoolVar(&o.dryRun, "dry-run", false, "print the plan as JSON and change nothing")
+	flags.BoolVar(&o.quiet, "quiet", false, "tell nothing but errors")
+	flags.BoolVar(&o.verbose, "verbose", false, "tell of the container's beginning and end (default: on a terminal)")
+	flags.StringVar(&o.store, "store", "", "`DIR` of the images; only root may choose")
+	return o
+}
+
+// split takes IMAGE [--] COMMAND apart.
+func split(args []string) (image string, command []string) {
+	if len(args) == 0 {
+		return "", nil
+	}
+	image, command = args[0], args[1:]
+	if len(command) > 0 && command[0] == "--" {
+		command = command[1:]
+	}
+	return image, command
+}
+
+func (o *options) request() (runtime.Request, error) {
+	r := runtime.Request{
+		Store: o.store, Image: o.image, Command: o.command, Login: o.login, Name: o.name, Hostname: o.hostname,
+		Env: o.env, EnvAll: o.envAll, Dir: o.dir, User: o.user, Personality: o.personality,
+		Writable: o.writable, NoEphemeral: o.noEphemeral, Timeout: o.timeout, KillAfter: o.killAfter,
+	}
+	switch {
+	case o.image == "":
+		return r, errors.New("no image given: `runtime image list` shows what there is")
+	case o.tty && o.noTTY:
+		return r, errors.New("--tty and --no-tty exclude each other")
+	case o.quiet && o.verbose:
+		return r, errors.New("--quiet and --verbose exclude each other")
+	case o.tty:
+		r.Terminal = runtime.Yes
+	case o.noTTY:
+		r.Terminal = runtime.No
+	}
+	return r, o.mounts(&r)
+}
+
+func (o *options) mounts(r *runtime.Request) error {
+	dir, err := os.Getwd()
+	if err != nil {
+		dir = "/"
+	}
+	for _, list := range []struct {
+		texts    []string
+		readOnly bool
+	}{{o.binds, false}, {o.bindsReadOnly, true}} {
+		for _, text := range list.texts {
+			bind, err := runtime.ParseBind(text, dir, list.readOnly)
+			if err != nil {
+				return err
+			}
+			r.Binds = append(r.Binds, bind)
+		}
+	}
+	for _, text := range o.tmpfs {
+		tmpfs, err := runtime.ParseTmpfs(text)
+		if err != nil {
+			return err
+		}
+		r.Tmpfs = append(r.Tmpfs, tmpfs)
+	}
+	return nil
+}
+
+// launch runs the request and tells of it what is wanted.
+func (o *options) launch() (int, error) {
+	r, err := o.request()
+	if err != nil {
+		return runtime.ExitFailure, err
+	}
+	facts, err := runtime.Survey(r)
+	if err != nil {
+		return runtime.ExitFailure, err
+	}
+	plan, err := runtime.NewPlan(r, facts)
+	if err != nil {
+		return runtime.ExitFailure, err
+	}
+	if o.dryRun {
+		return 0, printJSON(plan)
+	}
+	tell := o.verbose || !o.quiet && plan.Spec.Process.Terminal
+	if tell {
+		message("Spawning container %s on %s.", plan.Container, plan.Path())
+		if plan.Spec.Process.Terminal {
+			message("Press ^] three times within 1s to kill container.")
+		}
+	}
+	status, err := runtime.Execute(context.Background(), plan, facts.Caller, o.note)
+	if err != nil {
+		return runtime.ExitCodeOf(err), err
+	}
+	if tell {
+		message("Container %s %s.", plan.Container, status)
+	}
+	return status.ExitCode(), nil
+}
+
+func (o *options) note(text string) {
+	if !o.quiet {
+		message("runtime: %s", text)
+	}
+}
+
+func message(format string, args ...any) {
+	fmt.Fprintln(os.Stderr, printable(fmt.Sprintf(format, args...)))
+}
+
+func printJSON(v any) error {
+	encoder := json.NewEncoder(os.Stdout)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(v)
+}

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/pflag"
+
+	"mayfly/runtime"
+	"mayfly/runtime/image"
+	"mayfly/runtime/policy"
+)
+
+func storeCommands() []command {
+	return []command{
+		{
+			name:     "init",
+			synopsis: "[flags]",
+			summary:  "make the image store, on BTRFS in a file where the directory is not on BTRFS (root)",
+			examples: []string{"runtime store init", "runtime store init --size 100G", "runtime store init --store /srv/images"},
+			setUp: func(flags *pflag.FlagSet) action {
+				size := flags.String("size", "20G", "largest `SIZE` of the file, which grows as it fills: 20G, 500M")
+				store := storeFlag(flags)
+				return asRootOnly(func(context.Context, []string) error {
+					done, err := image.Init(store.path(), *size)
+					if done != "" {
+						fmt.Println(done)
+					}
+					return err
+				})
+			},
+		},
+		{
+			name:     "mount",
+			synopsis: "[flags]",
+			summary:  "mount the store made by init, at boot where no systemd does it (root)",
+			examples: []string{"runtime store mount"},
+			setUp: func(flags *pflag.FlagSet) action {
+				store := storeFlag(flags)
+				return asRootOnly(func(context.Context, []string) error { return image.Mount(store.path()) })
+			},
+		},
+	}
+}
+
+var gcCommand = command{
+	name:     "gc",
+	synopsis: "[flags]",
+	summary:  "remove what killed launches have left",
+	examples: []string{"runtime gc"},
+	setUp: func(flags *pflag.FlagSet) action {
+		store := storeFlag(flags)
+		return func(args []string) (int, error) {
+			return exit(noArguments(args), withStore(store, func(s *image.Store) error {
+				removed, err := s.Collect(context.Background(), 0)
+				for _, name := range removed {
+					fmt.Println("removed " + printable(name))
+				}
+				return err
+			}))
+		}
+	},
+}
+
+// A storeChoice is the --store flag: the policy's store unless root says otherwise.
+type storeChoice struct{ flag *string }
+
+func storeFlag(flags *pflag.FlagSet) storeChoice {
+	return storeChoice{flags.String("store", "", "`DIR` of the images; only root may choose")}
+}
+
+func (c storeChoice) path() string {
+	if *c.flag != "" {
+		return *c.flag
+	}
+	if p, err := policy.Load(); err == nil {
+		return p.Store
+	}
+	return policy.Default().Store
+}
+
+// withStore opens the store with the rights of root, for what any user may see.
+func withStore(c storeChoice, f func(*image.Store) error) func() error {
+	return func() error {
+		if *c.flag != "" && os.Getuid() != 0 {
+			return fmt.Errorf("--store: %w", runtime.ErrNotPermitted)
+		}
+		p, err := policy.Load()
+		if err != nil {
+			return err
+		}
+		path := p.Store
+		if *c.flag != "" {
+			path = *c.flag
+		}
+		return runtime.AsRoot(func() error {
+			s, err := image.Open(path)
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			return f(s)
+		})
+	}
+}
+
+// asRootOnly is for what changes images or the machine. The context ends with
+// SIGINT, SIGTERM and SIGHUP.
+func asRootOnly(f func(context.Context, []string) error) action {
+	return func(args []string) (int, error) {
+		if os.Getuid() != 0 {
+			return runtime.ExitFailure, runtime.ErrNotPermitted
+		}
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+		defer stop()
+		return exit(nil, func() error { return f(ctx, args) })
+	}
+}
+
+func exit(before error, f func() error) (int, error) {
+	err := before
+	if err == nil {
+		err = f()
+	}
+	if err != nil {
+		return runtime.ExitFailure, err
+	}
+	return 0, nil
+}
+
+func noArguments(args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("argument %q is one too many", args[0])
+	}
+	return nil
+}

@@ -1,0 +1,165 @@
+package mount
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Root resolves paths inside a directory tree whose author is not trusted:
+// absolute symbolic links and ".." chains end inside it, magic links are
+// refused. See openat2(2), RESOLVE_IN_ROOT, since Linux 5.6.
+type Root struct{ fd int }
+
+// RootAt makes a Root of an open directory. The caller keeps the descriptor and
+// must not close it while the Root is in use.
+func RootAt(fd int) Root { return Root{fd} }
+
+// FD returns the descriptor of the root directory, owned by whoever opened it.
+func (r Root) FD() int { return r.fd }
+
+// Open opens a file inside the root with flags of open(2); O_CLOEXEC is always
+// set. The caller owns the descriptor.
+//
+// The kernel answers EAGAIN when a rename anywhere in the system raced with the
+// resolution of a "..": it cannot tell whether the result is still inside. The
+// number of tries is bounded, so that nobody can hold us here by renaming.
+func (r Root) Open(name string, flags int) (int, error) {
+	how := unix.OpenHow{
+		Flags:   uint64(flags | unix.O_CLOEXEC),
+		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
+	}
+	for try := 0; ; try++ {
+		fd, err := unix.Openat2(r.fd, name, &how)
+		if err == nil {
+			return fd, nil
+		}
+		if (err != unix.EAGAIN && err != unix.EINTR) || try == 128 {
+			return -1, err
+		}
+	}
+}
+
+// A Target is a place to mount on, held by an O_PATH descriptor that its
+// receiver owns.
+type Target struct {
+	fd   int
+	path string // for messages
+}
+
+// Close closes the descriptor.
+func (t Target) Close() error { return unix.Close(t.fd) }
+
+// FD returns the descriptor, still owned by the Target.
+func (t Target) FD() int { return t.fd }
+
+// MountID returns the id of the mount that the target lies on (mountinfo's first
+// column; statx STATX_MNT_ID, since Linux 5.8), and whether it is the root of it.
+func (t Target) MountID() (id uint64, isRoot bool, err error) { return mountID(t.fd) }
+
+// FSType returns the magic number of the file system that the target lies on.
+func (t Target) FSType() (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(t.fd, &st); err != nil {
+		return 0, fmt.Errorf("fstatfs: %w", err)
+	}
+	return int64(st.Type), nil
+}
+
+// MountID returns the id of the mount that the Tree's root is.
+func (t Tree) MountID() (uint64, error) {
+	id, _, err := mountID(t.fd)
+	return id, err
+}
+
+func mountID(fd int) (uint64, bool, error) {
+	var st unix.Statx_t
+	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID, &st); err != nil {
+		return 0, false, fmt.Errorf("statx: %w", err)
+	}
+	return st.Mnt_id, st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0, nil
+}
+
+// Dir resolves a directory to mount on, following symbolic links inside the root.
+func (r Root) Dir(name string) (Target, error) {
+	fd, err := r.Open(name, unix.O_PATH|unix.O_DIRECTORY)
+	if err != nil {
+		return Target{}, err
+	}
+	return Target{fd, name}, nil
+}
+
+// Name resolves the directory part of name and takes the last component as it
+// is: a symbolic link there is itself the target. So a file can be mounted over
+// /etc/resolv.conf or /etc/localtime without touching what those links point to.
+func (r Root) Name(name string) (Target, error) {
+	dir, base := path.Split(path.Clean("/" + name))
+	parent, err := r.Open(dir, unix.O_PATH|unix.O_DIRECTORY)
+	if err != nil {
+		return Target{}, err
+	}
+	defer unix.Close(parent)
+	fd, err := unix.Openat(parent, base, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return Target{}, err
+	}
+	return Target{fd, name}, nil
+}
+
+// ErrOutside means that a missing mount point would have to be made in a mount
+// that is not ours to write to.
+var ErrOutside = errors.New("lies on another mount, where nothing is created")
+
+// Create makes the missing part of name: directories, and an empty file as the
+// last component unless dir. It writes only to mounts whose id is in on, and
+// never through the last component of what it makes.
+func (r Root) Create(name string, dir bool, on ...uint64) error {
+	parts := strings.Split(strings.Trim(path.Clean("/"+name), "/"), "/")
+	for i := range parts {
+		last := i == len(parts)-1
+		prefix := "/" + strings.Join(parts[:i+1], "/")
+		fd, err := r.Open(prefix, unix.O_PATH)
+		if err == nil {
+			unix.Close(fd)
+			continue
+		}
+		if err != unix.ENOENT {
+			return err
+		}
+		if err := r.createOne(path.Dir(prefix), parts[i], dir || !last, on); err != nil {
+			return fmt.Errorf("create %s: %w", prefix, err)
+		}
+	}
+	return nil
+}
+
+func (r Root) createOne(parent, base string, dir bool, on []uint64) error {
+	fd, err := r.Open(parent, unix.O_PATH|unix.O_DIRECTORY)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	id, _, err := mountID(fd)
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(on, id) {
+		return ErrOutside
+	}
+	if dir {
+		return unix.Mkdirat(fd, base, 0o755)
+	}
+	return touch(fd, base)
+}
+
+func touch(dirfd int, base string) error {
+	fd, err := unix.Openat(dirfd, base, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o644)
+	if err != nil {
+		return err
+	}
+	return unix.Close(fd)
+}

@@ -1,0 +1,171 @@
+// Package nsexec runs a command in new Linux namespaces from one locked thread of
+// a Go program: no second stage, no re-execution, no cgo.
+//
+// Namespaces, capabilities, seccomp and user ids are properties of a thread, and
+// what a thread forks inherits them. So a goroutine locks itself to its thread,
+// calls the functions of this package one after the other, and forks the command
+// at the end. The thread must never be unlocked: the Go runtime then throws it away
+// with the goroutine, and no other goroutine ever runs on it.
+package nsexec
+
+import (
+	"fmt"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Unshare gives the calling thread new namespaces (CLONE_NEW*), and a root and
+// working directory of its own where CLONE_NEWNS is among them. A new PID namespace
+// is that of the thread's next children, the first of which is its PID 1.
+func Unshare(flags int) error {
+	if err := unix.Unshare(flags); err != nil {
+		return fmt.Errorf("unshare: %w", err)
+	}
+	return nil
+}
+
+// SetHostname sets the host name of the thread's UTS namespace.
+func SetHostname(name string) error {
+	if err := unix.Sethostname([]byte(name)); err != nil {
+		return fmt.Errorf("sethostname %s: %w", name, err)
+	}
+	return nil
+}
+
+// Umask sets the file mode creation mask and returns the old one. It belongs to
+// the process until the thread has unshared CLONE_NEWNS or CLONE_FS.
+func Umask(mask int) int { return unix.Umask(mask) }
+
+// SetFSIDs makes file accesses and new files of the calling thread those of the
+// given ids. Going from another user to 0 raises the file capabilities that the
+// thread is permitted, going back lowers them (capabilities(7)). It needs
+// CAP_SETUID and CAP_SETGID, and tells by reading back, as setfsuid(2) demands.
+func SetFSIDs(uid, gid int) error {
+	if _, err := unix.SetfsgidRetGid(gid); err != nil {
+		return fmt.Errorf("setfsgid %d: %w", gid, err)
+	}
+	if _, err := unix.SetfsuidRetUid(uid); err != nil {
+		return fmt.Errorf("setfsuid %d: %w", uid, err)
+	}
+	nowUID, _ := unix.SetfsuidRetUid(-1)
+	nowGID, _ := unix.SetfsgidRetGid(-1)
+	if nowUID != uid || nowGID != gid {
+		return fmt.Errorf("act on files as %d:%d: %w", uid, gid, unix.EPERM)
+	}
+	return nil
+}
+
+// SetIDs makes the calling thread, and no other, the given user and groups, for good: real,
+// effective, saved and file-system ids. (syscall.Setuid would change the whole process.)
+func SetIDs(uid, gid uint32, groups []uint32) error {
+	var list unsafe.Pointer
+	if len(groups) > 0 {
+		list = unsafe.Pointer(&groups[0])
+	}
+	if err := raw(unix.SYS_SETGROUPS, uintptr(len(groups)), uintptr(list), 0); err != nil {
+		return fmt.Errorf("setgroups: %w", err)
+	}
+	if err := raw(unix.SYS_SETRESGID, uintptr(gid), uintptr(gid), uintptr(gid)); err != nil {
+		return fmt.Errorf("setresgid %d: %w", gid, err)
+	}
+	if err := raw(unix.SYS_SETRESUID, uintptr(uid), uintptr(uid), uintptr(uid)); err != nil {
+		return fmt.Errorf("setresuid %d: %w", uid, err)
+	}
+	return nil
+}
+
+// LimitBounding drops every capability that is not in keep (bit N is capability
+// N) from the thread's bounding set, and all from its ambient set. It needs CAP_SETPCAP.
+func LimitBounding(keep uint64) error {
+	for c := range 64 {
+		if keep&(1<<c) != 0 {
+			continue
+		}
+		err := raw(unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, uintptr(c), 0)
+		if err == unix.EINVAL { // past the last capability that this kernel knows
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("drop capability %d from the bounding set: %w", c, err)
+		}
+	}
+	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
+		return fmt.Errorf("clear ambient capabilities: %w", err)
+	}
+	return nil
+}
+
+// SetCapabilities makes permitted and effective set of the thread equal to keep
+// and empties the inheritable set. It can only take away.
+func SetCapabilities(keep uint64) error {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	low, high := uint32(keep), uint32(keep>>32)
+	data := [2]unix.CapUserData{{Effective: low, Permitted: low}, {Effective: high, Permitted: high}}
+	if err := unix.Capset(&header, &data[0]); err != nil {
+		return fmt.Errorf("capset: %w", err)
+	}
+	return nil
+}
+
+// SetEffective makes the thread's effective set equal to want, and leaves what it
+// is permitted to raise again.
+func SetEffective(want uint64) error {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return fmt.Errorf("capget: %w", err)
+	}
+	data[0].Effective, data[1].Effective = uint32(want), uint32(want>>32)
+	if err := unix.Capset(&header, &data[0]); err != nil {
+		return fmt.Errorf("capset: %w", err)
+	}
+	return nil
+}
+
+// Capabilities returns the effective capabilities of the calling thread.
+func Capabilities() (uint64, error) {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return 0, fmt.Errorf("capget: %w", err)
+	}
+	return uint64(data[0].Effective) | uint64(data[1].Effective)<<32, nil
+}
+
+// NoNewPrivileges makes execve(2) grant nothing any more: setuid bits and file
+// capabilities are without effect for the thread and all that comes of it.
+func NoNewPrivileges() error {
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("no_new_privs: %w", err)
+	}
+	return nil
+}
+
+// LoadFilter puts the thread under a seccomp filter. SPEC_ALLOW: the filter is
+// no reason for the kernel to switch off speculation for a compiler.
+func LoadFilter(filter []unix.SockFilter) error {
+	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	err := raw(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW, uintptr(unsafe.Pointer(&program)))
+	if err != nil {
+		return fmt.Errorf("load seccomp filter: %w", err)
+	}
+	return nil
+}
+
+// Undumpable closes the process to ptrace(2), /proc/PID/mem, /proc/PID/fd and
+// core dumps of everyone without CAP_SYS_PTRACE.
+func Undumpable() error {
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return fmt.Errorf("clear dumpable: %w", err)
+	}
+	return nil
+}
+
+func raw(number, a, b, c uintptr) error {
+	_, _, errno := unix.RawSyscall6(number, a, b, c, 0, 0, 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}

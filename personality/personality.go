@@ -1,0 +1,104 @@
+// Package personality knows Linux execution domains: which one a program for a
+// given machine expects, and how a thread takes it on. See personality(2).
+package personality
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"sort"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Domains of linux/personality.h.
+const (
+	Linux   = 0x0000
+	Linux32 = 0x0008 // uname(2) tells a 32-bit machine
+)
+
+// An Architecture is a machine that programs are built for.
+type Architecture struct {
+	Name    string // systemd's and nspawn's name: x86, x86-64, arm, arm64
+	Debian  string // Debian's name: i386, amd64, armhf, arm64
+	Machine string // what uname -m says
+	Domain  uint32
+	elf     uint16 // e_machine of the ELF header
+	family  string // architectures of one family run on the same CPU
+}
+
+var architectures = []Architecture{
+	{"x86", "i386", "i686", Linux32, 3, "x86"},
+	{"x86-64", "amd64", "x86_64", Linux, 62, "x86"},
+	{"arm", "armhf", "armv8l", Linux32, 40, "arm"},
+	{"arm64", "arm64", "aarch64", Linux, 183, "arm"},
+}
+
+// ErrUnknown means that a name or an ELF header tells no architecture of the list.
+var ErrUnknown = errors.New("unknown architecture")
+
+// ByName finds an architecture by its name, Debian's name or its uname -m.
+func ByName(name string) (Architecture, error) {
+	for _, a := range architectures {
+		if name == a.Name || name == a.Debian || name == a.Machine {
+			return a, nil
+		}
+	}
+	return Architecture{}, fmt.Errorf("%w %q, want one of %s", ErrUnknown, name, strings.Join(Names(), ", "))
+}
+
+// Names lists the names that ByName takes first.
+func Names() []string {
+	names := make([]string, 0, len(architectures))
+	for _, a := range architectures {
+		names = append(names, a.Name)
+	}
+	sort.Strings(names)
+	return names
+}
+
+// OfProgram reads the architecture from the first 20 bytes of an ELF file.
+func OfProgram(file io.Reader) (Architecture, error) {
+	var header [20]byte
+	if _, err := io.ReadFull(file, header[:]); err != nil {
+		return Architecture{}, fmt.Errorf("read ELF header: %w", err)
+	}
+	if string(header[:4]) != "\x7fELF" {
+		return Architecture{}, errors.New("not an ELF file")
+	}
+	var order binary.ByteOrder = binary.LittleEndian
+	if header[5] == 2 { // EI_DATA, ELFDATA2MSB
+		order = binary.BigEndian
+	}
+	machine := order.Uint16(header[18:])
+	for _, a := range architectures {
+		if a.elf == machine {
+			return a, nil
+		}
+	}
+	return Architecture{}, fmt.Errorf("%w: ELF machine %d", ErrUnknown, machine)
+}
+
+// RunsOn reports whether a CPU of the other architecture runs programs of a
+// without an emulator.
+func (a Architecture) RunsOn(host Architecture) bool {
+	return a.family == host.family && (a == host || a.Domain == Linux32)
+}
+
+// Set gives the calling thread, and what it will execute, an execution domain.
+// The goroutine must be locked to its thread.
+func Set(domain uint32) error {
+	_, _, errno := unix.RawSyscall(unix.SYS_PERSONALITY, uintptr(domain), 0, 0)
+	if errno != 0 {
+		return fmt.Errorf("personality %#x: %w", domain, errno)
+	}
+	return nil
+}
+
+// Get returns the execution domain of the calling thread.
+func Get() uint32 {
+	domain, _, _ := unix.RawSyscall(unix.SYS_PERSONALITY, 0xffffffff, 0, 0)
+	return uint32(domain)
+}

@@ -1,0 +1,169 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"mayfly/mount"
+	"mayfly/runtime/console"
+)
+
+// mountAll attaches everything to the root file system: what stands ready on the
+// scratch, then the other mounts in the plan's order, then the files.
+//
+// The root file system's author may be hostile. Every target is resolved inside
+// it to a descriptor, which is looked at before anything is attached to it.
+func (l *launch) mountAll() error {
+	inside := mount.RootAt(l.tree.FD())
+	for _, m := range l.plan.Spec.Mounts {
+		if onScratch(m.Destination) && !slices.Contains(ours, m.Destination) {
+			continue // came along with /dev, /proc or /sys
+		}
+		tree, ok := l.scratch.own[m.Destination]
+		if m.Type == "bind" {
+			tree, ok = l.sources.binds[m.Destination]
+		}
+		if !ok {
+			return fmt.Errorf("%s: nothing was made for it", m.Destination)
+		}
+		if err := l.attachTo(inside, tree, m.Destination); err != nil {
+			return err
+		}
+	}
+	for _, f := range l.plan.Files {
+		if err := l.attachFile(inside, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *launch) attachFile(inside mount.Root, f File) error {
+	tree, err := l.scratch.file(f.Content)
+	if err != nil {
+		return fmt.Errorf("%s: %w", f.Path, err)
+	}
+	defer tree.Close()
+	return l.attachTo(inside, tree, f.Path)
+}
+
+// attachTo attaches a tree at a destination inside. In a snapshot a missing
+// destination is made; the image itself is never changed for the sake of a mount.
+func (l *launch) attachTo(inside mount.Root, tree mount.Tree, destination string) error {
+	dir, err := tree.IsDir()
+	if err != nil {
+		return fmt.Errorf("%s: %w", destination, err)
+	}
+	target, err := find(inside, destination, dir)
+	if errors.Is(err, unix.ENOENT) && l.plan.Ephemeral {
+		if err := l.create(inside, destination, dir); err != nil {
+			return fmt.Errorf("mount point %q: %w", destination, err)
+		}
+		target, err = find(inside, destination, dir)
+	}
+	if errors.Is(err, unix.ENOENT) && !slices.Contains(l.plan.CallerBinds, destination) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("mount point %q: %w", destination, explain(err, dir))
+	}
+	defer target.Close()
+	if err := l.checkTarget(target); err != nil {
+		return fmt.Errorf("mount point %q: %w", destination, err)
+	}
+	if err := tree.Attach(target); err != nil {
+		return explain(err, dir)
+	}
+	return nil
+}
+
+// find resolves a mount point: a directory through symbolic links, a file by the
+// name itself.
+func find(inside mount.Root, destination string, dir bool) (mount.Target, error) {
+	if dir {
+		return inside.Dir(destination)
+	}
+	return inside.Name(destination)
+}
+
+// create makes a missing mount point, in the snapshot or in the container's own
+// memory: nowhere else, since the rest is the host's.
+func (l *launch) create(inside mount.Root, destination string, dir bool) error {
+	writable := []mount.Tree{l.tree}
+	for _, m := range l.plan.Spec.Mounts {
+		if m.Type == "tmpfs" && !onScratch(m.Destination) {
+			writable = append(writable, l.scratch.own[m.Destination])
+		}
+	}
+	var ids []uint64
+	for _, tree := range writable {
+		id, err := tree.MountID()
+		if err != nil {
+			return err
+		}
+		ids = append(ids, id)
+	}
+	return inside.Create(destination, dir, ids...)
+}
+
+// checkTarget refuses what an image's symbolic links could make of an innocent
+// destination: the root directory itself, and the kernel's file systems.
+func (l *launch) checkTarget(target mount.Target) error {
+	id, isRoot, err := target.MountID()
+	if err != nil {
+		return err
+	}
+	if root, err := l.tree.MountID(); err != nil || isRoot && id == root {
+		return errors.Join(errors.New("leads to the root directory"), err)
+	}
+	if dev, err := l.scratch.own["/dev"].MountID(); err != nil || id == dev {
+		return errors.Join(errors.New("leads into /dev"), err)
+	}
+	magic, err := target.FSType()
+	if err != nil {
+		return err
+	}
+	switch magic {
+	case unix.PROC_SUPER_MAGIC, unix.SYSFS_MAGIC, unix.CGROUP2_SUPER_MAGIC, unix.DEVPTS_SUPER_MAGIC:
+		return errors.New("leads into a file system of the kernel's")
+	}
+	return nil
+}
+
+func explain(err error, dir bool) error {
+	switch {
+	case errors.Is(err, unix.ENOTDIR) && dir:
+		return fmt.Errorf("the source is a directory, this is not: %w", err)
+	case errors.Is(err, unix.ELOOP):
+		return fmt.Errorf("a loop of symbolic links in the image: %w", err)
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOTDIR):
+		return fmt.Errorf("the source is a file, the mount point in the image a directory (or the reverse): %w", err)
+	}
+	return err
+}
+
+// openConsole makes the container's terminal, from its own devpts.
+func (l *launch) openConsole() error {
+	if !l.plan.Spec.Process.Terminal {
+		return nil
+	}
+	terminal, err := console.Open(l.scratch.own["/dev/pts"].FD())
+	if err != nil {
+		return err
+	}
+	l.Console = terminal
+	number, err := terminal.Number()
+	if err != nil {
+		return err
+	}
+	return l.scratchInRoot().cloneOnto("/dev/pts/"+strconv.Itoa(number), "/dev/console", 0)
+}
+
+// scratchInRoot resolves in the container's root, where /dev is by now.
+func (l *launch) scratchInRoot() *scratch {
+	return &scratch{root: mount.RootAt(l.tree.FD())}
+}

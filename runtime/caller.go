@@ -1,0 +1,50 @@
+package runtime
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+	"golang.org/x/term"
+)
+
+// A Caller is who started the process, as the kernel tells it. The environment
+// is the caller's word, kept for the container, and decides nothing.
+type Caller struct {
+	UID, GID uint32
+	Groups   []uint32
+	Dir      string // working directory; "" when it has no name any more
+	Env      []string
+	Terminal bool // standard input and output are terminals
+}
+
+// CurrentCaller asks the kernel who is calling: the real ids, which a set-user-ID
+// bit does not change.
+func CurrentCaller() (Caller, error) {
+	groups, err := syscall.Getgroups()
+	if err != nil {
+		return Caller{}, fmt.Errorf("getgroups: %w", err)
+	}
+	caller := Caller{UID: uint32(syscall.Getuid()), GID: uint32(syscall.Getgid()), Env: os.Environ()}
+	for _, g := range groups {
+		caller.Groups = append(caller.Groups, uint32(g))
+	}
+	// Not os.Getwd, which believes $PWD. The kernel writes "(unreachable)" before
+	// the name of a directory that is outside the root.
+	if dir, err := unixGetwd(); err == nil && strings.HasPrefix(dir, "/") {
+		caller.Dir = dir
+	}
+	caller.Terminal = term.IsTerminal(0) && term.IsTerminal(1)
+	return caller, nil
+}
+
+func unixGetwd() (string, error) {
+	buffer := make([]byte, unix.PathMax)
+	n, err := unix.Getcwd(buffer)
+	if err != nil || n < 1 {
+		return "", err
+	}
+	return string(buffer[:n-1]), nil
+}

@@ -1,0 +1,107 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+	"syscall"
+
+	"mayfly/nsexec"
+)
+
+// start executes the plan's command, or its fallback where the container does not
+// have it. It runs on the launch's thread, with the command's root and rights.
+func start(p *Plan, files []uintptr, terminal bool) (*nsexec.Process, error) {
+	args := p.Spec.Process.Args
+	process, err := startOne(p, args, files, terminal)
+	var missing *CommandError
+	if errors.As(err, &missing) && missing.Code == ExitNotFound && p.Fallback != nil {
+		return startOne(p, p.Fallback, files, terminal)
+	}
+	return process, err
+}
+
+func startOne(p *Plan, args []string, files []uintptr, terminal bool) (*nsexec.Process, error) {
+	env := p.Spec.Process.Env
+	file, err := lookUp(args[0], env)
+	if err != nil {
+		return nil, err
+	}
+	if p.Login {
+		args = append([]string{"-" + path.Base(args[0])}, args[1:]...)
+	}
+	process, err := nsexec.StartCommand(nsexec.Command{Path: file, Args: args, Env: env, Files: files, Terminal: terminal})
+	if err != nil {
+		return nil, whyNot(file, err)
+	}
+	return process, nil
+}
+
+// lookUp finds a command as execvp(3) does, in the PATH that it will have.
+func lookUp(name string, env []string) (string, error) {
+	if strings.Contains(name, "/") {
+		return name, nil
+	}
+	notFound := &CommandError{name, "command not found in the container's PATH", ExitNotFound}
+	if name == "" {
+		return "", notFound
+	}
+	for dir := range strings.SplitSeq(value(env, "PATH"), ":") {
+		if dir == "" {
+			dir = "."
+		}
+		file := path.Join(dir, name)
+		if dir == "." {
+			file = "./" + name
+		}
+		var st syscall.Stat_t
+		if syscall.Stat(file, &st) != nil || st.Mode&syscall.S_IFMT != syscall.S_IFREG {
+			continue
+		}
+		if st.Mode&0o111 != 0 {
+			return file, nil
+		}
+		notFound = &CommandError{file, "not executable", ExitNotExecutable}
+	}
+	return "", notFound
+}
+
+// whyNot turns the errno of execve(2) into what the user can act on.
+func whyNot(file string, err error) error {
+	var st syscall.Stat_t
+	exists := syscall.Stat(file, &st) == nil
+	switch {
+	case errors.Is(err, syscall.ENOENT) && !exists:
+		return &CommandError{file, "not found in the container", ExitNotFound}
+	case errors.Is(err, syscall.ENOENT):
+		return &CommandError{file, "its interpreter or dynamic loader is not in the container", ExitNotExecutable}
+	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ENAMETOOLONG), errors.Is(err, syscall.ELOOP):
+		return &CommandError{file, "not found in the container: " + err.Error(), ExitNotFound}
+	case exists && st.Mode&syscall.S_IFMT == syscall.S_IFDIR:
+		return &CommandError{file, "is a directory", ExitNotExecutable}
+	case errors.Is(err, syscall.ENOEXEC):
+		return &CommandError{file, "neither a program for this machine nor a script with #!", ExitNotExecutable}
+	case errors.Is(err, syscall.E2BIG):
+		return &CommandError{file, "arguments and environment are too long", ExitNotExecutable}
+	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.ENOMEM):
+		return fmt.Errorf("start %s: %w (is a process limit reached?)", file, err)
+	}
+	return &CommandError{file, err.Error(), ExitNotExecutable}
+}
+
+func value(env []string, name string) string {
+	for _, entry := range env {
+		if v, ok := strings.CutPrefix(entry, name+"="); ok {
+			return v
+		}
+	}
+	return ""
+}
+
+func homeOf(env []string) string {
+	if home := value(env, "HOME"); path.IsAbs(home) {
+		return home
+	}
+	return "/"
+}

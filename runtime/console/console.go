@@ -1,0 +1,66 @@
+// Package console gives a container a terminal of its own, and connects it with
+// the user's: what is typed goes in, what is shown comes out, nothing else does.
+package console
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Console is a pseudo-terminal of a container's devpts.
+type Console struct{ master, slave int }
+
+// Open makes a pseudo-terminal in the devpts whose root directory is open as
+// devpts. The slave is opened by its master (TIOCGPTPEER, since Linux 4.13): no
+// path decides which terminal it is. The holder must Close it.
+func Open(devpts int) (*Console, error) {
+	master, err := unix.Openat(devpts, "ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open ptmx: %w", err)
+	}
+	if err := unix.IoctlSetPointerInt(master, unix.TIOCSPTLCK, 0); err != nil {
+		unix.Close(master)
+		return nil, fmt.Errorf("unlock terminal: %w", err)
+	}
+	slave, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(master), unix.TIOCGPTPEER, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC)
+	if errno != 0 {
+		unix.Close(master)
+		return nil, fmt.Errorf("open terminal: %w", errno)
+	}
+	return &Console{master, int(slave)}, nil
+}
+
+// Slave returns the descriptor that the command gets, owned by the Console.
+func (c *Console) Slave() int { return c.slave }
+
+// Number is the terminal's name in its devpts.
+func (c *Console) Number() (int, error) {
+	number, err := unix.IoctlGetInt(c.master, unix.TIOCGPTN)
+	if err != nil {
+		return 0, fmt.Errorf("number of terminal: %w", err)
+	}
+	return number, nil
+}
+
+// Resize gives the terminal the window size of another.
+func (c *Console) Resize(from int) error {
+	size, err := unix.IoctlGetWinsize(from, unix.TIOCGWINSZ)
+	if err != nil {
+		return fmt.Errorf("read window size: %w", err)
+	}
+	return unix.IoctlSetWinsize(c.master, unix.TIOCSWINSZ, size)
+}
+
+// Close closes both ends.
+func (c *Console) Close() error {
+	c.closeSlave()
+	return unix.Close(c.master)
+}
+
+func (c *Console) closeSlave() {
+	if c.slave >= 0 {
+		unix.Close(c.slave)
+		c.slave = -1
+	}
+}

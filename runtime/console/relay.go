@@ -1,0 +1,201 @@
+package console
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"golang.org/x/term"
+)
+
+const (
+	escape       = 0x1d // ^]
+	escapeTimes  = 3
+	escapeWithin = time.Second
+	// drainTime bounds how long output is waited for after everything in the
+	// container has ended, in milliseconds: somebody may hold the terminal open.
+	drainTime = 200
+)
+
+// A Relay copies between the user's terminal and a Console until Stop.
+type Relay struct {
+	console *Console
+	in, out int
+	kill    func() // the user asked for the end
+	before  *term.State
+	wake    [2]int
+	done    chan struct{}
+
+	pending []byte // typed and not yet taken by the container
+	escapes escapes
+}
+
+// Start puts the terminal in into raw mode and copies: in to the console, the
+// console to out. kill is called when the user types ^] three times within a second.
+func (c *Console) Start(in, out int, kill func()) (*Relay, error) {
+	r := &Relay{console: c, in: in, out: out, kill: kill, done: make(chan struct{})}
+	if err := unix.Pipe2(r.wake[:], unix.O_CLOEXEC); err != nil {
+		return nil, fmt.Errorf("pipe: %w", err)
+	}
+	before, err := term.MakeRaw(in)
+	if err != nil {
+		unix.Close(r.wake[0])
+		unix.Close(r.wake[1])
+		return nil, fmt.Errorf("raw mode: %w", err)
+	}
+	r.before = before
+	_ = c.Resize(in) // a terminal without a size is one all the same
+	go r.copy()
+	return r, nil
+}
+
+// Continue sets up the user's terminal again after somebody else, a shell that had
+// stopped us, may have changed it.
+func (r *Relay) Continue() {
+	_, _ = term.MakeRaw(r.in)
+	_ = r.console.Resize(r.in)
+}
+
+// Stop waits until what the container wrote has been shown, and restores the
+// user's terminal. Everything in the container must have ended.
+func (r *Relay) Stop() error {
+	unix.Close(r.wake[1])
+	<-r.done
+	unix.Close(r.wake[0])
+	if err := term.Restore(r.in, r.before); err != nil && !errors.Is(err, unix.EIO) {
+		return fmt.Errorf("restore terminal: %w", err)
+	}
+	return nil
+}
+
+// copy is the loop. Reading from the user stops while the container does not
+// read, so that nothing typed is lost and memory is bounded.
+func (r *Relay) copy() {
+	defer close(r.done)
+	const user, container, waker = 0, 1, 2
+	for {
+		fds := []unix.PollFd{
+			{Fd: int32(r.in), Events: unix.POLLIN},
+			{Fd: int32(r.console.master), Events: unix.POLLIN},
+			{Fd: int32(r.wake[0]), Events: unix.POLLIN},
+		}
+		if len(r.pending) > 0 {
+			fds[user].Fd = -1
+			fds[container].Events |= unix.POLLOUT
+		}
+		if r.in < 0 {
+			fds[user].Fd = -1
+		}
+		if _, err := unix.Poll(fds, -1); err != nil && err != unix.EINTR {
+			return
+		}
+		if fds[waker].Revents != 0 {
+			r.drain()
+			return
+		}
+		if fds[container].Revents&unix.POLLOUT != 0 {
+			r.deliver()
+		}
+		if fds[container].Revents&(unix.POLLIN|unix.POLLHUP|unix.POLLERR) != 0 && !r.show() {
+			return
+		}
+		if fds[user].Revents != 0 {
+			r.take()
+		}
+	}
+}
+
+// take reads what the user typed.
+func (r *Relay) take() {
+	buffer := make([]byte, 4096)
+	n, err := unix.Read(r.in, buffer)
+	if err == unix.EAGAIN || err == unix.EINTR {
+		return
+	}
+	if n <= 0 {
+		r.in = -1
+		return
+	}
+	r.pending = buffer[:n]
+	if r.escapes.seen(r.pending, time.Now()) {
+		r.kill()
+	}
+	r.deliver()
+}
+
+func (r *Relay) deliver() {
+	n, err := unix.Write(r.console.master, r.pending)
+	switch {
+	case err == unix.EAGAIN || err == unix.EINTR:
+	case err != nil:
+		r.pending = nil
+	default:
+		r.pending = r.pending[n:]
+	}
+}
+
+// show copies output once. It reports whether there can be more.
+func (r *Relay) show() bool {
+	var buffer [32 * 1024]byte
+	n, err := unix.Read(r.console.master, buffer[:])
+	if err == unix.EAGAIN || err == unix.EINTR {
+		return true
+	}
+	if n <= 0 {
+		return false
+	}
+	return writeAll(r.out, buffer[:n]) == nil
+}
+
+// drain shows what is left once nobody writes any more.
+func (r *Relay) drain() {
+	r.console.closeSlave()
+	for {
+		fds := []unix.PollFd{{Fd: int32(r.console.master), Events: unix.POLLIN}}
+		n, err := unix.Poll(fds, drainTime)
+		if err == unix.EINTR {
+			continue
+		}
+		if n == 0 || err != nil || fds[0].Revents&unix.POLLIN == 0 || !r.show() {
+			return
+		}
+	}
+}
+
+func writeAll(fd int, data []byte) error {
+	for len(data) > 0 {
+		n, err := unix.Write(fd, data)
+		if err == unix.EAGAIN {
+			_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, -1)
+			continue
+		}
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		data = data[n:]
+	}
+	return nil
+}
+
+// escapes remembers when the last escape characters were typed.
+type escapes struct{ times [escapeTimes]time.Time }
+
+// seen takes in what was typed at a moment and reports whether the last of the
+// escapes came within the time.
+func (e *escapes) seen(typed []byte, now time.Time) bool {
+	for _, c := range typed {
+		if c != escape {
+			continue
+		}
+		copy(e.times[:], e.times[1:])
+		e.times[escapeTimes-1] = now
+		if first := e.times[0]; !first.IsZero() && now.Sub(first) <= escapeWithin {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,35 @@
+package console
+
+import (
+	"testing"
+	"time"
+)
+
+func TestThreeEscapesWithinASecondKill(t *testing.T) {
+	start := time.Unix(1000, 0)
+	type key struct {
+		typed string
+		after time.Duration
+	}
+	for _, c := range []struct {
+		what string
+		keys []key
+		want bool
+	}{
+		{"three at once", []key{{"\x1d\x1d\x1d", 0}}, true},
+		{"three in nine tenths", []key{{"\x1d", 0}, {"\x1d", 400 * time.Millisecond}, {"\x1d", 900 * time.Millisecond}}, true},
+		{"other keys between", []key{{"\x1da\x1db", 0}, {"\x1d", 100 * time.Millisecond}}, true},
+		{"two", []key{{"\x1d\x1d", 0}}, false},
+		{"too slow", []key{{"\x1d", 0}, {"\x1d", 600 * time.Millisecond}, {"\x1d", 1200 * time.Millisecond}}, false},
+		{"a late fourth counts from the second", []key{{"\x1d", 0}, {"\x1d\x1d", 1100 * time.Millisecond}, {"\x1d", 1200 * time.Millisecond}}, true},
+	} {
+		var e escapes
+		got := false
+		for _, k := range c.keys {
+			got = e.seen([]byte(k.typed), start.Add(k.after)) || got
+		}
+		if got != c.want {
+			t.Errorf("%s: %v, want %v", c.what, got, c.want)
+		}
+	}
+}

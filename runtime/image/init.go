@@ -1,0 +1,191 @@
+package image
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"mayfly/btrfs"
+)
+
+// backingFile is where the file system of a store is that is not on BTRFS itself.
+func backingFile(store string) string { return filepath.Clean(store) + ".btrfs" }
+
+// mountOptions: reading a file in an image must not become a write to it.
+const mountOptions = "loop,noatime"
+
+// Init makes a store at an absolute path and says what it did. Where the directory
+// is on BTRFS there is little to do; elsewhere it makes a file with BTRFS in it and
+// mounts that. When it fails, the file is gone again.
+func Init(path, size string) (string, error) {
+	if !filepath.IsAbs(path) {
+		return "", fmt.Errorf("store %q is not an absolute path", path)
+	}
+	bytes, err := parseSize(size)
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(path, 0o755); err != nil {
+		return "", fmt.Errorf("make store: %w", err)
+	}
+	done := "store " + path + " is on BTRFS already"
+	if on, err := isBTRFS(path); err != nil {
+		return "", err
+	} else if !on {
+		if done, err = initFile(path, bytes); err != nil {
+			return "", err
+		}
+	}
+	store, err := Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer store.Close()
+	dir, err := store.runDir()
+	if err != nil {
+		return "", err
+	}
+	return done, unix.Close(dir)
+}
+
+func isBTRFS(path string) (bool, error) {
+	fd, err := openDirectory(unix.AT_FDCWD, path)
+	if err != nil {
+		return false, fmt.Errorf("open %s: %w", path, err)
+	}
+	defer unix.Close(fd)
+	return btrfs.Is(fd)
+}
+
+func initFile(path string, size int64) (string, error) {
+	list, err := os.ReadDir(path)
+	if err != nil {
+		return "", fmt.Errorf("look into %s: %w", path, err)
+	}
+	if len(list) > 0 {
+		return "", fmt.Errorf("%s is not empty and not on BTRFS: a file system mounted there would hide %s; move it away or use --store",
+			path, strconv.QuoteToASCII(list[0].Name()))
+	}
+	file := backingFile(path)
+	made, err := makeBackingFile(file, size)
+	if err != nil {
+		return "", err
+	}
+	err = errors.Join(mountAtBoot(path), Mount(path))
+	if err == nil {
+		// Images hold setuid programs of other systems: they are root's to enter.
+		err = os.Chmod(path, 0o700)
+	}
+	if err != nil {
+		if made {
+			err = errors.Join(err, os.Remove(file))
+		}
+		return "", err
+	}
+	return fmt.Sprintf("store %s is BTRFS in the file %s, mounted%s", path, file, bootHint()), nil
+}
+
+// makeBackingFile reports whether it made the file: one that is there already
+// holds images.
+func makeBackingFile(file string, size int64) (made bool, err error) {
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if errors.Is(err, os.ErrExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("make store: %w", err)
+	}
+	err = errors.Join(f.Truncate(size), f.Close())
+	if err == nil {
+		err = tool("mkfs.btrfs", "btrfs-progs", "--quiet", file)
+	}
+	if err != nil {
+		return false, errors.Join(fmt.Errorf("make store: %w", err), os.Remove(file))
+	}
+	return true, nil
+}
+
+// Mount mounts a store that Init has made in a file.
+func Mount(path string) error {
+	if on, err := isBTRFS(path); err == nil && on {
+		return nil
+	}
+	file := backingFile(path)
+	if _, err := os.Stat(file); err != nil {
+		return fmt.Errorf("mount store: %w: `runtime store init` makes it", err)
+	}
+	return tool("mount", "mount", "-t", "btrfs", "-o", mountOptions, file, path)
+}
+
+// systemdRuns is sd_booted(3).
+func systemdRuns() bool {
+	_, err := os.Stat("/run/systemd/system")
+	return err == nil
+}
+
+func bootHint() string {
+	if systemdRuns() {
+		return " at every boot"
+	}
+	return "; `runtime store mount` mounts it again after a boot"
+}
+
+// mountAtBoot installs a mount unit where systemd runs.
+func mountAtBoot(path string) error {
+	if !systemdRuns() {
+		return nil
+	}
+	name, err := exec.Command("systemd-escape", "--path", "--suffix=mount", path).Output()
+	if err != nil {
+		return fmt.Errorf("systemd-escape %s: %w", path, err)
+	}
+	unit := strings.TrimSpace(string(name))
+	text := fmt.Sprintf("[Unit]\nDescription=Image store of Mayfly\n\n[Mount]\nWhat=%s\nWhere=%s\nType=btrfs\nOptions=%s\n\n"+
+		"[Install]\nWantedBy=local-fs.target\n", backingFile(path), filepath.Clean(path), mountOptions)
+	if err := os.WriteFile(filepath.Join("/etc/systemd/system", unit), []byte(text), 0o644); err != nil {
+		return fmt.Errorf("install mount unit: %w", err)
+	}
+	if err := tool("systemctl", "systemd", "daemon-reload"); err != nil {
+		return err
+	}
+	return tool("systemctl", "systemd", "enable", "--now", unit)
+}
+
+// tool runs a program of the system, whose output is the error when it fails.
+func tool(name, pkg string, args ...string) error {
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return fmt.Errorf("%s is not installed: apt-get install %s", name, pkg)
+	}
+	if out, err := exec.Command(path, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w: %s", name, err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}
+
+// minimumSize is what mkfs.btrfs and one image need.
+const minimumSize = 256 << 20
+
+// parseSize reads a number of bytes with an optional K, M, G or T (powers of 1024).
+func parseSize(text string) (int64, error) {
+	number, unit := text, int64(1)
+	for i, suffix := range []string{"K", "M", "G", "T"} {
+		if trimmed, ok := strings.CutSuffix(text, suffix); ok {
+			number, unit = trimmed, 1<<(10*(i+1))
+		}
+	}
+	n, err := strconv.ParseInt(number, 10, 64)
+	if err != nil || n <= 0 || n > (1<<62)/unit {
+		return 0, fmt.Errorf("size %q: want a number of bytes with K, M, G or T", text)
+	}
+	if n*unit < minimumSize {
+		return 0, fmt.Errorf("size %s: at least %dM are needed", text, minimumSize>>20)
+	}
+	return n * unit, nil
+}

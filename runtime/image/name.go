@@ -1,0 +1,28 @@
+package image
+
+import (
+	"fmt"
+	"strconv"
+)
+
+// maxName is the length of a host name, which a container's name must fit.
+const maxName = 64
+
+// CheckName accepts what is safe as a file name, a host name's part and a word
+// on a terminal: ASCII letters, digits, dot, underscore and hyphen, at most 64 of
+// them, beginning with a letter or digit. what is the kind of name, for the message.
+func CheckName(what, name string) error {
+	if name == "" {
+		return fmt.Errorf("%s name is empty", what)
+	}
+	if len(name) > maxName {
+		return fmt.Errorf("%s name is longer than %d characters: %s...", what, maxName, strconv.QuoteToASCII(name[:16]))
+	}
+	for i, c := range []byte(name) {
+		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+		if !letter && (i == 0 || c != '.' && c != '_' && c != '-') {
+			return fmt.Errorf("%s name %s: want letters, digits, '.', '_', '-', a letter or digit first", what, strconv.QuoteToASCII(name))
+		}
+	}
+	return nil
+}

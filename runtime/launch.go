@@ -1,0 +1,231 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	goruntime "runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"mayfly/mount"
+	"mayfly/nsexec"
+	"mayfly/runtime/console"
+)
+
+// A launch takes one locked thread from the caller's world into the container's,
+// and forks the command at the end of the way. Read steps from top to bottom: that
+// is the whole of it.
+type launch struct {
+	plan   *Plan
+	caller Caller
+	note   func(string) // tells the user something that is no error
+
+	root    *rootSource // the snapshot, made on another thread meanwhile
+	sources *sources    // what is mounted from the host
+	init    *nsexec.Init
+	scratch *scratch
+	tree    mount.Tree // the container's root file system
+	umask   int
+
+	Console *console.Console // nil: descriptors 0, 1, 2 are passed through
+	Process *nsexec.Process  // nil: not started
+
+	undo undo
+}
+
+// steps is the story of a launch. It runs on a locked thread, whose namespaces,
+// ids, capabilities and filter are in the end those of the command.
+func (l *launch) steps() []step {
+	return []step{
+		{"act on files as root", l.becomeRootForFiles},
+		{"open what is bound from the host", l.openSources},
+		{"make namespaces", l.makeNamespaces},
+		{"start PID 1", l.startInit},
+		{"build /dev, /proc and /sys", l.buildScratch},
+		{"take the root file system", l.takeRoot},
+		{"mount", l.mountAll},
+		{"open a terminal", l.openConsole},
+		{"enter the root file system", l.pivot},
+		{"confine", l.confine},
+		{"change directory", l.changeDir},
+		{"execute", l.execute},
+	}
+}
+
+type step struct {
+	name string
+	do   func() error
+}
+
+// run takes the steps. The goroutine is locked to its thread and never unlocked:
+// when it ends, the Go runtime throws the thread away, and the kernel with it
+// whatever the thread still had. Before the command there is a last look at stop:
+// a signal that came in time means that it is not started.
+func (l *launch) run(stop func() error) error {
+	goruntime.LockOSThread()
+	for _, s := range l.steps() {
+		if err := stop(); err != nil {
+			return err
+		}
+		if err := s.do(); err != nil {
+			var command *CommandError
+			if errors.As(err, &command) {
+				return err
+			}
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+	}
+	return nil
+}
+
+// becomeRootForFiles makes what the thread creates belong to root, with its exact
+// mode, and lets it enter the store.
+func (l *launch) becomeRootForFiles() error {
+	return nsexec.SetFSIDs(0, 0)
+}
+
+func (l *launch) openSources() error {
+	sources, err := openSources(l.plan, l.caller)
+	l.sources = sources
+	l.undo.add(sources.Close)
+	return err
+}
+
+// makeNamespaces unshares. From here on the thread has a copy of the host's
+// mounts, from which nothing propagates in either direction.
+func (l *launch) makeNamespaces() error {
+	flags := 0
+	for _, n := range l.plan.Spec.Linux.Namespaces {
+		flags |= namespaceFlags[n.Type]
+	}
+	if err := nsexec.Unshare(flags); err != nil {
+		return err
+	}
+	l.umask = nsexec.Umask(0)
+	if err := mount.MakePrivate("/"); err != nil {
+		return err
+	}
+	return nsexec.SetHostname(l.plan.Spec.Hostname)
+}
+
+func (l *launch) startInit() error {
+	init, err := nsexec.StartInit()
+	if err != nil {
+		return err
+	}
+	l.init = init
+	return nil
+}
+
+// takeRoot waits for the snapshot.
+func (l *launch) takeRoot() error {
+	tree, err := l.root.Tree()
+	if err != nil {
+		return err
+	}
+	l.tree = tree
+	l.undo.add(tree.Close)
+	return l.scratch.attachRoot(tree)
+}
+
+func (l *launch) pivot() error {
+	if l.plan.Spec.Root.Readonly {
+		if err := l.tree.SetAttrs(unix.MOUNT_ATTR_RDONLY, 0, false); err != nil {
+			return err
+		}
+	}
+	return mount.Pivot(l.tree)
+}
+
+// confine gives up everything. The order matters: each line needs what a later
+// one takes away.
+func (l *launch) confine() error {
+	nsexec.Umask(l.umask)
+	process, linux := l.plan.Spec.Process, l.plan.Spec.Linux
+	if linux.Personality != nil {
+		if err := setPersonality(linux.Personality); err != nil {
+			return err
+		}
+	}
+	keep, err := capabilitySet(process.Capabilities)
+	if err != nil {
+		return err
+	}
+	if err := nsexec.LimitBounding(keep); err != nil {
+		return err
+	}
+	if err := l.becomeUser(); err != nil {
+		return err
+	}
+	if err := nsexec.SetCapabilities(keep); err != nil {
+		return err
+	}
+	if err := nsexec.NoNewPrivileges(); err != nil {
+		return err
+	}
+	return loadFilter()
+}
+
+// becomeUser takes on the command's ids. A caller who runs as themself, through
+// file capabilities, has them already, and keeps their groups as the kernel knows
+// them: with nothing to set, there is nothing to get wrong.
+func (l *launch) becomeUser() error {
+	who := l.plan.Spec.Process.User
+	if !l.plan.SetIDs && os.Geteuid() == int(who.UID) && os.Getegid() == int(who.GID) {
+		return nsexec.SetFSIDs(int(who.UID), int(who.GID))
+	}
+	return nsexec.SetIDs(who.UID, who.GID, who.AdditionalGids)
+}
+
+// changeDir enters the working directory with the user's own rights.
+func (l *launch) changeDir() error {
+	process := l.plan.Spec.Process
+	if process.Cwd != "" {
+		err := syscall.Chdir(process.Cwd)
+		if err == nil {
+			return nil
+		}
+		if l.plan.DirRequired {
+			return fmt.Errorf("%s: %w", process.Cwd, err)
+		}
+	}
+	for _, dir := range []string{homeOf(process.Env), "/"} {
+		if syscall.Chdir(dir) == nil {
+			l.note(fmt.Sprintf("working directory %q is not in the container, starting in %s", process.Cwd, dir))
+			return nil
+		}
+	}
+	return errors.New("not even / can be entered")
+}
+
+// execute forks the command. Descriptors are the terminal's or the caller's own
+// 0, 1 and 2; everything else closes on exec.
+func (l *launch) execute() error {
+	files := []uintptr{0, 1, 2}
+	if l.Console != nil {
+		slave := uintptr(l.Console.Slave())
+		files = []uintptr{slave, slave, slave}
+	}
+	process, err := start(l.plan, files, l.Console != nil)
+	if err != nil {
+		return err
+	}
+	l.Process = process
+	return nil
+}
+
+// undo is a list of things to take back, last first.
+type undo []func() error
+
+func (u *undo) add(f func() error) { *u = append(*u, f) }
+
+func (u *undo) all() error {
+	var errs []error
+	for i := len(*u) - 1; i >= 0; i-- {
+		errs = append(errs, (*u)[i]())
+	}
+	*u = nil
+	return errors.Join(errs...)
+}

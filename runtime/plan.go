@@ -1,0 +1,256 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"mayfly/personality"
+	"mayfly/runtime/image"
+	"mayfly/runtime/policy"
+	"mayfly/runtime/user"
+)
+
+// A Plan is everything that a launch does, decided. Its core is an OCI runtime
+// specification; the rest is what OCI has no word for.
+type Plan struct {
+	Store     string `json:"store"`
+	Image     string `json:"image"`
+	Container string `json:"container"`
+	Ephemeral bool   `json:"ephemeral"` // run in a snapshot, delete it afterwards
+
+	// CallerBinds are the destinations of those mounts whose source is opened with
+	// the caller's own rights.
+	CallerBinds []string `json:"callerBinds,omitempty"`
+	// Files are small files of the container's own, mounted read-only.
+	Files []File `json:"files,omitempty"`
+	// Login makes the command's name begin with "-", as for a login shell.
+	Login bool `json:"login,omitempty"`
+	// Fallback is executed where the image does not have the command.
+	Fallback []string `json:"fallback,omitempty"`
+	// SetIDs: the command runs as another user than the caller.
+	SetIDs bool `json:"setIDs"`
+	// DirRequired: no other working directory will do.
+	DirRequired bool `json:"dirRequired,omitempty"`
+
+	Timeout   time.Duration `json:"timeout,omitempty"`
+	KillAfter time.Duration `json:"killAfter,omitempty"`
+
+	Spec specs.Spec `json:"spec"`
+}
+
+// A File is a file that exists only in one container.
+type File struct {
+	Path    string `json:"path"`
+	Content string `json:"content"`
+}
+
+// Facts are what a plan depends on besides the request. Survey finds them.
+type Facts struct {
+	Caller       Caller
+	Policy       policy.Policy
+	Host         personality.Architecture
+	Image        personality.Architecture // zero: /bin/sh tells none
+	User         user.Entry               // who the command runs as
+	Groups       []uint32                 // and the supplementary groups
+	Passwd       string                   // content of a private /etc/passwd; "": the host's own will do
+	Group        string                   // the same for /etc/group
+	Hosts        string                   // the host's /etc/hosts
+	Present      map[string]bool          // which host files of the defaults exist
+	RandomDigits string                   // 16 hex digits
+}
+
+// Errors of requests.
+var (
+	// ErrNotPermitted means that only root may ask for it.
+	ErrNotPermitted = errors.New("only root may do this")
+)
+
+// hostFiles are mounted read-only where the host has them.
+var hostFiles = []string{"/etc/resolv.conf", "/etc/localtime"}
+
+// NewPlan decides everything about a launch. It is a pure function: it asks
+// nothing of the system and needs no privilege.
+func NewPlan(r Request, f Facts) (*Plan, error) {
+	if err := check(r, f); err != nil {
+		return nil, err
+	}
+	p := &Plan{Store: f.Policy.Store, Image: r.Image, Ephemeral: !r.NoEphemeral,
+		SetIDs: f.Caller.UID != f.User.UID, Timeout: r.Timeout, KillAfter: r.KillAfter}
+	if r.Store != "" {
+		p.Store = r.Store
+	}
+	if err := p.name(r, f); err != nil {
+		return nil, err
+	}
+	p.Spec = specs.Spec{
+		Version:  specs.Version,
+		Root:     &specs.Root{Path: path.Join(p.Store, r.Image), Readonly: !r.Writable && !r.NoEphemeral},
+		Hostname: p.Spec.Hostname,
+		Linux:    linux(),
+	}
+	if err := p.process(r, f); err != nil {
+		return nil, err
+	}
+	if err := p.mounts(r, f); err != nil {
+		return nil, err
+	}
+	return p, p.personality(r, f)
+}
+
+func check(r Request, f Facts) error {
+	root := f.Caller.UID == 0
+	switch {
+	case r.NoEphemeral && !root:
+		return fmt.Errorf("--no-ephemeral changes the image for everybody: %w", ErrNotPermitted)
+	case r.Store != "" && r.Store != f.Policy.Store && !root:
+		return fmt.Errorf("--store %s: %w; the policy's store is %s", r.Store, ErrNotPermitted, f.Policy.Store)
+	case f.User.UID != f.Caller.UID && !root:
+		return fmt.Errorf("--user %s: %w; others run as themselves", r.User, ErrNotPermitted)
+	case r.NoEphemeral && r.Writable:
+		return errors.New("--writable and --no-ephemeral exclude each other: the first throws changes away, the second keeps them")
+	case r.Timeout < 0 || r.KillAfter < 0:
+		return errors.New("a time limit cannot be negative")
+	case r.Terminal == Yes && !f.Caller.Terminal:
+		return errors.New("--tty needs standard input and output on a terminal")
+	}
+	return image.CheckName("image", r.Image)
+}
+
+// name gives the container its name and host name.
+func (p *Plan) name(r Request, f Facts) error {
+	p.Container = r.Name
+	if r.Name == "" {
+		p.Container = r.Image[:min(len(r.Image), 47)] + "-" + f.RandomDigits
+	}
+	if err := image.CheckName("container", p.Container); err != nil {
+		return err
+	}
+	p.Spec.Hostname = r.Hostname
+	if r.Hostname == "" {
+		p.Spec.Hostname = strings.Trim(strings.ReplaceAll(p.Container, "_", "-"), "-.")
+	}
+	return checkHostname(p.Spec.Hostname)
+}
+
+// checkHostname accepts host names of RFC 1123 that fit the kernel's 64 bytes.
+func checkHostname(name string) error {
+	if len(name) > 64 {
+		return fmt.Errorf("hostname %.16q...: longer than 64 characters", name)
+	}
+	for label := range strings.SplitSeq(name, ".") {
+		letters := strings.Trim(label, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-")
+		if label == "" || len(label) > 63 || letters != "" || label[0] == '-' || label[len(label)-1] == '-' {
+			return fmt.Errorf("hostname %q: want letters, digits and inner hyphens (RFC 1123)", name)
+		}
+	}
+	return nil
+}
+
+func (p *Plan) process(r Request, f Facts) error {
+	env, err := environment(r, f.Caller, f.Policy.Env, f.User)
+	if err != nil {
+		return err
+	}
+	p.Spec.Process = &specs.Process{
+		Terminal:        r.Terminal == Yes || r.Terminal == Auto && f.Caller.Terminal,
+		User:            specs.User{UID: f.User.UID, GID: f.User.GID, AdditionalGids: f.Groups},
+		Env:             env,
+		Cwd:             f.Caller.Dir,
+		Capabilities:    capabilities(r, f),
+		NoNewPrivileges: true,
+	}
+	if r.Dir != "" {
+		if !path.IsAbs(r.Dir) || strings.IndexByte(r.Dir, 0) >= 0 {
+			return fmt.Errorf("--chdir %q is not an absolute path", r.Dir)
+		}
+		p.Spec.Process.Cwd, p.DirRequired = r.Dir, true
+	}
+	if p.SetIDs && r.Dir == "" {
+		p.Spec.Process.Cwd = f.User.Home
+	}
+	p.command(r, f)
+	for _, arg := range p.Spec.Process.Args {
+		if strings.IndexByte(arg, 0) >= 0 {
+			return fmt.Errorf("argument %q has a NUL byte", arg)
+		}
+	}
+	return nil
+}
+
+// command decides what is executed. A command that the login shell shall run is
+// handed to it as its arguments, so that nothing needs quoting; which only a
+// shell with POSIX syntax understands.
+func (p *Plan) command(r Request, f Facts) {
+	const plain = "/bin/sh"
+	shell := f.User.Shell
+	if !path.IsAbs(shell) {
+		shell = plain
+	}
+	run := append([]string{"-c", `exec "$0" "$@"`}, r.Command...)
+	switch {
+	case len(r.Command) == 0:
+		p.Spec.Process.Args, p.Fallback, p.Login = []string{shell}, []string{plain}, true
+	case !r.Login:
+		p.Spec.Process.Args = slices.Clone(r.Command)
+	case slices.Contains([]string{"sh", "bash", "dash", "ksh", "zsh", "mksh"}, path.Base(shell)):
+		p.Spec.Process.Args, p.Login = append([]string{shell}, run...), true
+		p.Fallback = append([]string{plain}, run...)
+	default:
+		p.Spec.Process.Args, p.Login = append([]string{plain}, run...), true
+	}
+}
+
+// maintenance are the capabilities of root who changes an image: those that
+// package managers and their scripts use.
+var maintenance = []string{"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL",
+	"CAP_SETGID", "CAP_SETUID", "CAP_SETPCAP", "CAP_SETFCAP", "CAP_SYS_CHROOT"}
+
+// capabilities are none, except where root maintains an image.
+func capabilities(r Request, f Facts) *specs.LinuxCapabilities {
+	if !r.NoEphemeral || f.User.UID != 0 {
+		return &specs.LinuxCapabilities{}
+	}
+	return &specs.LinuxCapabilities{Bounding: maintenance, Effective: maintenance, Permitted: maintenance}
+}
+
+func linux() *specs.Linux {
+	return &specs.Linux{
+		Namespaces: []specs.LinuxNamespace{{Type: specs.MountNamespace}, {Type: specs.PIDNamespace},
+			{Type: specs.UTSNamespace}, {Type: specs.IPCNamespace}, {Type: specs.CgroupNamespace}},
+		MaskedPaths: []string{"/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+			"/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi",
+			"/sys/firmware", "/sys/devices/virtual/powercap"},
+		ReadonlyPaths: []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"},
+	}
+}
+
+func (p *Plan) personality(r Request, f Facts) error {
+	arch := f.Image
+	if r.Personality != "" {
+		var err error
+		if arch, err = personality.ByName(r.Personality); err != nil {
+			return fmt.Errorf("--personality: %w", err)
+		}
+		if !arch.RunsOn(f.Host) {
+			return fmt.Errorf("--personality %s: this machine is %s", r.Personality, f.Host.Name)
+		}
+	}
+	if arch.Domain == personality.Linux32 && arch.RunsOn(f.Host) {
+		p.Spec.Linux.Personality = &specs.LinuxPersonality{Domain: specs.PerLinux32}
+	}
+	return nil
+}
+
+// Path is where the root file system is on the host while the container runs.
+func (p *Plan) Path() string {
+	if !p.Ephemeral {
+		return p.Spec.Root.Path
+	}
+	return image.SnapshotPath(p.Store, p.Container)
+}

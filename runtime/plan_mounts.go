@@ -1,0 +1,116 @@
+package runtime
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// mounts lists the file systems of the container, in the order in which they are
+// attached: the container's own, the administrator's binds, the request's.
+func (p *Plan) mounts(r Request, f Facts) error {
+	p.Spec.Mounts = ownMounts(f.User.UID)
+	if !r.NoEphemeral {
+		p.hostBinds(f)
+	}
+	p.files(f)
+	for _, t := range r.Tmpfs {
+		if err := p.add(specs.Mount{Destination: t.Destination, Type: "tmpfs", Source: "tmpfs",
+			Options: append([]string{"nosuid", "nodev", "mode=1777"}, t.Options...)}); err != nil {
+			return err
+		}
+	}
+	for _, b := range r.Binds {
+		if err := p.add(bindMount(b.Source, b.Destination, b.ReadOnly)); err != nil {
+			return err
+		}
+		p.CallerBinds = append(p.CallerBinds, b.Destination)
+	}
+	return nil
+}
+
+// add adds what the request asks for. It may take the place of one of the
+// administrator's binds, but not twice of the same.
+func (p *Plan) add(m specs.Mount) error {
+	same := func(o specs.Mount) bool { return o.Destination == m.Destination }
+	if i := slices.IndexFunc(p.Spec.Mounts, same); i >= 0 {
+		if slices.Contains(p.CallerBinds, m.Destination) {
+			return fmt.Errorf("two mounts on %s", m.Destination)
+		}
+		p.Spec.Mounts = slices.Delete(p.Spec.Mounts, i, i+1)
+	}
+	p.Files = slices.DeleteFunc(p.Files, func(f File) bool { return f.Path == m.Destination })
+	p.Spec.Mounts = append(p.Spec.Mounts, m)
+	return nil
+}
+
+// ownMounts are the file systems that every container has. Memory-backed ones
+// are bounded in proportion to the machine, so that none of them alone can take it.
+func ownMounts(uid uint32) []specs.Mount {
+	secure := []string{"nosuid", "nodev"}
+	kernel := []string{"nosuid", "nodev", "noexec"}
+	memory := func(options ...string) []string { return append(slices.Clone(secure), options...) }
+	return []specs.Mount{
+		{Destination: "/proc", Type: "proc", Source: "proc", Options: kernel},
+		{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: append(slices.Clone(kernel), "ro")},
+		{Destination: "/sys/fs/cgroup", Type: "cgroup2", Source: "cgroup2", Options: append(slices.Clone(kernel), "ro")},
+		{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "noexec", "ro", "mode=0755", "size=64k"}},
+		{Destination: "/dev/pts", Type: "devpts", Source: "devpts",
+			Options: []string{"nosuid", "noexec", "ptmxmode=0666", "mode=0620", "gid=5", fmt.Sprintf("uid=%d", uid)}},
+		{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: kernel},
+		{Destination: "/dev/shm", Type: "tmpfs", Source: "tmpfs", Options: memory("mode=1777", "size=50%")},
+		{Destination: "/tmp", Type: "tmpfs", Source: "tmpfs", Options: memory("mode=1777", "size=50%")},
+		{Destination: "/var/tmp", Type: "tmpfs", Source: "tmpfs", Options: memory("mode=1777", "size=50%")},
+		{Destination: "/run", Type: "tmpfs", Source: "tmpfs", Options: memory("mode=0755", "size=10%")},
+	}
+}
+
+// hostBinds are the administrator's binds, and the host's name resolution and
+// time zone. A private copy of /etc/passwd or /etc/group takes the bind's place.
+func (p *Plan) hostBinds(f Facts) {
+	for _, name := range f.Policy.BindReadOnly {
+		switch {
+		case name == "/etc/passwd" && f.Passwd != "":
+			p.Files = append(p.Files, File{name, f.Passwd})
+		case name == "/etc/group" && f.Group != "":
+			p.Files = append(p.Files, File{name, f.Group})
+		case f.Present[name]:
+			p.Spec.Mounts = append(p.Spec.Mounts, bindMount(name, name, true))
+		}
+	}
+	for _, name := range f.Policy.Bind {
+		if f.Present[name] {
+			p.Spec.Mounts = append(p.Spec.Mounts, bindMount(name, name, false))
+		}
+	}
+}
+
+// files adds what belongs to the host name, and host files that name servers and
+// zones change rarely.
+func (p *Plan) files(f Facts) {
+	for _, name := range hostFiles {
+		if f.Present[name] {
+			p.Spec.Mounts = append(p.Spec.Mounts, bindMount(name, name, true))
+		}
+	}
+	name := p.Spec.Hostname
+	hosts := f.Hosts
+	if hosts == "" {
+		hosts = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+	}
+	if !strings.HasSuffix(hosts, "\n") {
+		hosts += "\n"
+	}
+	p.Files = append(p.Files, File{"/etc/hosts", hosts + "127.0.1.1\t" + name + "\n"}, File{"/etc/hostname", name + "\n"})
+}
+
+func bindMount(source, destination string, readOnly bool) specs.Mount {
+	options := []string{"rbind", "nosuid", "nodev"}
+	if readOnly {
+		options = append(options, "ro")
+	}
+	return specs.Mount{Destination: path.Clean(destination), Type: "bind", Source: source, Options: options}
+}

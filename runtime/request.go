@@ -1,0 +1,62 @@
+// Package runtime runs one command in a throw-away container: a snapshot of an
+// image, in namespaces of its own, as the user who asked.
+//
+// A Request says what is wanted. NewPlan turns it into a Plan, which is pure
+// data: every decision is in it and can be read or printed. Execute carries a
+// Plan out. Run does both:
+//
+//	status, err := runtime.Run(ctx, runtime.Request{Image: "deb12-i386", Command: []string{"make"}})
+package runtime
+
+import "time"
+
+// Choice is a decision that can be left to the circumstances.
+type Choice int
+
+// The choices. Auto decides by what is found.
+const (
+	Auto Choice = iota
+	Yes
+	No
+)
+
+// A Request says what to run and how. Only Image is needed.
+type Request struct {
+	Store   string   // directory of the images; "": the policy's. Only root may choose.
+	Image   string   // name of an image in the store
+	Command []string // empty: the user's login shell
+	Login   bool     // run Command by way of the login shell
+
+	Name     string // of the container; "": the image's with 16 random hex digits
+	Hostname string // "": the container's name
+
+	Binds []Bind
+	Tmpfs []Tmpfs
+
+	Env    []string // NAME (the caller's value) or NAME=VALUE
+	EnvAll bool     // the caller's whole environment passes
+
+	Dir         string // working directory; "": the caller's, where it exists inside
+	User        string // name or number; "": the caller
+	Personality string // "": found from the image
+
+	Writable    bool // the snapshot may be written to, and is thrown away all the same
+	NoEphemeral bool // the image itself, writable, for maintenance; root only
+
+	Terminal  Choice        // a pseudo-terminal of the container's own
+	Timeout   time.Duration // 0: none
+	KillAfter time.Duration // from SIGTERM at the time limit to the end of the container
+}
+
+// A Bind makes a file or directory of the host appear in the container.
+type Bind struct {
+	Source      string // absolute path on the host
+	Destination string // absolute path inside
+	ReadOnly    bool
+}
+
+// A Tmpfs is an empty file system in memory.
+type Tmpfs struct {
+	Destination string
+	Options     []string
+}

@@ -1,0 +1,237 @@
+package runtime
+
+import (
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"mayfly/mount"
+)
+
+// A scratch is a private tmpfs, mounted where only descriptors reach it, on which
+// a launch puts together what does not need the root file system: /dev, /proc and
+// /sys with all that is mounted in them, and the container's own small files. The
+// snapshot is being made meanwhile. The scratch goes away with the old root.
+type scratch struct {
+	tree  mount.Tree
+	root  mount.Root
+	proc  mount.Tree            // of the container's PID namespace
+	own   map[string]mount.Tree // by destination: file systems made for this container
+	files int
+}
+
+// buildScratch makes everything that stands on the scratch.
+func (l *launch) buildScratch() error {
+	tree, err := mount.New("tmpfs", []string{"mode=0755", "size=4m"}, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
+	if err != nil {
+		return err
+	}
+	l.undo.add(tree.Close)
+	l.scratch = &scratch{tree: tree, root: mount.RootAt(tree.FD()), own: map[string]mount.Tree{}}
+	// The host's /dev is certain to be there: device nodes were just taken from it.
+	if err := tree.AttachTo("/dev"); err != nil {
+		return err
+	}
+	for _, dir := range []string{"root", "dev", "proc", "sys", "empty", "files"} {
+		if err := tree.Mkdir(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	for _, m := range l.plan.Spec.Mounts {
+		if m.Type == "bind" {
+			continue
+		}
+		if err := l.makeFilesystem(m); err != nil {
+			return err
+		}
+	}
+	return l.hidePaths()
+}
+
+// makeFilesystem makes a file system for this container, and attaches it on the
+// scratch if its place is in /dev, /proc or /sys.
+func (l *launch) makeFilesystem(m specs.Mount) error {
+	tree, err := l.newFilesystem(m)
+	if err != nil {
+		return err
+	}
+	l.undo.add(tree.Close)
+	l.scratch.own[m.Destination] = tree
+	if m.Destination == "/run" {
+		return tree.Mkdir("lock", 0o1777)
+	}
+	if !onScratch(m.Destination) {
+		return nil
+	}
+	if err := l.scratch.attach(tree, m.Destination); err != nil {
+		return err
+	}
+	if m.Destination == "/dev" {
+		return l.populateDev(tree)
+	}
+	return nil
+}
+
+func (l *launch) newFilesystem(m specs.Mount) (mount.Tree, error) {
+	options := mount.ParseOptions(m.Options)
+	if m.Type == "proc" {
+		fd, err := l.init.Proc()
+		return mount.TreeFromFD(fd), err
+	}
+	set := options.Set
+	if m.Destination == "/dev" {
+		set &^= unix.MOUNT_ATTR_RDONLY // until it is populated
+	}
+	return mount.New(m.Type, append(options.Data, "source="+m.Source), set)
+}
+
+// onScratch tells whether a mount belongs to one of those that are put together
+// before the root file system is there.
+func onScratch(destination string) bool {
+	for _, one := range ours {
+		if destination == one || strings.HasPrefix(destination, one+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *scratch) attach(tree mount.Tree, destination string) error {
+	target, err := s.root.Dir(destination)
+	if err != nil {
+		return fmt.Errorf("%s: %w", destination, err)
+	}
+	defer target.Close()
+	return tree.Attach(target)
+}
+
+func (s *scratch) attachRoot(tree mount.Tree) error { return s.attach(tree, "/root") }
+
+// devLinks are the symbolic links of /dev.
+var devLinks = [][2]string{
+	{"/proc/self/fd", "fd"}, {"/proc/self/fd/0", "stdin"}, {"/proc/self/fd/1", "stdout"},
+	{"/proc/self/fd/2", "stderr"}, {"pts/ptmx", "ptmx"},
+}
+
+// populateDev fills /dev: device nodes bound from the host, so that no privilege to
+// make them is needed, links, and mount points for what comes next. /dev/console
+// is the null device until there is a terminal.
+func (l *launch) populateDev(dev mount.Tree) error {
+	for _, link := range devLinks {
+		if err := dev.Symlink(link[0], link[1]); err != nil {
+			return err
+		}
+	}
+	for _, dir := range []string{"pts", "shm", "mqueue"} {
+		if err := dev.Mkdir(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	if err := dev.WriteFile("console", ""); err != nil {
+		return err
+	}
+	for _, name := range devices {
+		if err := dev.WriteFile(name, ""); err != nil {
+			return err
+		}
+		if err := l.scratch.bindFile(l.sources.devices[name], "/dev/"+name); err != nil {
+			return err
+		}
+	}
+	if !l.plan.Spec.Process.Terminal {
+		if err := l.scratch.cloneOnto("/dev/null", "/dev/console", 0); err != nil {
+			return err
+		}
+	}
+	return dev.SetAttrs(unix.MOUNT_ATTR_RDONLY, 0, false)
+}
+
+// bindFile attaches a tree whose root is a file.
+func (s *scratch) bindFile(tree mount.Tree, destination string) error {
+	target, err := s.root.Name(destination)
+	if err != nil {
+		return fmt.Errorf("%s: %w", destination, err)
+	}
+	defer target.Close()
+	return tree.Attach(target)
+}
+
+// cloneOnto mounts a copy of what is at source on destination, both on the scratch.
+func (s *scratch) cloneOnto(source, destination string, attrs uint64) error {
+	from, err := s.root.Open(source, unix.O_PATH)
+	if err != nil {
+		return fmt.Errorf("%s: %w", source, err)
+	}
+	defer unix.Close(from)
+	tree, err := mount.Clone(from, "", false)
+	if err != nil {
+		return err
+	}
+	defer tree.Close()
+	if err := tree.SetAttrs(attrs, 0, false); err != nil {
+		return err
+	}
+	target, err := s.root.Name(destination)
+	if err != nil {
+		return fmt.Errorf("%s: %w", destination, err)
+	}
+	defer target.Close()
+	return tree.Attach(target)
+}
+
+// hidePaths covers the plan's masked paths with emptiness and makes its read-only
+// paths read-only. A path that this kernel does not have needs neither.
+func (l *launch) hidePaths() error {
+	for _, name := range l.plan.Spec.Linux.MaskedPaths {
+		dir, exists := l.scratch.kind(name)
+		if !exists {
+			continue
+		}
+		cover := "/dev/null"
+		if dir {
+			cover = "/empty"
+		}
+		if err := l.scratch.cloneOnto(cover, name, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOEXEC|unix.MOUNT_ATTR_NOSUID); err != nil {
+			return err
+		}
+	}
+	for _, name := range l.plan.Spec.Linux.ReadonlyPaths {
+		if _, exists := l.scratch.kind(name); !exists {
+			continue
+		}
+		if err := l.scratch.cloneOnto(name, name, unix.MOUNT_ATTR_RDONLY); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *scratch) kind(name string) (dir, exists bool) {
+	fd, err := s.root.Open(name, unix.O_PATH|unix.O_NOFOLLOW)
+	if err != nil {
+		return false, false
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) != nil {
+		return false, false
+	}
+	return st.Mode&unix.S_IFMT == unix.S_IFDIR, true
+}
+
+// file makes a read-only mount of a new small file, which the caller must close.
+func (s *scratch) file(content string) (mount.Tree, error) {
+	s.files++
+	name := path.Join("files", fmt.Sprint(s.files))
+	if err := s.tree.WriteFile(name, content); err != nil {
+		return mount.Tree{}, err
+	}
+	tree, err := mount.Clone(s.tree.FD(), name, false)
+	if err != nil {
+		return tree, err
+	}
+	return tree, tree.SetAttrs(unix.MOUNT_ATTR_RDONLY, 0, false)
+}

@@ -1,0 +1,123 @@
+package compile
+
+import (
+	"encoding/binary"
+	"slices"
+	"testing"
+
+	"github.com/elastic/go-seccomp-bpf/arch"
+	"golang.org/x/net/bpf"
+
+	"mayfly/runtime/seccomp"
+)
+
+// run executes a program on one system call with an independent BPF machine.
+// That machine reads big-endian, as sockets do, and seccomp host-endian: the
+// words of the input are turned round.
+func run(t *testing.T, goarch string, audit, number uint32, args ...uint32) uint32 {
+	t.Helper()
+	program, err := Program(goarch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw := make([]bpf.RawInstruction, len(program))
+	for i, in := range program {
+		raw[i] = bpf.RawInstruction{Op: in.Code, Jt: in.JumpTrue, Jf: in.JumpFalse, K: in.K}
+	}
+	code, ok := bpf.Disassemble(raw)
+	if !ok {
+		t.Fatal("the program has an instruction that does not exist")
+	}
+	machine, err := bpf.NewVM(code)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := make([]byte, 64)
+	binary.BigEndian.PutUint32(data[offsetNumber:], number)
+	binary.BigEndian.PutUint32(data[offsetArch:], audit)
+	for i, a := range args {
+		binary.BigEndian.PutUint32(data[offsetArgs+8*i:], a)
+	}
+	verdict, err := machine.Run(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return uint32(verdict)
+}
+
+func TestEveryNumberOfEveryABIGetsTheProfilesAnswer(t *testing.T) {
+	for _, c := range []struct {
+		goarch string
+		audit  uint32
+		table  map[int]string
+	}{
+		{"amd64", AuditAMD64, arch.X86_64.SyscallNumbers},
+		{"amd64", AuditX86, arch.I386.SyscallNumbers},
+		{"arm64", AuditARM64, arch.AARCH64.SyscallNumbers},
+		{"arm64", AuditARM, arch.ARM.SyscallNumbers},
+	} {
+		for number := range 600 {
+			name, known := c.table[number]
+			want := uint32(allow)
+			switch {
+			case !known || slices.Contains(seccomp.Missing, name):
+				want = missing
+			case slices.Contains(seccomp.Refused, name):
+				want = refuse
+			}
+			if got := run(t, c.goarch, c.audit, uint32(number)); got != want {
+				t.Errorf("%s %#x call %d (%s): %#x, want %#x", c.goarch, c.audit, number, name, got, want)
+			}
+		}
+	}
+}
+
+func TestArgumentsDecideWhereTheProfileSaysSo(t *testing.T) {
+	number := func(table map[string]int, name string) uint32 { return uint32(table[name]) }
+	for _, c := range []struct {
+		what          string
+		audit, number uint32
+		args          []uint32
+		want          uint32
+	}{
+		{"fork", AuditAMD64, number(arch.X86_64.SyscallNames, "clone"), []uint32{17}, allow},
+		{"thread", AuditAMD64, number(arch.X86_64.SyscallNames, "clone"), []uint32{0x3d0f00}, allow},
+		{"user namespace by clone", AuditAMD64, number(arch.X86_64.SyscallNames, "clone"), []uint32{0x10000011}, refuse},
+		{"user namespace by clone, 32-bit", AuditX86, number(arch.I386.SyscallNames, "clone"), []uint32{0x10000011}, refuse},
+		{"user namespace by unshare", AuditAMD64, number(arch.X86_64.SyscallNames, "unshare"), []uint32{0x10000000}, refuse},
+		{"unshare files", AuditAMD64, number(arch.X86_64.SyscallNames, "unshare"), []uint32{0x400}, allow},
+		{"TIOCGWINSZ", AuditAMD64, number(arch.X86_64.SyscallNames, "ioctl"), []uint32{0, 0x5413}, allow},
+		{"TIOCSTI", AuditAMD64, number(arch.X86_64.SyscallNames, "ioctl"), []uint32{0, 0x5412}, refuse},
+		{"TIOCLINUX, 32-bit", AuditX86, number(arch.I386.SyscallNames, "ioctl"), []uint32{0, 0x541c}, refuse},
+		{"x32 read", AuditAMD64, x32Bit, nil, missing},
+		{"x32 mount", AuditAMD64, x32Bit | 165, nil, missing},
+		{"number -1", AuditAMD64, 0xffffffff, nil, missing},
+		{"foreign machine", 0x15, 3, nil, missing},
+	} {
+		if got := run(t, "amd64", c.audit, c.number, c.args...); got != c.want {
+			t.Errorf("%s: %#x, want %#x", c.what, got, c.want)
+		}
+	}
+}
+
+func TestProfileNamesExist(t *testing.T) {
+	known := Names()
+	for _, name := range slices.Concat(seccomp.Refused, seccomp.Missing) {
+		if !slices.Contains(known, name) {
+			t.Errorf("the profile names %s, which no table has", name)
+		}
+	}
+}
+
+func TestGeneratedFilterIsCurrent(t *testing.T) {
+	program, err := Program("amd64")
+	if err != nil {
+		t.Fatal(err)
+	}
+	same := slices.EqualFunc(program, seccomp.Filter, func(a Instruction, b seccomp.Instruction) bool {
+		return a.Code == b.Code && a.JumpTrue == b.Jt && a.JumpFalse == b.Jf && a.K == b.K
+	})
+	if !same {
+		t.Error("zfilter_amd64.go is not what the profile compiles to: run go generate ./...")
+	}
+}

@@ -1,0 +1,139 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"mayfly/mount"
+	"mayfly/nsexec"
+)
+
+// devices are the host's device nodes that a container sees: those of the OCI
+// specification.
+var devices = []string{"null", "zero", "full", "random", "urandom", "tty"}
+
+// sources are the host's files and directories that a container will see, each a
+// detached copy of its mount. They are taken while the thread is still in the
+// host's mount namespace, since the kernel copies no other namespace's mounts.
+type sources struct {
+	binds   map[string]mount.Tree // by destination
+	devices map[string]mount.Tree // by name
+}
+
+func openSources(p *Plan, c Caller) (*sources, error) {
+	s := &sources{binds: map[string]mount.Tree{}, devices: map[string]mount.Tree{}}
+	for _, name := range devices {
+		tree, err := mount.Clone(unix.AT_FDCWD, "/dev/"+name, false)
+		if err != nil {
+			return s, err
+		}
+		s.devices[name] = tree
+	}
+	for _, m := range p.Spec.Mounts {
+		if m.Type != "bind" {
+			continue
+		}
+		tree, err := openBind(m, slices.Contains(p.CallerBinds, m.Destination), c)
+		if err != nil {
+			return s, err
+		}
+		s.binds[m.Destination] = tree
+	}
+	return s, nil
+}
+
+// openBind takes a copy of the source's mounts. What the caller asked for is
+// opened with nothing but the caller's own rights, once, and the descriptor is
+// what is copied: whoever swaps the path afterwards swaps nothing.
+func openBind(m specs.Mount, asked bool, c Caller) (mount.Tree, error) {
+	var fd int
+	var err error
+	if asked {
+		fd, err = openAsCaller(m.Source, c)
+	} else {
+		fd, err = unix.Open(m.Source, unix.O_PATH|unix.O_CLOEXEC, 0)
+	}
+	if err != nil {
+		return mount.Tree{}, fmt.Errorf("bind source %q: %w", m.Source, err)
+	}
+	defer unix.Close(fd)
+	if err := bindable(fd); err != nil {
+		return mount.Tree{}, fmt.Errorf("bind source %q: %w", m.Source, err)
+	}
+	options := mount.ParseOptions(m.Options)
+	tree, err := mount.Clone(fd, "", options.Recursive)
+	if err != nil {
+		return tree, fmt.Errorf("bind source %q: %w", m.Source, err)
+	}
+	if err := tree.SetAttrs(options.Set, options.Clear, options.Recursive); err != nil {
+		return tree, errors.Join(fmt.Errorf("bind source %q: %w", m.Source, err), tree.Close())
+	}
+	return tree, nil
+}
+
+// bindable accepts files and directories. A device, FIFO or socket would be a
+// channel out of the container; procfs shows the host's processes.
+func bindable(fd int) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG, unix.S_IFDIR:
+	default:
+		return errors.New("neither a file nor a directory")
+	}
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(fd, &fs); err != nil {
+		return err
+	}
+	if fs.Type == unix.PROC_SUPER_MAGIC {
+		return errors.New("is in the host's /proc")
+	}
+	return nil
+}
+
+// openAsCaller opens a path as the caller could, with no capability and the
+// caller's ids, and makes sure that they may read it. It leaves the thread as it was.
+func openAsCaller(path string, c Caller) (fd int, err error) {
+	have, err := nsexec.Capabilities()
+	if err != nil {
+		return -1, err
+	}
+	if c.UID != 0 {
+		if err := nsexec.SetFSIDs(int(c.UID), int(c.GID)); err != nil {
+			return -1, err
+		}
+		if err := nsexec.SetEffective(0); err != nil {
+			return -1, err
+		}
+		defer func() {
+			err = errors.Join(err, nsexec.SetEffective(have), nsexec.SetFSIDs(0, 0))
+		}()
+	}
+	fd, err = unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	// Without AT_EACCESS the check is for the real user, which is the caller.
+	if err := unix.Faccessat2(fd, "", unix.R_OK, unix.AT_EMPTY_PATH); err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// Close releases what was not attached, and the descriptors of what was.
+func (s *sources) Close() error {
+	var errs []error
+	for _, trees := range []map[string]mount.Tree{s.binds, s.devices} {
+		for _, tree := range trees {
+			errs = append(errs, tree.Close())
+		}
+	}
+	return errors.Join(errs...)
+}

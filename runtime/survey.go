@@ -1,0 +1,171 @@
+package runtime
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"mayfly/personality"
+	"mayfly/runtime/image"
+	"mayfly/runtime/policy"
+	"mayfly/runtime/user"
+)
+
+// Survey finds the facts that a plan depends on: who calls, what the
+// administrator has decided, what the image is. It changes nothing.
+func Survey(r Request) (Facts, error) {
+	var f Facts
+	var err error
+	if f.Caller, err = CurrentCaller(); err != nil {
+		return f, err
+	}
+	if f.Policy, err = policy.Load(); err != nil {
+		return f, err
+	}
+	if f.Host, err = hostArchitecture(); err != nil {
+		return f, err
+	}
+	if err := f.findUser(r); err != nil {
+		return f, err
+	}
+	if err := f.findImage(r); err != nil {
+		return f, err
+	}
+	f.findHostFiles()
+	var random [8]byte
+	if _, err := rand.Read(random[:]); err != nil {
+		return f, fmt.Errorf("random number: %w", err)
+	}
+	f.RandomDigits = hex.EncodeToString(random[:])
+	return f, nil
+}
+
+func hostArchitecture() (personality.Architecture, error) {
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		return personality.Architecture{}, fmt.Errorf("uname: %w", err)
+	}
+	machine := unix.ByteSliceToString(name.Machine[:])
+	if machine == "i686" { // the caller's own personality, not the machine's
+		machine = "x86_64"
+	}
+	return personality.ByName(machine)
+}
+
+// findUser finds who the command runs as. A caller has the groups that the kernel
+// says; a user whom root chose, those of the database.
+func (f *Facts) findUser(r Request) error {
+	database, err := user.Load()
+	if err != nil {
+		return fmt.Errorf("read user database: %w", err)
+	}
+	listed := false
+	switch {
+	case r.User == "":
+		f.User, listed, err = database.ByID(f.Caller.UID)
+		if errors.Is(err, user.ErrUnknown) { // a bare number, as in some CI systems
+			f.User, err = nameless(f.Caller), nil
+		}
+	default:
+		f.User, listed, err = byNameOrNumber(database, r.User)
+	}
+	if err != nil {
+		return err
+	}
+	f.Groups = f.Caller.Groups
+	if f.User.UID == f.Caller.UID {
+		f.User.GID = f.Caller.GID
+	} else {
+		f.Groups = database.Groups(f.User)
+	}
+	if !listed {
+		f.Passwd = string(user.Append(database.Passwd, f.User.Line))
+	}
+	lines, err := database.MissingGroups(append([]uint32{f.User.GID}, f.Groups...))
+	if err != nil {
+		return err
+	}
+	if len(lines) > 0 {
+		f.Group = string(user.Append(database.Group, lines...))
+	}
+	return nil
+}
+
+func byNameOrNumber(database *user.Database, who string) (user.Entry, bool, error) {
+	entry, listed, err := database.ByName(who)
+	if errors.Is(err, user.ErrUnknown) {
+		// 4294967295 is (uid_t)-1, "no change" to setresuid(2): never a user.
+		if number, bad := strconv.ParseUint(who, 10, 32); bad == nil && number != 1<<32-1 {
+			return database.ByID(uint32(number))
+		}
+	}
+	return entry, listed, err
+}
+
+// nameless describes a caller who has a number and no name.
+func nameless(c Caller) user.Entry {
+	name := "user" + strconv.FormatUint(uint64(c.UID), 10)
+	line := fmt.Sprintf("%s:x:%d:%d::/:/bin/sh", name, c.UID, c.GID)
+	return user.Entry{Name: name, UID: c.UID, GID: c.GID, Home: "/", Shell: "/bin/sh", Line: line}
+}
+
+func (f *Facts) findImage(r Request) error {
+	path := f.Policy.Store
+	if r.Store != "" {
+		if f.Caller.UID != 0 && r.Store != path {
+			return fmt.Errorf("--store %s: %w; the policy's store is %s", r.Store, ErrNotPermitted, path)
+		}
+		path = r.Store
+	}
+	if err := image.CheckName("image", r.Image); err != nil {
+		return err
+	}
+	if err := checkPrivilege(); err != nil {
+		return err
+	}
+	return asRoot(f.Caller, func() error {
+		store, err := image.Open(path)
+		if err != nil {
+			return err
+		}
+		defer store.Close()
+		if !r.NoEphemeral {
+			if err := store.CheckBTRFS(); err != nil {
+				return err
+			}
+		}
+		img, err := store.Image(r.Image)
+		if err != nil {
+			return err
+		}
+		defer img.Close()
+		if !r.NoEphemeral {
+			if err := img.CheckSubvolume(); err != nil {
+				return err
+			}
+		}
+		// An image without a readable /bin/sh runs as the host's own architecture:
+		// it may hold nothing but one static program.
+		f.Image, _ = img.Architecture()
+		return nil
+	})
+}
+
+// findHostFiles finds which of the host's files there are to bind.
+func (f *Facts) findHostFiles() {
+	f.Present = map[string]bool{}
+	for _, list := range [][]string{f.Policy.BindReadOnly, f.Policy.Bind, hostFiles} {
+		for _, name := range list {
+			_, err := os.Stat(name)
+			f.Present[name] = err == nil
+		}
+	}
+	if hosts, err := os.ReadFile("/etc/hosts"); err == nil {
+		f.Hosts = string(hosts)
+	}
+}

@@ -1,0 +1,198 @@
+// Package user reads the host's user database: /etc/passwd and /etc/group
+// directly, every other source of NSS (LDAP, SSSD) through getent(1), since a
+// static program cannot load NSS modules.
+package user
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Files of the database, and the program that knows the rest of it.
+const (
+	PasswdFile = "/etc/passwd"
+	GroupFile  = "/etc/group"
+	getent     = "/usr/bin/getent"
+)
+
+// ErrUnknown means that neither the files nor getent know a user.
+var ErrUnknown = errors.New("unknown user")
+
+// An Entry is one line of passwd(5).
+type Entry struct {
+	Name  string
+	UID   uint32
+	GID   uint32
+	Home  string
+	Shell string
+	Line  string // as it stands, without the newline
+}
+
+// ParseLine reads one line of passwd(5).
+func ParseLine(line string) (Entry, error) {
+	f := strings.Split(line, ":")
+	if len(f) != 7 || f[0] == "" {
+		return Entry{}, fmt.Errorf("passwd line %q: want seven fields", line)
+	}
+	uid, err := strconv.ParseUint(f[2], 10, 32)
+	if err != nil {
+		return Entry{}, fmt.Errorf("passwd line %q: user id: %w", line, err)
+	}
+	gid, err := strconv.ParseUint(f[3], 10, 32)
+	if err != nil {
+		return Entry{}, fmt.Errorf("passwd line %q: group id: %w", line, err)
+	}
+	return Entry{Name: f[0], UID: uint32(uid), GID: uint32(gid), Home: f[5], Shell: f[6], Line: line}, nil
+}
+
+// A Database is the host's user database, its two files read once.
+type Database struct {
+	Passwd, Group []byte
+	ask           func(database, key string) (string, error)
+}
+
+// Load reads the files. A file that is not there is an empty one.
+func Load() (*Database, error) {
+	passwd, err := readFile(PasswdFile)
+	if err != nil {
+		return nil, err
+	}
+	group, err := readFile(GroupFile)
+	if err != nil {
+		return nil, err
+	}
+	return &Database{Passwd: passwd, Group: group, ask: askNSS}, nil
+}
+
+func readFile(name string) ([]byte, error) {
+	data, err := os.ReadFile(name)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	return data, err
+}
+
+// ByID finds a user by number. listed tells whether /etc/passwd has the line.
+func (d *Database) ByID(uid uint32) (entry Entry, listed bool, err error) {
+	number := strconv.FormatUint(uint64(uid), 10)
+	return d.find(number, func(e Entry) bool { return e.UID == uid })
+}
+
+// ByName finds a user by name.
+func (d *Database) ByName(name string) (entry Entry, listed bool, err error) {
+	if name == "" || strings.ContainsAny(name, ":\n\x00") || name[0] == '-' {
+		return Entry{}, false, fmt.Errorf("%w %q", ErrUnknown, name)
+	}
+	return d.find(name, func(e Entry) bool { return e.Name == name })
+}
+
+func (d *Database) find(key string, match func(Entry) bool) (Entry, bool, error) {
+	for line := range strings.Lines(string(d.Passwd)) {
+		if e, err := ParseLine(strings.TrimSuffix(line, "\n")); err == nil && match(e) {
+			return e, true, nil
+		}
+	}
+	line, err := d.ask("passwd", key)
+	if err != nil {
+		return Entry{}, false, err
+	}
+	if line == "" {
+		return Entry{}, false, fmt.Errorf("%w %q", ErrUnknown, key)
+	}
+	e, err := ParseLine(line)
+	if err == nil && !match(e) {
+		err = fmt.Errorf("getent passwd %s answered for another user: %q", key, line)
+	}
+	return e, false, err
+}
+
+// Groups returns the supplementary groups that /etc/group gives a user, with the
+// user's own. (A caller's own groups come from the kernel, not from here.)
+func (d *Database) Groups(e Entry) []uint32 {
+	groups := []uint32{e.GID}
+	for line := range strings.Lines(string(d.Group)) {
+		f := strings.Split(strings.TrimSuffix(line, "\n"), ":")
+		if len(f) != 4 {
+			continue
+		}
+		gid, err := strconv.ParseUint(f[2], 10, 32)
+		if err != nil || uint32(gid) == e.GID {
+			continue
+		}
+		for member := range strings.SplitSeq(f[3], ",") {
+			if member == e.Name {
+				groups = append(groups, uint32(gid))
+			}
+		}
+	}
+	return groups
+}
+
+// MissingGroups returns the lines of group(5) for those gids that /etc/group
+// does not have and NSS does.
+func (d *Database) MissingGroups(gids []uint32) ([]string, error) {
+	known := map[string]bool{}
+	for line := range strings.Lines(string(d.Group)) {
+		if f := strings.SplitN(line, ":", 4); len(f) == 4 {
+			known[f[2]] = true
+		}
+	}
+	var lines []string
+	for _, gid := range gids {
+		number := strconv.FormatUint(uint64(gid), 10)
+		if known[number] {
+			continue
+		}
+		known[number] = true
+		line, err := d.ask("group", number)
+		if err != nil {
+			return nil, err
+		}
+		if line != "" {
+			lines = append(lines, line)
+		}
+	}
+	return lines, nil
+}
+
+// Append returns a copy of a database file with lines added.
+func Append(file []byte, lines ...string) []byte {
+	out := bytes.Clone(file)
+	for _, line := range lines {
+		if len(out) > 0 && out[len(out)-1] != '\n' {
+			out = append(out, '\n')
+		}
+		out = append(append(out, line...), '\n')
+	}
+	return out
+}
+
+// askNSS runs getent as the real user with an empty environment. It returns ""
+// where the key is unknown or there is no getent.
+func askNSS(database, key string) (string, error) {
+	cmd := exec.Command(getent, database, key)
+	cmd.Env = []string{"PATH=/usr/bin:/bin"}
+	cmd.Dir = "/"
+	cmd.WaitDelay = time.Second
+	if os.Geteuid() != os.Getuid() {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{
+			Uid: uint32(os.Getuid()), Gid: uint32(os.Getgid()), NoSetGroups: true}}
+	}
+	out, err := cmd.Output()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() == 2 || errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("getent %s %s: %w", database, key, err)
+	}
+	line, _, _ := strings.Cut(string(out), "\n")
+	return line, nil
+}
