@@ -10,50 +10,44 @@ import (
 // can see it. name is a single component, or a path through directories that the
 // caller made here.
 
-// Mkdir makes a directory with exactly the mode, whatever the umask.
+// Mkdir makes a directory of the mode less the umask.
 func (t Tree) Mkdir(name string, mode uint32) error {
-	if err := unix.Mkdirat(t.fd, name, mode); err != nil {
+	if err := mkdirat(t.fd, name, mode); err != nil {
 		return fmt.Errorf("mkdir %s: %w", name, err)
-	}
-	if err := unix.Fchmodat(t.fd, name, mode, 0); err != nil {
-		return fmt.Errorf("chmod %s: %w", name, err)
 	}
 	return nil
 }
 
 // Symlink makes a symbolic link called name.
 func (t Tree) Symlink(target, name string) error {
-	if err := unix.Symlinkat(target, t.fd, name); err != nil {
+	if err := symlinkat(target, t.fd, name); err != nil {
 		return fmt.Errorf("symlink %s: %w", name, err)
 	}
 	return nil
 }
 
-// WriteFile makes a file with the content, readable by all.
+// WriteFile makes a file with the content, of mode 0644 less the umask.
 func (t Tree) WriteFile(name, content string) error {
-	fd, err := unix.Openat(t.fd, name, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o644)
+	fd, err := openat(t.fd, name, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_NOFOLLOW, 0o644)
 	if err != nil {
 		return fmt.Errorf("create %s: %w", name, err)
 	}
-	defer unix.Close(fd)
+	defer closeFD(fd)
 	for data := []byte(content); len(data) > 0; {
-		n, err := unix.Write(fd, data)
+		n, err := write(fd, data)
 		if err != nil {
 			return fmt.Errorf("write %s: %w", name, err)
 		}
 		data = data[n:]
-	}
-	if err := unix.Fchmod(fd, 0o644); err != nil {
-		return fmt.Errorf("chmod %s: %w", name, err)
 	}
 	return nil
 }
 
 // IsDir reports whether the root of the Tree is a directory.
 func (t Tree) IsDir() (bool, error) {
-	var st unix.Stat_t
-	if err := unix.Fstat(t.fd, &st); err != nil {
-		return false, fmt.Errorf("fstat: %w", err)
+	var st unix.Statx_t
+	if err := statx(t.fd, unix.STATX_TYPE, &st); err != nil {
+		return false, fmt.Errorf("statx: %w", err)
 	}
 	return st.Mode&unix.S_IFMT == unix.S_IFDIR, nil
 }

@@ -34,7 +34,7 @@ func (r Root) Open(name string, flags int) (int, error) {
 		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
 	}
 	for try := 0; ; try++ {
-		fd, err := unix.Openat2(r.fd, name, &how)
+		fd, err := openat2(r.fd, name, &how)
 		if err == nil {
 			return fd, nil
 		}
@@ -52,7 +52,7 @@ type Target struct {
 }
 
 // Close closes the descriptor.
-func (t Target) Close() error { return unix.Close(t.fd) }
+func (t Target) Close() error { return closeFD(t.fd) }
 
 // FD returns the descriptor, still owned by the Target.
 func (t Target) FD() int { return t.fd }
@@ -64,7 +64,7 @@ func (t Target) MountID() (id uint64, isRoot bool, err error) { return mountID(t
 // FSType returns the magic number of the file system that the target lies on.
 func (t Target) FSType() (int64, error) {
 	var st unix.Statfs_t
-	if err := unix.Fstatfs(t.fd, &st); err != nil {
+	if err := fstatfs(t.fd, &st); err != nil {
 		return 0, fmt.Errorf("fstatfs: %w", err)
 	}
 	return int64(st.Type), nil
@@ -78,7 +78,7 @@ func (t Tree) MountID() (uint64, error) {
 
 func mountID(fd int) (uint64, bool, error) {
 	var st unix.Statx_t
-	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID, &st); err != nil {
+	if err := statx(fd, unix.STATX_MNT_ID, &st); err != nil {
 		return 0, false, fmt.Errorf("statx: %w", err)
 	}
 	return st.Mnt_id, st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0, nil
@@ -102,8 +102,8 @@ func (r Root) Name(name string) (Target, error) {
 	if err != nil {
 		return Target{}, err
 	}
-	defer unix.Close(parent)
-	fd, err := unix.Openat(parent, base, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	defer closeFD(parent)
+	fd, err := openat(parent, base, unix.O_PATH|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return Target{}, err
 	}
@@ -124,7 +124,7 @@ func (r Root) Create(name string, dir bool, on ...uint64) error {
 		prefix := "/" + strings.Join(parts[:i+1], "/")
 		fd, err := r.Open(prefix, unix.O_PATH)
 		if err == nil {
-			unix.Close(fd)
+			closeFD(fd)
 			continue
 		}
 		if err != unix.ENOENT {
@@ -142,7 +142,7 @@ func (r Root) createOne(parent, base string, dir bool, on []uint64) error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(fd)
+	defer closeFD(fd)
 	id, _, err := mountID(fd)
 	if err != nil {
 		return err
@@ -151,15 +151,15 @@ func (r Root) createOne(parent, base string, dir bool, on []uint64) error {
 		return ErrOutside
 	}
 	if dir {
-		return unix.Mkdirat(fd, base, 0o755)
+		return mkdirat(fd, base, 0o755)
 	}
 	return touch(fd, base)
 }
 
 func touch(dirfd int, base string) error {
-	fd, err := unix.Openat(dirfd, base, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o644)
+	fd, err := openat(dirfd, base, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_NOFOLLOW, 0o644)
 	if err != nil {
 		return err
 	}
-	return unix.Close(fd)
+	return closeFD(fd)
 }

@@ -29,7 +29,7 @@ func TreeFromFD(fd int) Tree { return Tree{fd} }
 func (t Tree) FD() int { return t.fd }
 
 // Close closes the descriptor. A Tree that was never attached is unmounted by it.
-func (t Tree) Close() error { return unix.Close(t.fd) }
+func (t Tree) Close() error { return closeFD(t.fd) }
 
 // New makes an instance of the file system fstype and a detached mount of it
 // with the given attributes (MOUNT_ATTR_*). data are the file system's own
@@ -37,20 +37,20 @@ func (t Tree) Close() error { return unix.Close(t.fd) }
 // namespaces of the calling thread: procfs to its PID namespace, mqueue to its
 // IPC namespace, and so on. See fsopen(2), fsconfig(2), fsmount(2).
 func New(fstype string, data []string, attrs uint64) (Tree, error) {
-	fs, err := unix.Fsopen(fstype, unix.FSOPEN_CLOEXEC)
+	fs, err := fsopen(fstype)
 	if err != nil {
 		return Tree{}, fmt.Errorf("fsopen %s: %w", fstype, err)
 	}
-	defer unix.Close(fs)
+	defer closeFD(fs)
 	for _, parameter := range data {
 		if err := configure(fs, parameter); err != nil {
 			return Tree{}, fmt.Errorf("fsconfig %s %s: %w%s", fstype, parameter, err, complaint(fs))
 		}
 	}
-	if err := unix.FsconfigCreate(fs); err != nil {
+	if err := fsconfig(fs, unix.FSCONFIG_CMD_CREATE, nil, nil); err != nil {
 		return Tree{}, fmt.Errorf("create %s: %w%s", fstype, err, complaint(fs))
 	}
-	fd, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, int(attrs))
+	fd, err := fsmount(fs, attrs)
 	if err != nil {
 		return Tree{}, fmt.Errorf("fsmount %s: %w%s", fstype, err, complaint(fs))
 	}
@@ -58,10 +58,19 @@ func New(fstype string, data []string, attrs uint64) (Tree, error) {
 }
 
 func configure(fs int, parameter string) error {
-	if key, value, ok := strings.Cut(parameter, "="); ok {
-		return unix.FsconfigSetString(fs, key, value)
+	key, value, isString := strings.Cut(parameter, "=")
+	k, err := path0(key)
+	if err != nil {
+		return err
 	}
-	return unix.FsconfigSetFlag(fs, parameter)
+	if !isString {
+		return fsconfig(fs, unix.FSCONFIG_SET_FLAG, k, nil)
+	}
+	v, err := path0(value)
+	if err != nil {
+		return err
+	}
+	return fsconfig(fs, unix.FSCONFIG_SET_STRING, k, v)
 }
 
 // complaint returns what the kernel wrote into the log of a file-system context,
@@ -84,7 +93,7 @@ func Clone(dirfd int, path string, recursive bool) (Tree, error) {
 	if recursive {
 		flags |= unix.AT_RECURSIVE
 	}
-	fd, err := unix.OpenTree(dirfd, path, flags)
+	fd, err := openTree(dirfd, path, flags)
 	if err != nil {
 		return Tree{}, fmt.Errorf("open_tree %s: %w", path, err)
 	}
@@ -103,8 +112,7 @@ func (t Tree) SetAttrs(set, clear uint64, recursive bool) error {
 // Attach puts the mount on the target and leaves the Tree usable: changing its
 // attributes changes the mount that was attached.
 func (t Tree) Attach(target Target) error {
-	err := unix.MoveMount(t.fd, "", target.fd, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
-	if err != nil {
+	if err := moveMount(t.fd, target.fd, ""); err != nil {
 		return fmt.Errorf("move_mount onto %s: %w", target.path, err)
 	}
 	return nil
@@ -121,7 +129,7 @@ func setattr(dirfd int, path string, recursive bool, attr unix.MountAttr) error 
 	if recursive {
 		flags |= unix.AT_RECURSIVE
 	}
-	if err := unix.MountSetattr(dirfd, path, flags, &attr); err != nil {
+	if err := mountSetattr(dirfd, path, flags, &attr); err != nil {
 		return fmt.Errorf("mount_setattr %s: %w", path, err)
 	}
 	return nil
@@ -130,7 +138,7 @@ func setattr(dirfd int, path string, recursive bool, attr unix.MountAttr) error 
 // AttachTo puts the mount on the directory at path, as the calling thread sees it:
 // for a place that is the thread's own and that nobody else can change.
 func (t Tree) AttachTo(path string) error {
-	if err := unix.MoveMount(t.fd, "", unix.AT_FDCWD, path, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+	if err := moveMount(t.fd, unix.AT_FDCWD, path); err != nil {
 		return fmt.Errorf("move_mount onto %s: %w", path, err)
 	}
 	return nil

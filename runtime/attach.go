@@ -18,6 +18,12 @@ import (
 // The root file system's author may be hostile. Every target is resolved inside
 // it to a descriptor, which is looked at before anything is attached to it.
 func (l *launch) mountAll() error {
+	var errs [2]error
+	l.rootID, errs[0] = l.tree.MountID()
+	l.devID, errs[1] = l.scratch.own["/dev"].MountID()
+	if err := errors.Join(errs[:]...); err != nil {
+		return err
+	}
 	inside := mount.RootAt(l.tree.FD())
 	for _, m := range l.plan.Spec.Mounts {
 		if onScratch(m.Destination) && !slices.Contains(ours, m.Destination) {
@@ -35,20 +41,11 @@ func (l *launch) mountAll() error {
 		}
 	}
 	for _, f := range l.plan.Files {
-		if err := l.attachFile(inside, f); err != nil {
+		if err := l.attachTo(inside, l.scratch.own[f.Path], f.Path); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func (l *launch) attachFile(inside mount.Root, f File) error {
-	tree, err := l.scratch.file(f.Content)
-	if err != nil {
-		return fmt.Errorf("%s: %w", f.Path, err)
-	}
-	defer tree.Close()
-	return l.attachTo(inside, tree, f.Path)
 }
 
 // attachTo attaches a tree at a destination inside. In a snapshot a missing
@@ -114,14 +111,13 @@ func (l *launch) create(inside mount.Root, destination string, dir bool) error {
 // destination: the root directory itself, and the kernel's file systems.
 func (l *launch) checkTarget(target mount.Target) error {
 	id, isRoot, err := target.MountID()
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if root, err := l.tree.MountID(); err != nil || isRoot && id == root {
-		return errors.Join(errors.New("leads to the root directory"), err)
-	}
-	if dev, err := l.scratch.own["/dev"].MountID(); err != nil || id == dev {
-		return errors.Join(errors.New("leads into /dev"), err)
+	case isRoot && id == l.rootID:
+		return errors.New("leads to the root directory")
+	case id == l.devID:
+		return errors.New("leads into /dev")
 	}
 	magic, err := target.FSType()
 	if err != nil {
@@ -155,7 +151,7 @@ func (l *launch) openConsole() error {
 	if err != nil {
 		return err
 	}
-	l.Console = terminal
+	l.console = terminal
 	number, err := terminal.Number()
 	if err != nil {
 		return err

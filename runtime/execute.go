@@ -4,13 +4,26 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"syscall"
 
 	"mayfly/nsexec"
 	"mayfly/runtime/image"
 )
 
+// Signals are those that a program should receive (signal.Notify) and hand to
+// Execute, which sends them on to the command.
+var Signals = []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT,
+	syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGCONT, syscall.SIGWINCH}
+
+// A Supervisor is the outside world's end of a run. All fields may be zero.
+type Supervisor struct {
+	Signals <-chan os.Signal  // for the command
+	Note    func(text string) // is told what the user should know and is no error
+}
+
 // Run surveys, plans and executes a request.
-func Run(ctx context.Context, r Request) (Status, error) {
+func Run(ctx context.Context, r Request, s Supervisor) (Status, error) {
 	facts, err := Survey(r)
 	if err != nil {
 		return Status{}, err
@@ -19,27 +32,19 @@ func Run(ctx context.Context, r Request) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	return Execute(ctx, plan, facts.Caller, nil)
+	return Execute(ctx, plan, facts.Caller, s)
 }
 
 // Execute carries out a plan and leaves nothing behind, however the command ends.
-// While it runs, the process's terminating signals are the command's. When the
-// context is done, the container is killed. note, if any, is told what the user
-// should know and is no error.
+// When the context is done, the container is killed.
 //
 // The error tells that the command could not be run, with ExitCodeOf its exit
 // status; how a command ended that ran is in the Status.
-func Execute(ctx context.Context, p *Plan, caller Caller, note func(string)) (Status, error) {
-	if note == nil {
-		note = func(string) {}
+func Execute(ctx context.Context, p *Plan, caller Caller, s Supervisor) (Status, error) {
+	if s.Note == nil {
+		s.Note = func(string) {}
 	}
-	if err := checkKernel(); err != nil {
-		return Status{}, err
-	}
-	if err := checkPrivilege(); err != nil {
-		return Status{}, err
-	}
-	if err := nsexec.Undumpable(); err != nil {
+	if err := errors.Join(checkKernel(), checkPrivilege(), nsexec.Undumpable()); err != nil {
 		return Status{}, err
 	}
 	store, img, err := open(p, caller)
@@ -49,12 +54,11 @@ func Execute(ctx context.Context, p *Plan, caller Caller, note func(string)) (St
 	defer store.Close()
 	defer img.Close()
 
-	signals := listen()
-	defer signals.stop()
-	root := startRoot(p, store, img)
-	l := &launch{plan: p, caller: caller, note: note, root: root}
-	status, err := supervise(ctx, l, signals, store)
-	if cleanup := root.Remove(); cleanup != nil {
+	l := &launch{plan: p, caller: caller, note: s.Note, root: newRootSource()}
+	l.start()
+	_ = asRoot(caller, func() error { l.root.Make(p, store, img); return nil })
+	status, err := supervise(ctx, l, s.Signals, store)
+	if cleanup := l.finish(); cleanup != nil {
 		err = errors.Join(err, fmt.Errorf("clean up: %w; `runtime gc` tries again", cleanup))
 	}
 	return status, err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	goruntime "runtime"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -27,12 +28,18 @@ type launch struct {
 	init    *nsexec.Init
 	scratch *scratch
 	tree    mount.Tree // the container's root file system
+	rootID  uint64     // the ids of its mount, and of /dev's
+	devID   uint64
 	umask   int
 
-	Console *console.Console // nil: descriptors 0, 1, 2 are passed through
+	console *console.Console // nil: descriptors 0, 1, 2 are passed through
+	relay   *console.Relay   // nil: not connected
 	Process *nsexec.Process  // nil: not started
 
-	undo undo
+	interrupt atomic.Int32  // a signal that came before the command was started
+	started   chan error    // is told once how the steps ended
+	over      chan struct{} // closed to let the thread go
+	undo      undo
 }
 
 // steps is the story of a launch. It runs on a locked thread, whose namespaces,
@@ -59,15 +66,27 @@ type step struct {
 	do   func() error
 }
 
-// run takes the steps. The goroutine is locked to its thread and never unlocked:
-// when it ends, the Go runtime throws the thread away, and the kernel with it
-// whatever the thread still had. Before the command there is a last look at stop:
-// a signal that came in time means that it is not started.
-func (l *launch) run(stop func() error) error {
-	goruntime.LockOSThread()
+// start takes the steps on a new thread and returns at once. The thread is never
+// unlocked: when its goroutine ends, the Go runtime throws it away. PID 1 dies with
+// the thread, so the thread stays until the launch is over.
+func (l *launch) start() {
+	l.started, l.over = make(chan error, 1), make(chan struct{})
+	go func() {
+		goruntime.LockOSThread()
+		err := l.run()
+		l.started <- err
+		// Descriptors of mounts are of no use any more, and the command's running
+		// time is a good time to close them.
+		l.undo.all()
+		<-l.over
+	}()
+}
+
+// run takes the steps, unless a signal comes.
+func (l *launch) run() error {
 	for _, s := range l.steps() {
-		if err := stop(); err != nil {
-			return err
+		if signal := l.interrupt.Load(); signal != 0 {
+			return ErrInterrupted{syscall.Signal(signal)}
 		}
 		if err := s.do(); err != nil {
 			var command *CommandError
@@ -204,11 +223,11 @@ func (l *launch) changeDir() error {
 // 0, 1 and 2; everything else closes on exec.
 func (l *launch) execute() error {
 	files := []uintptr{0, 1, 2}
-	if l.Console != nil {
-		slave := uintptr(l.Console.Slave())
+	if l.console != nil {
+		slave := uintptr(l.console.Slave())
 		files = []uintptr{slave, slave, slave}
 	}
-	process, err := start(l.plan, files, l.Console != nil)
+	process, err := start(l.plan, files, l.console != nil)
 	if err != nil {
 		return err
 	}
@@ -216,16 +235,40 @@ func (l *launch) execute() error {
 	return nil
 }
 
-// undo is a list of things to take back, last first.
+// finish ends what is left of the container: its processes, which may still write
+// to the terminal, then the terminal, then what the launch held. While the kernel
+// ends the processes, the snapshot is deleted; what they have open in it stays theirs.
+func (l *launch) finish() error {
+	var errs []error
+	close(l.over)
+	if l.init != nil {
+		errs = append(errs, l.init.Kill())
+	}
+	if l.init != nil {
+		errs = append(errs, l.init.Wait())
+	}
+	errs = append(errs, asRoot(l.caller, l.root.Remove))
+	if l.relay != nil {
+		errs = append(errs, l.relay.Stop())
+	}
+	if l.console != nil {
+		errs = append(errs, l.console.Close())
+	}
+	if l.Process != nil {
+		errs = append(errs, l.Process.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// undo is a list of descriptors to close, last first. Closing a mount's descriptor
+// can fail only for one that is not open.
 type undo []func() error
 
 func (u *undo) add(f func() error) { *u = append(*u, f) }
 
-func (u *undo) all() error {
-	var errs []error
+func (u *undo) all() {
 	for i := len(*u) - 1; i >= 0; i-- {
-		errs = append(errs, (*u)[i]())
+		_ = (*u)[i]()
 	}
 	*u = nil
-	return errors.Join(errs...)
 }

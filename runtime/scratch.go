@@ -2,7 +2,7 @@ package runtime
 
 import (
 	"fmt"
-	"path"
+	"strconv"
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -16,11 +16,9 @@ import (
 // /sys with all that is mounted in them, and the container's own small files. The
 // snapshot is being made meanwhile. The scratch goes away with the old root.
 type scratch struct {
-	tree  mount.Tree
-	root  mount.Root
-	proc  mount.Tree            // of the container's PID namespace
-	own   map[string]mount.Tree // by destination: file systems made for this container
-	files int
+	tree mount.Tree
+	root mount.Root
+	own  map[string]mount.Tree // by destination: what was made for this container
 }
 
 // buildScratch makes everything that stands on the scratch.
@@ -40,12 +38,23 @@ func (l *launch) buildScratch() error {
 			return err
 		}
 	}
-	for _, m := range l.plan.Spec.Mounts {
-		if m.Type == "bind" {
-			continue
+	for i, f := range l.plan.Files {
+		tree, err := l.scratch.file(strconv.Itoa(i), f.Content)
+		if err != nil {
+			return fmt.Errorf("%s: %w", f.Path, err)
 		}
-		if err := l.makeFilesystem(m); err != nil {
-			return err
+		l.undo.add(tree.Close)
+		l.scratch.own[f.Path] = tree
+	}
+	// procfs comes last: PID 1 makes it, and needs a moment to begin.
+	for _, proc := range []bool{false, true} {
+		for _, m := range l.plan.Spec.Mounts {
+			if m.Type == "bind" || (m.Type == "proc") != proc {
+				continue
+			}
+			if err := l.makeFilesystem(m); err != nil {
+				return err
+			}
 		}
 	}
 	return l.hidePaths()
@@ -223,9 +232,8 @@ func (s *scratch) kind(name string) (dir, exists bool) {
 }
 
 // file makes a read-only mount of a new small file, which the caller must close.
-func (s *scratch) file(content string) (mount.Tree, error) {
-	s.files++
-	name := path.Join("files", fmt.Sprint(s.files))
+func (s *scratch) file(name, content string) (mount.Tree, error) {
+	name = "files/" + name
 	if err := s.tree.WriteFile(name, content); err != nil {
 		return mount.Tree{}, err
 	}

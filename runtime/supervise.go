@@ -2,10 +2,7 @@ package runtime
 
 import (
 	"context"
-	"errors"
 	"os"
-	"os/signal"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -13,203 +10,141 @@ import (
 	"mayfly/runtime/image"
 )
 
-// forwarded are the signals that the command gets in our place.
-var forwarded = []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT,
-	syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGCONT}
-
 // collectAtMost bounds how many snapshots a launch looks at in passing.
 const collectAtMost = 64
 
-// signals are what the process was sent.
-type signals struct{ c chan os.Signal }
-
-// listen begins before anything is made, so that nothing made is left by a signal.
-func listen() *signals {
-	s := &signals{make(chan os.Signal, 16)}
-	signal.Notify(s.c, append(forwarded, syscall.SIGWINCH)...)
-	return s
-}
-
-func (s *signals) stop() { signal.Stop(s.c) }
-
-// supervise launches the command on a thread of its own, forwards signals, keeps
-// the time limit, and ends when everything in the container has ended.
-func supervise(ctx context.Context, l *launch, s *signals, store *image.Store) (Status, error) {
-	var early atomic.Value // the signal that came before the command
-	started, ended := make(chan struct{}), make(chan outcome, 1)
-	go func() { ended <- launchAndWait(l, &early, started) }()
-
-	for {
-		select {
-		case got := <-s.c:
-			if terminates(got) {
-				early.CompareAndSwap(nil, got)
-			}
-		case o := <-ended:
-			if l.Process == nil {
-				return finish(l, nil, o, false)
-			}
-			ended <- o // a short command: what it wrote is still to be shown
-			return attend(ctx, l, s, store, ended)
-		case <-started:
-			return attend(ctx, l, s, store, ended)
-		}
+// supervise waits for the launch, and then for the command, while attend looks
+// after both.
+func supervise(ctx context.Context, l *launch, signals <-chan os.Signal, store *image.Store) (Status, error) {
+	if err := awaitStart(l, signals); err != nil {
+		return Status{}, err
 	}
-}
-
-// outcome is what the launch's thread reports.
-type outcome struct {
-	status syscall.WaitStatus
-	err    error
-}
-
-// launchAndWait is all that happens on the launch's thread. PID 1 and all that it
-// holds live no longer than this function.
-func launchAndWait(l *launch, early *atomic.Value, started chan<- struct{}) outcome {
-	err := l.run(func() error {
-		if got, ok := early.Load().(os.Signal); ok {
-			return ErrInterrupted{got.(syscall.Signal)}
-		}
-		return nil
-	})
-	if err != nil {
-		return outcome{err: err}
-	}
-	close(started)
-	status, err := l.Process.Wait()
-	return outcome{status, err}
-}
-
-// attend looks after a running command.
-func attend(ctx context.Context, l *launch, s *signals, store *image.Store, ended <-chan outcome) (Status, error) {
-	kill := make(chan struct{}, 1)
-	relay, err := relay(l, kill)
+	relay, kill, err := l.connectTerminals()
 	if err != nil {
 		_ = l.Process.Signal(syscall.SIGKILL)
-		return finish(l, nil, outcome{(<-ended).status, err}, false)
+		_, _ = l.Process.Wait()
+		return Status{}, err
 	}
-	collecting, stopCollecting := context.WithCancel(ctx)
-	collected := collectInPassing(collecting, store, l.caller)
-	defer func() { stopCollecting(); <-collected }()
+	a := &attendant{launch: l, relay: relay, signals: signals, kill: kill, ended: make(chan struct{}), done: make(chan struct{})}
+	go a.attend(ctx)
 
-	limit := newTimeLimit(l.plan)
-	defer limit.stop()
-	for {
-		select {
-		case o := <-ended:
-			return finish(l, relay, o, limit.reached)
-		case got := <-s.c:
-			handle(l, relay, got)
-		case <-limit.c:
-			limit.strike(l)
-		case <-kill:
-			_ = l.Process.Signal(syscall.SIGKILL)
-		case <-ctx.Done():
-			_ = l.Process.Signal(syscall.SIGKILL)
-			ctx = context.WithoutCancel(ctx)
-		}
-	}
+	collectInPassing(ctx, l, store)
+	ws, err := l.Process.Wait()
+	close(a.ended)
+	<-a.done
+	status := newStatus(ws)
+	status.TimedOut = a.timedOut
+	return status, err
 }
 
-// relay connects the terminals, when there are two.
-func relay(l *launch, kill chan<- struct{}) (*console.Relay, error) {
-	if l.Console == nil {
-		return nil, nil
+// collectInPassing removes what dead supervisors have left, while the command runs
+// and the thread has nothing else to do; bounded, so that it is back when the
+// command ends.
+func collectInPassing(ctx context.Context, l *launch, store *image.Store) {
+	if s := l.root.snapshot; s == nil || s.Alone {
+		return
 	}
-	return l.Console.Start(0, 1, func() {
-		select {
-		case kill <- struct{}{}:
-		default:
-		}
+	_ = asRoot(l.caller, func() error {
+		_, err := store.Collect(ctx, collectAtMost)
+		return err
 	})
 }
 
-func handle(l *launch, relay *console.Relay, got os.Signal) {
-	switch got {
-	case syscall.SIGWINCH:
-		if l.Console != nil {
-			_ = l.Console.Resize(0)
-		}
-		return
-	case syscall.SIGINT, syscall.SIGQUIT:
-		// What a terminal's keys send goes to all of the job, as it would without us.
-		_ = l.Process.SignalGroup(got.(syscall.Signal))
-		return
-	case syscall.SIGCONT:
-		if relay != nil {
-			relay.Continue()
+// awaitStart waits until the command runs. A signal that comes earlier is looked
+// at by the launch before its next step.
+func awaitStart(l *launch, signals <-chan os.Signal) error {
+	for {
+		select {
+		case err := <-l.started:
+			return err
+		case got := <-signals:
+			if terminates(got) {
+				l.interrupt.CompareAndSwap(0, int32(got.(syscall.Signal)))
+			}
 		}
 	}
-	_ = l.Process.Signal(got.(syscall.Signal))
 }
 
 func terminates(s os.Signal) bool {
 	return s == syscall.SIGINT || s == syscall.SIGTERM || s == syscall.SIGHUP || s == syscall.SIGQUIT
 }
 
-// finish ends what is left of the container: first its processes, which may still
-// write to the terminal, then the terminal, then what the launch held.
-func finish(l *launch, relay *console.Relay, o outcome, timedOut bool) (Status, error) {
-	errs := []error{o.err}
-	if l.init != nil {
-		errs = append(errs, l.init.Stop())
+// connectTerminals connects the user's terminal with the container's, when there
+// are two. The channel tells that the user typed the escape.
+func (l *launch) connectTerminals() (*console.Relay, <-chan struct{}, error) {
+	if l.console == nil {
+		return nil, nil, nil
 	}
-	if relay != nil {
-		errs = append(errs, relay.Stop())
-	}
-	if l.Console != nil {
-		errs = append(errs, l.Console.Close())
-	}
-	if l.Process != nil {
-		errs = append(errs, l.Process.Close())
-	}
-	errs = append(errs, l.undo.all())
-	status := newStatus(o.status)
-	status.TimedOut = timedOut
-	return status, errors.Join(errs...)
+	kill := make(chan struct{}, 1)
+	relay, err := l.console.Start(0, 1, func() {
+		select {
+		case kill <- struct{}{}:
+		default:
+		}
+	})
+	l.relay = relay
+	return relay, kill, err
 }
 
-// collectInPassing removes what dead supervisors left while the command runs,
-// when this one has nothing else to do.
-func collectInPassing(ctx context.Context, store *image.Store, caller Caller) <-chan struct{} {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = asRoot(caller, func() error {
-			_, err := store.Collect(ctx, collectAtMost)
-			return err
-		})
-	}()
-	return done
+// An attendant forwards signals and keeps the time limit of a running command.
+type attendant struct {
+	launch   *launch
+	relay    *console.Relay
+	signals  <-chan os.Signal
+	kill     <-chan struct{}
+	ended    chan struct{} // closed when the command has ended
+	done     chan struct{} // closed when attend has
+	timedOut bool          // valid when done
 }
 
-// A timeLimit strikes twice: TERM, and after a while the end of the container.
-type timeLimit struct {
-	c       <-chan time.Time
-	timer   *time.Timer
-	reached bool
-}
-
-func newTimeLimit(p *Plan) *timeLimit {
-	if p.Timeout == 0 {
-		return &timeLimit{}
+func (a *attendant) attend(ctx context.Context) {
+	defer close(a.done)
+	process := a.launch.Process
+	var limit <-chan time.Time
+	if t := a.launch.plan.Timeout; t > 0 {
+		limit = time.After(t)
 	}
-	timer := time.NewTimer(p.Timeout)
-	return &timeLimit{c: timer.C, timer: timer}
+	cancelled := ctx.Done()
+	for {
+		select {
+		case <-a.ended:
+			return
+		case got := <-a.signals:
+			a.handle(got.(syscall.Signal))
+		case <-limit:
+			// Twice: TERM, and after a while the end.
+			if a.timedOut {
+				_ = process.Signal(syscall.SIGKILL)
+				continue
+			}
+			a.timedOut = true
+			_ = process.Signal(syscall.SIGTERM)
+			limit = time.After(a.launch.plan.KillAfter)
+		case <-a.kill:
+			_ = process.Signal(syscall.SIGKILL)
+		case <-cancelled:
+			_ = process.Signal(syscall.SIGKILL)
+			cancelled = nil
+		}
+	}
 }
 
-func (t *timeLimit) strike(l *launch) {
-	if t.reached {
-		_ = l.Process.Signal(syscall.SIGKILL)
+func (a *attendant) handle(got syscall.Signal) {
+	process := a.launch.Process
+	switch got {
+	case syscall.SIGWINCH:
+		if a.relay != nil {
+			a.relay.Resize()
+		}
 		return
+	case syscall.SIGINT, syscall.SIGQUIT:
+		// What a terminal's keys send goes to all of the job, as it would without us.
+		_ = process.SignalGroup(got)
+		return
+	case syscall.SIGCONT:
+		if a.relay != nil {
+			a.relay.Continue()
+		}
 	}
-	t.reached = true
-	_ = l.Process.Signal(syscall.SIGTERM)
-	t.timer.Reset(l.plan.KillAfter)
-}
-
-func (t *timeLimit) stop() {
-	if t.timer != nil {
-		t.timer.Stop()
-	}
+	_ = process.Signal(got)
 }

@@ -1,7 +1,6 @@
 package runtime
 
 import (
-	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -38,7 +37,7 @@ func Survey(r Request) (Facts, error) {
 	}
 	f.findHostFiles()
 	var random [8]byte
-	if _, err := rand.Read(random[:]); err != nil {
+	if _, err := unix.Getrandom(random[:], 0); err != nil {
 		return f, fmt.Errorf("random number: %w", err)
 	}
 	f.RandomDigits = hex.EncodeToString(random[:])

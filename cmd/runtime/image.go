@@ -3,11 +3,11 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
+	"strings"
 	"text/tabwriter"
-
-	"github.com/spf13/pflag"
 
 	"mayfly/runtime/image"
 )
@@ -24,18 +24,27 @@ var imageCreate = command{
 		"runtime image create deb12-i386 --suite bookworm --arch i386 --include build-essential,git",
 		"runtime image create deb11 --suite bullseye --mirror http://mirror.example/debian",
 	},
-	setUp: func(flags *pflag.FlagSet) action {
+	setUp: func(flags *flag.FlagSet) action {
 		var b image.Bootstrap
-		flags.SetInterspersed(true)
 		flags.StringVar(&b.Suite, "suite", "", "`SUITE` of the distribution: bookworm, jammy")
 		flags.StringVar(&b.Arch, "arch", image.HostArch(), "Debian `ARCH`: amd64, i386, arm64, armhf")
 		flags.StringVar(&b.Variant, "variant", "minbase", "`VARIANT` of the bootstrap program")
-		flags.StringSliceVar(&b.Include, "include", nil, "`PACKAGES` to add, separated by commas")
+		flags.Func("include", "`PACKAGES` to add, separated by commas", func(list string) error {
+			b.Include = append(b.Include, strings.Split(list, ",")...)
+			return nil
+		})
 		flags.StringVar(&b.Mirror, "mirror", "http://deb.debian.org/debian", "`URL` to download from")
 		store := storeFlag(flags)
 		return asRootOnly(func(ctx context.Context, args []string) error {
-			if len(args) != 1 {
-				return errors.New("want one NAME for the image")
+			if len(args) == 0 {
+				return errors.New("no NAME given for the image")
+			}
+			name := args[0]
+			if err := flags.Parse(args[1:]); err != nil { // flags after the name
+				return err
+			}
+			if err := noArguments(flags.Args()); err != nil {
+				return err
 			}
 			s, err := image.Open(store.path())
 			if err != nil {
@@ -43,10 +52,10 @@ var imageCreate = command{
 			}
 			defer s.Close()
 			b.Output = os.Stderr
-			if err := s.Create(ctx, args[0], b); err != nil {
+			if err := s.Create(ctx, name, b); err != nil {
 				return err
 			}
-			fmt.Println("created image " + args[0])
+			fmt.Println("created image " + name)
 			return nil
 		})
 	},
@@ -57,7 +66,7 @@ var imageList = command{
 	synopsis: "[--json]",
 	summary:  "list the images",
 	examples: []string{"runtime image list", "runtime image list --json"},
-	setUp: func(flags *pflag.FlagSet) action {
+	setUp: func(flags *flag.FlagSet) action {
 		asJSON := flags.Bool("json", false, "print JSON")
 		store := storeFlag(flags)
 		return func(args []string) (int, error) {
@@ -97,7 +106,7 @@ var imageRemove = command{
 	synopsis: "NAME...",
 	summary:  "remove images; containers that run on a snapshot keep it (root)",
 	examples: []string{"runtime image remove deb11"},
-	setUp: func(flags *pflag.FlagSet) action {
+	setUp: func(flags *flag.FlagSet) action {
 		store := storeFlag(flags)
 		return asRootOnly(func(_ context.Context, args []string) error {
 			if len(args) == 0 {

@@ -1,16 +1,21 @@
 // Command runtime runs builds in throw-away containers. This package turns flags
 // into requests and results into exit codes; the container is in package runtime.
+
+// At every start the Go runtime would look up the cgroup's CPU limit, for the
+// number of its threads; a launch never has use for more than two.
+//
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
 package main
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
-
-	"github.com/spf13/pflag"
 
 	"mayfly/runtime"
 )
@@ -60,7 +65,7 @@ type command struct {
 	examples []string
 	sub      func() []command
 	// setUp declares flags and returns what runs after they are parsed.
-	setUp func(*pflag.FlagSet) action
+	setUp func(*flag.FlagSet) action
 }
 
 // action runs a command with what is left of its arguments and returns the exit code.
@@ -76,16 +81,14 @@ func commands() []command {
 	}
 }
 
-// call parses the arguments and runs the command.
+// call parses the arguments and runs the command. Flags end at the first argument
+// that is none: what follows an image is the command's.
 func (c command) call(path string, args []string) int {
-	flags := pflag.NewFlagSet(path, pflag.ContinueOnError)
+	flags := flag.NewFlagSet(path, flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	flags.SetInterspersed(false)
-	flags.SortFlags = false
-	flags.Usage = func() {}
 	run := c.setUp(flags)
 	err := flags.Parse(args)
-	if errors.Is(err, pflag.ErrHelp) {
+	if errors.Is(err, flag.ErrHelp) {
 		return show(c.help(path, flags))
 	}
 	if err != nil {
@@ -98,16 +101,36 @@ func (c command) call(path string, args []string) int {
 	return code
 }
 
-func (c command) help(path string, flags *pflag.FlagSet) string {
+func (c command) help(path string, flags *flag.FlagSet) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s\n\nusage: %s %s\n", path, c.summary, path, c.synopsis)
-	if flags.HasFlags() {
-		fmt.Fprintf(&b, "\nflags:\n%s", strings.ReplaceAll(flags.FlagUsages(), "[=true|false]", ""))
-	}
+	heading := "\nflags:\n"
+	flags.VisitAll(func(f *flag.Flag) {
+		fmt.Fprint(&b, heading, flagHelp(f))
+		heading = ""
+	})
 	if len(c.examples) > 0 {
 		fmt.Fprintf(&b, "\nexamples:\n  %s\n", strings.Join(c.examples, "\n  "))
 	}
 	return b.String()
+}
+
+// flagHelp is a flag's line, or two where its name is long.
+func flagHelp(f *flag.Flag) string {
+	value, usage := flag.UnquoteUsage(f)
+	dashes := "--"
+	if len(f.Name) == 1 {
+		dashes = "-"
+	}
+	name := strings.TrimSpace(dashes + f.Name + " " + value)
+	gap := "\n" + strings.Repeat(" ", 26)
+	if len(name) < 23 {
+		gap = strings.Repeat(" ", 24-len(name))
+	}
+	if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0s" {
+		usage += " (default " + f.DefValue + ")"
+	}
+	return "  " + name + gap + usage + "\n"
 }
 
 func overview(path string, list []command) string {

@@ -2,8 +2,7 @@ package main
 
 import (
 	"errors"
-
-	"github.com/spf13/pflag"
+	"flag"
 
 	"mayfly/runtime"
 )
@@ -15,9 +14,9 @@ var nspawnRun = command{
 	synopsis: "-n IMAGE [COMMAND [ARG...]]",
 	summary:  "run a command, or a shell, in a throw-away container of an image",
 	examples: []string{"nspawn-run -n deb12-i386 ./build.sh", "nspawn-run -n deb12-i386"},
-	setUp: func(flags *pflag.FlagSet) action {
+	setUp: func(flags *flag.FlagSet) action {
 		o := &options{verbose: true}
-		flags.StringVarP(&o.image, "name", "n", "", "`IMAGE` to run")
+		flags.StringVar(&o.image, "n", "", "`IMAGE` to run")
 		return func(args []string) (int, error) {
 			if o.image == "" {
 				return runtime.ExitFailure, errors.New("no image given: nspawn-run -n IMAGE [COMMAND [ARG...]]")

@@ -4,11 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
+	"os/signal"
 	"time"
-
-	"github.com/spf13/pflag"
 
 	"mayfly/runtime"
 )
@@ -23,7 +23,7 @@ var runCommand = command{
 		"runtime run --timeout 30m --writable deb12-i386 sh -c 'make && make check'",
 		"runtime run --dry-run deb12-i386 true",
 	},
-	setUp: func(flags *pflag.FlagSet) action {
+	setUp: func(flags *flag.FlagSet) action {
 		o := declare(flags)
 		return func(args []string) (int, error) {
 			o.image, o.command = split(args)
@@ -44,7 +44,7 @@ var shellCommand = command{
 		"runtime shell --writable --bind ~/src:/src --chdir /src deb12-i386",
 		"runtime shell deb12-i386 -- make",
 	},
-	setUp: func(flags *pflag.FlagSet) action {
+	setUp: func(flags *flag.FlagSet) action {
 		o := declare(flags)
 		return func(args []string) (int, error) {
 			o.image, o.command = split(args)
@@ -69,12 +69,12 @@ type options struct {
 	timeout, killAfter time.Duration
 }
 
-func declare(flags *pflag.FlagSet) *options {
+func declare(flags *flag.FlagSet) *options {
 	o := &options{}
-	flags.StringArrayVar(&o.binds, "bind", nil, "make SRC of the host appear inside, writable: `SRC[:DST]`, a backslash escapes a colon")
-	flags.StringArrayVar(&o.bindsReadOnly, "bind-ro", nil, "the same, read-only: `SRC[:DST]`")
-	flags.StringArrayVar(&o.tmpfs, "tmpfs", nil, "an empty file system in memory: `DST[:OPTIONS]`, options as in mount(8)")
-	flags.StringArrayVar(&o.env, "env", nil, "pass an environment variable, or set it: `NAME[=VALUE]`")
+	flags.Func("bind", "make SRC of the host appear inside, writable: `SRC[:DST]`, a backslash escapes a colon", appendTo(&o.binds))
+	flags.Func("bind-ro", "the same, read-only: `SRC[:DST]`", appendTo(&o.bindsReadOnly))
+	flags.Func("tmpfs", "an empty file system in memory: `DST[:OPTIONS]`, options as in mount(8)", appendTo(&o.tmpfs))
+	flags.Func("env", "pass an environment variable, or set it: `NAME[=VALUE]`", appendTo(&o.env))
 	flags.BoolVar(&o.envAll, "env-all", false, "pass the whole environment")
 	flags.StringVar(&o.dir, "chdir", "", "working `DIR` inside (default: the current one, else HOME, else /)")
 	flags.StringVar(&o.user, "user", "", "run as `USER`, name or number; only root may choose another")
@@ -92,6 +92,14 @@ func declare(flags *pflag.FlagSet) *options {
 	flags.BoolVar(&o.verbose, "verbose", false, "tell of the container's beginning and end (default: on a terminal)")
 	flags.StringVar(&o.store, "store", "", "`DIR` of the images; only root may choose")
 	return o
+}
+
+// appendTo collects a flag that can be given several times.
+func appendTo(list *[]string) func(string) error {
+	return func(value string) error {
+		*list = append(*list, value)
+		return nil
+	}
 }
 
 // split takes IMAGE [--] COMMAND apart.
@@ -156,6 +164,7 @@ func (o *options) mounts(r *runtime.Request) error {
 
 // launch runs the request and tells of it what is wanted.
 func (o *options) launch() (int, error) {
+	signals := listen()
 	r, err := o.request()
 	if err != nil {
 		return runtime.ExitFailure, err
@@ -178,7 +187,7 @@ func (o *options) launch() (int, error) {
 			message("Press ^] three times within 1s to kill container.")
 		}
 	}
-	status, err := runtime.Execute(context.Background(), plan, facts.Caller, o.note)
+	status, err := runtime.Execute(context.Background(), plan, facts.Caller, runtime.Supervisor{Signals: <-signals, Note: o.note})
 	if err != nil {
 		return runtime.ExitCodeOf(err), err
 	}
@@ -186,6 +195,19 @@ func (o *options) launch() (int, error) {
 		message("Container %s %s.", plan.Container, status)
 	}
 	return status.ExitCode(), nil
+}
+
+// listen receives signals from its result on. Installing them takes the Go runtime
+// a fifth of a millisecond, which passes while the request is looked at; nothing is
+// made before they are installed. They are never given back: the process ends.
+func listen() <-chan (chan os.Signal) {
+	ready := make(chan (chan os.Signal), 1)
+	go func() {
+		c := make(chan os.Signal, 16)
+		signal.Notify(c, runtime.Signals...)
+		ready <- c
+	}()
+	return ready
 }
 
 func (o *options) note(text string) {

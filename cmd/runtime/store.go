@@ -2,12 +2,11 @@ package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
-
-	"github.com/spf13/pflag"
 
 	"mayfly/runtime"
 	"mayfly/runtime/image"
@@ -21,7 +20,7 @@ func storeCommands() []command {
 			synopsis: "[flags]",
 			summary:  "make the image store, on BTRFS in a file where the directory is not on BTRFS (root)",
 			examples: []string{"runtime store init", "runtime store init --size 100G", "runtime store init --store /srv/images"},
-			setUp: func(flags *pflag.FlagSet) action {
+			setUp: func(flags *flag.FlagSet) action {
 				size := flags.String("size", "20G", "largest `SIZE` of the file, which grows as it fills: 20G, 500M")
 				store := storeFlag(flags)
 				return asRootOnly(func(context.Context, []string) error {
@@ -38,7 +37,7 @@ func storeCommands() []command {
 			synopsis: "[flags]",
 			summary:  "mount the store made by init, at boot where no systemd does it (root)",
 			examples: []string{"runtime store mount"},
-			setUp: func(flags *pflag.FlagSet) action {
+			setUp: func(flags *flag.FlagSet) action {
 				store := storeFlag(flags)
 				return asRootOnly(func(context.Context, []string) error { return image.Mount(store.path()) })
 			},
@@ -51,7 +50,7 @@ var gcCommand = command{
 	synopsis: "[flags]",
 	summary:  "remove what killed launches have left",
 	examples: []string{"runtime gc"},
-	setUp: func(flags *pflag.FlagSet) action {
+	setUp: func(flags *flag.FlagSet) action {
 		store := storeFlag(flags)
 		return func(args []string) (int, error) {
 			return exit(noArguments(args), withStore(store, func(s *image.Store) error {
@@ -68,7 +67,7 @@ var gcCommand = command{
 // A storeChoice is the --store flag: the policy's store unless root says otherwise.
 type storeChoice struct{ flag *string }
 
-func storeFlag(flags *pflag.FlagSet) storeChoice {
+func storeFlag(flags *flag.FlagSet) storeChoice {
 	return storeChoice{flags.String("store", "", "`DIR` of the images; only root may choose")}
 }
 

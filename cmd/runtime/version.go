@@ -1,10 +1,9 @@
 package main
 
 import (
+	"flag"
 	"fmt"
 	goruntime "runtime"
-
-	"github.com/spf13/pflag"
 )
 
 // version is set by the build (-ldflags -X main.version=...).
@@ -13,7 +12,7 @@ var version = "devel"
 var versionCommand = command{
 	name:    "version",
 	summary: "print the version",
-	setUp: func(*pflag.FlagSet) action {
+	setUp: func(*flag.FlagSet) action {
 		return func([]string) (int, error) {
 			fmt.Println("mayfly " + version + " (" + goruntime.Version() + " " + goruntime.GOOS + "/" + goruntime.GOARCH + ")")
 			return 0, nil

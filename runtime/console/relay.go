@@ -57,6 +57,9 @@ func (r *Relay) Continue() {
 	_ = r.console.Resize(r.in)
 }
 
+// Resize passes the size of the user's terminal on.
+func (r *Relay) Resize() { _ = r.console.Resize(r.in) }
+
 // Stop waits until what the container wrote has been shown, and restores the
 // user's terminal. Everything in the container must have ended.
 func (r *Relay) Stop() error {

@@ -2,7 +2,6 @@ package image
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -98,7 +97,7 @@ func (s *Store) Create(ctx context.Context, name string, b Bootstrap) error {
 
 func (s *Store) createIn(ctx context.Context, dir int, name string, b Bootstrap) (err error) {
 	var random [8]byte
-	if _, err := rand.Read(random[:]); err != nil {
+	if _, err := unix.Getrandom(random[:], 0); err != nil {
 		return fmt.Errorf("random number: %w", err)
 	}
 	draft := "new-" + hex.EncodeToString(random[:])

@@ -18,10 +18,11 @@ var ErrNameTaken = errors.New("container name is in use")
 // says that its supervisor lives: the kernel drops the lock with the process,
 // however that ends. Its holder must Remove it.
 type Snapshot struct {
-	Path string
-	name string
-	dir  int // the run directory
-	fd   int // the snapshot's root directory, locked
+	Path  string
+	Alone bool // there was no other snapshot when this one was made
+	name  string
+	dir   int // the run directory
+	fd    int // the snapshot's root directory, locked
 }
 
 // SnapshotPath is where the snapshot for a container is while it runs.
@@ -47,6 +48,10 @@ func (s *Store) Snapshot(i *Image, name string) (*Snapshot, error) {
 		return nil, err
 	}
 	snap := &Snapshot{Path: SnapshotPath(s.Path, name), name: name, dir: dir, fd: -1}
+	if snap.Alone, err = empty(dir); err != nil {
+		unix.Close(dir)
+		return nil, err
+	}
 	for range newborn {
 		err := btrfs.Snapshot(dir, name, i.fd, false)
 		if errors.Is(err, unix.EEXIST) {
@@ -65,6 +70,16 @@ func (s *Store) Snapshot(i *Image, name string) (*Snapshot, error) {
 	}
 	unix.Close(dir)
 	return nil, fmt.Errorf("snapshot image %s: removed as an orphan %d times before it could be locked", i.Path, newborn)
+}
+
+// empty tells whether a BTRFS directory has no entries: its size is that of their
+// names. That is cheaper than to list it.
+func empty(dir int) (bool, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(dir, &st); err != nil {
+		return false, fmt.Errorf("fstat: %w", err)
+	}
+	return st.Size == 0, nil
 }
 
 var errCollected = errors.New("collected")

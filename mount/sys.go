@@ -1,0 +1,150 @@
+package mount
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// The system calls of this package are made raw, without telling the Go scheduler:
+// around each of some two hundred short calls it would otherwise take the processor
+// away from the thread and look for one again, which costs more than the calls. None of
+// them waits for anything but the kernel's own locks, unless a path leads to a slow
+// file system, for which the scheduler may then wait, too.
+
+func result(r uintptr, errno unix.Errno) (int, error) {
+	if errno != 0 {
+		return -1, errno
+	}
+	return int(r), nil
+}
+
+func failed(errno unix.Errno) error {
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// path returns a NUL-terminated copy. A path that holds a NUL byte is EINVAL.
+func path0(s string) (*byte, error) { return unix.BytePtrFromString(s) }
+
+func fsopen(fstype string) (int, error) {
+	name, err := path0(fstype)
+	if err != nil {
+		return -1, err
+	}
+	r, _, errno := unix.RawSyscall(unix.SYS_FSOPEN, uintptr(unsafe.Pointer(name)), unix.FSOPEN_CLOEXEC, 0)
+	return result(r, errno)
+}
+
+// fsconfig sets a parameter, a flag when value is nil, or gives a command when key is nil.
+func fsconfig(fs int, command uint, key, value *byte) error {
+	_, _, errno := unix.RawSyscall6(unix.SYS_FSCONFIG, uintptr(fs), uintptr(command),
+		uintptr(unsafe.Pointer(key)), uintptr(unsafe.Pointer(value)), 0, 0)
+	return failed(errno)
+}
+
+func fsmount(fs int, attrs uint64) (int, error) {
+	r, _, errno := unix.RawSyscall(unix.SYS_FSMOUNT, uintptr(fs), unix.FSMOUNT_CLOEXEC, uintptr(attrs))
+	return result(r, errno)
+}
+
+func openTree(dirfd int, path string, flags uint) (int, error) {
+	name, err := path0(path)
+	if err != nil {
+		return -1, err
+	}
+	r, _, errno := unix.RawSyscall(unix.SYS_OPEN_TREE, uintptr(dirfd), uintptr(unsafe.Pointer(name)), uintptr(flags))
+	return result(r, errno)
+}
+
+func moveMount(from, to int, path string) error {
+	name, err := path0(path)
+	if err != nil {
+		return err
+	}
+	flags := uintptr(unix.MOVE_MOUNT_F_EMPTY_PATH)
+	if path == "" {
+		flags |= unix.MOVE_MOUNT_T_EMPTY_PATH
+	}
+	var empty byte
+	_, _, errno := unix.RawSyscall6(unix.SYS_MOVE_MOUNT, uintptr(from), uintptr(unsafe.Pointer(&empty)),
+		uintptr(to), uintptr(unsafe.Pointer(name)), flags, 0)
+	return failed(errno)
+}
+
+func mountSetattr(dirfd int, path string, flags uint, attr *unix.MountAttr) error {
+	name, err := path0(path)
+	if err != nil {
+		return err
+	}
+	_, _, errno := unix.RawSyscall6(unix.SYS_MOUNT_SETATTR, uintptr(dirfd), uintptr(unsafe.Pointer(name)),
+		uintptr(flags), uintptr(unsafe.Pointer(attr)), unsafe.Sizeof(*attr), 0)
+	return failed(errno)
+}
+
+func openat2(dirfd int, path string, how *unix.OpenHow) (int, error) {
+	name, err := path0(path)
+	if err != nil {
+		return -1, err
+	}
+	r, _, errno := unix.RawSyscall6(unix.SYS_OPENAT2, uintptr(dirfd), uintptr(unsafe.Pointer(name)),
+		uintptr(unsafe.Pointer(how)), unsafe.Sizeof(*how), 0, 0)
+	return result(r, errno)
+}
+
+func openat(dirfd int, path string, flags int, mode uint32) (int, error) {
+	name, err := path0(path)
+	if err != nil {
+		return -1, err
+	}
+	r, _, errno := unix.RawSyscall6(unix.SYS_OPENAT, uintptr(dirfd), uintptr(unsafe.Pointer(name)),
+		uintptr(flags|unix.O_CLOEXEC), uintptr(mode), 0, 0)
+	return result(r, errno)
+}
+
+func mkdirat(dirfd int, path string, mode uint32) error {
+	name, err := path0(path)
+	if err != nil {
+		return err
+	}
+	_, _, errno := unix.RawSyscall(unix.SYS_MKDIRAT, uintptr(dirfd), uintptr(unsafe.Pointer(name)), uintptr(mode))
+	return failed(errno)
+}
+
+func symlinkat(target string, dirfd int, path string) error {
+	old, err := path0(target)
+	if err != nil {
+		return err
+	}
+	name, err := path0(path)
+	if err != nil {
+		return err
+	}
+	_, _, errno := unix.RawSyscall(unix.SYS_SYMLINKAT, uintptr(unsafe.Pointer(old)), uintptr(dirfd), uintptr(unsafe.Pointer(name)))
+	return failed(errno)
+}
+
+func statx(fd int, mask int, st *unix.Statx_t) error {
+	var empty byte
+	_, _, errno := unix.RawSyscall6(unix.SYS_STATX, uintptr(fd), uintptr(unsafe.Pointer(&empty)),
+		unix.AT_EMPTY_PATH, uintptr(mask), uintptr(unsafe.Pointer(st)), 0)
+	return failed(errno)
+}
+
+func fstatfs(fd int, st *unix.Statfs_t) error {
+	_, _, errno := unix.RawSyscall(unix.SYS_FSTATFS, uintptr(fd), uintptr(unsafe.Pointer(st)), 0)
+	return failed(errno)
+}
+
+func write(fd int, data []byte) (int, error) {
+	r, _, errno := unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&data[0])), uintptr(len(data)))
+	return result(r, errno)
+}
+
+// closeFD closes a descriptor. It is free again even where close(2) fails.
+func closeFD(fd int) error {
+	_, _, errno := unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0)
+	return failed(errno)
+}

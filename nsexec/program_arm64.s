@@ -1,0 +1,51 @@
+#include "textflag.h"
+
+// Offsets in struct systemCall.
+#define NUMBER 0
+#define ARG(n) (8 + 8*n)
+#define RESULT 56
+#define ONERROR 64
+#define SIZE 72
+
+// func cloneProgram(flags uintptr, first *systemCall) (pid uintptr)
+//
+// The child shares the parent's memory and its stack pointer, and touches no
+// stack: it lives in registers. SVC clobbers R0 only.
+TEXT ·cloneProgram(SB), NOSPLIT, $0-24
+	MOVD	first+8(FP), R19
+	MOVD	flags+0(FP), R0
+	MOVD	ZR, R1
+	MOVD	ZR, R2
+	MOVD	ZR, R3
+	MOVD	ZR, R4
+	MOVD	$220, R8	// clone
+	SVC
+	CBZ	R0, step
+	MOVD	R0, pid+16(FP)
+	RET
+
+step:
+	MOVD	ARG(0)(R19), R0
+	MOVD	(R0), R0
+	MOVD	ARG(1)(R19), R1
+	MOVD	(R1), R1
+	MOVD	ARG(2)(R19), R2
+	MOVD	(R2), R2
+	MOVD	ARG(3)(R19), R3
+	MOVD	(R3), R3
+	MOVD	ARG(4)(R19), R4
+	MOVD	(R4), R4
+	MOVD	ARG(5)(R19), R5
+	MOVD	(R5), R5
+	MOVD	NUMBER(R19), R8
+	SVC
+	MOVD	R0, RESULT(R19)
+	CMN	$4095, R0
+	BCC	next	// unsigned: below is no error
+	MOVD	ONERROR(R19), R20
+	CBZ	R20, next
+	MOVD	R20, R19
+	B	step
+next:
+	ADD	$SIZE, R19
+	B	step
