@@ -107,8 +107,8 @@ func (d *Database) find(key string, match func(Entry) bool) (Entry, bool, error)
 		return Entry{}, false, fmt.Errorf("%w %q", ErrUnknown, key)
 	}
 	e, err := ParseLine(line)
-	if err == nil && !match(e) {
-		err = fmt.Errorf("getent passwd %s answered for another user: %q", key, line)
+	if err == nil && !match(e) { // getent takes a name of digits for a number
+		err = fmt.Errorf("%w %q", ErrUnknown, key)
 	}
 	return e, false, err
 }

@@ -1,0 +1,218 @@
+// Package kit is what the integration tests share: the granted binary, an ordinary
+// user, an image, and the look for anything that was left.
+package kit
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// What `make prepare` has set up.
+const (
+	Runtime   = "/usr/local/bin/runtime"
+	NspawnRun = "/usr/local/bin/nspawn-run"
+	Store     = "/var/lib/machines"
+	Image     = "deb12-i386"
+	User      = "mayfly-test" // in the group Group besides its own
+	Other     = "mayfly-other"
+	Group     = "mayfly-group"
+)
+
+// required is set by `make test`: then nothing may be skipped.
+const required = "MAYFLY_INTEGRATION"
+
+// Main runs the tests of a package if the machine is prepared. Without preparation
+// they are skipped, with a word on how to run them; under `make test` they fail.
+func Main(m *testing.M) {
+	if problem := unprepared(); problem != nil {
+		if os.Getenv(required) != "" {
+			fmt.Println("FAIL: integration tests cannot run:", problem)
+			os.Exit(1)
+		}
+		fmt.Println("skipped: integration tests need root and a prepared machine (make test):", problem)
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+func unprepared() error {
+	if os.Getuid() != 0 {
+		return errors.New("not root")
+	}
+	for _, name := range []string{Runtime, NspawnRun, filepath.Join(Store, Image)} {
+		if _, err := os.Stat(name); err != nil {
+			return err
+		}
+	}
+	for _, name := range []string{User, Other} {
+		if _, err := user.Lookup(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A Result is how a program ended.
+type Result struct {
+	Out, Err string
+	Code     int // as a shell would see it
+}
+
+// Lookup returns a user who must exist.
+func Lookup(t testing.TB, name string) (u *user.User, uid, gid uint32) {
+	t.Helper()
+	u, err := user.Lookup(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u, number(t, u.Uid), number(t, u.Gid)
+}
+
+func number(t testing.TB, text string) uint32 {
+	t.Helper()
+	n, err := strconv.ParseUint(text, 10, 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return uint32(n)
+}
+
+// As prepares a program that a user runs from their home directory, with all of
+// the user's groups and a login's environment.
+func As(t testing.TB, name string, args ...string) *exec.Cmd {
+	t.Helper()
+	u, uid, gid := Lookup(t, name)
+	ids, err := u.GroupIds()
+	if err != nil {
+		t.Fatal(err)
+	}
+	groups := []uint32{}
+	for _, id := range ids {
+		groups = append(groups, number(t, id))
+	}
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Dir = u.HomeDir
+	cmd.Env = []string{"HOME=" + u.HomeDir, "USER=" + name, "LOGNAME=" + name, "LANG=C.UTF-8", "TERM=dumb",
+		"PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: gid, Groups: groups}}
+	return cmd
+}
+
+// Do runs a program to its end, or fails the test after a minute.
+func Do(t testing.TB, cmd *exec.Cmd) Result {
+	t.Helper()
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	cmd.WaitDelay = time.Second
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	limit := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
+	err := cmd.Wait()
+	if !limit.Stop() {
+		t.Errorf("%v did not end", cmd.Args)
+	}
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return Result{out.String(), errs.String(), Code(cmd.ProcessState)}
+}
+
+// Code is an exit status as a shell tells it.
+func Code(state *os.ProcessState) int {
+	status := state.Sys().(syscall.WaitStatus)
+	if status.Signaled() {
+		return 128 + int(status.Signal())
+	}
+	return status.ExitStatus()
+}
+
+// Run runs the granted binary as the ordinary user.
+func Run(t testing.TB, args ...string) Result {
+	t.Helper()
+	return Do(t, As(t, User, append([]string{Runtime}, args...)...))
+}
+
+// Inside runs a shell script in a container, as the ordinary user.
+func Inside(t testing.TB, script string, flags ...string) Result {
+	t.Helper()
+	return Run(t, append(append([]string{"run"}, flags...), Image, "/bin/sh", "-c", script)...)
+}
+
+// Root runs the binary as root.
+func Root(t testing.TB, args ...string) Result {
+	t.Helper()
+	return Do(t, exec.Command(Runtime, args...))
+}
+
+// Snapshots lists the snapshots in a store.
+func Snapshots(t testing.TB, store string) []string {
+	t.Helper()
+	entries, err := os.ReadDir(filepath.Join(store, ".mayfly"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+// Inits lists the processes that are PID 1 of a container. One that has ended and
+// waits for the host's init to notice does not count.
+func Inits(t testing.TB) []string {
+	t.Helper()
+	var found []string
+	names, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if stat, err := os.ReadFile(name); err == nil && strings.Contains(string(stat), " (mayfly-init) ") &&
+			!strings.Contains(string(stat), ") Z ") {
+			found = append(found, filepath.Base(filepath.Dir(name)))
+		}
+	}
+	return found
+}
+
+// NothingLeft checks that no snapshot, process or mount of a container is there.
+func NothingLeft(t testing.TB) {
+	t.Helper()
+	if left := Snapshots(t, Store); len(left) > 0 {
+		t.Errorf("snapshots left: %v", left)
+	}
+	// After a supervisor was killed, PID 1 goes when the host's init has noticed that
+	// the command ended, which some do only once in a while.
+	Eventually(t, "no PID 1 is left", func() bool { return len(Inits(t)) == 0 })
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(mounts), "/.mayfly/") {
+		t.Errorf("mounts left:\n%s", mounts)
+	}
+}
+
+// Eventually waits until a condition holds, for ten seconds.
+func Eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if holds() {
+			return
+		}
+	}
+	t.Fatalf("not within ten seconds: %s", what)
+}
