@@ -12,3 +12,5 @@ require (
 )
 
 require github.com/creack/pty v1.1.24
+
+require github.com/containerd/btrfs/v2 v2.0.0
