@@ -16,7 +16,7 @@ func CheckName(what, name string) error {
 		return fmt.Errorf("%s name is empty", what)
 	}
 	if len(name) > maxName {
-		return fmt.Errorf("%s name is longer than %d characters: %s...", what, maxName, strconv.QuoteToASCII(name[:16]))
+		return fmt.Errorf("%s name %s... is longer than %d characters", what, strconv.QuoteToASCII(name[:16]), maxName)
 	}
 	for i, c := range []byte(name) {
 		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'

@@ -1,0 +1,50 @@
+# make demo    everything from a bare Debian with Go to a C program built in a container
+# make test    the same preparation, then all tests, integration included
+# make build   only the binary, bin/runtime
+
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+PREFIX   := /usr/local
+ROOT     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+GRANT    := cap_sys_admin,cap_setuid,cap_setgid,cap_setpcap=ep
+PACKAGES := btrfs-progs mmdebstrap systemd-container libcap2-bin libbtrfs-dev gcc libc6-dev dpkg-dev debian-archive-keyring
+
+.PHONY: build packages install prepare demo test check bench clean
+
+build:
+	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w -X main.version=$(VERSION)' -o bin/runtime ./cmd/runtime
+
+packages:
+	@missing=$$(for p in $(PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
+	[ -z "$$missing" ] || { $(ROOT) apt-get update -q && \
+	DEBIAN_FRONTEND=noninteractive $(ROOT) apt-get install -qy --no-install-recommends $$missing; }
+
+# The new binary takes the old one's place in one step: a container may be running.
+install: build packages
+	$(ROOT) install -m 0755 bin/runtime $(PREFIX)/bin/.runtime.new
+	$(ROOT) setcap $(GRANT) $(PREFIX)/bin/.runtime.new
+	$(ROOT) mv -f $(PREFIX)/bin/.runtime.new $(PREFIX)/bin/runtime
+	$(ROOT) ln -sf runtime $(PREFIX)/bin/nspawn-run
+
+prepare: install
+	$(ROOT) integration/prepare
+
+demo: prepare
+	integration/demo
+
+test: prepare check
+	$(ROOT) env PATH="$$PATH" MAYFLY_INTEGRATION=1 go test -count=1 -p 1 -timeout 25m ./integration/...
+
+# Everything that needs neither root nor preparation.
+check:
+	test -z "$$(gofmt -l .)"
+	CGO_ENABLED=0 go build ./...
+	CGO_ENABLED=0 GOARCH=arm64 go build ./...
+	go vet ./...
+	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+	go test $$(go list ./... | grep -v /integration)
+
+bench: prepare
+	$(ROOT) env PATH="$$PATH" integration/bench/run
+
+clean:
+	rm -rf bin

@@ -1,0 +1,149 @@
+package runtime
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"mayfly/personality"
+	"mayfly/runtime/policy"
+	"mayfly/runtime/user"
+)
+
+// facts are those of an ordinary caller on an amd64 host with an i386 image.
+func facts() Facts {
+	host, _ := personality.ByName("x86-64")
+	image, _ := personality.ByName("x86")
+	return Facts{
+		Caller: Caller{UID: 1000, GID: 1000, Groups: []uint32{1000, 50}, Dir: "/home/dev/src",
+			Env: []string{"TERM=xterm", "LC_ALL=C", "SECRET=1", "HOME=/home/dev", "PATH=/evil"}},
+		Policy: policy.Default(), Host: host, Image: image,
+		User:    user.Entry{Name: "dev", UID: 1000, GID: 1000, Home: "/home/dev", Shell: "/bin/bash"},
+		Groups:  []uint32{1000, 50},
+		Present: map[string]bool{"/etc/passwd": true, "/etc/group": true, "/home": true, "/etc/resolv.conf": true},
+		Hosts:   "127.0.0.1 localhost", RandomDigits: "0123456789abcdef",
+	}
+}
+
+func plan(t *testing.T, r Request, f Facts) *Plan {
+	t.Helper()
+	p, err := NewPlan(r, f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestPlanOfAnOrdinaryRun(t *testing.T) {
+	p := plan(t, Request{Image: "deb12-i386", Command: []string{"make", "all"}}, facts())
+	if p.Container != "deb12-i386-0123456789abcdef" || p.Spec.Hostname != p.Container || !p.Ephemeral || !p.Spec.Root.Readonly || p.SetIDs {
+		t.Errorf("%+v", p)
+	}
+	if len(p.Spec.Process.Capabilities.Bounding) != 0 || !p.Spec.Process.NoNewPrivileges || p.Spec.Process.Cwd != "/home/dev/src" {
+		t.Errorf("%+v", p.Spec.Process)
+	}
+	if p.Spec.Linux.Personality == nil || p.Spec.Linux.Personality.Domain != "LINUX32" {
+		t.Error("an i386 image on amd64 needs the 32-bit personality")
+	}
+	for destination, option := range map[string]string{"/etc/passwd": "ro", "/home": "nosuid", "/tmp": "nodev", "/proc": "noexec"} {
+		found := false
+		for _, m := range p.Spec.Mounts {
+			found = found || m.Destination == destination && slices.Contains(m.Options, option)
+		}
+		if !found {
+			t.Errorf("no mount on %s with %s", destination, option)
+		}
+	}
+	for _, m := range p.Spec.Mounts {
+		if m.Destination == "/opt" {
+			t.Error("a bind whose source the host does not have is in the plan")
+		}
+	}
+	want := []string{"PATH=" + searchPath, "container=mayfly", "USER=dev", "LOGNAME=dev", "HOME=/home/dev", "SHELL=/bin/bash", "TERM=xterm", "LC_ALL=C"}
+	if !slices.Equal(p.Spec.Process.Env, want) {
+		t.Errorf("environment %q", p.Spec.Process.Env)
+	}
+}
+
+func TestOnlyRootMay(t *testing.T) {
+	for what, change := range map[string]func(*Request, *Facts){
+		"maintain an image":  func(r *Request, _ *Facts) { r.NoEphemeral = true },
+		"choose a store":     func(r *Request, _ *Facts) { r.Store = "/elsewhere" },
+		"be somebody else":   func(_ *Request, f *Facts) { f.User.UID = 1001 },
+		"be root by a trick": func(_ *Request, f *Facts) { f.User.UID = 0 },
+	} {
+		r, f := Request{Image: "i", Command: []string{"true"}}, facts()
+		change(&r, &f)
+		if _, err := NewPlan(r, f); !errors.Is(err, ErrNotPermitted) {
+			t.Errorf("%s: %v", what, err)
+		}
+		f.Caller.UID = 0
+		if _, err := NewPlan(r, f); err != nil {
+			t.Errorf("root may not %s: %v", what, err)
+		}
+	}
+}
+
+func TestCapabilitiesOnlyForMaintenanceByRoot(t *testing.T) {
+	f := facts()
+	f.Caller.UID, f.User.UID = 0, 0
+	if p := plan(t, Request{Image: "i", Command: []string{"true"}}, f); len(p.Spec.Process.Capabilities.Bounding) != 0 {
+		t.Error("root keeps capabilities in a throw-away container")
+	}
+	p := plan(t, Request{Image: "i", Command: []string{"true"}, NoEphemeral: true}, f)
+	if set, err := capabilitySet(p.Spec.Process.Capabilities); err != nil || set == 0 || set&(1<<21) != 0 {
+		t.Errorf("maintenance keeps %#x, %v; want some, and not CAP_SYS_ADMIN", set, err)
+	}
+}
+
+func TestLoginShell(t *testing.T) {
+	p := plan(t, Request{Image: "i"}, facts())
+	if p.Spec.Process.Args[0] != "/bin/bash" || !p.Login || p.Fallback[0] != "/bin/sh" {
+		t.Errorf("%+v %v %v", p.Spec.Process.Args, p.Login, p.Fallback)
+	}
+	f := facts()
+	f.User.Shell = "/usr/bin/fish"
+	p = plan(t, Request{Image: "i", Command: []string{"make", "a b"}, Login: true}, f)
+	if want := []string{"/bin/sh", "-c", `exec "$0" "$@"`, "make", "a b"}; !slices.Equal(p.Spec.Process.Args, want) {
+		t.Errorf("%q", p.Spec.Process.Args)
+	}
+}
+
+func TestARequestsBindTakesADefaultsPlace(t *testing.T) {
+	r := Request{Image: "i", Command: []string{"true"}, Binds: []Bind{{"/srv/home", "/home", true}}}
+	p := plan(t, r, facts())
+	count := 0
+	for _, m := range p.Spec.Mounts {
+		if m.Destination == "/home" {
+			count++
+			if m.Source != "/srv/home" || !slices.Contains(m.Options, "ro") {
+				t.Errorf("%+v", m)
+			}
+		}
+	}
+	if count != 1 || !slices.Equal(p.CallerBinds, []string{"/home"}) {
+		t.Errorf("%d mounts on /home, the caller's are %v", count, p.CallerBinds)
+	}
+	r.Binds = append(r.Binds, Bind{"/x", "/home", true})
+	if _, err := NewPlan(r, facts()); err == nil {
+		t.Error("two binds on one place are accepted")
+	}
+}
+
+func TestHostnames(t *testing.T) {
+	for name, good := range map[string]bool{"a": true, "a.b-c": true, "A9": true, "": false, "-a": false, "a-": false,
+		"a..b": false, "a_b": false, "a b": false, "ä": false, strings.Repeat("a", 64): false, strings.Repeat("a", 63): true} {
+		if err := checkHostname(name); (err == nil) != good {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
+
+func TestKernelVersions(t *testing.T) {
+	for release, good := range map[string]bool{"5.15.0-91-generic": true, "6.1.0": true, "6.18.44-x": true, "5.10.0-28-amd64": false, "4.19": false, "x": false} {
+		if err := kernelAtLeast(release, 5, 15); (err == nil) != good {
+			t.Errorf("%s: %v", release, err)
+		}
+	}
+}
