@@ -55,8 +55,14 @@ func Execute(ctx context.Context, p *Plan, caller Caller, s Supervisor) (Status,
 	defer img.Close()
 
 	l := &launch{plan: p, caller: caller, note: s.Note, root: newRootSource()}
-	l.start()
-	_ = asRoot(caller, func() error { l.root.Make(p, store, img); return nil })
+	makeRoot := func() error { l.root.Make(p, store, img); return nil }
+	if overlap {
+		l.start()
+	}
+	_ = asRoot(caller, makeRoot) // what is wrong is told by root.Tree
+	if !overlap {
+		l.start()
+	}
 	status, err := supervise(ctx, l, s.Signals, store)
 	if cleanup := l.finish(); cleanup != nil {
 		err = errors.Join(err, fmt.Errorf("clean up: %w; `runtime gc` tries again", cleanup))

@@ -1,0 +1,5 @@
+//go:build mayfly_sequential
+
+package runtime
+
+const overlap = false
