@@ -23,9 +23,11 @@ const (
 	NspawnRun = "/usr/local/bin/nspawn-run"
 	Store     = "/var/lib/machines"
 	Image     = "deb12-i386"
-	User      = "mayfly-test" // in the group Group besides its own
-	Other     = "mayfly-other"
-	Group     = "mayfly-group"
+	// NativeImage is there where Image is emulated.
+	NativeImage = "deb12-amd64"
+	User        = "mayfly-test" // in the group Group besides its own
+	Other       = "mayfly-other"
+	Group       = "mayfly-group"
 )
 
 // required is set by `make test`: then nothing may be skipped.
@@ -61,6 +63,11 @@ func unprepared() error {
 	}
 	return nil
 }
+
+// Emulated tells whether an emulator runs the image's programs: the kernel of this
+// machine was built or booted without 32-bit emulation, and `make prepare` has
+// registered qemu with binfmt_misc.
+func Emulated() bool { return exec.Command("arch-test", "-n", "i386").Run() != nil }
 
 // A Result is how a program ended.
 type Result struct {

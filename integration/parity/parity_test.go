@@ -30,6 +30,9 @@ type probe struct {
 	script string
 	ours   string // where it differs from nspawn's: what a run answers
 	why    string // and the reason
+	// native: it asks what an emulator answers by itself, where one runs the image's
+	// programs.
+	native bool
 }
 
 var probes = []probe{
@@ -86,8 +89,8 @@ var probes = []probe{
 	{what: "opt is read-only", script: "touch /opt/x 2>&1 >/dev/null; echo $?"},
 	{what: "opt is the host's", script: "ls /opt | sort"},
 	{what: "home is the host's", script: "ls /home | sort"},
-	{what: "home is writable", script: "echo x > ~/parity && cat ~/parity && rm ~/parity"},
-	{what: "owner of a file in home", script: "touch ~/parity && stat -c '%U %G %a' ~/parity && rm ~/parity"},
+	{what: "home is writable", script: "echo x > ~/parity-a && cat ~/parity-a && rm ~/parity-a"},
+	{what: "owner of a file in home", script: "touch ~/parity-b && stat -c '%U %G %a' ~/parity-b && rm ~/parity-b"},
 	{what: "passwd is the host's", script: "md5sum < /etc/passwd"},
 	{what: "group is the host's", script: "md5sum < /etc/group"},
 	{what: "passwd is read-only", script: "echo x >> /etc/passwd; echo $?"},
@@ -120,7 +123,7 @@ var probes = []probe{
 	{what: "no process of the host", script: "ls /proc | grep -cE '^[0-9]+$' | awk '{ print ($1 < 9) }'"},
 	{what: "PID 1 cannot be killed", script: "kill -9 1; sleep 0.1; echo alive"},
 	{what: "exit code", script: "exit 42"},
-	{what: "exit by signal", script: "kill -TERM $$; sleep 1", ours: "", why: "nspawn's command is PID 1, which a signal does not end"},
+	{what: "exit by signal", script: "kill -TERM $$; sleep 1", native: true, ours: "", why: "nspawn's command is PID 1, which a signal does not end"},
 	{what: "orphans are reaped", script: "for i in 1 2 3; do sh -c 'sleep 0.05 & :'; done; sleep 0.3; ps -e 2>/dev/null | grep -c defunct; ls /proc | grep -cE '^[0-9]+$' | awk '{ print ($1 < 9) }'"},
 	{what: "standard error is separate", script: "echo out; echo err >&2"},
 	{what: "standard input ends", script: "cat; echo ended"},
@@ -132,7 +135,7 @@ var probes = []probe{
 	{what: "kcore is hidden", script: "head -c 4 /proc/kcore 2>/dev/null | wc -c"},
 	{what: "keys are hidden", script: "wc -c < /proc/keys 2>/dev/null || echo 0", ours: "0\n", why: "OCI's list of masked paths has it: keys have no namespace"},
 	{what: "mount", script: "mount -t tmpfs x /tmp >/dev/null 2>&1; [ $? != 0 ]; echo $?"},
-	{what: "new user namespace", script: "unshare -U true 2>/dev/null; [ $? != 0 ]; echo $?", ours: "0\n",
+	{what: "new user namespace", script: "unshare -U true 2>/dev/null; [ $? != 0 ]; echo $?", native: true, ours: "0\n",
 		why: "nspawn allows it to unprivileged users; a run keeps that part of the kernel out of reach"},
 	{what: "load average is readable", script: "test -s /proc/loadavg; echo $?"},
 	{what: "memory information is readable", script: "grep -c MemTotal /proc/meminfo"},
@@ -147,12 +150,16 @@ var probes = []probe{
 }
 
 func TestAnswersAreNspawnsOrDifferForAReason(t *testing.T) {
-	if len(probes) < 60 {
-		t.Fatalf("%d probes, want 60 at least", len(probes))
-	}
+	emulated := kit.Emulated()
+	compared := 0
 	limit := make(chan struct{}, 2)
 	var group sync.WaitGroup
 	for _, p := range probes {
+		if p.native && emulated {
+			t.Logf("%s: not asked, an emulator would answer", p.what)
+			continue
+		}
+		compared++
 		group.Add(1)
 		limit <- struct{}{}
 		go func() {
@@ -161,7 +168,10 @@ func TestAnswersAreNspawnsOrDifferForAReason(t *testing.T) {
 		}()
 	}
 	group.Wait()
-	t.Logf("%d probes", len(probes))
+	t.Logf("%d probes compared", compared)
+	if compared < 60 {
+		t.Errorf("%d probes, want 60 at least", compared)
+	}
 	kit.NothingLeft(t)
 }
 
