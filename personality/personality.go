@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"sort"
 	"strings"
 
@@ -59,13 +58,12 @@ func Names() []string {
 	return names
 }
 
-// OfProgram reads the architecture from the first 20 bytes of an ELF file.
-func OfProgram(file io.Reader) (Architecture, error) {
-	var header [20]byte
-	if _, err := io.ReadFull(file, header[:]); err != nil {
-		return Architecture{}, fmt.Errorf("read ELF header: %w", err)
-	}
-	if string(header[:4]) != "\x7fELF" {
+// HeaderSize is how much of an ELF file OfProgram looks at, in bytes.
+const HeaderSize = 20
+
+// OfProgram reads the architecture from the beginning of an ELF file.
+func OfProgram(header []byte) (Architecture, error) {
+	if len(header) < HeaderSize || string(header[:4]) != "\x7fELF" {
 		return Architecture{}, errors.New("not an ELF file")
 	}
 	var order binary.ByteOrder = binary.LittleEndian

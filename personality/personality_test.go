@@ -1,7 +1,6 @@
 package personality
 
 import (
-	"bytes"
 	"os"
 	"testing"
 )
@@ -26,13 +25,12 @@ func TestOfProgram(t *testing.T) {
 		{header(1, 1, 3), "x86"}, {header(2, 1, 62), "x86-64"}, {header(1, 1, 40), "arm"}, {header(2, 1, 183), "arm64"},
 		{header(2, 2, 22), ""}, {[]byte("#!/bin/sh\n long enough to read"), ""}, {[]byte("\x7fELF"), ""}, {nil, ""},
 	} {
-		got, err := OfProgram(bytes.NewReader(c.header))
+		got, err := OfProgram(c.header)
 		if got.Name != c.want || (err == nil) != (c.want != "") {
 			t.Errorf("%q: %q, %v", c.header, got.Name, err)
 		}
 	}
-	if self, err := os.Open("/proc/self/exe"); err == nil {
-		defer self.Close()
+	if self, err := os.ReadFile("/proc/self/exe"); err == nil {
 		if _, err := OfProgram(self); err != nil {
 			t.Error(err)
 		}
@@ -62,5 +60,5 @@ func TestRunsOn(t *testing.T) {
 
 func FuzzOfProgram(f *testing.F) {
 	f.Add(header(1, 1, 3))
-	f.Fuzz(func(t *testing.T, data []byte) { _, _ = OfProgram(bytes.NewReader(data)) })
+	f.Fuzz(func(t *testing.T, data []byte) { _, _ = OfProgram(data) })
 }

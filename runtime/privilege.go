@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	goruntime "runtime"
+	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -55,8 +57,11 @@ func checkKernel() error {
 }
 
 func kernelAtLeast(release string, major, minor int) error {
-	var a, b int
-	if n, _ := fmt.Sscanf(release, "%d.%d", &a, &b); n == 2 && (a > major || a == major && b >= minor) {
+	first, rest, _ := strings.Cut(release, ".")
+	second := rest[:len(rest)-len(strings.TrimLeft(rest, "0123456789"))] // "15" of "15-rc1"
+	a, errA := strconv.Atoi(first)
+	b, errB := strconv.Atoi(second)
+	if errA == nil && errB == nil && (a > major || a == major && b >= minor) {
 		return nil
 	}
 	return fmt.Errorf("this kernel is Linux %s: %d.%d or later is needed", release, major, minor)

@@ -11,6 +11,7 @@ import (
 
 	"mayfly/personality"
 	"mayfly/runtime/image"
+	"mayfly/runtime/internal/file"
 	"mayfly/runtime/policy"
 	"mayfly/runtime/user"
 )
@@ -155,6 +156,9 @@ func (f *Facts) findImage(r Request) error {
 	})
 }
 
+// maxHosts bounds what a container's /etc/hosts takes over from the host's, in bytes.
+const maxHosts = 1 << 20
+
 // findHostFiles finds which of the host's files there are to bind.
 func (f *Facts) findHostFiles() {
 	f.Present = map[string]bool{}
@@ -164,7 +168,7 @@ func (f *Facts) findHostFiles() {
 			f.Present[name] = err == nil
 		}
 	}
-	if hosts, err := os.ReadFile("/etc/hosts"); err == nil {
+	if hosts, err := file.Read("/etc/hosts", maxHosts); err == nil {
 		f.Hosts = string(hosts)
 	}
 }

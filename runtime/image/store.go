@@ -130,13 +130,17 @@ func (i *Image) Architecture() (personality.Architecture, error) {
 	if err != nil {
 		return personality.Architecture{}, fmt.Errorf("image %s: open %s: %w", i.Name, shell, err)
 	}
-	file := os.NewFile(uintptr(fd), shell)
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil || !info.Mode().IsRegular() {
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return personality.Architecture{}, fmt.Errorf("image %s: %s is not a regular file", i.Name, shell)
 	}
-	arch, err := personality.OfProgram(file)
+	var header [personality.HeaderSize]byte
+	n, err := unix.Pread(fd, header[:], 0)
+	if err != nil {
+		return personality.Architecture{}, fmt.Errorf("image %s: read %s: %w", i.Name, shell, err)
+	}
+	arch, err := personality.OfProgram(header[:n])
 	if err != nil {
 		return arch, fmt.Errorf("image %s: %s: %w", i.Name, shell, err)
 	}

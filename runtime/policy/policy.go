@@ -6,11 +6,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"syscall"
 
 	"github.com/pelletier/go-toml/v2"
+	"golang.org/x/sys/unix"
+
+	"mayfly/runtime/internal/file"
 )
 
 // File is where the administrator's decisions are read from.
@@ -48,41 +48,40 @@ func Load() (Policy, error) { return load(File, 0) }
 
 func load(name string, owner uint32) (Policy, error) {
 	// O_NONBLOCK: a FIFO in its place must not hold us; O_NOFOLLOW: nor a link mislead.
-	file, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
-	if errors.Is(err, os.ErrNotExist) {
+	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err == unix.ENOENT {
 		return Default(), nil
 	}
-	if err != nil {
-		return Policy{}, fmt.Errorf("read policy: %w", err)
+	if err == unix.ELOOP {
+		err = errors.New("is a symbolic link")
 	}
-	defer file.Close()
-	if err := trusted(file, owner); err != nil {
+	if err != nil {
+		return Policy{}, fmt.Errorf("open policy %s: %w", name, err)
+	}
+	defer unix.Close(fd)
+	if err := trusted(fd, owner); err != nil {
 		return Policy{}, fmt.Errorf("policy %s: %w", name, err)
 	}
-	data, err := io.ReadAll(io.LimitReader(file, maxSize+1))
+	data, err := file.ReadFD(fd, maxSize)
 	if err != nil {
-		return Policy{}, fmt.Errorf("read policy: %w", err)
-	}
-	if len(data) > maxSize {
-		return Policy{}, fmt.Errorf("policy %s: larger than %d bytes", name, maxSize)
+		return Policy{}, fmt.Errorf("read policy %s: %w", name, err)
 	}
 	return Parse(name, data)
 }
 
 // trusted checks the open file, not its name: what was checked is what is read.
-func trusted(file *os.File, owner uint32) error {
-	info, err := file.Stat()
-	if err != nil {
+func trusted(fd int, owner uint32) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
 		return err
 	}
-	stat := info.Sys().(*syscall.Stat_t)
 	switch {
-	case !info.Mode().IsRegular():
+	case st.Mode&unix.S_IFMT != unix.S_IFREG:
 		return errors.New("not a regular file")
-	case stat.Uid != owner:
-		return fmt.Errorf("owned by uid %d, want %d: chown it", stat.Uid, owner)
-	case info.Mode().Perm()&0o022 != 0:
-		return fmt.Errorf("writable by others (mode %04o): chmod go-w it", info.Mode().Perm())
+	case st.Uid != owner:
+		return fmt.Errorf("owned by uid %d, want %d: chown it", st.Uid, owner)
+	case st.Mode&0o022 != 0:
+		return fmt.Errorf("writable by others (mode %04o): chmod go-w it", st.Mode&0o7777)
 	}
 	return nil
 }

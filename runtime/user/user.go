@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"mayfly/runtime/internal/file"
 )
 
 // Files of the database, and the program that knows the rest of it.
@@ -71,8 +73,11 @@ func Load() (*Database, error) {
 	return &Database{Passwd: passwd, Group: group, ask: askNSS}, nil
 }
 
+// maxSize bounds what is read of a file of the database, in bytes.
+const maxSize = 64 << 20
+
 func readFile(name string) ([]byte, error) {
-	data, err := os.ReadFile(name)
+	data, err := file.Read(name, maxSize)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}

@@ -1,4 +1,4 @@
-// Package compile turns the profile of package seccomp into classic BPF. It runs
+// Package compile turns the profile into classic BPF. It runs
 // when the project is built and in tests, never in a launch.
 //
 // A program is one decision tree an ABI: system-call numbers fall into ranges
@@ -15,8 +15,6 @@ import (
 	"sort"
 
 	"github.com/elastic/go-seccomp-bpf/arch"
-
-	"mayfly/runtime/seccomp"
 )
 
 // Instruction is struct sock_filter of linux/filter.h.
@@ -114,22 +112,22 @@ func extend(spans []span, first int, action []Instruction) []span {
 }
 
 func action(name string) []Instruction {
-	if slices.Contains(seccomp.Refused, name) {
+	if slices.Contains(refusedCalls, name) {
 		return answer(refuse)
 	}
-	if slices.Contains(seccomp.Missing, name) {
+	if slices.Contains(missingCalls, name) {
 		return answer(missing)
 	}
-	if m, ok := seccomp.RefusedBits[name]; ok {
+	if m, ok := refusedBits[name]; ok {
 		return []Instruction{argument(m.Argument), {Code: jumpSet, K: m.Bits, JumpTrue: 1}, answer(allow)[0], answer(refuse)[0]}
 	}
-	if v, ok := seccomp.RefusedValues[name]; ok {
+	if v, ok := refusedValues[name]; ok {
 		return refuseValues(v)
 	}
 	return answer(allow)
 }
 
-func refuseValues(v seccomp.Valued) []Instruction {
+func refuseValues(v valued) []Instruction {
 	code := []Instruction{argument(v.Argument)}
 	for i, value := range v.Values {
 		code = append(code, Instruction{Code: jumpEq, K: value, JumpTrue: uint8(len(v.Values) - i)})

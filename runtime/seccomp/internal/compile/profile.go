@@ -1,22 +1,13 @@
-// Package seccomp holds the system-call filter that every command runs under.
-//
-// The filter is compiled when the project is built, not when a container is
-// launched: `go generate` turns the profile below and the system-call tables of
-// a library into the classic-BPF programs of the zfilter files.
-//
-// Every system call that the tables know is allowed but for the lists below. A
-// number that they do not know answers ENOSYS, never EPERM: C libraries fall
+package compile
+
+// The profile. Every system call that the tables know is allowed but for the lists
+// below. A number that they do not know answers ENOSYS, never EPERM: C libraries fall
 // back on the first and give up on the second.
-package seccomp
 
-import "golang.org/x/sys/unix"
-
-//go:generate go run ./gen
-
-// Refused lists the system calls that answer EPERM: they act on the machine
+// refusedCalls lists the system calls that answer EPERM: they act on the machine
 // rather than on the container, or have been the way out of containers. Most of
 // them ask for capabilities that nothing inside holds anyway.
-var Refused = []string{
+var refusedCalls = []string{
 	// The kernel itself.
 	"bpf", "create_module", "delete_module", "finit_module", "init_module", "get_kernel_syms", "query_module",
 	"kexec_load", "kexec_file_load", "perf_event_open", "lookup_dcookie", "syslog", "_sysctl",
@@ -34,9 +25,9 @@ var Refused = []string{
 	"userfaultfd", "vm86", "vm86old",
 }
 
-// Missing lists the system calls that answer ENOSYS, as on a kernel without
+// missingCalls lists the system calls that answer ENOSYS, as on a kernel without
 // them: their callers have another way, and take it.
-var Missing = []string{
+var missingCalls = []string{
 	"clone3", // its flags are behind a pointer, where no filter sees them; clone(2) does
 	"io_uring_setup", "io_uring_enter", "io_uring_register",
 }
@@ -52,32 +43,32 @@ const namespaceFlags = 0x00020000 | // CLONE_NEWNS
 	0x20000000 | // CLONE_NEWPID
 	0x40000000 // CLONE_NEWNET
 
-// A Masked rule refuses a call when its argument has any of the bits; a Valued
+// A masked rule refuses a call when its argument has any of the bits; a valued
 // rule, when it is equal to one of the values (in its lower 32 bits, which is
 // all that the kernel looks at here).
 type (
-	// Masked is a condition on bits.
-	Masked struct {
+	// masked is a condition on bits.
+	masked struct {
 		Argument int
 		Bits     uint32
 	}
-	// Valued is a condition on values.
-	Valued struct {
+	// valued is a condition on values.
+	valued struct {
 		Argument int
 		Values   []uint32
 	}
 )
 
-// RefusedBits lists the calls refused with EPERM for bits in an argument.
-var RefusedBits = map[string]Masked{
+// refusedBits lists the calls refused with EPERM for bits in an argument.
+var refusedBits = map[string]masked{
 	"clone":   {0, namespaceFlags},
 	"unshare": {0, namespaceFlags | 0x80}, // CLONE_NEWTIME
 }
 
-// RefusedValues lists the calls refused with EPERM for the value of an argument:
+// refusedValues lists the calls refused with EPERM for the value of an argument:
 // ioctls that push input into a terminal which someone else reads, and those that
 // make subvolumes, which would keep a snapshot from being deleted.
-var RefusedValues = map[string]Valued{
+var refusedValues = map[string]valued{
 	"ioctl": {1, []uint32{
 		0x5412,     // TIOCSTI
 		0x541c,     // TIOCLINUX
@@ -89,6 +80,3 @@ var RefusedValues = map[string]Valued{
 		0x5000943f, // BTRFS_IOC_SNAP_DESTROY_V2
 	}},
 }
-
-// Instruction is struct sock_filter of linux/filter.h.
-type Instruction = unix.SockFilter

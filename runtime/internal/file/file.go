@@ -1,0 +1,60 @@
+// Package file reads small files of the host whole.
+//
+// It makes the system calls itself: package os registers each file that it opens with
+// the Go runtime's poller, which takes six calls a file and the poller's own set-up,
+// a fifth of what a launch does before it decides.
+package file
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrTooLarge means that a file is larger than it may be.
+var ErrTooLarge = errors.New("file is too large")
+
+// Read reads a file of at most limit bytes. Its errors are those of os.ReadFile, and
+// ErrTooLarge.
+func Read(name string, limit int) ([]byte, error) {
+	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: name, Err: err}
+	}
+	defer unix.Close(fd)
+	data, err := ReadFD(fd, limit)
+	if err != nil {
+		return nil, &os.PathError{Op: "read", Path: name, Err: err}
+	}
+	return data, nil
+}
+
+// ReadFD reads an open file from where it is to its end. The caller keeps the
+// descriptor.
+func ReadFD(fd, limit int) ([]byte, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, err
+	}
+	data := make([]byte, 0, min(int(st.Size), limit)+1)
+	for {
+		n, err := unix.Read(fd, data[len(data):cap(data)])
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err != nil:
+			return nil, err
+		case n == 0:
+			return data, nil
+		}
+		data = data[:len(data)+n]
+		if len(data) > limit {
+			return nil, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, limit)
+		}
+		if len(data) == cap(data) { // it has grown, or tells no size
+			data = append(data, 0)[:len(data)]
+		}
+	}
+}
