@@ -11,7 +11,7 @@ PACKAGES := btrfs-progs mmdebstrap arch-test systemd-container libcap2-bin libbt
 .PHONY: build packages install prepare demo test check bench clean
 
 build:
-	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w -X main.version=$(VERSION)' -o bin/runtime ./cmd/runtime
+	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w -E _rt0_mayfly -X main.version=$(VERSION)' -o bin/runtime ./cmd/runtime
 
 packages:
 	@missing=$$(for p in $(PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \

@@ -187,6 +187,7 @@ func (o *options) launch() (int, error) {
 			message("Press ^] three times within 1s to kill container.")
 		}
 	}
+	releaseLater()
 	status, err := runtime.Execute(context.Background(), plan, facts.Caller, runtime.Supervisor{Signals: <-signals, Note: o.note})
 	if err != nil {
 		return runtime.ExitCodeOf(err), err
