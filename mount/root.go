@@ -44,6 +44,28 @@ func (r Root) Open(name string, flags int) (int, error) {
 	}
 }
 
+// ErrNotRegular means that a file is a directory, device, FIFO or socket.
+var ErrNotRegular = errors.New("not a regular file")
+
+// OpenRegular opens a regular file inside the root for reading. Anything else is not
+// opened at all: to open a device can have effects, to open a FIFO can wait. Nobody
+// may be changing the tree meanwhile. The caller owns the descriptor.
+func (r Root) OpenRegular(name string) (int, error) {
+	look, err := r.Open(name, unix.O_PATH)
+	if err != nil {
+		return -1, err
+	}
+	defer closeFD(look)
+	var st unix.Statx_t
+	if err := statx(look, unix.STATX_TYPE, &st); err != nil {
+		return -1, err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return -1, ErrNotRegular
+	}
+	return r.Open(name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
+}
+
 // A Target is a place to mount on, held by an O_PATH descriptor that its
 // receiver owns.
 type Target struct {

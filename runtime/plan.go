@@ -37,6 +37,8 @@ type Plan struct {
 	SetIDs bool `json:"setIDs"`
 	// DirRequired: no other working directory will do.
 	DirRequired bool `json:"dirRequired,omitempty"`
+	// ReadAhead are files of the image that the command's start is likely to read.
+	ReadAhead []string `json:"readAhead,omitempty"`
 
 	Timeout   time.Duration `json:"timeout,omitempty"`
 	KillAfter time.Duration `json:"killAfter,omitempty"`
@@ -100,6 +102,7 @@ func NewPlan(r Request, f Facts) (*Plan, error) {
 	if err := p.mounts(r, f); err != nil {
 		return nil, err
 	}
+	p.readAhead(f.Image)
 	return p, p.personality(r, f)
 }
 
@@ -203,6 +206,22 @@ func (p *Plan) command(r Request, f Facts) {
 		p.Fallback = append([]string{plain}, run...)
 	default:
 		p.Spec.Process.Args, p.Login = append([]string{plain}, run...), true
+	}
+}
+
+// readAhead guesses what the command's start reads: the program, a shell if it is a
+// script, the dynamic loader, the C library. A wrong guess costs an open(2).
+func (p *Plan) readAhead(arch personality.Architecture) {
+	if !p.Ephemeral {
+		return // an image's files are in the page cache after their first use
+	}
+	program := p.Spec.Process.Args[0]
+	if !strings.Contains(program, "/") {
+		program = path.Join("/usr/bin", program)
+	}
+	p.ReadAhead = []string{program, "/bin/sh"}
+	if arch.Loader != "" {
+		p.ReadAhead = append(p.ReadAhead, arch.Loader, "/etc/ld.so.cache", path.Join("/lib", arch.Triplet, "libc.so.6"))
 	}
 }
 

@@ -147,3 +147,24 @@ func TestKernelVersions(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatTheCommandsStartReadsIsReadAhead(t *testing.T) {
+	for _, c := range []struct {
+		request Request
+		want    []string
+	}{
+		{Request{Image: "i", Command: []string{"make"}},
+			[]string{"/usr/bin/make", "/bin/sh", "/lib/ld-linux.so.2", "/etc/ld.so.cache", "/lib/i386-linux-gnu/libc.so.6"}},
+		{Request{Image: "i"},
+			[]string{"/bin/bash", "/bin/sh", "/lib/ld-linux.so.2", "/etc/ld.so.cache", "/lib/i386-linux-gnu/libc.so.6"}},
+	} {
+		if p := plan(t, c.request, facts()); !slices.Equal(p.ReadAhead, c.want) {
+			t.Errorf("%v: %q", c.request.Command, p.ReadAhead)
+		}
+	}
+	f := facts()
+	f.Image = personality.Architecture{}
+	if p := plan(t, Request{Image: "i", Command: []string{"/x"}}, f); !slices.Equal(p.ReadAhead, []string{"/x", "/bin/sh"}) {
+		t.Errorf("an image of an unknown architecture: %q", p.ReadAhead)
+	}
+}

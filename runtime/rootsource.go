@@ -26,8 +26,29 @@ func newRootSource() *rootSource { return &rootSource{made: make(chan struct{})}
 // Make makes the root file system. The thread must act on files as root. What is
 // wrong is told by Tree.
 func (s *rootSource) Make(p *Plan, store *image.Store, img *image.Image) {
-	defer close(s.made)
 	s.err = s.make(p, store, img)
+	close(s.made)
+	if s.err == nil && s.snapshot != nil {
+		readAhead(s.snapshot.FD(), p.ReadAhead)
+	}
+}
+
+// readAheadAtMost bounds what is read of a file, in bytes.
+const readAheadAtMost = 2 << 20
+
+// readAhead fills the page cache while the thread has nothing else to do. A snapshot's
+// files have a page cache of their own, which is empty: what every command reads at its
+// start, it would wait for, page by page.
+func readAhead(root int, names []string) {
+	inside := mount.RootAt(root)
+	for _, name := range names {
+		fd, err := inside.OpenRegular(name)
+		if err != nil {
+			continue
+		}
+		_ = unix.Fadvise(fd, 0, readAheadAtMost, unix.FADV_WILLNEED)
+		unix.Close(fd)
+	}
 }
 
 func (s *rootSource) make(p *Plan, store *image.Store, img *image.Image) error {

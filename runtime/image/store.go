@@ -125,16 +125,11 @@ func (i *Image) CheckSubvolume() error {
 // /bin/sh.
 func (i *Image) Architecture() (personality.Architecture, error) {
 	const shell = "/bin/sh"
-	// O_NONBLOCK: the image's author may have put a FIFO there.
-	fd, err := mount.RootAt(i.fd).Open(shell, unix.O_RDONLY|unix.O_NONBLOCK)
+	fd, err := mount.RootAt(i.fd).OpenRegular(shell)
 	if err != nil {
 		return personality.Architecture{}, fmt.Errorf("image %s: open %s: %w", i.Name, shell, err)
 	}
 	defer unix.Close(fd)
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return personality.Architecture{}, fmt.Errorf("image %s: %s is not a regular file", i.Name, shell)
-	}
 	var header [personality.HeaderSize]byte
 	n, err := unix.Pread(fd, header[:], 0)
 	if err != nil {
