@@ -244,10 +244,10 @@ func (l *launch) finish() error {
 	if l.init != nil {
 		errs = append(errs, l.init.Kill())
 	}
+	errs = append(errs, asRoot(l.caller, l.root.Remove))
 	if l.init != nil {
 		errs = append(errs, l.init.Wait())
 	}
-	errs = append(errs, asRoot(l.caller, l.root.Remove))
 	if l.relay != nil {
 		errs = append(errs, l.relay.Stop())
 	}
