@@ -1,5 +1,5 @@
 // Command bench compares a launch with its peers and with the bare system calls,
-// and prints a table. It needs root and what `make bench` prepares.
+// and prints tables. It needs root and what `make bench` prepares.
 //
 // Commands take turns, A B C A B C, so that the ratios mean something on a machine
 // whose speed drifts; the figures are medians of wall time from fork to wait.
@@ -13,125 +13,95 @@ import (
 	"os/user"
 	"slices"
 	"strconv"
-	"strings"
-	"syscall"
-	"time"
 )
 
 const (
-	store = "/var/lib/machines"
-	image = store + "/deb12-i386"
-	who   = "mayfly-test"
-	work  = "/var/lib/mayfly-bench"
+	store   = "/var/lib/machines"
+	binary  = "/usr/local/bin/runtime"
+	who     = "mayfly-test"
+	work    = "/var/lib/mayfly-bench"
+	nothing = "/bin/true"
 )
 
-type contender struct {
-	name string
-	args []string
-	ms   []float64
+// A bench knows what the commands are made of.
+type bench struct {
+	image    string // name
+	path     string
+	uid, gid string
+	rounds   int
 }
 
 func main() {
 	log.SetFlags(0)
-	rounds := 100
-	if len(os.Args) > 1 {
-		n, err := strconv.Atoi(os.Args[1])
-		if err != nil || n < 1 {
-			log.Fatalf("rounds %q: want a number", os.Args[1])
-		}
-		rounds = n
+	if len(os.Args) != 3 {
+		log.Fatal("usage: bench IMAGE ROUNDS")
+	}
+	rounds, err := strconv.Atoi(os.Args[2])
+	if err != nil || rounds < 1 {
+		log.Fatalf("rounds %q: want a number", os.Args[2])
 	}
 	u, err := user.Lookup(who)
 	if err != nil {
 		log.Fatal(err)
 	}
-	run := []string{"/usr/local/bin/runtime", "run", "--user", who}
+	b := bench{image: os.Args[1], path: store + "/" + os.Args[1], uid: u.Uid, gid: u.Gid, rounds: rounds}
+	b.launches()
+	b.holds()
+	b.inside()
+	b.underLoad()
+	b.crowd()
+}
+
+func title(format string, args ...any) { fmt.Printf("\n### "+format+"\n\n", args...) }
+
+// run is a launch of ours, with flags.
+func (b bench) run(flags ...string) []string {
+	return slices.Concat([]string{binary, "run", "--user", who}, flags, []string{b.image, nothing})
+}
+
+func (b bench) floor() *contender {
+	return &contender{name: "the same system calls in static C", args: []string{work + "/floor", b.path, store, b.uid, b.gid, nothing}}
+}
+
+func (b bench) launches() {
 	origin := []string{"--bind-ro", "/etc/passwd", "--bind-ro", "/etc/group", "--bind-ro", "/opt", "--bind", "/home"}
-	bwrap := []string{"bwrap", "--ro-bind", image, "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/run",
-		"--ro-bind", "/etc/passwd", "/etc/passwd", "--ro-bind", "/etc/group", "/etc/group", "--ro-bind", "/opt", "/opt",
-		"--bind", "/home", "/home", "--unshare-pid", "--unshare-uts", "--unshare-ipc", "--hostname", "x", "/bin/true"}
-	nspawn := []string{"systemd-nspawn", "-q", "--keep-unit", "--register=no", "--directory=" + image, "--personality=x86",
+	nspawn := []string{"systemd-nspawn", "-q", "--keep-unit", "--register=no", "--directory=" + b.path, "--personality=x86",
 		"--ephemeral", "--read-only", "--bind-ro=/etc/passwd", "--bind-ro=/etc/group", "--bind-ro=/opt", "--bind=/home",
-		"-u", who, "--pipe", "/bin/true"}
+		"-u", who, "--pipe", nothing}
+	bwrap := []string{"bwrap", "--ro-bind", b.path, "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/run",
+		"--ro-bind", "/etc/passwd", "/etc/passwd", "--ro-bind", "/etc/group", "/etc/group", "--ro-bind", "/opt", "/opt",
+		"--bind", "/home", "/home", "--unshare-pid", "--unshare-uts", "--unshare-ipc", "--hostname", "x", nothing}
+	sequential := b.run()
+	sequential[0] = work + "/sequential"
 
-	fmt.Printf("with a snapshot, %d rounds\n\n", rounds)
-	table(rounds, []*contender{
-		{name: "the same system calls in static C", args: []string{work + "/floor", image, store, u.Uid, u.Gid, "/bin/true"}},
-		{name: "runtime run", args: slices.Concat(run, []string{"deb12-i386", "/bin/true"})},
-		{name: "runtime run, sequential variant", args: slices.Concat([]string{work + "/sequential", "run", "--user", who, "deb12-i386", "/bin/true"})},
+	title("A launch with a snapshot, %d rounds", b.rounds)
+	table(b.rounds, []*contender{
+		b.floor(),
+		{name: "runtime run", args: b.run()},
+		{name: "runtime run, sequential variant", args: sequential},
 		{name: "systemd-nspawn --ephemeral", args: nspawn},
-		{name: "schroot, btrfs-snapshot", args: []string{"schroot", "-c", "mayfly-bench", "-d", "/", "--", "/bin/true"}},
+		{name: "schroot, btrfs-snapshot", args: []string{"schroot", "-c", "mayfly-bench", "-d", "/", "--", nothing}},
 	})
-	fmt.Printf("\nwithout a snapshot, %d rounds\n\n", rounds)
-	table(rounds, []*contender{
+	title("A launch without a snapshot, %d rounds", b.rounds)
+	table(b.rounds, []*contender{
 		{name: "bubblewrap", args: bwrap},
-		{name: "runtime run --no-ephemeral", args: slices.Concat(run, []string{"--no-ephemeral"}, origin, []string{"deb12-i386", "/bin/true"})},
+		{name: "runtime run --no-ephemeral", args: b.run(slices.Concat([]string{"--no-ephemeral"}, origin)...)},
 		{name: "runc", args: []string{"runc", "run", "--bundle", work + "/bundle", "mayfly-bench"}},
-		{name: "chroot", args: []string{"chroot", image, "/bin/true"}},
+		{name: "chroot", args: []string{"chroot", b.path, nothing}},
 	})
-	fmt.Printf("\nstart-up, %d rounds\n\n", rounds)
-	table(rounds, []*contender{
+	title("Start-up, %d rounds", b.rounds)
+	table(b.rounds, []*contender{
 		{name: "an empty Go program", args: []string{work + "/empty"}},
-		{name: "runtime version", args: []string{"/usr/local/bin/runtime", "version"}},
+		{name: "runtime version", args: []string{binary, "version"}},
+		{name: "an empty static C program", args: []string{work + "/empty-c"}},
 	})
-	fmt.Println("\nwhile another process writes to the same file system at full speed")
-	fmt.Println()
-	stop := writer()
-	table(rounds/2+1, []*contender{
-		{name: "the same system calls in static C", args: []string{work + "/floor", image, store, u.Uid, u.Gid, "/bin/true"}},
-		{name: "runtime run", args: slices.Concat(run, []string{"deb12-i386", "/bin/true"})},
-	})
-	stop()
 }
 
-// table runs the contenders in turn and prints a row for each.
-func table(rounds int, list []*contender) {
-	for round := range rounds + 2 { // two to warm up
-		for _, c := range list {
-			began := time.Now()
-			if out, err := exec.Command(c.args[0], c.args[1:]...).CombinedOutput(); err != nil {
-				log.Fatalf("%s: %v: %s", c.name, err, out)
-			}
-			if round >= 2 {
-				c.ms = append(c.ms, float64(time.Since(began).Microseconds())/1000)
-			}
-		}
+// output runs a command to its end and returns what it prints.
+func output(args ...string) string {
+	out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
+	if err != nil {
+		log.Fatalf("%q: %v: %s", args, err, out)
 	}
-	fmt.Println("| | median ms | 95th percentile | ratio |")
-	fmt.Println("|---|---|---|---|")
-	for _, c := range list {
-		fmt.Printf("| %s | %.2f | %.2f | %.2f |\n", c.name, quantile(c.ms, 0.5), quantile(c.ms, 0.95), quantile(ratios(c.ms, list[0].ms), 0.5))
-	}
-}
-
-// ratios compares each run with the first contender's run of the same round.
-func ratios(ms, first []float64) []float64 {
-	var r []float64
-	for i := range ms {
-		r = append(r, ms[i]/first[i])
-	}
-	return r
-}
-
-func quantile(values []float64, q float64) float64 {
-	sorted := slices.Sorted(slices.Values(values))
-	return sorted[int(q*float64(len(sorted)-1))]
-}
-
-// writer writes a file in the store over and over until the result is called.
-func writer() (stop func()) {
-	name := store + "/.mayfly-bench-load"
-	cmd := exec.Command("sh", "-c", "while :; do dd if=/dev/zero of="+name+" bs=1M count=512 conv=fsync status=none; done")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
-		log.Fatal(err)
-	}
-	time.Sleep(time.Second)
-	return func() {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		if err := cmd.Wait(); err == nil || !strings.Contains(err.Error(), "killed") {
-			log.Print("the writer ended by itself: ", err)
-		}
-		_ = os.Remove(name)
-	}
+	return string(out)
 }
