@@ -6,7 +6,7 @@ VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 PREFIX   := /usr/local
 ROOT     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 GRANT    := cap_sys_admin,cap_setuid,cap_setgid,cap_setpcap=ep
-PACKAGES := btrfs-progs mmdebstrap arch-test systemd-container libcap2-bin libbtrfs-dev gcc libc6-dev dpkg-dev debian-archive-keyring
+PACKAGES := btrfs-progs mmdebstrap arch-test systemd-container libcap2-bin libbtrfs-dev gcc libc6-dev dpkg-dev debian-archive-keyring libnss-extrausers
 
 .PHONY: build packages install prepare demo test check bench clean
 

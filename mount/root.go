@@ -119,18 +119,15 @@ func (r Root) Dir(name string) (Target, error) {
 // is: a symbolic link there is itself the target. So a file can be mounted over
 // /etc/resolv.conf or /etc/localtime without touching what those links point to.
 func (r Root) Name(name string) (Target, error) {
-	dir, base := path.Split(path.Clean("/" + name))
-	parent, err := r.Open(dir, unix.O_PATH|unix.O_DIRECTORY)
-	if err != nil {
-		return Target{}, err
-	}
-	defer closeFD(parent)
-	fd, err := openat(parent, base, unix.O_PATH|unix.O_NOFOLLOW, 0)
+	fd, err := r.Open(name, unix.O_PATH|unix.O_NOFOLLOW)
 	if err != nil {
 		return Target{}, err
 	}
 	return Target{fd, name}, nil
 }
+
+// IsDir reports whether the target is a directory.
+func (t Target) IsDir() (bool, error) { return isDir(t.fd) }
 
 // ErrOutside means that a missing mount point would have to be made in a mount
 // that is not ours to write to.

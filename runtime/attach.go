@@ -156,7 +156,7 @@ func (l *launch) openConsole() error {
 	if err != nil {
 		return err
 	}
-	return l.scratchInRoot().cloneOnto("/dev/pts/"+strconv.Itoa(number), "/dev/console", 0)
+	return l.scratchInRoot().cloneOnto("/dev/pts/"+strconv.Itoa(number), "/dev/console")
 }
 
 // scratchInRoot resolves in the container's root, where /dev is by now.

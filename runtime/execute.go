@@ -18,7 +18,9 @@ var Signals = []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, sysca
 
 // A Supervisor is the outside world's end of a run. All fields may be zero.
 type Supervisor struct {
-	Signals <-chan os.Signal  // for the command
+	// Signals returns a channel of signals for the command. It is called before anything
+	// is made that would outlive the process, and may wait until signals are received.
+	Signals func() <-chan os.Signal
 	Note    func(text string) // is told what the user should know and is no error
 }
 
@@ -44,6 +46,9 @@ func Execute(ctx context.Context, p *Plan, caller Caller, s Supervisor) (Status,
 	if s.Note == nil {
 		s.Note = func(string) {}
 	}
+	if s.Signals == nil {
+		s.Signals = func() <-chan os.Signal { return nil }
+	}
 	if err := errors.Join(checkKernel(), checkPrivilege(), nsexec.Undumpable()); err != nil {
 		return Status{}, err
 	}
@@ -59,11 +64,12 @@ func Execute(ctx context.Context, p *Plan, caller Caller, s Supervisor) (Status,
 	if overlap {
 		l.start()
 	}
+	signals := s.Signals()
 	_ = asRoot(caller, makeRoot) // what is wrong is told by root.Tree
 	if !overlap {
 		l.start()
 	}
-	status, err := supervise(ctx, l, s.Signals, store)
+	status, err := supervise(ctx, l, signals, store)
 	if cleanup := l.finish(); cleanup != nil {
 		err = errors.Join(err, fmt.Errorf("clean up: %w; `runtime gc` tries again", cleanup))
 	}

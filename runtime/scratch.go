@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -151,7 +152,7 @@ func (l *launch) populateDev(dev mount.Tree) error {
 		}
 	}
 	if !l.plan.Spec.Process.Terminal {
-		if err := l.scratch.cloneOnto("/dev/null", "/dev/console", 0); err != nil {
+		if err := l.scratch.cloneOnto("/dev/null", "/dev/console"); err != nil {
 			return err
 		}
 	}
@@ -169,66 +170,93 @@ func (s *scratch) bindFile(tree mount.Tree, destination string) error {
 }
 
 // cloneOnto mounts a copy of what is at source on destination, both on the scratch.
-func (s *scratch) cloneOnto(source, destination string, attrs uint64) error {
-	from, err := s.root.Open(source, unix.O_PATH)
+func (s *scratch) cloneOnto(source, destination string) error {
+	from, err := s.root.Name(source)
 	if err != nil {
 		return fmt.Errorf("%s: %w", source, err)
 	}
-	defer unix.Close(from)
-	tree, err := mount.Clone(from, "", false)
+	defer from.Close()
+	tree, err := mount.Clone(from.FD(), "", false)
 	if err != nil {
 		return err
 	}
 	defer tree.Close()
-	if err := tree.SetAttrs(attrs, 0, false); err != nil {
-		return err
-	}
-	target, err := s.root.Name(destination)
-	if err != nil {
-		return fmt.Errorf("%s: %w", destination, err)
-	}
-	defer target.Close()
-	return tree.Attach(target)
+	return s.bindFile(tree, destination)
 }
 
 // hidePaths covers the plan's masked paths with emptiness and makes its read-only
 // paths read-only. A path that this kernel does not have needs neither.
 func (l *launch) hidePaths() error {
+	const hidden = unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOEXEC | unix.MOUNT_ATTR_NOSUID
+	file, err := l.sources.devices["null"].Copy()
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	dir, err := mount.Clone(l.scratch.tree.FD(), "empty", false)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if err := errors.Join(file.SetAttrs(hidden, 0, false), dir.SetAttrs(hidden, 0, false)); err != nil {
+		return err
+	}
 	for _, name := range l.plan.Spec.Linux.MaskedPaths {
-		dir, exists := l.scratch.kind(name)
-		if !exists {
-			continue
-		}
-		cover := "/dev/null"
-		if dir {
-			cover = "/empty"
-		}
-		if err := l.scratch.cloneOnto(cover, name, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOEXEC|unix.MOUNT_ATTR_NOSUID); err != nil {
-			return err
+		if err := l.scratch.mask(name, file, dir); err != nil {
+			return fmt.Errorf("mask %s: %w", name, err)
 		}
 	}
 	for _, name := range l.plan.Spec.Linux.ReadonlyPaths {
-		if _, exists := l.scratch.kind(name); !exists {
-			continue
-		}
-		if err := l.scratch.cloneOnto(name, name, unix.MOUNT_ATTR_RDONLY); err != nil {
-			return err
+		if err := l.scratch.protect(name); err != nil {
+			return fmt.Errorf("make %s read-only: %w", name, err)
 		}
 	}
 	return nil
 }
 
-func (s *scratch) kind(name string) (dir, exists bool) {
-	fd, err := s.root.Open(name, unix.O_PATH|unix.O_NOFOLLOW)
+// mask mounts a copy of one of the covers on a path.
+func (s *scratch) mask(name string, file, dir mount.Tree) error {
+	target, err := s.root.Name(name)
+	if err == unix.ENOENT {
+		return nil
+	}
 	if err != nil {
-		return false, false
+		return err
 	}
-	defer unix.Close(fd)
-	var st unix.Stat_t
-	if unix.Fstat(fd, &st) != nil {
-		return false, false
+	defer target.Close()
+	cover := file
+	if is, err := target.IsDir(); err != nil {
+		return err
+	} else if is {
+		cover = dir
 	}
-	return st.Mode&unix.S_IFMT == unix.S_IFDIR, true
+	tree, err := cover.Copy()
+	if err != nil {
+		return err
+	}
+	defer tree.Close()
+	return tree.Attach(target)
+}
+
+// protect mounts a path read-only on itself.
+func (s *scratch) protect(name string) error {
+	target, err := s.root.Name(name)
+	if err == unix.ENOENT {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer target.Close()
+	tree, err := mount.Clone(target.FD(), "", false)
+	if err != nil {
+		return err
+	}
+	defer tree.Close()
+	if err := tree.SetAttrs(unix.MOUNT_ATTR_RDONLY, 0, false); err != nil {
+		return err
+	}
+	return tree.Attach(target)
 }
 
 // file makes a read-only mount of a new small file, which the caller must close.

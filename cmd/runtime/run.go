@@ -188,7 +188,7 @@ func (o *options) launch() (int, error) {
 		}
 	}
 	releaseLater()
-	status, err := runtime.Execute(context.Background(), plan, facts.Caller, runtime.Supervisor{Signals: <-signals, Note: o.note})
+	status, err := runtime.Execute(context.Background(), plan, facts.Caller, runtime.Supervisor{Signals: signals, Note: o.note})
 	if err != nil {
 		return runtime.ExitCodeOf(err), err
 	}
@@ -198,17 +198,20 @@ func (o *options) launch() (int, error) {
 	return status.ExitCode(), nil
 }
 
-// listen receives signals from its result on. Installing them takes the Go runtime
-// a fifth of a millisecond, which passes while the request is looked at; nothing is
-// made before they are installed. They are never given back: the process ends.
-func listen() <-chan (chan os.Signal) {
-	ready := make(chan (chan os.Signal), 1)
+// listen begins to receive signals; its result waits until they are. To install them
+// takes the Go runtime two milliseconds of two threads, which pass while the request is
+// looked at. They are never given back: the process ends.
+func listen() func() <-chan os.Signal {
+	c := make(chan os.Signal, 16)
+	ready := make(chan struct{})
 	go func() {
-		c := make(chan os.Signal, 16)
 		signal.Notify(c, runtime.Signals...)
-		ready <- c
+		close(ready)
 	}()
-	return ready
+	return func() <-chan os.Signal {
+		<-ready
+		return c
+	}
 }
 
 func (o *options) note(text string) {

@@ -129,8 +129,8 @@ func (s *Store) createIn(ctx context.Context, dir int, name string, b Bootstrap)
 	return btrfs.Sync(s.fd)
 }
 
-// bootstrap runs the first program that is installed. On SIGINT it gets one too,
-// to unmount what it has mounted, and time for it.
+// bootstrap runs the first program that is installed. When we are interrupted it gets
+// a SIGTERM, to unmount what it has mounted, and time for it; when we are killed, too.
 func bootstrap(ctx context.Context, directory string, b Bootstrap) error {
 	for _, p := range programs {
 		path, err := exec.LookPath(p.name)
@@ -141,7 +141,11 @@ func bootstrap(ctx context.Context, directory string, b Bootstrap) error {
 		cmd.Stdout, cmd.Stderr = b.Output, b.Output
 		cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 		cmd.WaitDelay = 20 * time.Second
-		if err := cmd.Run(); err != nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+		goruntime.LockOSThread() // it is this thread whose death sends the signal
+		err = cmd.Run()
+		goruntime.UnlockOSThread()
+		if err != nil {
 			if ctx.Err() != nil {
 				return errors.New("interrupted, nothing is left of it")
 			}

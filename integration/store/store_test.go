@@ -1,0 +1,256 @@
+// Package store tests image stores and images: making them, filling them, breaking them.
+package store
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"mayfly/integration/kit"
+)
+
+func TestMain(m *testing.M) { kit.Main(m) }
+
+// directory makes an empty directory that is not on BTRFS, and removes in the end what
+// `store init` makes of it.
+func directory(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/var/lib", "mayfly-store-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for mounted(t, dir) {
+			command(t, "umount", dir)
+		}
+		for _, name := range []string{dir, dir + ".btrfs"} {
+			if err := os.RemoveAll(name); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	return dir
+}
+
+// newStore makes a store of the smallest size.
+func newStore(t *testing.T) string {
+	t.Helper()
+	dir := directory(t)
+	succeed(t, "store", "init", "--store", dir, "--size", "256M")
+	return dir
+}
+
+// tiny makes an image that holds one static program and nothing else: our own.
+func tiny(t *testing.T, store, name string) (path string) {
+	t.Helper()
+	path = filepath.Join(store, name)
+	command(t, "btrfs", "subvolume", "create", path)
+	command(t, "install", "-D", "-m", "0755", kit.Runtime, filepath.Join(path, "bin/program"))
+	return path
+}
+
+func runTiny(t *testing.T, store, name string) kit.Result {
+	t.Helper()
+	return kit.Root(t, "run", "--store", store, "--chdir", "/", name, "/bin/program", "version")
+}
+
+func mounted(t *testing.T, dir string) bool {
+	t.Helper()
+	data, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Contains(string(data), " "+dir+" ")
+}
+
+func command(t *testing.T, args ...string) {
+	t.Helper()
+	if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+		t.Fatalf("%q: %v: %s", args, err, out)
+	}
+}
+
+func succeed(t *testing.T, args ...string) string {
+	t.Helper()
+	r := kit.Root(t, args...)
+	if r.Code != 0 {
+		t.Fatalf("%q: %+v", args, r)
+	}
+	return r.Out
+}
+
+// refuse runs a command that must fail with one line that has the text.
+func refuse(t *testing.T, text string, args ...string) {
+	t.Helper()
+	r := kit.Root(t, args...)
+	if r.Code != 125 || strings.Count(r.Err, "\n") != 1 || !strings.HasPrefix(r.Err, "runtime: ") || !strings.Contains(r.Err, text) {
+		t.Errorf("%q: exit %d, stderr %q; want 125 and one line with %q", args, r.Code, r.Err, text)
+	}
+}
+
+// empty checks that no container and no half-made image has left anything.
+func empty(t *testing.T, store string) {
+	t.Helper()
+	if left := kit.Snapshots(t, store); len(left) > 0 {
+		t.Errorf("left in %s: %q", store, left)
+	}
+}
+
+func TestAStoreIsMadeOnceAndMountedAgain(t *testing.T) {
+	dir := directory(t)
+	if out := succeed(t, "store", "init", "--store", dir, "--size", "256M"); !strings.Contains(out, "is BTRFS in the file "+dir+".btrfs") {
+		t.Errorf("first init: %q", out)
+	}
+	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("mode of the store %v, %v: others could reach the setuid programs of images", info.Mode(), err)
+	}
+	tiny(t, dir, "one")
+	if out := succeed(t, "store", "init", "--store", dir); !strings.Contains(out, "is on BTRFS already") {
+		t.Errorf("second init: %q", out)
+	}
+	command(t, "umount", dir)
+	succeed(t, "store", "mount", "--store", dir)
+	succeed(t, "store", "mount", "--store", dir)
+	if r := runTiny(t, dir, "one"); r.Code != 0 || !strings.HasPrefix(r.Out, "mayfly ") {
+		t.Errorf("after the store was mounted again: %+v", r)
+	}
+	command(t, "umount", dir)
+	succeed(t, "store", "init", "--store", dir)
+	if !mounted(t, dir) {
+		t.Error("init does not mount a store that is there")
+	}
+	empty(t, dir)
+}
+
+func TestAStoreThatCannotBeIsRefused(t *testing.T) {
+	full := directory(t)
+	if err := os.WriteFile(filepath.Join(full, "precious"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	refuse(t, "precious", "store", "init", "--store", full)
+	refuse(t, "not an absolute path", "store", "init", "--store", "relative")
+	refuse(t, "want a number", "store", "init", "--store", directory(t), "--size", "lots")
+	refuse(t, "at least 256M", "store", "init", "--store", directory(t), "--size", "1M")
+	refuse(t, "one too many", "store", "init", "argument")
+	refuse(t, "runtime store init", "store", "mount", "--store", directory(t))
+	if _, err := os.Stat(full + ".btrfs"); err == nil {
+		t.Error("a refused init has made a file")
+	}
+}
+
+func TestAnImageThatCannotBeSnapshottedIsRefused(t *testing.T) {
+	plain := directory(t)
+	if err := os.Mkdir(filepath.Join(plain, "image"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	refuse(t, "not on BTRFS", "run", "--store", plain, "image", "true")
+	refuse(t, "no image store", "run", "--store", "/nosuch", "image", "true")
+	if err := os.Chmod(plain, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	refuse(t, "writable by root only", "run", "--store", plain, "image", "true")
+
+	store := newStore(t)
+	if err := os.Mkdir(filepath.Join(store, "image"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	refuse(t, "is a plain directory", "run", "--store", store, "image", "true")
+	empty(t, store)
+}
+
+func TestNoRunChangesAnImage(t *testing.T) {
+	store := newStore(t)
+	image := tiny(t, store, "one")
+	before := listing(t, image)
+	for _, flags := range [][]string{nil, {"--writable"}, {"--bind-ro", "/usr/share:/new/deep/dir"}, {"--tmpfs", "/other"}} {
+		args := append(append([]string{"run", "--store", store, "--chdir", "/"}, flags...), "one", "/bin/program", "version")
+		if r := kit.Root(t, args...); r.Code != 0 || !strings.HasPrefix(r.Out, "mayfly ") {
+			t.Errorf("%v: %+v", flags, r)
+		}
+	}
+	if after := listing(t, image); after != before {
+		t.Errorf("before:\n%s\nafter:\n%s", before, after)
+	}
+	empty(t, store)
+}
+
+// listing tells everything about a directory tree that a run could have changed.
+func listing(t *testing.T, dir string) string {
+	t.Helper()
+	out, err := exec.Command("find", dir, "-printf", `%P %y %m %U:%G %s %l %T@\n`).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
+func TestAFullStore(t *testing.T) {
+	store := newStore(t)
+	tiny(t, store, "one")
+	filler := filepath.Join(store, "filler")
+	// Block by block, then byte by byte: the last of them goes into metadata.
+	for _, size := range []string{"1M", "4k", "512"} {
+		out, err := exec.Command("dd", "if=/dev/zero", "of="+filler+size, "bs="+size, "oflag=sync", "status=none").CombinedOutput()
+		if err == nil || !strings.Contains(string(out), "No space left") {
+			t.Fatalf("fill the store: %v: %s", err, out)
+		}
+	}
+	// BTRFS may still have a block to itself for a snapshot. If not, it is told.
+	for range 5 {
+		r := runTiny(t, store, "one")
+		if r.Code != 0 && (r.Code != 125 || strings.Count(r.Err, "\n") != 1 || !strings.Contains(r.Err, "no space left")) {
+			t.Errorf("a launch in a full store: %+v", r)
+		}
+		empty(t, store)
+	}
+	for _, size := range []string{"1M", "4k", "512"} {
+		if err := os.Remove(filler + size); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r := runTiny(t, store, "one"); r.Code != 0 {
+		t.Errorf("after room was made: %+v", r)
+	}
+	empty(t, store)
+}
+
+func TestAReadOnlyStore(t *testing.T) {
+	store := newStore(t)
+	tiny(t, store, "one")
+	command(t, "mount", "-o", "remount,ro", store)
+	refuse(t, "read-only file system", "run", "--store", store, "one", "/bin/program")
+	refuse(t, "read-only file system", "image", "remove", "--store", store, "one")
+	command(t, "mount", "-o", "remount,rw", store)
+	if r := runTiny(t, store, "one"); r.Code != 0 {
+		t.Errorf("writable again: %+v", r)
+	}
+	empty(t, store)
+}
+
+func TestListAndRemove(t *testing.T) {
+	store := newStore(t)
+	for _, name := range []string{"two", "one"} {
+		tiny(t, store, name)
+	}
+	command(t, "btrfs", "subvolume", "create", filepath.Join(store, "one", "nested"))
+	var list []struct{ Name, Path, Kind string }
+	if err := json.Unmarshal([]byte(succeed(t, "image", "list", "--json", "--store", store)), &list); err != nil {
+		t.Fatal(err)
+	}
+	if want := fmt.Sprintf("[{one %s/one subvolume} {two %s/two subvolume}]", store, store); fmt.Sprint(list) != want {
+		t.Errorf("list %v, want %s", list, want)
+	}
+	if out := succeed(t, "image", "list", "--store", store); !strings.HasPrefix(out, "NAME") || strings.Count(out, "\n") != 3 {
+		t.Errorf("table %q", out)
+	}
+	refuse(t, "unknown image three", "image", "remove", "--store", store, "three")
+	refuse(t, "no image given", "image", "remove", "--store", store)
+	succeed(t, "image", "remove", "--store", store, "one", "two")
+	if out := succeed(t, "image", "list", "--json", "--store", store); strings.TrimSpace(out) != "[]" {
+		t.Errorf("after both are removed: %q", out)
+	}
+}
