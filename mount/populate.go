@@ -42,14 +42,3 @@ func (t Tree) WriteFile(name, content string) error {
 	}
 	return nil
 }
-
-// IsDir reports whether the root of the Tree is a directory.
-func (t Tree) IsDir() (bool, error) { return isDir(t.fd) }
-
-func isDir(fd int) (bool, error) {
-	var st unix.Statx_t
-	if err := statx(fd, unix.STATX_TYPE, &st); err != nil {
-		return false, fmt.Errorf("statx: %w", err)
-	}
-	return st.Mode&unix.S_IFMT == unix.S_IFDIR, nil
-}

@@ -79,9 +79,30 @@ func (t Target) Close() error { return closeFD(t.fd) }
 // FD returns the descriptor, still owned by the Target.
 func (t Target) FD() int { return t.fd }
 
-// MountID returns the id of the mount that the target lies on (mountinfo's first
-// column; statx STATX_MNT_ID, since Linux 5.8), and whether it is the root of it.
-func (t Target) MountID() (id uint64, isRoot bool, err error) { return mountID(t.fd) }
+// A Place describes a Target or the root of a Tree.
+type Place struct {
+	MountID     uint64 // of the mount it lies on: mountinfo's first column
+	IsMountRoot bool   // it is the root of that mount
+	IsDir       bool
+}
+
+// Place describes the target (statx STATX_MNT_ID, since Linux 5.8).
+func (t Target) Place() (Place, error) { return place(t.fd) }
+
+// Place describes the root of the Tree.
+func (t Tree) Place() (Place, error) { return place(t.fd) }
+
+func place(fd int) (Place, error) {
+	var st unix.Statx_t
+	if err := statx(fd, unix.STATX_MNT_ID|unix.STATX_TYPE, &st); err != nil {
+		return Place{}, fmt.Errorf("statx: %w", err)
+	}
+	return Place{
+		MountID:     st.Mnt_id,
+		IsMountRoot: st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0,
+		IsDir:       st.Mode&unix.S_IFMT == unix.S_IFDIR,
+	}, nil
+}
 
 // FSType returns the magic number of the file system that the target lies on.
 func (t Target) FSType() (int64, error) {
@@ -90,20 +111,6 @@ func (t Target) FSType() (int64, error) {
 		return 0, fmt.Errorf("fstatfs: %w", err)
 	}
 	return int64(st.Type), nil
-}
-
-// MountID returns the id of the mount that the Tree's root is.
-func (t Tree) MountID() (uint64, error) {
-	id, _, err := mountID(t.fd)
-	return id, err
-}
-
-func mountID(fd int) (uint64, bool, error) {
-	var st unix.Statx_t
-	if err := statx(fd, unix.STATX_MNT_ID, &st); err != nil {
-		return 0, false, fmt.Errorf("statx: %w", err)
-	}
-	return st.Mnt_id, st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0, nil
 }
 
 // Dir resolves a directory to mount on, following symbolic links inside the root.
@@ -125,9 +132,6 @@ func (r Root) Name(name string) (Target, error) {
 	}
 	return Target{fd, name}, nil
 }
-
-// IsDir reports whether the target is a directory.
-func (t Target) IsDir() (bool, error) { return isDir(t.fd) }
 
 // ErrOutside means that a missing mount point would have to be made in a mount
 // that is not ours to write to.
@@ -162,11 +166,11 @@ func (r Root) createOne(parent, base string, dir bool, on []uint64) error {
 		return err
 	}
 	defer closeFD(fd)
-	id, _, err := mountID(fd)
+	where, err := place(fd)
 	if err != nil {
 		return err
 	}
-	if !slices.Contains(on, id) {
+	if !slices.Contains(on, where.MountID) {
 		return ErrOutside
 	}
 	if dir {

@@ -78,15 +78,15 @@ func TestANameIsTakenAsItIs(t *testing.T) {
 
 func TestMountPointsAreMadeOnTheGivenMountOnly(t *testing.T) {
 	root := hostile(t)
-	id, _, err := mountID(root.FD())
+	here, err := place(root.FD())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, dir := range map[string]bool{"/new/deep/dir": true, "/absolute/new/file": false, "/upwards/other": true} {
-		if err := root.Create(name, dir, id+1); !errors.Is(err, ErrOutside) {
+		if err := root.Create(name, dir, here.MountID+1); !errors.Is(err, ErrOutside) {
 			t.Errorf("%s on another mount: %v", name, err)
 		}
-		if err := root.Create(name, dir, id); err != nil {
+		if err := root.Create(name, dir, here.MountID); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		target, err := root.Name(name)
@@ -94,8 +94,8 @@ func TestMountPointsAreMadeOnTheGivenMountOnly(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if is, err := TreeFromFD(target.FD()).IsDir(); err != nil || is != dir {
-			t.Errorf("%s is a directory: %v, %v", name, is, err)
+		if made, err := target.Place(); err != nil || made.IsDir != dir {
+			t.Errorf("%s: %+v, %v", name, made, err)
 		}
 		target.Close()
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -18,10 +19,7 @@ import (
 // The root file system's author may be hostile. Every target is resolved inside
 // it to a descriptor, which is looked at before anything is attached to it.
 func (l *launch) mountAll() error {
-	var errs [2]error
-	l.rootID, errs[0] = l.tree.MountID()
-	l.devID, errs[1] = l.scratch.own["/dev"].MountID()
-	if err := errors.Join(errs[:]...); err != nil {
+	if err := l.identify(); err != nil {
 		return err
 	}
 	inside := mount.RootAt(l.tree.FD())
@@ -48,19 +46,41 @@ func (l *launch) mountAll() error {
 	return nil
 }
 
+// identify finds the ids of the mounts that nothing else is mounted on.
+func (l *launch) identify() error {
+	root, err := l.tree.Place()
+	if err != nil {
+		return err
+	}
+	l.rootID = root.MountID
+	for destination, tree := range l.scratch.own {
+		if !strings.HasPrefix(destination+"/", "/dev/") {
+			continue // the kernel's file systems tell by their type
+		}
+		place, err := tree.Place()
+		if err != nil {
+			return err
+		}
+		l.devIDs = append(l.devIDs, place.MountID)
+	}
+	return nil
+}
+
 // attachTo attaches a tree at a destination inside. In a snapshot a missing
 // destination is made; the image itself is never changed for the sake of a mount.
 func (l *launch) attachTo(inside mount.Root, tree mount.Tree, destination string) error {
-	dir, err := tree.IsDir()
+	source, err := tree.Place()
 	if err != nil {
 		return fmt.Errorf("%s: %w", destination, err)
 	}
-	target, err := find(inside, destination, dir)
+	dir := source.IsDir
+	follow := dir && !slices.Contains(ours, destination)
+	target, err := find(inside, destination, follow)
 	if errors.Is(err, unix.ENOENT) && l.plan.Ephemeral {
 		if err := l.create(inside, destination, dir); err != nil {
-			return fmt.Errorf("mount point %q: %w", destination, err)
+			return fmt.Errorf("mount point %q: %w", destination, explain(err, dir))
 		}
-		target, err = find(inside, destination, dir)
+		target, err = find(inside, destination, follow)
 	}
 	if errors.Is(err, unix.ENOENT) && !slices.Contains(l.plan.CallerBinds, destination) {
 		return nil
@@ -69,19 +89,16 @@ func (l *launch) attachTo(inside mount.Root, tree mount.Tree, destination string
 		return fmt.Errorf("mount point %q: %w", destination, explain(err, dir))
 	}
 	defer target.Close()
-	if err := l.checkTarget(target); err != nil {
+	if err := l.checkTarget(target, dir); err != nil {
 		return fmt.Errorf("mount point %q: %w", destination, err)
 	}
-	if err := tree.Attach(target); err != nil {
-		return explain(err, dir)
-	}
-	return nil
+	return tree.Attach(target)
 }
 
-// find resolves a mount point: a directory through symbolic links, a file by the
-// name itself.
-func find(inside mount.Root, destination string, dir bool) (mount.Target, error) {
-	if dir {
+// find resolves a mount point: a directory through symbolic links; a file, and what
+// must be where it says, by the name itself.
+func find(inside mount.Root, destination string, follow bool) (mount.Target, error) {
+	if follow {
 		return inside.Dir(destination)
 	}
 	return inside.Name(destination)
@@ -98,25 +115,27 @@ func (l *launch) create(inside mount.Root, destination string, dir bool) error {
 	}
 	var ids []uint64
 	for _, tree := range writable {
-		id, err := tree.MountID()
+		place, err := tree.Place()
 		if err != nil {
 			return err
 		}
-		ids = append(ids, id)
+		ids = append(ids, place.MountID)
 	}
 	return inside.Create(destination, dir, ids...)
 }
 
-// checkTarget refuses what an image's symbolic links could make of an innocent
-// destination: the root directory itself, and the kernel's file systems.
-func (l *launch) checkTarget(target mount.Target) error {
-	id, isRoot, err := target.MountID()
+// checkTarget refuses what an image could make of an innocent destination: something
+// of another kind, the root directory itself, the kernel's file systems.
+func (l *launch) checkTarget(target mount.Target, dir bool) error {
+	place, err := target.Place()
 	switch {
 	case err != nil:
 		return err
-	case isRoot && id == l.rootID:
+	case place.IsDir != dir:
+		return mismatch(dir)
+	case place.IsMountRoot && place.MountID == l.rootID:
 		return errors.New("leads to the root directory")
-	case id == l.devID:
+	case slices.Contains(l.devIDs, place.MountID):
 		return errors.New("leads into /dev")
 	}
 	magic, err := target.FSType()
@@ -130,14 +149,22 @@ func (l *launch) checkTarget(target mount.Target) error {
 	return nil
 }
 
+func mismatch(dir bool) error {
+	if dir {
+		return errors.New("the source is a directory, this is not")
+	}
+	return errors.New("the source is a file, this is a directory")
+}
+
+// explain says what a lookup in the image met with.
 func explain(err error, dir bool) error {
 	switch {
 	case errors.Is(err, unix.ENOTDIR) && dir:
-		return fmt.Errorf("the source is a directory, this is not: %w", err)
+		return mismatch(dir)
+	case errors.Is(err, unix.EEXIST):
+		return errors.New("a symbolic link in the image leads nowhere")
 	case errors.Is(err, unix.ELOOP):
-		return fmt.Errorf("a loop of symbolic links in the image: %w", err)
-	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOTDIR):
-		return fmt.Errorf("the source is a file, the mount point in the image a directory (or the reverse): %w", err)
+		return errors.New("a loop of symbolic links in the image")
 	}
 	return err
 }

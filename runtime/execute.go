@@ -7,7 +7,6 @@ import (
 	"os"
 	"syscall"
 
-	"mayfly/nsexec"
 	"mayfly/runtime/image"
 )
 
@@ -49,7 +48,7 @@ func Execute(ctx context.Context, p *Plan, caller Caller, s Supervisor) (Status,
 	if s.Signals == nil {
 		s.Signals = func() <-chan os.Signal { return nil }
 	}
-	if err := errors.Join(checkKernel(), checkPrivilege(), nsexec.Undumpable()); err != nil {
+	if err := errors.Join(checkKernel(), checkPrivilege(), hideMemory()); err != nil {
 		return Status{}, err
 	}
 	store, img, err := open(p, caller)

@@ -28,8 +28,8 @@ type launch struct {
 	init    *nsexec.Init
 	scratch *scratch
 	tree    mount.Tree // the container's root file system
-	rootID  uint64     // the ids of its mount, and of /dev's
-	devID   uint64
+	rootID  uint64     // the id of its mount
+	devIDs  []uint64   // and of those in /dev
 	umask   int
 
 	console *console.Console // nil: descriptors 0, 1, 2 are passed through

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/nsexec"
+	"mayfly/runtime/internal/file"
 )
 
 // needed are the capabilities that a launch cannot do without.
@@ -65,6 +66,24 @@ func kernelAtLeast(release string, major, minor int) error {
 		return nil
 	}
 	return fmt.Errorf("this kernel is Linux %s: %d.%d or later is needed", release, major, minor)
+}
+
+// dumpableFile is a kernel setting: what a change of a thread's ids does to the
+// dumpable flag of its memory (proc_sys_fs(5)).
+const dumpableFile = "/proc/sys/fs/suid_dumpable"
+
+// hideMemory closes the process to ptrace(2) of everybody without CAP_SYS_PTRACE: of
+// the caller, and of the container, whose PID 1 shares this memory. Under the kernel's
+// debugging mode 1 it would be open again with the next change of ids.
+func hideMemory() error {
+	setting, err := file.Read(dumpableFile, 16)
+	if err != nil {
+		return err
+	}
+	if strings.TrimSpace(string(setting)) == "1" {
+		return errors.New("fs.suid_dumpable is 1, which opens privileged programs to their callers: set it to 0 or 2 with sysctl")
+	}
+	return nsexec.Undumpable()
 }
 
 // asRoot calls f on a locked thread that acts on files as root, and gives the

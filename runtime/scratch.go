@@ -224,10 +224,12 @@ func (s *scratch) mask(name string, file, dir mount.Tree) error {
 		return err
 	}
 	defer target.Close()
-	cover := file
-	if is, err := target.IsDir(); err != nil {
+	place, err := target.Place()
+	if err != nil {
 		return err
-	} else if is {
+	}
+	cover := file
+	if place.IsDir {
 		cover = dir
 	}
 	tree, err := cover.Copy()

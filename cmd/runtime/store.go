@@ -23,7 +23,10 @@ func storeCommands() []command {
 			setUp: func(flags *flag.FlagSet) action {
 				size := flags.String("size", "20G", "largest `SIZE` of the file, which grows as it fills: 20G, 500M")
 				store := storeFlag(flags)
-				return asRootOnly(func(context.Context, []string) error {
+				return asRootOnly(func(_ context.Context, args []string) error {
+					if err := noArguments(args); err != nil {
+						return err
+					}
 					done, err := image.Init(store.path(), *size)
 					if done != "" {
 						fmt.Println(done)
@@ -39,7 +42,12 @@ func storeCommands() []command {
 			examples: []string{"runtime store mount"},
 			setUp: func(flags *flag.FlagSet) action {
 				store := storeFlag(flags)
-				return asRootOnly(func(context.Context, []string) error { return image.Mount(store.path()) })
+				return asRootOnly(func(_ context.Context, args []string) error {
+					if err := noArguments(args); err != nil {
+						return err
+					}
+					return image.Mount(store.path())
+				})
 			},
 		},
 	}

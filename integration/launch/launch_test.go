@@ -312,7 +312,7 @@ func TestNspawnRunSpeaksTheOldWrappersWords(t *testing.T) {
 }
 
 func TestSignalsReachTheCommand(t *testing.T) {
-	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2} {
+	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGCONT} {
 		number := int(s)
 		script := fmt.Sprintf("trap 'echo got; exit 9' %d; echo ready; while :; do sleep 0.05; done", number)
 		cmd := kit.As(t, kit.User, kit.Runtime, "run", kit.Image, "sh", "-c", script)
@@ -436,6 +436,23 @@ func TestWithoutTheGrantNothingIsHalfDone(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	kit.NothingLeft(t)
+}
+
+func TestWithoutProtectionOfPrivilegedMemoryNothingRuns(t *testing.T) {
+	const setting = "/proc/sys/fs/suid_dumpable"
+	before := readFile(t, setting)
+	for value, code := range map[string]int{"0": 0, "1": 125, "2": 0} {
+		if err := os.WriteFile(setting, []byte(value), 0); err != nil {
+			t.Fatal(err)
+		}
+		r := kit.Inside(t, "true")
+		if err := os.WriteFile(setting, []byte(before), 0); err != nil {
+			t.Fatal(err)
+		}
+		if r.Code != code || code != 0 && !strings.Contains(r.Err, "suid_dumpable") {
+			t.Errorf("suid_dumpable %s: %+v, want exit %d", value, r, code)
+		}
+	}
 }
 
 // startAndAwait starts a program and waits for its first output. The result

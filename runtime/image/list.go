@@ -89,13 +89,12 @@ func (s *Store) Remove(name string) error {
 // makeMountPoints makes those mount points that the image does not have.
 func makeMountPoints(fd int) error {
 	root := mount.RootAt(fd)
-	top := mount.TreeFromFD(fd)
-	id, err := top.MountID()
+	here, err := mount.TreeFromFD(fd).Place()
 	if err != nil {
 		return err
 	}
 	for _, name := range mountPoints.directories {
-		if err := root.Create(name, true, id); err != nil {
+		if err := root.Create(name, true, here.MountID); err != nil {
 			return err
 		}
 	}
@@ -104,7 +103,7 @@ func makeMountPoints(fd int) error {
 			target.Close()
 			continue
 		}
-		if err := root.Create(name, false, id); err != nil && !errors.Is(err, unix.EEXIST) {
+		if err := root.Create(name, false, here.MountID); err != nil && !errors.Is(err, unix.EEXIST) {
 			return err
 		}
 	}
