@@ -19,7 +19,7 @@ func (p *Plan) mounts(r Request, f Facts) error {
 	p.files(f)
 	for _, t := range r.Tmpfs {
 		if err := p.add(specs.Mount{Destination: t.Destination, Type: "tmpfs", Source: "tmpfs",
-			Options: append([]string{"nosuid", "nodev", "mode=1777"}, t.Options...)}); err != nil {
+			Options: slices.Concat([]string{"mode=1777"}, t.Options, []string{"nosuid", "nodev"})}); err != nil {
 			return err
 		}
 	}

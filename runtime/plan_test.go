@@ -6,6 +6,9 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
+	"mayfly/mount"
 	"mayfly/personality"
 	"mayfly/runtime/policy"
 	"mayfly/runtime/user"
@@ -166,5 +169,14 @@ func TestWhatTheCommandsStartReadsIsReadAhead(t *testing.T) {
 	f.Image = personality.Architecture{}
 	if p := plan(t, Request{Image: "i", Command: []string{"/x"}}, f); !slices.Equal(p.ReadAhead, []string{"/x", "/bin/sh"}) {
 		t.Errorf("an image of an unknown architecture: %q", p.ReadAhead)
+	}
+}
+
+func TestNoOptionOfATmpfsBringsDevicesOrSetuidProgramsBack(t *testing.T) {
+	p := plan(t, Request{Image: "i", Command: []string{"x"}, Tmpfs: []Tmpfs{{"/mnt", []string{"suid", "dev", "mode=0700"}}}}, facts())
+	last := p.Spec.Mounts[len(p.Spec.Mounts)-1]
+	o := mount.ParseOptions(last.Options)
+	if o.Set != unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV || o.Clear != 0 || !slices.Equal(o.Data, []string{"mode=1777", "mode=0700"}) {
+		t.Errorf("%v: %+v", last, o)
 	}
 }

@@ -103,7 +103,7 @@ func (c command) call(path string, args []string) int {
 
 func (c command) help(path string, flags *flag.FlagSet) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s\n\nusage: %s %s\n", path, c.summary, path, c.synopsis)
+	fmt.Fprintf(&b, "%s: %s\n\nusage: %s\n", path, c.summary, strings.TrimSpace(path+" "+c.synopsis))
 	heading := "\nflags:\n"
 	flags.VisitAll(func(f *flag.Flag) {
 		fmt.Fprint(&b, heading, flagHelp(f))

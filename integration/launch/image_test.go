@@ -87,6 +87,30 @@ func TestDevicesAndSetuidProgramsOfAnImageAreDead(t *testing.T) {
 	}
 }
 
+func TestTheShellIsTheUsersOrElseTheImages(t *testing.T) {
+	change(t, "launch-nobash", "rm usr/bin/bash")
+	for _, c := range []struct {
+		args       []string
+		input, out string
+	}{
+		{[]string{"shell", kit.Image}, "echo $0; shopt -q login_shell && echo login", "-bash\nlogin\n"},
+		{[]string{"shell", "launch-nobash"}, "echo $0", "-sh\n"},
+		{[]string{"shell", kit.Image, "--", "echo", "a  b", "$HOME"}, "", "a  b $HOME\n"},
+		{[]string{"shell", "launch-nobash", "--", "echo", "a  b"}, "", "a  b\n"},
+	} {
+		cmd := kit.As(t, kit.User, append([]string{kit.Runtime}, c.args...)...)
+		cmd.Stdin = strings.NewReader(c.input)
+		if r := kit.Do(t, cmd); r.Out != c.out || r.Code != 0 {
+			t.Errorf("%v: %+v, want %q", c.args, r, c.out)
+		}
+	}
+	cmd := kit.As(t, kit.User, kit.NspawnRun, "-n", kit.Image)
+	cmd.Stdin = strings.NewReader("echo $0; exit 4")
+	if r := kit.Do(t, cmd); r.Out != "-bash\n" || r.Code != 4 || !strings.Contains(r.Err, "failed with error code 4.") {
+		t.Errorf("nspawn-run without a command: %+v", r)
+	}
+}
+
 // TestAUserWhomOnlyNSSKnows runs as somebody who is in no file of the host's, as with
 // LDAP: in a mount namespace of its own, where NSS asks one more source.
 func TestAUserWhomOnlyNSSKnows(t *testing.T) {
