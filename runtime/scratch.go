@@ -202,20 +202,26 @@ func (l *launch) hidePaths() error {
 		return err
 	}
 	for _, name := range l.plan.Spec.Linux.MaskedPaths {
-		if err := l.scratch.mask(name, file, dir); err != nil {
+		err := l.scratch.cover(name, func(_ mount.Target, isDir bool) (mount.Tree, error) {
+			if isDir {
+				return dir.Copy()
+			}
+			return file.Copy()
+		})
+		if err != nil {
 			return fmt.Errorf("mask %s: %w", name, err)
 		}
 	}
 	for _, name := range l.plan.Spec.Linux.ReadonlyPaths {
-		if err := l.scratch.protect(name); err != nil {
+		if err := l.scratch.cover(name, readOnlyCopy); err != nil {
 			return fmt.Errorf("make %s read-only: %w", name, err)
 		}
 	}
 	return nil
 }
 
-// mask mounts a copy of one of the covers on a path.
-func (s *scratch) mask(name string, file, dir mount.Tree) error {
+// cover mounts on a path what with makes for it, if the path is there.
+func (s *scratch) cover(name string, with func(target mount.Target, isDir bool) (mount.Tree, error)) error {
 	target, err := s.root.Name(name)
 	if err == unix.ENOENT {
 		return nil
@@ -228,11 +234,7 @@ func (s *scratch) mask(name string, file, dir mount.Tree) error {
 	if err != nil {
 		return err
 	}
-	cover := file
-	if place.IsDir {
-		cover = dir
-	}
-	tree, err := cover.Copy()
+	tree, err := with(target, place.IsDir)
 	if err != nil {
 		return err
 	}
@@ -240,25 +242,16 @@ func (s *scratch) mask(name string, file, dir mount.Tree) error {
 	return tree.Attach(target)
 }
 
-// protect mounts a path read-only on itself.
-func (s *scratch) protect(name string) error {
-	target, err := s.root.Name(name)
-	if err == unix.ENOENT {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer target.Close()
+// readOnlyCopy makes a read-only mount of the target itself.
+func readOnlyCopy(target mount.Target, _ bool) (mount.Tree, error) {
 	tree, err := mount.Clone(target.FD(), "", false)
 	if err != nil {
-		return err
+		return tree, err
 	}
-	defer tree.Close()
 	if err := tree.SetAttrs(unix.MOUNT_ATTR_RDONLY, 0, false); err != nil {
-		return err
+		return mount.Tree{}, errors.Join(err, tree.Close())
 	}
-	return tree.Attach(target)
+	return tree, nil
 }
 
 // file makes a read-only mount of a new small file, which the caller must close.

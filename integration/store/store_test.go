@@ -254,3 +254,39 @@ func TestListAndRemove(t *testing.T) {
 		t.Errorf("after both are removed: %q", out)
 	}
 }
+
+// TestAMountUnitWhereSystemdRuns stands in for systemd: what says that it runs, and
+// systemctl, in a mount namespace of its own.
+func TestAMountUnitWhereSystemdRuns(t *testing.T) {
+	script := `mount -t tmpfs tmpfs /run/systemd && mkdir /run/systemd/system && mount -t tmpfs tmpfs /etc/systemd/system
+		PATH=$1:$PATH; runtime store init --size 256M --store $2 >$1/out 2>&1; echo exit $?; cat $1/calls /etc/systemd/system/*`
+	for _, c := range []struct {
+		what, systemctl string
+		want            func(dir, unit string) string
+	}{
+		{"it works", "exit 0", func(dir, unit string) string {
+			return "exit 0\ndaemon-reload\nenable --now " + unit + "\n[Unit]\nDescription=Image store of Mayfly\n\n[Mount]\nWhat=" + dir + ".btrfs\nWhere=" + dir +
+				"\nType=btrfs\nOptions=loop,noatime\n\n[Install]\nWantedBy=local-fs.target\n"
+		}},
+		{"enable fails", `[ "$1" != enable ]`, func(dir, unit string) string {
+			return "exit 125\ndaemon-reload\nenable --now " + unit + "\ndisable --now " + unit + "\n"
+		}},
+	} {
+		dir, fake := directory(t), t.TempDir()
+		text := "#!/bin/sh\necho \"$*\" >>" + fake + "/calls\n" + c.systemctl + "\n"
+		if err := os.WriteFile(filepath.Join(fake, "systemctl"), []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		r := kit.Do(t, exec.Command("unshare", "--mount", "sh", "-c", script, "sh", fake, dir))
+		unit, err := exec.Command("systemd-escape", "--path", "--suffix=mount", dir).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := c.want(dir, strings.TrimSpace(string(unit))); r.Out != want {
+			t.Errorf("%s: %+v, want %q", c.what, r, want)
+		}
+		if _, err := os.Stat(dir + ".btrfs"); (err == nil) != strings.HasPrefix(r.Out, "exit 0") {
+			t.Errorf("%s: the file is there: %v", c.what, err)
+		}
+	}
+}

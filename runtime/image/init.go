@@ -84,7 +84,7 @@ func initFile(path string, size int64) (string, error) {
 	}
 	if err != nil {
 		if made {
-			err = errors.Join(err, os.Remove(file))
+			err = errors.Join(err, forgetAtBoot(path), os.Remove(file))
 		}
 		return "", err
 	}
@@ -136,25 +136,52 @@ func bootHint() string {
 	return "; `runtime store mount` mounts it again after a boot"
 }
 
+// unitDirectory is where an administrator's units of systemd are.
+const unitDirectory = "/etc/systemd/system"
+
+// unitName is the name that a mount unit for the path must have.
+func unitName(path string) (string, error) {
+	name, err := exec.Command("systemd-escape", "--path", "--suffix=mount", path).Output()
+	if err != nil {
+		return "", fmt.Errorf("systemd-escape %s: %w", path, err)
+	}
+	return strings.TrimSpace(string(name)), nil
+}
+
 // mountAtBoot installs a mount unit where systemd runs.
 func mountAtBoot(path string) error {
 	if !systemdRuns() {
 		return nil
 	}
-	name, err := exec.Command("systemd-escape", "--path", "--suffix=mount", path).Output()
+	unit, err := unitName(path)
 	if err != nil {
-		return fmt.Errorf("systemd-escape %s: %w", path, err)
+		return err
 	}
-	unit := strings.TrimSpace(string(name))
 	text := fmt.Sprintf("[Unit]\nDescription=Image store of Mayfly\n\n[Mount]\nWhat=%s\nWhere=%s\nType=btrfs\nOptions=%s\n\n"+
 		"[Install]\nWantedBy=local-fs.target\n", backingFile(path), filepath.Clean(path), mountOptions)
-	if err := os.WriteFile(filepath.Join("/etc/systemd/system", unit), []byte(text), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(unitDirectory, unit), []byte(text), 0o644); err != nil {
 		return fmt.Errorf("install mount unit: %w", err)
 	}
 	if err := tool("systemctl", "systemd", "daemon-reload"); err != nil {
 		return err
 	}
 	return tool("systemctl", "systemd", "enable", "--now", unit)
+}
+
+// forgetAtBoot takes back what mountAtBoot did, as far as it came.
+func forgetAtBoot(path string) error {
+	if !systemdRuns() {
+		return nil
+	}
+	unit, err := unitName(path)
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(unitDirectory, unit)
+	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return errors.Join(tool("systemctl", "systemd", "disable", "--now", unit), os.Remove(file))
 }
 
 // tool runs a program of the system, whose output is the error when it fails.
