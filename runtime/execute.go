@@ -59,12 +59,11 @@ func Execute(ctx context.Context, p *Plan, caller Caller, s Supervisor) (Status,
 	defer img.Close()
 
 	l := &launch{plan: p, caller: caller, note: s.Note, root: newRootSource()}
-	makeRoot := func() error { l.root.Make(p, store, img); return nil }
 	if overlap {
 		l.start()
 	}
 	signals := s.Signals()
-	_ = asRoot(caller, makeRoot) // what is wrong is told by root.Tree
+	l.root.Make(p, caller, store, img)
 	if !overlap {
 		l.start()
 	}

@@ -23,10 +23,10 @@ type rootSource struct {
 // newRootSource returns a source whose Make the caller must call, and after it Remove.
 func newRootSource() *rootSource { return &rootSource{made: make(chan struct{})} }
 
-// Make makes the root file system. The thread must act on files as root. What is
-// wrong is told by Tree.
-func (s *rootSource) Make(p *Plan, store *image.Store, img *image.Image) {
-	s.err = s.make(p, store, img)
+// Make makes the root file system, and then reads ahead in it with the caller's own
+// rights. What is wrong is told by Tree.
+func (s *rootSource) Make(p *Plan, c Caller, store *image.Store, img *image.Image) {
+	s.err = asRoot(c, func() error { return s.make(p, store, img) })
 	close(s.made)
 	if s.err == nil && s.snapshot != nil {
 		readAhead(s.snapshot.FD(), p.ReadAhead)

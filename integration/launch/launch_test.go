@@ -455,6 +455,34 @@ func TestWithoutProtectionOfPrivilegedMemoryNothingRuns(t *testing.T) {
 	}
 }
 
+func TestARunningContainerHoldsLittle(t *testing.T) {
+	info, err := os.Stat(kit.Runtime)
+	if err != nil || info.Size() > 8<<20 {
+		t.Errorf("the binary has %d bytes, %v; want 8 MiB at most", info.Size(), err)
+	}
+	cmd := kit.As(t, kit.User, kit.Runtime, "run", kit.Image, "sh", "-c", "echo ready; read x")
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	startAndAwait(t, cmd, "ready\n")
+	defer func() { stdin.Close(); _ = cmd.Wait() }()
+	inits := kit.Inits(t)
+	if len(inits) != 1 {
+		t.Fatalf("processes that are PID 1: %v", inits)
+	}
+	supervisor := fmt.Sprintf("/proc/%d/", cmd.Process.Pid)
+	if readFile(t, supervisor+"maps") != readFile(t, "/proc/"+inits[0]+"/maps") {
+		t.Error("supervisor and PID 1 do not share their memory")
+	}
+	kit.Eventually(t, "PSS of both is 3 MiB at most", func() bool {
+		_, text, _ := strings.Cut(readFile(t, supervisor+"smaps_rollup"), "\nPss:")
+		var kib int
+		n, err := fmt.Sscan(text, &kib)
+		return n == 1 && err == nil && kib <= 3<<10
+	})
+}
+
 // startAndAwait starts a program and waits for its first output. The result
 // returns all output so far.
 func startAndAwait(t *testing.T, cmd *exec.Cmd, first string) func() string {

@@ -25,11 +25,11 @@ func TestRead(t *testing.T) {
 }
 
 func TestReadAFileThatTellsNoSize(t *testing.T) {
-	want, err := os.ReadFile("/proc/self/mountinfo")
+	want, err := os.ReadFile("/proc/version")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := Read("/proc/self/mountinfo", 1<<20); err != nil || !bytes.Equal(got, want) {
+	if got, err := Read("/proc/version", 1<<20); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("read %d bytes of %d, %v", len(got), len(want), err)
 	}
 }
