@@ -9,23 +9,27 @@ type Options struct {
 	Data       []string // the file system's own parameters
 }
 
-// attributes maps the option words of mount(8) to what they set and clear.
-var attributes = map[string]struct{ set, clear uint64 }{
-	"ro":          {unix.MOUNT_ATTR_RDONLY, 0},
-	"rw":          {0, unix.MOUNT_ATTR_RDONLY},
-	"nosuid":      {unix.MOUNT_ATTR_NOSUID, 0},
-	"suid":        {0, unix.MOUNT_ATTR_NOSUID},
-	"nodev":       {unix.MOUNT_ATTR_NODEV, 0},
-	"dev":         {0, unix.MOUNT_ATTR_NODEV},
-	"noexec":      {unix.MOUNT_ATTR_NOEXEC, 0},
-	"exec":        {0, unix.MOUNT_ATTR_NOEXEC},
-	"nosymfollow": {unix.MOUNT_ATTR_NOSYMFOLLOW, 0},
-	"symfollow":   {0, unix.MOUNT_ATTR_NOSYMFOLLOW},
-	"nodiratime":  {unix.MOUNT_ATTR_NODIRATIME, 0},
-	"diratime":    {0, unix.MOUNT_ATTR_NODIRATIME},
-	"noatime":     {unix.MOUNT_ATTR_NOATIME, unix.MOUNT_ATTR__ATIME},
-	"relatime":    {unix.MOUNT_ATTR_RELATIME, unix.MOUNT_ATTR__ATIME},
-	"strictatime": {unix.MOUNT_ATTR_STRICTATIME, unix.MOUNT_ATTR__ATIME},
+// attributes are the option words of mount(8), with what they set and clear. (A list: a
+// map would be built at every start of a program.)
+var attributes = []struct {
+	word       string
+	set, clear uint64
+}{
+	{"ro", unix.MOUNT_ATTR_RDONLY, 0},
+	{"rw", 0, unix.MOUNT_ATTR_RDONLY},
+	{"nosuid", unix.MOUNT_ATTR_NOSUID, 0},
+	{"suid", 0, unix.MOUNT_ATTR_NOSUID},
+	{"nodev", unix.MOUNT_ATTR_NODEV, 0},
+	{"dev", 0, unix.MOUNT_ATTR_NODEV},
+	{"noexec", unix.MOUNT_ATTR_NOEXEC, 0},
+	{"exec", 0, unix.MOUNT_ATTR_NOEXEC},
+	{"nosymfollow", unix.MOUNT_ATTR_NOSYMFOLLOW, 0},
+	{"symfollow", 0, unix.MOUNT_ATTR_NOSYMFOLLOW},
+	{"nodiratime", unix.MOUNT_ATTR_NODIRATIME, 0},
+	{"diratime", 0, unix.MOUNT_ATTR_NODIRATIME},
+	{"noatime", unix.MOUNT_ATTR_NOATIME, unix.MOUNT_ATTR__ATIME},
+	{"relatime", unix.MOUNT_ATTR_RELATIME, unix.MOUNT_ATTR__ATIME},
+	{"strictatime", unix.MOUNT_ATTR_STRICTATIME, unix.MOUNT_ATTR__ATIME},
 }
 
 // ParseOptions sorts option words. A later word wins over an earlier one, as
@@ -38,13 +42,19 @@ func ParseOptions(words []string) Options {
 		case "rbind":
 			o.Recursive = true
 		default:
-			if a, ok := attributes[word]; ok {
-				o.Set = o.Set&^(a.set|a.clear) | a.set
-				o.Clear = o.Clear&^a.set | a.clear
-			} else {
-				o.Data = append(o.Data, word)
-			}
+			o.add(word)
 		}
 	}
 	return o
+}
+
+func (o *Options) add(word string) {
+	for _, a := range attributes {
+		if a.word == word {
+			o.Set = o.Set&^(a.set|a.clear) | a.set
+			o.Clear = o.Clear&^a.set | a.clear
+			return
+		}
+	}
+	o.Data = append(o.Data, word)
 }
