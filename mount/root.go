@@ -56,11 +56,11 @@ func (r Root) OpenRegular(name string) (int, error) {
 		return -1, err
 	}
 	defer closeFD(look)
-	var st unix.Statx_t
-	if err := statx(look, unix.STATX_TYPE, &st); err != nil {
+	what, err := place(look)
+	if err != nil {
 		return -1, err
 	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+	if !what.IsRegular {
 		return -1, ErrNotRegular
 	}
 	return r.Open(name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
@@ -79,11 +79,12 @@ func (t Target) Close() error { return closeFD(t.fd) }
 // FD returns the descriptor, still owned by the Target.
 func (t Target) FD() int { return t.fd }
 
-// A Place describes a Target or the root of a Tree.
+// A Place describes what a descriptor stands for: a Target, or the root of a Tree.
 type Place struct {
 	MountID     uint64 // of the mount it lies on: mountinfo's first column
 	IsMountRoot bool   // it is the root of that mount
 	IsDir       bool
+	IsRegular   bool
 }
 
 // Place describes the target (statx STATX_MNT_ID, since Linux 5.8).
@@ -101,6 +102,7 @@ func place(fd int) (Place, error) {
 		MountID:     st.Mnt_id,
 		IsMountRoot: st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0,
 		IsDir:       st.Mode&unix.S_IFMT == unix.S_IFDIR,
+		IsRegular:   st.Mode&unix.S_IFMT == unix.S_IFREG,
 	}, nil
 }
 

@@ -64,13 +64,14 @@ var imageCreate = command{
 var imageList = command{
 	name:     "list",
 	synopsis: "[--json]",
+	bare:     true,
 	summary:  "list the images",
 	examples: []string{"runtime image list", "runtime image list --json"},
 	setUp: func(flags *flag.FlagSet) action {
 		asJSON := flags.Bool("json", false, "print JSON")
 		store := storeFlag(flags)
-		return func(args []string) (int, error) {
-			return exit(noArguments(args), withStore(store, func(s *image.Store) error {
+		return func([]string) (int, error) {
+			return exit(withStore(store, func(s *image.Store) error {
 				list, err := s.List()
 				if err != nil {
 					return err

@@ -64,6 +64,7 @@ type command struct {
 	summary  string
 	examples []string
 	sub      func() []command
+	bare     bool // takes flags only
 	// setUp declares flags and returns what runs after they are parsed.
 	setUp func(*flag.FlagSet) action
 }
@@ -93,6 +94,11 @@ func (c command) call(path string, args []string) int {
 	}
 	if err != nil {
 		return fail(fmt.Errorf("%w: `%s --help` lists the flags", err, path))
+	}
+	if c.bare {
+		if err := noArguments(flags.Args()); err != nil {
+			return fail(err)
+		}
 	}
 	code, err := run(flags.Args())
 	if err != nil {

@@ -199,8 +199,8 @@ func (o *options) launch() (int, error) {
 }
 
 // listen begins to receive signals; its result waits until they are. To install them
-// takes the Go runtime two milliseconds of two threads, which pass while the request is
-// looked at. They are never given back: the process ends.
+// takes the Go runtime up to two milliseconds, in other threads, which pass while the
+// request is looked at. They are never given back: the process ends.
 func listen() func() <-chan os.Signal {
 	c := make(chan os.Signal, 16)
 	ready := make(chan struct{})

@@ -18,15 +18,13 @@ func storeCommands() []command {
 		{
 			name:     "init",
 			synopsis: "[flags]",
+			bare:     true,
 			summary:  "make the image store, on BTRFS in a file where the directory is not on BTRFS (root)",
 			examples: []string{"runtime store init", "runtime store init --size 100G", "runtime store init --store /srv/images"},
 			setUp: func(flags *flag.FlagSet) action {
 				size := flags.String("size", "20G", "largest `SIZE` of the file, which grows as it fills: 20G, 500M")
 				store := storeFlag(flags)
-				return asRootOnly(func(_ context.Context, args []string) error {
-					if err := noArguments(args); err != nil {
-						return err
-					}
+				return asRootOnly(func(context.Context, []string) error {
 					done, err := image.Init(store.path(), *size)
 					if done != "" {
 						fmt.Println(done)
@@ -38,16 +36,12 @@ func storeCommands() []command {
 		{
 			name:     "mount",
 			synopsis: "[flags]",
+			bare:     true,
 			summary:  "mount the store made by init, at boot where no systemd does it (root)",
 			examples: []string{"runtime store mount"},
 			setUp: func(flags *flag.FlagSet) action {
 				store := storeFlag(flags)
-				return asRootOnly(func(_ context.Context, args []string) error {
-					if err := noArguments(args); err != nil {
-						return err
-					}
-					return image.Mount(store.path())
-				})
+				return asRootOnly(func(context.Context, []string) error { return image.Mount(store.path()) })
 			},
 		},
 	}
@@ -56,12 +50,13 @@ func storeCommands() []command {
 var gcCommand = command{
 	name:     "gc",
 	synopsis: "[flags]",
+	bare:     true,
 	summary:  "remove what killed launches have left",
 	examples: []string{"runtime gc"},
 	setUp: func(flags *flag.FlagSet) action {
 		store := storeFlag(flags)
-		return func(args []string) (int, error) {
-			return exit(noArguments(args), withStore(store, func(s *image.Store) error {
+		return func([]string) (int, error) {
+			return exit(withStore(store, func(s *image.Store) error {
 				removed, err := s.Collect(context.Background(), 0)
 				for _, name := range removed {
 					fmt.Println("removed " + printable(name))
@@ -90,28 +85,26 @@ func (c storeChoice) path() string {
 }
 
 // withStore opens the store with the rights of root, for what any user may see.
-func withStore(c storeChoice, f func(*image.Store) error) func() error {
-	return func() error {
-		if *c.flag != "" && os.Getuid() != 0 {
-			return fmt.Errorf("--store: %w", runtime.ErrNotPermitted)
-		}
-		p, err := policy.Load()
+func withStore(c storeChoice, f func(*image.Store) error) error {
+	if *c.flag != "" && os.Getuid() != 0 {
+		return fmt.Errorf("--store: %w", runtime.ErrNotPermitted)
+	}
+	p, err := policy.Load()
+	if err != nil {
+		return err
+	}
+	path := p.Store
+	if *c.flag != "" {
+		path = *c.flag
+	}
+	return runtime.AsRoot(func() error {
+		s, err := image.Open(path)
 		if err != nil {
 			return err
 		}
-		path := p.Store
-		if *c.flag != "" {
-			path = *c.flag
-		}
-		return runtime.AsRoot(func() error {
-			s, err := image.Open(path)
-			if err != nil {
-				return err
-			}
-			defer s.Close()
-			return f(s)
-		})
-	}
+		defer s.Close()
+		return f(s)
+	})
 }
 
 // asRootOnly is for what changes images or the machine. The context ends with
@@ -123,15 +116,11 @@ func asRootOnly(f func(context.Context, []string) error) action {
 		}
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 		defer stop()
-		return exit(nil, func() error { return f(ctx, args) })
+		return exit(f(ctx, args))
 	}
 }
 
-func exit(before error, f func() error) (int, error) {
-	err := before
-	if err == nil {
-		err = f()
-	}
+func exit(err error) (int, error) {
 	if err != nil {
 		return runtime.ExitFailure, err
 	}

@@ -4,8 +4,6 @@ import (
 	"flag"
 	"fmt"
 	goruntime "runtime"
-
-	"mayfly/runtime"
 )
 
 // version is set by the build (-ldflags -X main.version=...).
@@ -13,13 +11,11 @@ var version = "devel"
 
 var versionCommand = command{
 	name:     "version",
+	bare:     true,
 	summary:  "print the version",
 	examples: []string{"runtime version"},
 	setUp: func(*flag.FlagSet) action {
-		return func(args []string) (int, error) {
-			if err := noArguments(args); err != nil {
-				return runtime.ExitFailure, err
-			}
+		return func([]string) (int, error) {
 			fmt.Println("mayfly " + version + " (" + goruntime.Version() + " " + goruntime.GOOS + "/" + goruntime.GOARCH + ")")
 			return 0, nil
 		}

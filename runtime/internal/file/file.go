@@ -1,8 +1,7 @@
 // Package file reads small files of the host whole.
 //
 // It makes the system calls itself: package os registers each file that it opens with
-// the Go runtime's poller, which takes six calls a file and the poller's own set-up,
-// a fifth of what a launch does before it decides.
+// the Go runtime's poller, which takes six calls a file and the poller's own set-up.
 package file
 
 import (
