@@ -99,38 +99,52 @@ func LimitBounding(keep uint64) error {
 // SetCapabilities makes permitted and effective set of the thread equal to keep
 // and empties the inheritable set. It can only take away.
 func SetCapabilities(keep uint64) error {
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	low, high := uint32(keep), uint32(keep>>32)
-	data := [2]unix.CapUserData{{Effective: low, Permitted: low}, {Effective: high, Permitted: high}}
-	if err := unix.Capset(&header, &data[0]); err != nil {
-		return fmt.Errorf("capset: %w", err)
-	}
-	return nil
+	return setCapabilities(Capabilities{Effective: keep, Permitted: keep})
 }
 
 // SetEffective makes the thread's effective set equal to want, and leaves what it
 // is permitted to raise again.
 func SetEffective(want uint64) error {
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var data [2]unix.CapUserData
-	if err := unix.Capget(&header, &data[0]); err != nil {
-		return fmt.Errorf("capget: %w", err)
+	now, err := CurrentCapabilities()
+	if err != nil || now.Effective == want {
+		return err
 	}
-	data[0].Effective, data[1].Effective = uint32(want), uint32(want>>32)
-	if err := unix.Capset(&header, &data[0]); err != nil {
+	now.Effective = want
+	return setCapabilities(now)
+}
+
+// CurrentCapabilities returns the capability sets of the calling thread.
+func CurrentCapabilities() (Capabilities, error) {
+	var data capData
+	if err := raw(unix.SYS_CAPGET, uintptr(unsafe.Pointer(&capHeader)), uintptr(unsafe.Pointer(&data[0])), 0); err != nil {
+		return Capabilities{}, fmt.Errorf("capget: %w", err)
+	}
+	join := func(low, high uint32) uint64 { return uint64(low) | uint64(high)<<32 }
+	return Capabilities{
+		Effective:   join(data[0].Effective, data[1].Effective),
+		Permitted:   join(data[0].Permitted, data[1].Permitted),
+		Inheritable: join(data[0].Inheritable, data[1].Inheritable),
+	}, nil
+}
+
+// What capset(2) and capget(2) take.
+var capHeader = unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+
+type capData [2]unix.CapUserData
+
+func (c Capabilities) data() capData {
+	half := func(shift int) unix.CapUserData {
+		return unix.CapUserData{Effective: uint32(c.Effective >> shift), Permitted: uint32(c.Permitted >> shift), Inheritable: uint32(c.Inheritable >> shift)}
+	}
+	return capData{half(0), half(32)}
+}
+
+func setCapabilities(c Capabilities) error {
+	data := c.data()
+	if err := raw(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&capHeader)), uintptr(unsafe.Pointer(&data[0])), 0); err != nil {
 		return fmt.Errorf("capset: %w", err)
 	}
 	return nil
-}
-
-// Capabilities returns the effective capabilities of the calling thread.
-func Capabilities() (uint64, error) {
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var data [2]unix.CapUserData
-	if err := unix.Capget(&header, &data[0]); err != nil {
-		return 0, fmt.Errorf("capget: %w", err)
-	}
-	return uint64(data[0].Effective) | uint64(data[1].Effective)<<32, nil
 }
 
 // NoNewPrivileges makes execve(2) grant nothing any more: setuid bits and file
@@ -162,8 +176,10 @@ func Undumpable() error {
 	return nil
 }
 
-func raw(number, a, b, c uintptr) error {
-	_, _, errno := unix.RawSyscall6(number, a, b, c, 0, 0, 0)
+func raw(number, a, b, c uintptr) error { return raw4(number, a, b, c, 0) }
+
+func raw4(number, a, b, c, d uintptr) error {
+	_, _, errno := unix.RawSyscall6(number, a, b, c, d, 0, 0)
 	if errno != 0 {
 		return errno
 	}

@@ -27,7 +27,7 @@ func CurrentCaller() (Caller, error) {
 	if err != nil {
 		return Caller{}, fmt.Errorf("getgroups: %w", err)
 	}
-	caller := Caller{UID: uint32(syscall.Getuid()), GID: uint32(syscall.Getgid()), Env: os.Environ()}
+	caller := Caller{UID: uint32(syscall.Getuid()), GID: uint32(syscall.Getgid()), Env: callerEnviron()}
 	for _, g := range groups {
 		caller.Groups = append(caller.Groups, uint32(g))
 	}
@@ -38,6 +38,20 @@ func CurrentCaller() (Caller, error) {
 	}
 	caller.Terminal = term.IsTerminal(0) && term.IsTerminal(1)
 	return caller, nil
+}
+
+// hiddenGO is what the command's entry point makes of GO at the beginning of a name, so that
+// the caller's environment does not set up the Go runtime.
+const hiddenGO = "\x01O"
+
+func callerEnviron() []string {
+	env := os.Environ()
+	for i, entry := range env {
+		if rest, ok := strings.CutPrefix(entry, hiddenGO); ok {
+			env[i] = "GO" + rest
+		}
+	}
+	return env
 }
 
 func unixGetwd() (string, error) {

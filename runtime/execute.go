@@ -7,6 +7,7 @@ import (
 	"os"
 	"syscall"
 
+	"mayfly/nsexec"
 	"mayfly/runtime/image"
 )
 
@@ -48,7 +49,7 @@ func Execute(ctx context.Context, p *Plan, caller Caller, s Supervisor) (Status,
 	if s.Signals == nil {
 		s.Signals = func() <-chan os.Signal { return nil }
 	}
-	if err := errors.Join(checkKernel(), checkPrivilege(), hideMemory()); err != nil {
+	if err := errors.Join(checkKernel(), checkPrivilege(), hideMemory(), nsexec.ResetInheritance()); err != nil {
 		return Status{}, err
 	}
 	store, img, err := open(p, caller)
@@ -58,7 +59,11 @@ func Execute(ctx context.Context, p *Plan, caller Caller, s Supervisor) (Status,
 	defer store.Close()
 	defer img.Close()
 
-	l := &launch{plan: p, caller: caller, note: s.Note, root: newRootSource()}
+	// Whatever is made on the way has the mode that the code says, not what the
+	// caller's mask makes of it.
+	umask := nsexec.Umask(0o022)
+	defer nsexec.Umask(umask)
+	l := &launch{plan: p, caller: caller, note: s.Note, umask: umask, root: newRootSource()}
 	if overlap {
 		l.start()
 	}
@@ -75,7 +80,7 @@ func Execute(ctx context.Context, p *Plan, caller Caller, s Supervisor) (Status,
 }
 
 func open(p *Plan, caller Caller) (store *image.Store, img *image.Image, err error) {
-	err = asRoot(caller, func() error {
+	err = asRoot(caller, noCapability, func() error {
 		if store, err = image.Open(p.Store); err != nil {
 			return err
 		}

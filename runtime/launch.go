@@ -30,7 +30,7 @@ type launch struct {
 	tree    mount.Tree // the container's root file system
 	rootID  uint64     // the id of its mount
 	devIDs  []uint64   // and of those in /dev
-	umask   int
+	umask   int        // the caller's
 
 	console *console.Console // nil: descriptors 0, 1, 2 are passed through
 	relay   *console.Relay   // nil: not connected
@@ -44,26 +44,29 @@ type launch struct {
 
 // steps is the story of a launch. It runs on a locked thread, whose namespaces,
 // ids, capabilities and filter are in the end those of the command.
+//
+// Beside each step stand the capabilities that are effective while it is taken.
 func (l *launch) steps() []step {
 	return []step{
-		{"act on files as root", l.becomeRootForFiles},
-		{"open what is bound from the host", l.openSources},
-		{"make namespaces", l.makeNamespaces},
-		{"start PID 1", l.startInit},
-		{"build /dev, /proc and /sys", l.buildScratch},
-		{"take the root file system", l.takeRoot},
-		{"mount", l.mountAll},
-		{"open a terminal", l.openConsole},
-		{"enter the root file system", l.pivot},
-		{"confine", l.confine},
-		{"change directory", l.changeDir},
-		{"execute", l.execute},
+		{"act on files as root", capSetIDs, l.becomeRootForFiles},
+		{"open what is bound from the host", openSourcesNeeds, l.openSources},
+		{"make namespaces", capSysAdmin, l.makeNamespaces},
+		{"start PID 1", capSysAdmin | capSetIDs, l.startInit},
+		{"build /dev, /proc and /sys", capSysAdmin, l.buildScratch},
+		{"take the root file system", capSysAdmin, l.takeRoot},
+		{"mount", capSysAdmin, l.mountAll},
+		{"open a terminal", capSysAdmin, l.openConsole},
+		{"enter the root file system", capSysAdmin, l.pivot},
+		{"confine", capSetPCap | capSetIDs, l.confine},
+		{"change directory", noCapability, l.changeDir},
+		{"execute", noCapability, l.execute},
 	}
 }
 
 type step struct {
-	name string
-	do   func() error
+	name  string
+	raise uint64
+	do    func() error
 }
 
 // start takes the steps on a new thread and returns at once. The thread is never
@@ -88,7 +91,7 @@ func (l *launch) run() error {
 		if signal := l.interrupt.Load(); signal != 0 {
 			return ErrInterrupted{syscall.Signal(signal)}
 		}
-		if err := s.do(); err != nil {
+		if err := s.take(); err != nil {
 			var command *CommandError
 			if errors.As(err, &command) {
 				return err
@@ -97,6 +100,16 @@ func (l *launch) run() error {
 		}
 	}
 	return nil
+}
+
+// take takes a step with its capabilities, which are there to be raised until confine.
+func (s step) take() error {
+	if s.raise != noCapability {
+		if err := nsexec.SetEffective(s.raise); err != nil {
+			return err
+		}
+	}
+	return s.do()
 }
 
 // becomeRootForFiles makes what the thread creates belong to root, with its exact
@@ -122,7 +135,7 @@ func (l *launch) makeNamespaces() error {
 	if err := nsexec.Unshare(flags); err != nil {
 		return err
 	}
-	l.umask = nsexec.Umask(0)
+	nsexec.Umask(0)
 	if err := mount.MakePrivate("/"); err != nil {
 		return err
 	}
@@ -227,12 +240,13 @@ func (l *launch) execute() error {
 		slave := uintptr(l.console.Slave())
 		files = []uintptr{slave, slave, slave}
 	}
-	process, err := start(l.plan, files, l.console != nil)
-	if err != nil {
+	limits := l.plan.Spec.Process.Rlimits
+	if err := setLimits(limits, false); err != nil {
 		return err
 	}
+	process, err := start(l.plan, files, l.console != nil)
 	l.Process = process
-	return nil
+	return errors.Join(err, setLimits(limits, true))
 }
 
 // finish ends what is left of the container: its processes, which may still write
@@ -244,7 +258,7 @@ func (l *launch) finish() error {
 	if l.init != nil {
 		errs = append(errs, l.init.Kill())
 	}
-	errs = append(errs, asRoot(l.caller, l.root.Remove))
+	errs = append(errs, asRoot(l.caller, capSysAdmin, l.root.Remove))
 	if l.init != nil {
 		errs = append(errs, l.init.Wait())
 	}

@@ -166,6 +166,7 @@ func (p *Plan) process(r Request, f Facts) error {
 		Env:             env,
 		Cwd:             f.Caller.Dir,
 		Capabilities:    capabilities(r, f),
+		Rlimits:         r.Limits,
 		NoNewPrivileges: true,
 	}
 	if r.Dir != "" {

@@ -13,32 +13,72 @@ import (
 	"mayfly/runtime/internal/file"
 )
 
-// needed are the capabilities that a launch cannot do without.
-var needed = []struct {
-	bit  int
-	name string
-	why  string
+// Sets of capabilities that single steps raise.
+const (
+	noCapability uint64 = 0
+	capSysAdmin  uint64 = 1 << unix.CAP_SYS_ADMIN
+	capSetIDs    uint64 = 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID
+	capSetPCap   uint64 = 1 << unix.CAP_SETPCAP
+
+	// LaunchCapabilities are all that a launch uses, as bits.
+	LaunchCapabilities = capSysAdmin | capSetIDs | capSetPCap
+)
+
+// Needed are the capabilities that a launch cannot do without, and what for.
+var Needed = []struct {
+	Bit       int
+	Name, Why string
 }{
-	{unix.CAP_SYS_ADMIN, "cap_sys_admin", "namespaces, mounts, snapshots"},
-	{unix.CAP_SETUID, "cap_setuid", "act on root's files, then as the user"},
-	{unix.CAP_SETGID, "cap_setgid", "the same for groups"},
-	{unix.CAP_SETPCAP, "cap_setpcap", "empty the bounding set"},
+	{unix.CAP_SYS_ADMIN, "cap_sys_admin", "make namespaces, mounts and snapshots"},
+	{unix.CAP_SETUID, "cap_setuid", "act on root's files, and on nobody else's"},
+	{unix.CAP_SETGID, "cap_setgid", "the same for root's group, so that what is made in a container is root's"},
+	{unix.CAP_SETPCAP, "cap_setpcap", "empty the bounding set, so that nothing inside can be given a capability"},
 }
 
 // ErrNoPrivilege means that the program was started without its capabilities.
 var ErrNoPrivilege = errors.New("runtime has no privilege")
 
-// checkPrivilege says what is missing and how an administrator grants it.
-func checkPrivilege() error {
-	have, err := nsexec.Capabilities()
+// Settle brings a start by any grant to one state, which the rest relies on: every id is
+// the caller's real one, the capabilities of a launch are permitted, none is
+// effective, and the memory is closed to the caller. Of root, who may do everything
+// already, it takes nothing. It is called first, before anything of the caller's is looked at.
+func Settle() error { return settle(LaunchCapabilities) }
+
+// Renounce gives up every capability and every id but the caller's, for what needs none.
+// Of root it takes nothing.
+func Renounce() error { return settle(0) }
+
+func settle(keep uint64) error {
+	now, err := nsexec.CurrentCredentials()
 	if err != nil {
 		return err
 	}
-	for _, n := range needed {
-		if have&(1<<n.bit) == 0 {
-			return fmt.Errorf("%w: %s is missing (%s); root grants it with "+
-				"`setcap cap_sys_admin,cap_setuid,cap_setgid,cap_setpcap=ep FILE`, on a file system that is not mounted nosuid",
-				ErrNoPrivilege, n.name, n.why)
+	if err := nsexec.Undumpable(); err != nil {
+		return err
+	}
+	if now.UID.Real == 0 {
+		return nil
+	}
+	want := nsexec.Capabilities{Permitted: now.Permitted & keep}
+	if now.UID.Settled() && now.GID.Settled() && now.Capabilities == want {
+		return nil
+	}
+	if err := nsexec.SettleProcess(now.UID.Real, now.GID.Real, nil, keep); err != nil {
+		return err
+	}
+	return nsexec.Undumpable() // a change of ids may have set it again
+}
+
+// checkPrivilege says what is missing and how an administrator grants it.
+func checkPrivilege() error {
+	have, err := nsexec.CurrentCapabilities()
+	if err != nil {
+		return err
+	}
+	for _, n := range Needed {
+		if have.Permitted&(1<<n.Bit) == 0 {
+			return fmt.Errorf("%w: %s is missing (to %s); root grants it with `runtime grant`, "+
+				"`runtime grant --check` tells what is wrong", ErrNoPrivilege, n.Name, n.Why)
 		}
 	}
 	return nil
@@ -86,29 +126,47 @@ func hideMemory() error {
 	return nsexec.Undumpable()
 }
 
-// asRoot calls f on a locked thread that acts on files as root, and gives the
-// thread back as it was. What f opens it opens with root's rights: no path of the
-// caller's belongs in there.
-func asRoot(c Caller, f func() error) error {
+// asRoot calls f on a locked thread that acts on files as root, with the given
+// capabilities raised, and gives the thread back as it was. What f opens it opens with
+// root's rights: no path of the caller's belongs in there.
+func asRoot(c Caller, raise uint64, f func() error) error {
 	goruntime.LockOSThread()
-	if err := nsexec.SetFSIDs(0, 0); err != nil {
-		goruntime.UnlockOSThread()
-		return err
+	before, err := nsexec.CurrentCapabilities()
+	if err == nil {
+		err = actOnFilesAs(0, 0, raise)
 	}
-	err := f()
-	if restore := nsexec.SetFSIDs(int(c.UID), int(c.GID)); restore != nil {
-		return errors.Join(err, restore) // the thread stays locked and is thrown away
+	if err == nil {
+		err = f()
+	}
+	// If this fails the thread stays locked, and is thrown away with its goroutine.
+	if restore := actOnFilesAs(int(c.UID), int(c.GID), before.Effective); restore != nil {
+		return errors.Join(err, restore)
 	}
 	goruntime.UnlockOSThread()
 	return err
 }
 
-// AsRoot calls f with root's rights on files, for subcommands that read the
-// store. It needs the same capabilities as a launch, or to be root.
+// actOnFilesAs gives the thread ids for files, and then these effective capabilities.
+func actOnFilesAs(uid, gid int, raise uint64) error {
+	if err := nsexec.SetEffective(capSetIDs); err != nil {
+		return err
+	}
+	if err := nsexec.SetFSIDs(uid, gid); err != nil {
+		return err
+	}
+	return nsexec.SetEffective(raise)
+}
+
+// AsRoot calls f with root's rights on files, for subcommands that look at the
+// store or collect what is left in it. It needs the same capabilities as a launch, or
+// to be root.
 func AsRoot(f func() error) error {
 	caller, err := CurrentCaller()
 	if err != nil {
 		return err
 	}
-	return asRoot(caller, f)
+	if err := checkPrivilege(); err != nil {
+		return err
+	}
+	return asRoot(caller, capSysAdmin, f)
 }

@@ -8,7 +8,11 @@
 //	status, err := runtime.Run(ctx, runtime.Request{Image: "deb12-i386", Command: []string{"make"}})
 package runtime
 
-import "time"
+import (
+	"time"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+)
 
 // Choice is a decision that can be left to the circumstances.
 type Choice int
@@ -42,6 +46,9 @@ type Request struct {
 
 	Writable    bool // the snapshot may be written to, and is thrown away all the same
 	NoEphemeral bool // the image itself, writable, for maintenance; root only
+
+	// Limits are soft limits for the command, where the process itself has higher ones.
+	Limits []specs.POSIXRlimit
 
 	Terminal  Choice        // a pseudo-terminal of the container's own
 	Timeout   time.Duration // 0: none

@@ -26,7 +26,7 @@ func newRootSource() *rootSource { return &rootSource{made: make(chan struct{})}
 // Make makes the root file system, and then reads ahead in it with the caller's own
 // rights. What is wrong is told by Tree.
 func (s *rootSource) Make(p *Plan, c Caller, store *image.Store, img *image.Image) {
-	s.err = asRoot(c, func() error { return s.make(p, store, img) })
+	s.err = asRoot(c, capSysAdmin, func() error { return s.make(p, store, img) })
 	close(s.made)
 	if s.err == nil && s.snapshot != nil {
 		readAhead(s.snapshot.FD(), p.ReadAhead)

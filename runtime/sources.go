@@ -24,6 +24,10 @@ type sources struct {
 	devices map[string]mount.Tree // by name
 }
 
+// openSourcesNeeds are the capabilities with which the thread opens sources: to copy mounts,
+// and to be the caller in between.
+const openSourcesNeeds = capSysAdmin | capSetIDs
+
 func openSources(p *Plan, c Caller) (*sources, error) {
 	s := &sources{binds: map[string]mount.Tree{}, devices: map[string]mount.Tree{}}
 	for _, name := range devices {
@@ -97,24 +101,21 @@ func bindable(fd int) error {
 	return nil
 }
 
-// openAsCaller opens a path as the caller could, with no capability and the
-// caller's ids, and makes sure that they may read it. It leaves the thread as it was.
+// openAsCaller opens a path as the caller could, with their ids and no capability
+// (root: with root's), and makes sure that they may read it. It leaves the thread as it was.
 func openAsCaller(path string, c Caller) (fd int, err error) {
-	have, err := nsexec.Capabilities()
-	if err != nil {
+	own := noCapability
+	if c.UID == 0 {
+		have, err := nsexec.CurrentCapabilities()
+		if err != nil {
+			return -1, err
+		}
+		own = have.Permitted
+	}
+	if err := actOnFilesAs(int(c.UID), int(c.GID), own); err != nil {
 		return -1, err
 	}
-	if c.UID != 0 {
-		if err := nsexec.SetFSIDs(int(c.UID), int(c.GID)); err != nil {
-			return -1, err
-		}
-		if err := nsexec.SetEffective(0); err != nil {
-			return -1, err
-		}
-		defer func() {
-			err = errors.Join(err, nsexec.SetEffective(have), nsexec.SetFSIDs(0, 0))
-		}()
-	}
+	defer func() { err = errors.Join(err, actOnFilesAs(0, 0, openSourcesNeeds)) }()
 	fd, err = unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return -1, err

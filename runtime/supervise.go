@@ -44,7 +44,7 @@ func collectInPassing(ctx context.Context, l *launch, store *image.Store) {
 	if s := l.root.snapshot; s == nil || s.Alone {
 		return
 	}
-	_ = asRoot(l.caller, func() error {
+	_ = asRoot(l.caller, capSysAdmin, func() error {
 		_, err := store.Collect(ctx, collectAtMost)
 		return err
 	})

@@ -80,8 +80,8 @@ func (f *Facts) findUser(r Request) error {
 	f.Groups = f.Caller.Groups
 	if f.User.UID == f.Caller.UID {
 		f.User.GID = f.Caller.GID
-	} else {
-		f.Groups = database.Groups(f.User)
+	} else if f.Groups, err = database.Groups(f.User); err != nil {
+		return err
 	}
 	if !listed {
 		f.Passwd = string(user.Append(database.Passwd, f.User.Line))
@@ -128,7 +128,7 @@ func (f *Facts) findImage(r Request) error {
 	if err := checkPrivilege(); err != nil {
 		return err
 	}
-	return asRoot(f.Caller, func() error {
+	return asRoot(f.Caller, noCapability, func() error {
 		store, err := image.Open(path)
 		if err != nil {
 			return err

@@ -63,6 +63,7 @@ var imageCreate = command{
 
 var imageList = command{
 	name:     "list",
+	granted:  true,
 	synopsis: "[--json]",
 	bare:     true,
 	summary:  "list the images",

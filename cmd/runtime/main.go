@@ -65,6 +65,7 @@ type command struct {
 	examples []string
 	sub      func() []command
 	bare     bool // takes flags only
+	granted  bool // uses the grant's capabilities; any other command gives them up first
 	// setUp declares flags and returns what runs after they are parsed.
 	setUp func(*flag.FlagSet) action
 }
@@ -78,7 +79,7 @@ func commands() []command {
 		runCommand, shellCommand,
 		{name: "image", summary: "create, list and remove images", sub: imageCommands},
 		{name: "store", summary: "set up the place where images are", sub: storeCommands},
-		gcCommand, versionCommand,
+		gcCommand, asCallerCommand(), versionCommand,
 	}
 }
 
@@ -88,7 +89,11 @@ func (c command) call(path string, args []string) int {
 	flags := flag.NewFlagSet(path, flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	run := c.setUp(flags)
-	err := flags.Parse(args)
+	err := c.settle()
+	if err != nil {
+		return fail(err)
+	}
+	err = flags.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
 		return show(c.help(path, flags))
 	}
@@ -105,6 +110,14 @@ func (c command) call(path string, args []string) int {
 		fail(err)
 	}
 	return code
+}
+
+// settle comes before anything that the caller said is looked at.
+func (c command) settle() error {
+	if c.granted {
+		return runtime.Settle()
+	}
+	return runtime.Renounce()
 }
 
 func (c command) help(path string, flags *flag.FlagSet) string {

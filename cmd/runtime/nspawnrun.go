@@ -11,6 +11,7 @@ import (
 // build scripts that call it need no change.
 var nspawnRun = command{
 	name:     "nspawn-run",
+	granted:  true,
 	synopsis: "-n IMAGE [COMMAND [ARG...]]",
 	summary:  "run a command, or a shell, in a throw-away container of an image",
 	examples: []string{"nspawn-run -n deb12-i386 ./build.sh", "nspawn-run -n deb12-i386"},

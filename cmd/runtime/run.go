@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
+	"syscall"
 	"time"
 
 	"mayfly/runtime"
@@ -15,6 +17,7 @@ import (
 
 var runCommand = command{
 	name:     "run",
+	granted:  true,
 	synopsis: "[flags] IMAGE [--] COMMAND [ARG...]",
 	summary:  "run a command in a throw-away container of an image",
 	examples: []string{
@@ -37,6 +40,7 @@ var runCommand = command{
 
 var shellCommand = command{
 	name:     "shell",
+	granted:  true,
 	synopsis: "[flags] IMAGE [-- COMMAND [ARG...]]",
 	summary:  "start a login shell in a throw-away container of an image",
 	examples: []string{
@@ -119,6 +123,7 @@ func (o *options) request() (runtime.Request, error) {
 		Store: o.store, Image: o.image, Command: o.command, Login: o.login, Name: o.name, Hostname: o.hostname,
 		Env: o.env, EnvAll: o.envAll, Dir: o.dir, User: o.user, Personality: o.personality,
 		Writable: o.writable, NoEphemeral: o.noEphemeral, Timeout: o.timeout, KillAfter: o.killAfter,
+		Limits: callersLimits(),
 	}
 	switch {
 	case o.image == "":
@@ -200,12 +205,17 @@ func (o *options) launch() (int, error) {
 
 // listen begins to receive signals; its result waits until they are. To install them
 // takes the Go runtime up to two milliseconds, in other threads, which pass while the
-// request is looked at. They are never given back: the process ends.
+// request is looked at. They are never given back: the process ends. SIGHUP stays ignored
+// where it was, as nohup(1) wants it, here and in the command.
 func listen() func() <-chan os.Signal {
 	c := make(chan os.Signal, 16)
 	ready := make(chan struct{})
 	go func() {
-		signal.Notify(c, runtime.Signals...)
+		// A file size limit fails a write; its signal would end the Go runtime.
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGXFSZ)
+		signal.Notify(c, slices.DeleteFunc(slices.Clone(runtime.Signals), func(s os.Signal) bool {
+			return s == syscall.SIGHUP && signal.Ignored(s)
+		})...)
 		close(ready)
 	}()
 	return func() <-chan os.Signal {

@@ -49,6 +49,7 @@ func storeCommands() []command {
 
 var gcCommand = command{
 	name:     "gc",
+	granted:  true,
 	synopsis: "[flags]",
 	bare:     true,
 	summary:  "remove what killed launches have left",

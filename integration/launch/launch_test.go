@@ -428,7 +428,7 @@ func TestWithoutTheGrantNothingIsHalfDone(t *testing.T) {
 	}
 	defer os.Remove(copied)
 	r := kit.Do(t, kit.As(t, kit.User, copied, "run", kit.Image, "true"))
-	if r.Code != 125 || !strings.Contains(r.Err, "setcap") {
+	if r.Code != 125 || !strings.Contains(r.Err, "runtime grant") {
 		t.Errorf("%+v", r)
 	}
 	kit.NothingLeft(t)

@@ -9,11 +9,12 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
+	"mayfly/nsexec"
 	"mayfly/runtime/internal/file"
 )
 
@@ -24,8 +25,11 @@ const (
 	getent     = "/usr/bin/getent"
 )
 
-// ErrUnknown means that neither the files nor getent know a user.
-var ErrUnknown = errors.New("unknown user")
+// Neither the files nor getent know them.
+var (
+	ErrUnknown      = errors.New("unknown user")
+	ErrUnknownGroup = errors.New("unknown group")
+)
 
 // An Entry is one line of passwd(5).
 type Entry struct {
@@ -118,26 +122,63 @@ func (d *Database) find(key string, match func(Entry) bool) (Entry, bool, error)
 	return e, false, err
 }
 
-// Groups returns the supplementary groups that /etc/group gives a user, with the
+// Groups returns the supplementary groups that the database gives a user, with the
 // user's own. (A caller's own groups come from the kernel, not from here.)
-func (d *Database) Groups(e Entry) []uint32 {
+func (d *Database) Groups(e Entry) ([]uint32, error) {
 	groups := []uint32{e.GID}
-	for line := range strings.Lines(string(d.Group)) {
-		f := strings.Split(strings.TrimSuffix(line, "\n"), ":")
-		if len(f) != 4 {
-			continue
-		}
-		gid, err := strconv.ParseUint(f[2], 10, 32)
-		if err != nil || uint32(gid) == e.GID {
-			continue
-		}
-		for member := range strings.SplitSeq(f[3], ",") {
-			if member == e.Name {
-				groups = append(groups, uint32(gid))
-			}
+	add := func(number string) {
+		gid, err := strconv.ParseUint(number, 10, 32)
+		if err == nil && !slices.Contains(groups, uint32(gid)) {
+			groups = append(groups, uint32(gid))
 		}
 	}
-	return groups
+	for line := range strings.Lines(string(d.Group)) {
+		f := strings.Split(strings.TrimSuffix(line, "\n"), ":")
+		if len(f) == 4 && slices.Contains(strings.Split(f[3], ","), e.Name) {
+			add(f[2])
+		}
+	}
+	// "NAME GID GID...", of every source.
+	line, err := d.ask("initgroups", e.Name)
+	if err != nil {
+		return nil, err
+	}
+	if fields := strings.Fields(line); len(fields) > 1 {
+		for _, number := range fields[1:] {
+			add(number)
+		}
+	}
+	return groups, nil
+}
+
+// GroupByName finds a group's number.
+func (d *Database) GroupByName(name string) (uint32, error) {
+	if name == "" || strings.ContainsAny(name, ":\n\x00") || name[0] == '-' {
+		return 0, fmt.Errorf("%w %q", ErrUnknownGroup, name)
+	}
+	for line := range strings.Lines(string(d.Group)) {
+		if gid, err := parseGroup(line, name); err == nil {
+			return gid, nil
+		}
+	}
+	line, err := d.ask("group", name)
+	if err != nil {
+		return 0, err
+	}
+	return parseGroup(line, name)
+}
+
+// parseGroup reads the number from a line of group(5), if it is the line of that name.
+func parseGroup(line, name string) (uint32, error) {
+	f := strings.Split(line, ":")
+	if len(f) != 4 || f[0] != name {
+		return 0, fmt.Errorf("%w %q", ErrUnknownGroup, name)
+	}
+	gid, err := strconv.ParseUint(f[2], 10, 32)
+	if err != nil {
+		return 0, fmt.Errorf("group line %q: %w", line, err)
+	}
+	return uint32(gid), nil
 }
 
 // MissingGroups returns the lines of group(5) for those gids that /etc/group
@@ -179,18 +220,18 @@ func Append(file []byte, lines ...string) []byte {
 	return out
 }
 
-// askNSS runs getent as the real user with an empty environment. It returns ""
-// where the key is unknown or there is no getent.
+// nobody is the user that owns nothing, by convention of the kernel and of Debian.
+const nobody = 65534
+
+// askNSS runs getent with an empty environment. It returns "" where the key is unknown or
+// there is no getent. Where there is the privilege to, it runs as nobody: a process of the
+// caller's own the caller could make say what they like.
 func askNSS(database, key string) (string, error) {
 	cmd := exec.Command(getent, database, key)
 	cmd.Env = []string{"PATH=/usr/bin:/bin"}
 	cmd.Dir = "/"
 	cmd.WaitDelay = time.Second
-	if os.Geteuid() != os.Getuid() {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{
-			Uid: uint32(os.Getuid()), Gid: uint32(os.Getgid()), NoSetGroups: true}}
-	}
-	out, err := cmd.Output()
+	out, err := nsexec.OutputAs(cmd, nobody, nobody)
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() == 2 || errors.Is(err, os.ErrNotExist) {
 		return "", nil

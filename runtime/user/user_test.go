@@ -30,10 +30,18 @@ func TestFind(t *testing.T) {
 }
 
 func TestGroups(t *testing.T) {
-	d := database(map[string]string{"group 3000": "ldapgroup:*:3000:dev"})
+	d := database(map[string]string{"group 3000": "ldapgroup:*:3000:dev", "initgroups dev": "dev 50 3000", "group ldapgroup": "ldapgroup:*:3000:dev"})
 	e, _, _ := d.ByID(1000)
-	if got := d.Groups(e); !slices.Equal(got, []uint32{1000, 50}) {
-		t.Errorf("groups %v", got)
+	if got, err := d.Groups(e); err != nil || !slices.Equal(got, []uint32{1000, 50, 3000}) {
+		t.Errorf("groups %v, %v", got, err)
+	}
+	if gid, err := d.GroupByName("ldapgroup"); err != nil || gid != 3000 {
+		t.Errorf("ldapgroup is %d, %v", gid, err)
+	}
+	for _, name := range []string{"", "nosuch", "3000", "-x", "a:b", "a\nb"} {
+		if _, err := d.GroupByName(name); !errors.Is(err, ErrUnknownGroup) {
+			t.Errorf("group %q: %v", name, err)
+		}
 	}
 	if got, err := d.MissingGroups([]uint32{50, 3000, 4000, 3000}); err != nil || !slices.Equal(got, []string{"ldapgroup:*:3000:dev"}) {
 		t.Errorf("missing %v, %v", got, err)

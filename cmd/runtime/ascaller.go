@@ -1,0 +1,26 @@
+package main
+
+import (
+	"flag"
+
+	"mayfly/runtime"
+)
+
+// asCallerCommand is what a line in sudoers allows: its first argument cannot be left out
+// by whoever calls sudo.
+func asCallerCommand() command {
+	return command{
+		name:     "as-caller",
+		synopsis: "COMMAND ...",
+		summary:  "started by sudo: be the user who called it, then do COMMAND",
+		examples: []string{"sudo runtime as-caller run deb12-i386 -- make"},
+		setUp: func(*flag.FlagSet) action {
+			return func(args []string) (int, error) {
+				if err := runtime.BecomeSudoCaller(); err != nil {
+					return runtime.ExitFailure, err
+				}
+				return call("runtime", commands(), args), nil
+			}
+		},
+	}
+}

@@ -1,0 +1,31 @@
+package main
+
+import (
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// limits are soft resource limits of the caller's that would harm the launcher. The
+// entry point (entry_*.s) raises each to its hard limit before the Go runtime starts, which
+// does not survive a lack of memory or threads; the command gets them back.
+var limits = [limitCount]limit{
+	{resource: unix.RLIMIT_AS}, {resource: unix.RLIMIT_DATA}, {resource: unix.RLIMIT_FSIZE}, {resource: unix.RLIMIT_NPROC},
+}
+
+var limitNames = [limitCount]string{"RLIMIT_AS", "RLIMIT_DATA", "RLIMIT_FSIZE", "RLIMIT_NPROC"}
+
+const limitCount = 4
+
+// A limit's layout is known to the entry point, which fills in all but the first.
+type limit struct{ resource, soft, hard, raisedSoft, raisedHard uint64 }
+
+// callersLimits returns those that the command is to get back.
+func callersLimits() []specs.POSIXRlimit {
+	var list []specs.POSIXRlimit
+	for i, l := range limits {
+		if l.soft != l.hard {
+			list = append(list, specs.POSIXRlimit{Type: limitNames[i], Soft: l.soft, Hard: l.hard})
+		}
+	}
+	return list
+}
