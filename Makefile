@@ -10,7 +10,6 @@ ROOT     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # The collector of Go 1.26 marks at the end of each page run, which a program too short
 # for a collection pays in page faults: 3 % of a launch. Later compilers may lack the choice.
 GOEXPERIMENT := $(shell GOEXPERIMENT=nogreenteagc go env GOEXPERIMENT 2>/dev/null)
-GRANT    := cap_sys_admin,cap_setuid,cap_setgid,cap_setpcap=p
 PACKAGES := btrfs-progs mmdebstrap arch-test systemd-container libcap2-bin libbtrfs-dev gcc libc6-dev dpkg-dev debian-archive-keyring libnss-extrausers
 
 .PHONY: build packages install prepare demo test check bench clean
@@ -27,7 +26,7 @@ packages:
 # The new binary takes the old one's place in one step: a container may be running.
 install: build packages
 	$(ROOT) install -m 0755 $(BIN) $(PREFIX)/bin/.runtime.new
-	$(ROOT) setcap $(GRANT) $(PREFIX)/bin/.runtime.new
+	$(ROOT) $(PREFIX)/bin/.runtime.new grant
 	$(ROOT) mv -f $(PREFIX)/bin/.runtime.new $(PREFIX)/bin/runtime
 	$(ROOT) ln -sf runtime $(PREFIX)/bin/nspawn-run
 

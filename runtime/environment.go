@@ -2,7 +2,6 @@ package runtime
 
 import (
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 
@@ -15,7 +14,7 @@ const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 // environment composes the command's environment: what the container is, then who
 // the user is, then what passes from the caller, then what the request sets. For
 // another user than the caller, nothing that tells of the caller passes.
-func environment(r Request, caller Caller, pass []string, who user.Entry) ([]string, error) {
+func environment(r Request, caller Caller, passes func(name string) bool, who user.Entry) ([]string, error) {
 	env := newEnviron(
 		"PATH="+searchPath, "container=mayfly",
 		"USER="+who.Name, "LOGNAME="+who.Name, "HOME="+who.Home, "SHELL="+who.Shell)
@@ -25,7 +24,7 @@ func environment(r Request, caller Caller, pass []string, who user.Entry) ([]str
 		if !ok || name == "" || who.UID != caller.UID && slices.Contains(personal, name) {
 			continue
 		}
-		if r.EnvAll || passes(pass, name) {
+		if r.EnvAll || passes(name) {
 			env.set(entry)
 		}
 	}
@@ -47,13 +46,6 @@ func environment(r Request, caller Caller, pass []string, who user.Entry) ([]str
 		env.set(entry)
 	}
 	return env.list, nil
-}
-
-func passes(patterns []string, name string) bool {
-	return slices.ContainsFunc(patterns, func(pattern string) bool {
-		ok, _ := path.Match(pattern, name)
-		return ok
-	})
 }
 
 // environ is an environment in the order of first mention; a later value replaces

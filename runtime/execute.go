@@ -49,7 +49,7 @@ func Execute(ctx context.Context, p *Plan, caller Caller, s Supervisor) (Status,
 	if s.Signals == nil {
 		s.Signals = func() <-chan os.Signal { return nil }
 	}
-	if err := errors.Join(checkKernel(), checkPrivilege(), hideMemory(), nsexec.ResetInheritance()); err != nil {
+	if err := errors.Join(CanLaunch(), nsexec.ResetInheritance()); err != nil {
 		return Status{}, err
 	}
 	store, img, err := open(p, caller)

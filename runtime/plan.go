@@ -27,6 +27,11 @@ type Plan struct {
 	// CallerBinds are the destinations of those mounts whose source is opened with
 	// the caller's own rights.
 	CallerBinds []string `json:"callerBinds,omitempty"`
+	// They must be in one of these directories of the host, with links resolved.
+	BindFrom         []string `json:"bindFrom,omitempty"`
+	BindReadOnlyFrom []string `json:"bindReadOnlyFrom,omitempty"`
+	// Devices are device nodes of the host, besides those of every container.
+	Devices []string `json:"devices,omitempty"`
 	// Files are small files of the container's own, mounted read-only.
 	Files []File `json:"files,omitempty"`
 	// Login makes the command's name begin with "-", as for a login shell.
@@ -39,6 +44,9 @@ type Plan struct {
 	DirRequired bool `json:"dirRequired,omitempty"`
 	// ReadAhead are files of the image that the command's start is likely to read.
 	ReadAhead []string `json:"readAhead,omitempty"`
+
+	// Containers is how many the owner may have at a time, this one included; 0: any number.
+	Containers int `json:"containers,omitempty"`
 
 	Timeout   time.Duration `json:"timeout,omitempty"`
 	KillAfter time.Duration `json:"killAfter,omitempty"`
@@ -55,7 +63,7 @@ type File struct {
 // Facts are what a plan depends on besides the request. Survey finds them.
 type Facts struct {
 	Caller       Caller
-	Policy       policy.Policy
+	Policy       policy.Decision
 	Host         personality.Architecture
 	Image        personality.Architecture // zero: /bin/sh tells none
 	User         user.Entry               // who the command runs as
@@ -82,8 +90,12 @@ func NewPlan(r Request, f Facts) (*Plan, error) {
 	if err := check(r, f); err != nil {
 		return nil, err
 	}
+	if err := permitted(r, f.Policy); err != nil {
+		return nil, err
+	}
 	p := &Plan{Store: f.Policy.Store, Image: r.Image, Ephemeral: !r.NoEphemeral,
 		SetIDs: f.Caller.UID != f.User.UID, Timeout: r.Timeout, KillAfter: r.KillAfter}
+	p.bound(f.Policy)
 	if r.Store != "" {
 		p.Store = r.Store
 	}
@@ -156,7 +168,7 @@ func checkHostname(name string) error {
 }
 
 func (p *Plan) process(r Request, f Facts) error {
-	env, err := environment(r, f.Caller, f.Policy.Env, f.User)
+	env, err := environment(r, f.Caller, f.Policy.Passes, f.User)
 	if err != nil {
 		return err
 	}
@@ -252,13 +264,17 @@ func linux() *specs.Linux {
 
 func (p *Plan) personality(r Request, f Facts) error {
 	arch := f.Image
-	if r.Personality != "" {
+	name := r.Personality
+	if name == "" {
+		name = f.Policy.Personality
+	}
+	if name != "" {
 		var err error
-		if arch, err = personality.ByName(r.Personality); err != nil {
-			return fmt.Errorf("--personality: %w", err)
+		if arch, err = personality.ByName(name); err != nil {
+			return fmt.Errorf("personality: %w", err)
 		}
 		if !arch.RunsOn(f.Host) {
-			return fmt.Errorf("--personality %s: this machine is %s", r.Personality, f.Host.Name)
+			return fmt.Errorf("personality %s: this machine is %s", name, f.Host.Name)
 		}
 	}
 	if arch.Domain == personality.Linux32 && arch.RunsOn(f.Host) {

@@ -21,12 +21,20 @@ func facts() Facts {
 	return Facts{
 		Caller: Caller{UID: 1000, GID: 1000, Groups: []uint32{1000, 50}, Dir: "/home/dev/src",
 			Env: []string{"TERM=xterm", "LC_ALL=C", "SECRET=1", "HOME=/home/dev", "PATH=/evil"}},
-		Policy: policy.Default(), Host: host, Image: image,
+		Policy: ordinary(), Host: host, Image: image,
 		User:    user.Entry{Name: "dev", UID: 1000, GID: 1000, Home: "/home/dev", Shell: "/bin/bash"},
 		Groups:  []uint32{1000, 50},
 		Present: map[string]bool{"/etc/passwd": true, "/etc/group": true, "/home": true, "/etc/resolv.conf": true},
 		Hosts:   "127.0.0.1 localhost", RandomDigits: "0123456789abcdef",
 	}
+}
+
+// ordinary is a rule that allows what gives a caller nothing.
+func ordinary() policy.Decision {
+	return policy.Decision{Settings: policy.Settings{Store: policy.DefaultStore}, Rule: policy.Rule{
+		BindReadOnly: []string{"/etc/passwd", "/etc/group", "/opt"}, Bind: []string{"/home"},
+		Env: []string{"TERM", "LC_*", "HOME"}, Network: []string{"host"}, EnvAll: true, Writable: true, AllowBind: []string{"/"},
+	}}
 }
 
 func plan(t *testing.T, r Request, f Facts) *Plan {

@@ -84,6 +84,11 @@ func checkPrivilege() error {
 	return nil
 }
 
+// CanLaunch tells what stands in the way of a launch before any image is looked at.
+func CanLaunch() error {
+	return errors.Join(checkKernel(), checkPrivilege(), hideMemory())
+}
+
 // minimum is the oldest kernel that has all that a launch uses; BTRFS takes
 // ID-mapped mounts from there on.
 const minimumMajor, minimumMinor = 5, 15
@@ -155,6 +160,23 @@ func actOnFilesAs(uid, gid int, raise uint64) error {
 		return err
 	}
 	return nsexec.SetEffective(raise)
+}
+
+// raise calls f on a locked thread with these capabilities effective too.
+func raise(capabilities uint64, f func() error) error {
+	goruntime.LockOSThread()
+	before, err := nsexec.CurrentCapabilities()
+	if err == nil {
+		err = nsexec.SetEffective(before.Effective | capabilities)
+	}
+	if err == nil {
+		err = f()
+	}
+	if lower := nsexec.SetEffective(before.Effective); lower != nil {
+		return errors.Join(err, lower) // the thread stays locked and is thrown away
+	}
+	goruntime.UnlockOSThread()
+	return err
 }
 
 // AsRoot calls f with root's rights on files, for subcommands that look at the

@@ -2,11 +2,14 @@ package runtime
 
 import (
 	"errors"
+	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"mayfly/mount"
 	"mayfly/runtime/image"
+	"mayfly/runtime/state"
 )
 
 // A rootSource makes the root file system: a snapshot, on the supervisor's thread,
@@ -15,6 +18,7 @@ import (
 // only near its end. The supervisor's thread stays in the host's mount namespace.
 type rootSource struct {
 	made     chan struct{} // closed when the fields below are valid
+	record   *state.Entry
 	snapshot *image.Snapshot
 	tree     mount.Tree
 	err      error
@@ -26,7 +30,7 @@ func newRootSource() *rootSource { return &rootSource{made: make(chan struct{})}
 // Make makes the root file system, and then reads ahead in it with the caller's own
 // rights. What is wrong is told by Tree.
 func (s *rootSource) Make(p *Plan, c Caller, store *image.Store, img *image.Image) {
-	s.err = asRoot(c, capSysAdmin, func() error { return s.make(p, store, img) })
+	s.err = asRoot(c, capSysAdmin, func() error { return s.make(p, c, store, img) })
 	close(s.made)
 	if s.err == nil && s.snapshot != nil {
 		readAhead(s.snapshot.FD(), p.ReadAhead)
@@ -51,10 +55,13 @@ func readAhead(root int, names []string) {
 	}
 }
 
-func (s *rootSource) make(p *Plan, store *image.Store, img *image.Image) error {
+func (s *rootSource) make(p *Plan, c Caller, store *image.Store, img *image.Image) error {
+	var err error
+	if s.record, err = state.Register(record(p, c), p.Containers); err != nil {
+		return err
+	}
 	fd := img.FD()
 	if p.Ephemeral {
-		var err error
 		if s.snapshot, err = store.Snapshot(img, p.Container); err != nil {
 			return err
 		}
@@ -77,10 +84,21 @@ func (s *rootSource) Tree() (mount.Tree, error) {
 	return s.tree, s.err
 }
 
-// Remove deletes the snapshot, if there is one. The thread must act on files as root.
+// record is what others may know of the container.
+func record(p *Plan, c Caller) state.Record {
+	return state.Record{Name: p.Container, Image: p.Image, UID: c.UID, PID: os.Getpid(),
+		Command: p.Spec.Process.Args, Root: p.Path(), Started: time.Now()}
+}
+
+// Remove deletes the snapshot, if there is one, and then the record. The thread must
+// act on files as root.
 func (s *rootSource) Remove() error {
-	if s.snapshot == nil {
-		return nil
+	var errs []error
+	if s.snapshot != nil {
+		errs = append(errs, s.snapshot.Remove())
 	}
-	return s.snapshot.Remove()
+	if s.record != nil {
+		errs = append(errs, s.record.Remove())
+	}
+	return errors.Join(errs...)
 }

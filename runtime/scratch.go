@@ -143,11 +143,14 @@ func (l *launch) populateDev(dev mount.Tree) error {
 	if err := dev.WriteFile("console", ""); err != nil {
 		return err
 	}
-	for _, name := range devices {
+	for name, tree := range l.sources.devices {
+		if err := makeParents(dev, name); err != nil {
+			return err
+		}
 		if err := dev.WriteFile(name, ""); err != nil {
 			return err
 		}
-		if err := l.scratch.bindFile(l.sources.devices[name], "/dev/"+name); err != nil {
+		if err := l.scratch.bindFile(tree, "/dev/"+name); err != nil {
 			return err
 		}
 	}
@@ -157,6 +160,19 @@ func (l *launch) populateDev(dev mount.Tree) error {
 		}
 	}
 	return dev.SetAttrs(unix.MOUNT_ATTR_RDONLY, 0, false)
+}
+
+// makeParents makes the directories above a name.
+func makeParents(tree mount.Tree, name string) error {
+	for i := range len(name) {
+		if name[i] != '/' {
+			continue
+		}
+		if err := tree.Mkdir(name[:i], 0o755); err != nil && !errors.Is(err, unix.EEXIST) {
+			return err
+		}
+	}
+	return nil
 }
 
 // bindFile attaches a tree whose root is a file.

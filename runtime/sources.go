@@ -4,12 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"mayfly/mount"
 	"mayfly/nsexec"
+	"mayfly/runtime/policy"
 )
 
 // devices are the host's device nodes that a container sees: those of the OCI
@@ -37,11 +40,21 @@ func openSources(p *Plan, c Caller) (*sources, error) {
 		}
 		s.devices[name] = tree
 	}
+	for _, path := range p.Devices {
+		tree, err := openDevice(path)
+		if err == unix.ENOENT {
+			continue // as with binds: what the host does not have
+		}
+		if err != nil {
+			return s, fmt.Errorf("device %s: %w", path, err)
+		}
+		s.devices[strings.TrimPrefix(path, "/dev/")] = tree
+	}
 	for _, m := range p.Spec.Mounts {
 		if m.Type != "bind" {
 			continue
 		}
-		tree, err := openBind(m, slices.Contains(p.CallerBinds, m.Destination), c)
+		tree, err := openBind(m, p, c)
 		if err != nil {
 			return s, err
 		}
@@ -53,9 +66,10 @@ func openSources(p *Plan, c Caller) (*sources, error) {
 // openBind takes a copy of the source's mounts. What the caller asked for is
 // opened with nothing but the caller's own rights, once, and the descriptor is
 // what is copied: whoever swaps the path afterwards swaps nothing.
-func openBind(m specs.Mount, asked bool, c Caller) (mount.Tree, error) {
+func openBind(m specs.Mount, p *Plan, c Caller) (mount.Tree, error) {
 	var fd int
 	var err error
+	asked := slices.Contains(p.CallerBinds, m.Destination)
 	if asked {
 		fd, err = openAsCaller(m.Source, c)
 	} else {
@@ -65,7 +79,11 @@ func openBind(m specs.Mount, asked bool, c Caller) (mount.Tree, error) {
 		return mount.Tree{}, fmt.Errorf("bind source %q: %w", m.Source, err)
 	}
 	defer unix.Close(fd)
-	if err := bindable(fd); err != nil {
+	err = bindable(fd)
+	if err == nil && asked {
+		err = p.mayBind(fd, slices.Contains(m.Options, "ro"))
+	}
+	if err != nil {
 		return mount.Tree{}, fmt.Errorf("bind source %q: %w", m.Source, err)
 	}
 	options := mount.ParseOptions(m.Options)
@@ -77,6 +95,64 @@ func openBind(m specs.Mount, asked bool, c Caller) (mount.Tree, error) {
 		return tree, errors.Join(fmt.Errorf("bind source %q: %w", m.Source, err), tree.Close())
 	}
 	return tree, nil
+}
+
+// openDevice takes a copy of a device node of the host's /dev.
+func openDevice(path string) (mount.Tree, error) {
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return mount.Tree{}, err
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return mount.Tree{}, err
+	}
+	if kind := st.Mode & unix.S_IFMT; kind != unix.S_IFCHR && kind != unix.S_IFBLK {
+		return mount.Tree{}, errors.New("is no device node")
+	}
+	return mount.Clone(fd, "", false)
+}
+
+// mayBind tells whether the policy lets the caller bind what is open as fd: where it
+// really is, by whatever links it was reached.
+func (p *Plan) mayBind(fd int, readOnly bool) error {
+	allowed := p.BindFrom
+	if readOnly {
+		allowed = slices.Concat(p.BindFrom, p.BindReadOnlyFrom)
+	}
+	if slices.Contains(allowed, "/") {
+		return nil
+	}
+	place, err := placeOf(fd)
+	if err != nil {
+		return err
+	}
+	for _, dir := range allowed {
+		fd, err := unix.Open(dir, unix.O_PATH|unix.O_CLOEXEC, 0)
+		if err != nil {
+			continue // one that the host does not have
+		}
+		real, err := placeOf(fd)
+		unix.Close(fd)
+		if err == nil && (place == real || strings.HasPrefix(place, strings.TrimSuffix(real, "/")+"/")) {
+			return nil
+		}
+	}
+	return fmt.Errorf("is %q: %w, which lets you bind what is in %q", place, policy.ErrDenied, allowed)
+}
+
+// placeOf is the path of an open file as the kernel knows it.
+func placeOf(fd int) (string, error) {
+	buffer := make([]byte, unix.PathMax)
+	n, err := unix.Readlink("/proc/self/fd/"+strconv.Itoa(fd), buffer)
+	if err != nil {
+		return "", fmt.Errorf("path of descriptor: %w", err)
+	}
+	if n == len(buffer) || n == 0 || buffer[0] != '/' {
+		return "", fmt.Errorf("path of descriptor: %w", unix.ENAMETOOLONG)
+	}
+	return string(buffer[:n]), nil
 }
 
 // bindable accepts files and directories. A device, FIFO or socket would be a

@@ -2,12 +2,14 @@ package runtime
 
 import (
 	"context"
+	"errors"
 	"os"
 	"syscall"
 	"time"
 
 	"mayfly/runtime/console"
 	"mayfly/runtime/image"
+	"mayfly/runtime/state"
 )
 
 // collectAtMost bounds how many snapshots a launch looks at in passing.
@@ -46,7 +48,7 @@ func collectInPassing(ctx context.Context, l *launch, store *image.Store) {
 	}
 	_ = asRoot(l.caller, capSysAdmin, func() error {
 		_, err := store.Collect(ctx, collectAtMost)
-		return err
+		return errors.Join(err, state.Collect())
 	})
 }
 

@@ -24,13 +24,23 @@ func Survey(r Request) (Facts, error) {
 	if f.Caller, err = CurrentCaller(); err != nil {
 		return f, err
 	}
-	if f.Policy, err = policy.Load(); err != nil {
+	if err := image.CheckName("image", r.Image); err != nil {
+		return f, err
+	}
+	if err := checkPrivilege(); err != nil {
+		return f, err
+	}
+	database, err := user.Load()
+	if err != nil {
+		return f, fmt.Errorf("read user database: %w", err)
+	}
+	if err := f.findUser(r, database); err != nil {
+		return f, err
+	}
+	if f.Policy, err = decide(r.Image, f.Caller, database); err != nil {
 		return f, err
 	}
 	if f.Host, err = hostArchitecture(); err != nil {
-		return f, err
-	}
-	if err := f.findUser(r); err != nil {
 		return f, err
 	}
 	if err := f.findImage(r); err != nil {
@@ -43,6 +53,57 @@ func Survey(r Request) (Facts, error) {
 	}
 	f.RandomDigits = hex.EncodeToString(random[:])
 	return f, nil
+}
+
+// decide asks the policy, whose files may be for root's eyes only.
+func decide(name string, c Caller, database *user.Database) (d policy.Decision, err error) {
+	who := policyCaller(c.UID, append([]uint32{c.GID}, c.Groups...), database)
+	err = asRoot(c, noCapability, func() error {
+		d, err = policy.Decide(name, who)
+		return err
+	})
+	return d, err
+}
+
+// policyCaller is a user as the policy wants to know them.
+func policyCaller(uid uint32, gids []uint32, database *user.Database) policy.Caller {
+	return policy.Caller{UID: uid, GIDs: gids,
+		UserID: func(name string) (uint32, bool, error) {
+			entry, _, err := database.ByName(name)
+			if errors.Is(err, user.ErrUnknown) {
+				return 0, false, nil
+			}
+			return entry.UID, err == nil, err
+		},
+		GroupID: func(name string) (uint32, bool, error) {
+			gid, err := database.GroupByName(name)
+			if errors.Is(err, user.ErrUnknownGroup) {
+				return 0, false, nil
+			}
+			return gid, err == nil, err
+		}}
+}
+
+// Explain tells what a user, by name or number ("": the caller), may do with an image. The
+// error is policy.ErrDenied where that is nothing.
+func Explain(name, who string) (policy.Decision, user.Entry, error) {
+	if err := image.CheckName("image", name); err != nil {
+		return policy.Decision{}, user.Entry{}, err
+	}
+	caller, err := CurrentCaller()
+	if err != nil {
+		return policy.Decision{}, user.Entry{}, err
+	}
+	database, err := user.Load()
+	if err != nil {
+		return policy.Decision{}, user.Entry{}, fmt.Errorf("read user database: %w", err)
+	}
+	f := Facts{Caller: caller}
+	if err := f.findUser(Request{User: who}, database); err != nil {
+		return policy.Decision{}, user.Entry{}, err
+	}
+	d, err := policy.Decide(name, policyCaller(f.User.UID, append([]uint32{f.User.GID}, f.Groups...), database))
+	return d, f.User, err
 }
 
 func hostArchitecture() (personality.Architecture, error) {
@@ -59,11 +120,8 @@ func hostArchitecture() (personality.Architecture, error) {
 
 // findUser finds who the command runs as. A caller has the groups that the kernel
 // says; a user whom root chose, those of the database.
-func (f *Facts) findUser(r Request) error {
-	database, err := user.Load()
-	if err != nil {
-		return fmt.Errorf("read user database: %w", err)
-	}
+func (f *Facts) findUser(r Request, database *user.Database) error {
+	var err error
 	listed := false
 	switch {
 	case r.User == "":
@@ -121,12 +179,6 @@ func (f *Facts) findImage(r Request) error {
 			return fmt.Errorf("--store %s: %w; the policy's store is %s", r.Store, ErrNotPermitted, path)
 		}
 		path = r.Store
-	}
-	if err := image.CheckName("image", r.Image); err != nil {
-		return err
-	}
-	if err := checkPrivilege(); err != nil {
-		return err
 	}
 	return asRoot(f.Caller, noCapability, func() error {
 		store, err := image.Open(path)

@@ -72,16 +72,18 @@ var imageList = command{
 		asJSON := flags.Bool("json", false, "print JSON")
 		store := storeFlag(flags)
 		return func([]string) (int, error) {
-			return exit(withStore(store, func(s *image.Store) error {
-				list, err := s.List()
-				if err != nil {
-					return err
-				}
-				if *asJSON {
-					return printJSON(list)
-				}
-				return printImages(list)
-			}))
+			var list []image.Description
+			err := withStore(store, func(s *image.Store) (err error) {
+				list, err = s.List()
+				return err
+			})
+			switch {
+			case err != nil:
+				return exit(err)
+			case *asJSON:
+				return exit(printJSON(list))
+			}
+			return exit(printImages(list))
 		}
 	},
 }

@@ -79,7 +79,8 @@ func commands() []command {
 		runCommand, shellCommand,
 		{name: "image", summary: "create, list and remove images", sub: imageCommands},
 		{name: "store", summary: "set up the place where images are", sub: storeCommands},
-		gcCommand, asCallerCommand(), versionCommand,
+		{name: "policy", summary: "check, explain and import what users may do", sub: policyCommands},
+		grantCommand, gcCommand, logCommand, asCallerCommand(), versionCommand,
 	}
 }
 

@@ -167,40 +167,53 @@ func (o *options) mounts(r *runtime.Request) error {
 	return nil
 }
 
-// launch runs the request and tells of it what is wanted.
+// launch runs the request, and tells the user and the system's log of it.
 func (o *options) launch() (int, error) {
 	signals := listen()
 	r, err := o.request()
 	if err != nil {
 		return runtime.ExitFailure, err
 	}
+	log := runtime.StartAudit(r)
 	facts, err := runtime.Survey(r)
+	log.Facts = facts
 	if err != nil {
-		return runtime.ExitFailure, err
+		return runtime.ExitFailure, errors.Join(err, log.Refused(err))
 	}
 	plan, err := runtime.NewPlan(r, facts)
 	if err != nil {
-		return runtime.ExitFailure, err
+		return runtime.ExitFailure, errors.Join(err, log.Refused(err))
 	}
 	if o.dryRun {
 		return 0, printJSON(plan)
 	}
-	tell := o.verbose || !o.quiet && plan.Spec.Process.Terminal
-	if tell {
-		message("Spawning container %s on %s.", plan.Container, plan.Path())
-		if plan.Spec.Process.Terminal {
-			message("Press ^] three times within 1s to kill container.")
-		}
-	}
+	o.tellOfBeginning(plan)
 	releaseLater()
 	status, err := runtime.Execute(context.Background(), plan, facts.Caller, runtime.Supervisor{Signals: signals, Note: o.note})
+	if logged := log.Ended(plan, status, err); logged != nil {
+		o.note(logged.Error()) // a log that does not listen is no reason for a build to fail
+	}
 	if err != nil {
 		return runtime.ExitCodeOf(err), err
 	}
-	if tell {
+	if o.tells(plan) {
 		message("Container %s %s.", plan.Container, status)
 	}
 	return status.ExitCode(), nil
+}
+
+func (o *options) tells(plan *runtime.Plan) bool {
+	return o.verbose || !o.quiet && plan.Spec.Process.Terminal
+}
+
+func (o *options) tellOfBeginning(plan *runtime.Plan) {
+	if !o.tells(plan) {
+		return
+	}
+	message("Spawning container %s on %s.", plan.Container, plan.Path())
+	if plan.Spec.Process.Terminal {
+		message("Press ^] three times within 1s to kill container.")
+	}
 }
 
 // listen begins to receive signals; its result waits until they are. To install them

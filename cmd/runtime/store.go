@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"mayfly/runtime"
 	"mayfly/runtime/image"
 	"mayfly/runtime/policy"
+	"mayfly/runtime/state"
 )
 
 func storeCommands() []command {
@@ -62,7 +64,7 @@ var gcCommand = command{
 				for _, name := range removed {
 					fmt.Println("removed " + printable(name))
 				}
-				return err
+				return errors.Join(err, state.Collect())
 			}))
 		}
 	},
@@ -79,26 +81,27 @@ func (c storeChoice) path() string {
 	if *c.flag != "" {
 		return *c.flag
 	}
-	if p, err := policy.Load(); err == nil {
-		return p.Store
+	if settings, err := policy.LoadSettings(); err == nil {
+		return settings.Store
 	}
-	return policy.Default().Store
+	return policy.DefaultStore
 }
 
-// withStore opens the store with the rights of root, for what any user may see.
+// withStore opens the store with the rights of root, for what any user may see. What f
+// prints it prints elsewhere: to write a time, say, is to read what the caller's TZ names.
 func withStore(c storeChoice, f func(*image.Store) error) error {
 	if *c.flag != "" && os.Getuid() != 0 {
 		return fmt.Errorf("--store: %w", runtime.ErrNotPermitted)
 	}
-	p, err := policy.Load()
-	if err != nil {
-		return err
-	}
-	path := p.Store
-	if *c.flag != "" {
-		path = *c.flag
-	}
 	return runtime.AsRoot(func() error {
+		path := *c.flag
+		if path == "" {
+			settings, err := policy.LoadSettings()
+			if err != nil {
+				return err
+			}
+			path = settings.Store
+		}
 		s, err := image.Open(path)
 		if err != nil {
 			return err

@@ -1,117 +1,108 @@
-// Package policy reads what the administrator has decided: where images are, and
-// what every container gets without being asked.
+// Package policy reads what the administrator has decided: where images are, who may
+// use which, what every container gets without being asked, and what a caller may ask for.
+//
+// A policy is a list of rules. The first rule that names the image and the caller decides,
+// alone; where none does, the answer is no. Files of policy.d come first, in the
+// order of their names, then policy.toml, whose last rule can so be the one for all others.
 package policy
 
 import (
-	"bytes"
-	"errors"
-	"fmt"
-
-	"github.com/pelletier/go-toml/v2"
-	"golang.org/x/sys/unix"
-
-	"mayfly/runtime/internal/file"
+	_ "embed" // for DefaultText
+	"strings"
+	"time"
 )
 
-// File is where the administrator's decisions are read from.
-const File = "/etc/mayfly/policy.toml"
+// Where the administrator's decisions are read from.
+const (
+	Directory = "/etc/mayfly"
+	mainFile  = "policy.toml"
+	dropIns   = "policy.d"
+	File      = Directory + "/" + mainFile
+)
 
-// maxSize bounds what is read of a policy file, in bytes.
-const maxSize = 1 << 20
+// DefaultStore is where images are unless the policy says otherwise: machinectl's place.
+const DefaultStore = "/var/lib/machines"
 
-// Policy holds the administrator's decisions.
-type Policy struct {
-	// Store is the directory that holds the images.
-	Store string `toml:"store"`
-	// BindReadOnly and Bind are host paths that every container sees at the same
-	// place; one that the host does not have is left out.
-	BindReadOnly []string `toml:"bind-ro"`
-	Bind         []string `toml:"bind"`
-	// Env names the environment variables that pass into a container; a trailing
-	// star stands for any ending.
-	Env []string `toml:"env"`
+// Settings hold for everything, not for a rule. Only policy.toml has them.
+type Settings struct {
+	Store string // directory of the images
+	Audit bool   // tell the system's log of each launch and refusal
 }
 
-// Default is the policy where the file says nothing else: the binds are those of
-// the build server that Mayfly was made for.
-func Default() Policy {
-	return Policy{
-		Store:        "/var/lib/machines",
+// A Rule says who may use which images, and how. What it does not say is not allowed,
+// and what comes into every container is then that of the build server that Mayfly was made for.
+type Rule struct {
+	Images []string // globs; a rule names at least one
+	// Users and Groups are names or numbers. Where both are empty the rule is for
+	// everybody; else for whoever is one of the users or in one of the groups.
+	Users, Groups []string
+	Deny          bool // no container for these
+
+	// Host paths that every container sees at the same place; one that the host does
+	// not have is left out.
+	BindReadOnly, Bind []string
+	// Devices are device nodes in the host's /dev that appear in the container's. Who may
+	// open them is for their mode to say.
+	Devices []string
+	// A caller may ask for binds of what is in these directories, and of what they
+	// may read themself. Links are resolved before that is decided.
+	AllowBindReadOnly, AllowBind []string
+	// Env names the environment variables that pass; a star stands for any characters.
+	Env    []string
+	EnvAll bool // a caller may have the whole environment passed
+
+	Personality string   // "": the image's, or what the caller asks for
+	Writable    bool     // a caller may ask for a snapshot that can be written to
+	Network     []string // modes a caller may ask for; the first is what they get unasked
+	RootInside  bool     // a caller may be root of a user namespace
+	Limits      Limits
+
+	source  *text
+	begin   offset           // of the rule
+	offsets [keyCount]offset // of its settings
+}
+
+// Limits bound what a caller can use up. Zero: no limit.
+type Limits struct {
+	Containers int           // of one user at a time
+	Memory     int64         // bytes, of one container
+	Tasks      int           // of one container
+	CPU        float64       // processors, of one container
+	Time       time.Duration // of one command
+}
+
+// A text is a policy file as it was read. An offset is one more than that of a byte in it;
+// zero means that there is none.
+type text struct{ name, data string }
+type offset int32
+
+// A Place is a line of a policy file. The zero Place means that it is built in.
+type Place struct {
+	File string
+	Line int
+}
+
+func (t *text) place(o offset) Place {
+	if o == 0 {
+		return Place{}
+	}
+	return Place{t.name, 1 + strings.Count(t.data[:o-1], "\n")}
+}
+
+// Place is where the rule begins; zero for the built-in one.
+func (r *Rule) Place() Place { return r.source.place(r.begin) }
+
+// builtIn is what holds where neither a rule nor its file says anything.
+func builtIn() Rule {
+	return Rule{
 		BindReadOnly: []string{"/etc/passwd", "/etc/group", "/opt"},
 		Bind:         []string{"/home"},
 		Env:          []string{"TERM", "LANG", "LC_*", "TZ", "USER", "LOGNAME", "HOME", "SHELL", "CI"},
+		Network:      []string{"host"},
 	}
 }
 
-// Load reads the policy file, or returns the default where there is none.
-func Load() (Policy, error) { return load(File, 0) }
-
-func load(name string, owner uint32) (Policy, error) {
-	// O_NONBLOCK: a FIFO in its place must not hold us; O_NOFOLLOW: nor a link mislead.
-	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err == unix.ENOENT {
-		return Default(), nil
-	}
-	if err == unix.ELOOP {
-		err = errors.New("is a symbolic link")
-	}
-	if err != nil {
-		return Policy{}, fmt.Errorf("open policy %s: %w", name, err)
-	}
-	defer unix.Close(fd)
-	if err := trusted(fd, owner); err != nil {
-		return Policy{}, fmt.Errorf("policy %s: %w", name, err)
-	}
-	data, err := file.ReadFD(fd, maxSize)
-	if err != nil {
-		return Policy{}, fmt.Errorf("read policy %s: %w", name, err)
-	}
-	return Parse(name, data)
-}
-
-// trusted checks the open file, not its name: what was checked is what is read.
-func trusted(fd int, owner uint32) error {
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return err
-	}
-	switch {
-	case st.Mode&unix.S_IFMT != unix.S_IFREG:
-		return errors.New("not a regular file")
-	case st.Uid != owner:
-		return fmt.Errorf("owned by uid %d, want %d: chown it", st.Uid, owner)
-	case st.Mode&0o022 != 0:
-		return fmt.Errorf("writable by others (mode %04o): chmod go-w it", st.Mode&0o7777)
-	}
-	return nil
-}
-
-// Parse reads policy text on top of the default. An error names the place.
-func Parse(name string, data []byte) (Policy, error) {
-	policy := Default()
-	decoder := toml.NewDecoder(bytes.NewReader(data)).DisallowUnknownFields()
-	err := decoder.Decode(&policy)
-	var strict *toml.StrictMissingError
-	if errors.As(err, &strict) && len(strict.Errors) > 0 {
-		row, column := strict.Errors[0].Position()
-		return Policy{}, fmt.Errorf("%s:%d:%d: unknown key", name, row, column)
-	}
-	var decode *toml.DecodeError
-	if errors.As(err, &decode) {
-		row, column := decode.Position()
-		return Policy{}, fmt.Errorf("%s:%d:%d: %w", name, row, column, err)
-	}
-	if err != nil {
-		return Policy{}, fmt.Errorf("%s: %w", name, err)
-	}
-	return policy, policy.check(name)
-}
-
-func (p Policy) check(name string) error {
-	for _, path := range append(append([]string{p.Store}, p.BindReadOnly...), p.Bind...) {
-		if len(path) == 0 || path[0] != '/' {
-			return fmt.Errorf("%s: path %q is not absolute", name, path)
-		}
-	}
-	return nil
-}
+// DefaultText is the policy that comes with Mayfly: a file to be read and changed.
+//
+//go:embed default.toml
+var DefaultText string

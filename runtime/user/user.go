@@ -168,6 +168,17 @@ func (d *Database) GroupByName(name string) (uint32, error) {
 	return parseGroup(line, name)
 }
 
+// GroupName finds the name of a group that /etc/group has.
+func (d *Database) GroupName(gid uint32) (string, bool) {
+	number := strconv.FormatUint(uint64(gid), 10)
+	for line := range strings.Lines(string(d.Group)) {
+		if f := strings.Split(line, ":"); len(f) == 4 && f[2] == number {
+			return f[0], true
+		}
+	}
+	return "", false
+}
+
 // parseGroup reads the number from a line of group(5), if it is the line of that name.
 func parseGroup(line, name string) (uint32, error) {
 	f := strings.Split(line, ":")

@@ -1,0 +1,231 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"mayfly/nsexec"
+	"mayfly/runtime"
+	"mayfly/runtime/grant"
+	"mayfly/runtime/policy"
+	"mayfly/runtime/user"
+)
+
+var grantCommand = command{
+	name:     "grant",
+	synopsis: "[flags] [FILE]",
+	granted:  true,
+	summary:  "let users execute this binary with the capabilities that it needs (root)",
+	examples: []string{
+		"runtime grant",
+		"runtime grant --group developers",
+		"runtime grant --check",
+		"runtime grant --sudo --group developers >/etc/sudoers.d/mayfly",
+	},
+	setUp: func(flags *flag.FlagSet) action {
+		var o grantOptions
+		flags.BoolVar(&o.setuid, "setuid", false, "by a set-user-ID bit, where file capabilities are not to be had")
+		flags.BoolVar(&o.sudo, "sudo", false, "change nothing, print a line for sudoers(5)")
+		flags.BoolVar(&o.remove, "remove", false, "take the grant away")
+		flags.BoolVar(&o.check, "check", false, "tell what is granted, whether it is honoured, and what works")
+		flags.StringVar(&o.group, "group", "", "only members of group `NAME` may execute it")
+		return o.do
+	},
+}
+
+type grantOptions struct {
+	setuid, sudo, remove, check bool
+	group                       string
+}
+
+func (o *grantOptions) do(args []string) (int, error) {
+	path, err := binaryPath(args)
+	if err != nil {
+		return runtime.ExitFailure, err
+	}
+	chosen := 0
+	for _, one := range []bool{o.setuid, o.sudo, o.remove, o.check} {
+		if one {
+			chosen++
+		}
+	}
+	if chosen > 1 {
+		return runtime.ExitFailure, errors.New("--setuid, --sudo, --remove and --check exclude each other")
+	}
+	if o.check {
+		return checkGrant(path, len(args) == 0)
+	}
+	if os.Getuid() != 0 {
+		return runtime.ExitFailure, runtime.ErrNotPermitted
+	}
+	return exit(o.apply(path))
+}
+
+// binaryPath is the real path of a file, of this program where none is given.
+func binaryPath(args []string) (string, error) {
+	if len(args) > 1 {
+		return "", noArguments(args[1:])
+	}
+	if len(args) == 1 {
+		path, err := filepath.Abs(args[0])
+		if err != nil {
+			return "", err
+		}
+		return filepath.EvalSymlinks(path)
+	}
+	return os.Executable()
+}
+
+func (o *grantOptions) apply(path string) error {
+	gid := grant.EveryUser
+	if o.group != "" {
+		database, err := user.Load()
+		if err != nil {
+			return err
+		}
+		number, err := database.GroupByName(o.group)
+		if err != nil {
+			return err
+		}
+		gid = int(number)
+	}
+	if o.sudo {
+		fmt.Print(grant.Sudoers(path, o.group))
+		return nil
+	}
+	kind := grant.FileCapabilities
+	switch {
+	case o.setuid:
+		kind = grant.SetUID
+	case o.remove:
+		kind = grant.None
+	}
+	if err := grant.Apply(path, kind, gid, runtime.LaunchCapabilities); err != nil {
+		return err
+	}
+	state, err := grant.Look(path)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%s: %s, for %s\n", path, describe(state), whoExecutes(state))
+	if o.remove {
+		return nil
+	}
+	return installPolicy()
+}
+
+// installPolicy puts the default policy where none is: without one, only root may do
+// anything.
+func installPolicy() error {
+	if err := os.MkdirAll(policy.Directory, 0o755); err != nil {
+		return err
+	}
+	file, err := os.OpenFile(policy.File, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if errors.Is(err, os.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := file.WriteString(policy.DefaultText); err != nil {
+		return errors.Join(err, file.Close(), os.Remove(policy.File))
+	}
+	fmt.Printf("%s: the default policy, to be read and changed\n", policy.File)
+	return file.Close()
+}
+
+func describe(s grant.State) string {
+	switch s.Kind {
+	case grant.SetUID:
+		return "set-user-ID root"
+	case grant.FileCapabilities:
+		return "capabilities " + strings.Join(names(s.Permitted), ",")
+	}
+	return "no grant"
+}
+
+// names are the capabilities of a set that a launch uses, and the others by number.
+func names(set uint64) []string {
+	var list []string
+	for _, n := range runtime.Needed {
+		if set&(1<<n.Bit) != 0 {
+			list = append(list, n.Name)
+			set &^= 1 << n.Bit
+		}
+	}
+	for bit := range 64 {
+		if set&(1<<bit) != 0 {
+			list = append(list, fmt.Sprintf("%d", bit))
+		}
+	}
+	return list
+}
+
+func whoExecutes(s grant.State) string {
+	switch {
+	case s.Mode&0o001 != 0:
+		return "everybody"
+	case s.Mode&0o010 != 0:
+		return fmt.Sprintf("group %s", groupName(s.GID))
+	}
+	return "root"
+}
+
+func groupName(gid uint32) string {
+	if database, err := user.Load(); err == nil {
+		if name, ok := database.GroupName(gid); ok {
+			return name
+		}
+	}
+	return fmt.Sprint(gid)
+}
+
+// checkGrant tells what a binary has been granted; own tells that it is this program.
+func checkGrant(path string, own bool) (int, error) {
+	state, err := grant.Look(path)
+	if err != nil {
+		return runtime.ExitFailure, err
+	}
+	fmt.Printf("file         %s, mode %04o, uid %d, gid %d\n", path, state.Mode, state.UID, state.GID)
+	fmt.Printf("grant        %s\n", describe(state))
+	fmt.Printf("executed by  %s\n", whoExecutes(state))
+	var problems []error
+	add := func(err error) {
+		if err != nil {
+			problems = append(problems, err)
+		}
+	}
+	add(state.Untrusted)
+	add(honoured(path, state))
+	if own {
+		has, err := nsexec.CurrentCapabilities()
+		if err != nil {
+			return runtime.ExitFailure, err
+		}
+		fmt.Printf("here         capabilities %s, by whatever grant\n", strings.Join(names(has.Permitted&runtime.LaunchCapabilities), ","))
+		add(runtime.CanLaunch())
+	}
+	if len(problems) == 0 {
+		fmt.Println("all is well")
+		return 0, nil
+	}
+	return runtime.ExitFailure, errors.Join(problems...)
+}
+
+// honoured tells whether the kernel gives what the file has been granted.
+func honoured(path string, s grant.State) error {
+	missing := runtime.LaunchCapabilities &^ s.Permitted
+	switch {
+	case s.Kind == grant.None:
+		return nil // sudo or a service's ambient capabilities may do without
+	case s.NoSUID:
+		return fmt.Errorf("%s is on a file system that is mounted nosuid: a grant has no effect there, move it elsewhere", path)
+	case s.Kind == grant.FileCapabilities && missing != 0:
+		return fmt.Errorf("%s lacks %s: run `runtime grant` as root", path, strings.Join(names(missing), ","))
+	}
+	return nil
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"text/tabwriter"
+
+	"mayfly/runtime"
+	"mayfly/runtime/policy"
+)
+
+func policyCommands() []command {
+	return []command{policyCheck, policyExplain, policyDefault, policyImport}
+}
+
+var policyCheck = command{
+	name:     "check",
+	synopsis: "[FILE]",
+	summary:  "look for mistakes in the policy, or in a file that shall become policy",
+	examples: []string{"runtime policy check", "runtime policy check new.toml"},
+	setUp: func(*flag.FlagSet) action {
+		return func(args []string) (int, error) {
+			name := ""
+			if len(args) > 0 {
+				name, args = args[0], args[1:]
+			}
+			if err := noArguments(args); err != nil {
+				return runtime.ExitFailure, err
+			}
+			rules, err := policy.Check(name)
+			if err != nil {
+				return runtime.ExitFailure, err
+			}
+			fmt.Printf("%d rules, no mistakes\n", rules)
+			return 0, nil
+		}
+	},
+}
+
+var policyExplain = command{
+	name:     "explain",
+	synopsis: "[flags] IMAGE",
+	summary:  "tell what a user may do with an image, and which line says so",
+	examples: []string{"runtime policy explain deb12-i386", "runtime policy explain --user ci deb12-i386"},
+	setUp: func(flags *flag.FlagSet) action {
+		who := flags.String("user", "", "`USER`, name or number (default: who asks)")
+		asJSON := flags.Bool("json", false, "print JSON")
+		return func(args []string) (int, error) {
+			if len(args) == 0 {
+				return runtime.ExitFailure, errors.New("no image given: runtime policy explain IMAGE")
+			}
+			if err := noArguments(args[1:]); err != nil {
+				return runtime.ExitFailure, err
+			}
+			decision, user, err := runtime.Explain(args[0], *who)
+			if err != nil {
+				return runtime.ExitFailure, err
+			}
+			if *asJSON {
+				return exit(printJSON(decision.Rule.Explain()))
+			}
+			fmt.Printf("user %s (%d), image %s: allowed by the rule at %s\n\n", printable(user.Name), user.UID, args[0], decision.Place())
+			if decision.Unbound {
+				fmt.Println("Root may ask for anything; the rule says what comes unasked.")
+			}
+			return exit(printSettings(decision.Rule.Explain()))
+		}
+	},
+}
+
+func printSettings(lines []policy.Line) error {
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	for _, l := range lines {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", l.Name, printable(l.Value), l.Place)
+	}
+	return w.Flush()
+}
+
+var policyDefault = command{
+	name:     "default",
+	bare:     true,
+	summary:  "print the policy that comes with Mayfly, with comments on every setting",
+	examples: []string{"runtime policy default >policy.toml"},
+	setUp: func(*flag.FlagSet) action {
+		return func([]string) (int, error) {
+			_, err := os.Stdout.WriteString(policy.DefaultText)
+			return exit(err)
+		}
+	},
+}

@@ -1,0 +1,148 @@
+// Package grant gives the binary what it needs to be executed by ordinary users, and tells
+// what it has been given.
+package grant
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Kind is how the binary comes by its capabilities.
+type Kind int
+
+// The kinds of grant that are in the file itself.
+const (
+	None Kind = iota
+	FileCapabilities
+	SetUID
+)
+
+// EveryUser may execute the binary: no group restricts it.
+const EveryUser = -1
+
+// attribute holds a file's capabilities, in the layout of linux/capability.h.
+const (
+	attribute     = "security.capability"
+	revision2     = 0x02000000
+	revisionMask  = 0xff000000
+	effectiveFlag = 1
+	size2         = 20
+)
+
+// encode makes the attribute. The capabilities are permitted and not effective: the program
+// raises them itself when it needs them. That also lets it start, and say what is missing,
+// where the kernel cannot give it all of them.
+func encode(permitted uint64) []byte {
+	data := make([]byte, size2)
+	binary.LittleEndian.PutUint32(data[0:], revision2)
+	binary.LittleEndian.PutUint32(data[4:], uint32(permitted))
+	binary.LittleEndian.PutUint32(data[12:], uint32(permitted>>32))
+	return data
+}
+
+// decode reads the permitted set from the attribute. One of a user namespace's root
+// (revision 3) gives nothing to anybody outside.
+func decode(data []byte) (uint64, error) {
+	if len(data) != size2 || binary.LittleEndian.Uint32(data)&revisionMask != revision2 {
+		return 0, errors.New("file capabilities of another revision than 2")
+	}
+	return uint64(binary.LittleEndian.Uint32(data[4:])) | uint64(binary.LittleEndian.Uint32(data[12:]))<<32, nil
+}
+
+// Apply grants a binary. group restricts who may execute it; capabilities are those of
+// FileCapabilities. None takes the grant away. Only root can.
+//
+// The file, and every directory above it, must be root's and nobody else's to write: who
+// can change the binary, or put another in its place, would have what it is given.
+func Apply(path string, kind Kind, group int, capabilities uint64) error {
+	fd, err := openTrusted(path)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	mode, gid := uint32(0o755), 0
+	if group != EveryUser {
+		mode, gid = 0o750, group
+	}
+	// First without any grant, so that at no moment too many have it.
+	if err := remove(fd, path); err != nil {
+		return err
+	}
+	if err := unix.Fchown(fd, 0, gid); err != nil {
+		return fmt.Errorf("chown %s: %w", path, err)
+	}
+	if kind == SetUID {
+		mode |= unix.S_ISUID
+	}
+	if err := unix.Fchmod(fd, mode); err != nil {
+		return fmt.Errorf("chmod %s: %w", path, err)
+	}
+	if kind != FileCapabilities {
+		return nil
+	}
+	if err := unix.Fsetxattr(fd, attribute, encode(capabilities), 0); err != nil {
+		return fmt.Errorf("set capabilities of %s: %w: can its file system hold them?", path, err)
+	}
+	return nil
+}
+
+func remove(fd int, path string) error {
+	if err := unix.Fchmod(fd, 0o700); err != nil {
+		return fmt.Errorf("chmod %s: %w", path, err)
+	}
+	if err := unix.Fremovexattr(fd, attribute); err != nil && err != unix.ENODATA && err != unix.ENOTSUP {
+		return fmt.Errorf("remove capabilities of %s: %w", path, err)
+	}
+	return nil
+}
+
+// openTrusted opens a binary by its real path.
+func openTrusted(path string) (int, error) {
+	if !filepath.IsAbs(path) {
+		return -1, fmt.Errorf("%s: want an absolute path", path)
+	}
+	fd, err := unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("open /: %w", err)
+	}
+	parts := strings.Split(strings.Trim(filepath.Clean(path), "/"), "/")
+	for i, part := range parts {
+		flags := unix.O_PATH | unix.O_DIRECTORY
+		if i == len(parts)-1 {
+			flags = unix.O_RDONLY | unix.O_NONBLOCK
+		}
+		next, err := unix.Openat(fd, part, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		unix.Close(fd)
+		if err != nil {
+			return -1, fmt.Errorf("open %s of %s: %w", part, path, err)
+		}
+		if err := roots(next, flags&unix.O_DIRECTORY != 0); err != nil {
+			unix.Close(next)
+			return -1, fmt.Errorf("%s of %s: %w", part, path, err)
+		}
+		fd = next
+	}
+	return fd, nil
+}
+
+// roots tells whether an open file or directory is root's and nobody else's to write.
+func roots(fd int, dir bool) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	switch {
+	case !dir && st.Mode&unix.S_IFMT != unix.S_IFREG:
+		return errors.New("is not a regular file")
+	case st.Uid != 0:
+		return fmt.Errorf("belongs to uid %d, who could change what is granted: want root's", st.Uid)
+	case st.Mode&0o022 != 0:
+		return fmt.Errorf("can be written to by others than root (mode %04o): chmod go-w it", st.Mode&0o7777)
+	}
+	return nil
+}

@@ -1,0 +1,53 @@
+package grant
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// A State is what a file has been granted, and what would come of it.
+type State struct {
+	Kind      Kind
+	Permitted uint64 // of file capabilities
+	Mode      uint32 // permission bits
+	UID, GID  uint32
+	NoSUID    bool  // the file system does not honour a grant
+	Untrusted error // others than root can change the file
+}
+
+// Look finds the state of a binary. It needs no privilege.
+func Look(path string) (State, error) {
+	var s State
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return s, fmt.Errorf("open %s: %w", path, err)
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return s, fmt.Errorf("stat %s: %w", path, err)
+	}
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(fd, &fs); err != nil {
+		return s, fmt.Errorf("statfs %s: %w", path, err)
+	}
+	s.Mode, s.UID, s.GID = st.Mode&0o7777, st.Uid, st.Gid
+	s.NoSUID = fs.Flags&unix.ST_NOSUID != 0
+	if st.Mode&unix.S_ISUID != 0 && st.Uid == 0 {
+		s.Kind = SetUID
+	}
+	data := make([]byte, 64)
+	if n, err := unix.Getxattr(path, attribute, data); err == nil {
+		if s.Permitted, err = decode(data[:n]); err != nil {
+			return s, fmt.Errorf("%s: %w", path, err)
+		}
+		s.Kind = FileCapabilities
+	}
+	if trusted, err := openTrusted(path); err == nil {
+		unix.Close(trusted)
+	} else if err != nil && st.Mode&0o004 != 0 { // who may not read it cannot look
+		s.Untrusted = err
+	}
+	return s, nil
+}

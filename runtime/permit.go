@@ -1,0 +1,78 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"mayfly/runtime/policy"
+)
+
+// permitted refuses what the policy's rule does not let a caller ask for.
+func permitted(r Request, d policy.Decision) error {
+	refuse := func(what string) error {
+		return fmt.Errorf("%s: %w: the rule at %s does not let you", what, policy.ErrDenied, d.Place())
+	}
+	if err := enforceable(d); err != nil {
+		return err
+	}
+	if d.Unbound {
+		return nil
+	}
+	switch {
+	case r.Writable && !d.Writable:
+		return refuse("--writable")
+	case r.EnvAll && !d.EnvAll:
+		return refuse("--env-all")
+	case r.Personality != "" && d.Personality != "" && r.Personality != d.Personality:
+		return refuse("--personality " + r.Personality)
+	}
+	for _, b := range r.Binds {
+		if len(d.AllowBind) == 0 && (!b.ReadOnly || len(d.AllowBindReadOnly) == 0) {
+			return refuse(fmt.Sprintf("bind %q", b.Source))
+		}
+	}
+	return nil
+}
+
+// enforceable refuses a rule that this version cannot keep. To run without what the
+// administrator wants would be worse than not to run.
+func enforceable(d policy.Decision) error {
+	var missing []string
+	if l := d.Limits; l.Memory > 0 {
+		missing = append(missing, "limits.memory")
+	}
+	if d.Limits.Tasks > 0 {
+		missing = append(missing, "limits.tasks")
+	}
+	if d.Limits.CPU > 0 {
+		missing = append(missing, "limits.cpu")
+	}
+	if len(d.Network) == 0 || d.Network[0] != "host" {
+		missing = append(missing, "a network other than host")
+	}
+	if missing == nil || d.Unbound {
+		return nil
+	}
+	return fmt.Errorf("the policy's rule at %s asks for %s, which this version cannot give: change the rule",
+		d.Place(), strings.Join(missing, " and "))
+}
+
+// bound takes over the bounds that the rule sets. Root has none.
+func (p *Plan) bound(d policy.Decision) {
+	p.Devices = d.Devices
+	p.BindFrom, p.BindReadOnlyFrom = d.AllowBind, d.AllowBindReadOnly
+	if d.Unbound {
+		p.BindFrom = []string{"/"}
+		return
+	}
+	p.Containers = d.Limits.Containers
+	if most := d.Limits.Time; most > 0 && (p.Timeout == 0 || p.Timeout > most) {
+		p.Timeout = most
+	}
+}
+
+// Refused tells whether an error is the policy's answer.
+func Refused(err error) bool {
+	return errors.Is(err, policy.ErrDenied) || errors.Is(err, ErrNotPermitted)
+}

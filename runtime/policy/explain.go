@@ -1,0 +1,74 @@
+package policy
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A Line is one setting of a rule as a person reads it.
+type Line struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+	Place Place  `json:"place"` // zero: built in
+}
+
+// MarshalText is String.
+func (p Place) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// String is FILE:LINE.
+func (p Place) String() string {
+	if p.File == "" {
+		return "built in"
+	}
+	return fmt.Sprintf("%s:%d", p.File, p.Line)
+}
+
+// Explain lists every setting of the rule with the line that it comes from.
+func (r *Rule) Explain() []Line {
+	var lines []Line
+	for k := range keyCount {
+		if k < keyDeny && r.offsets[k] == 0 {
+			continue // who it is not restricted to
+		}
+		lines = append(lines, Line{keyNames[k], tell(r.setting(k)), r.source.place(r.offsets[k])})
+	}
+	return lines
+}
+
+func tell(setting any) string {
+	const none = "-"
+	switch v := setting.(type) {
+	case *[]string:
+		if len(*v) > 0 {
+			return strings.Join(*v, " ")
+		}
+	case *bool:
+		if *v {
+			return "yes"
+		}
+		return "no"
+	case *string:
+		if *v != "" {
+			return *v
+		}
+	case *int:
+		if *v != 0 {
+			return strconv.Itoa(*v)
+		}
+	case *float64:
+		if *v != 0 {
+			return strconv.FormatFloat(*v, 'g', -1, 64)
+		}
+	case *memory:
+		if *v != 0 {
+			return fmt.Sprintf("%d bytes", *v)
+		}
+	case *time.Duration:
+		if *v != 0 {
+			return v.String()
+		}
+	}
+	return none
+}

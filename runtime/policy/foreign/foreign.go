@@ -1,0 +1,176 @@
+// Package foreign turns the configurations of schroot and systemd-nspawn into policy text.
+//
+// What has no counterpart becomes a comment, so that nothing is lost unseen; what would give
+// more than the original did is not taken over.
+package foreign
+
+import (
+	"fmt"
+	"path"
+	"strings"
+)
+
+// A rule is one [[rule]] to be written.
+type rule struct {
+	title  string // a comment above it
+	images []string
+	users  []string
+	groups []string
+	// nobody: the original lets only root use it, as an empty rule would not.
+	nobody bool
+
+	bindReadOnly, bind []string
+	environment        bool // env-all
+	personality        string
+	writable           bool
+	network            string
+	lost               []string // comments: what was not taken over
+}
+
+// write writes the rule as TOML.
+func (r rule) write(b *strings.Builder) {
+	fmt.Fprintf(b, "# %s\n[[rule]]\n", comment(r.title))
+	list(b, "images", r.images)
+	if r.nobody {
+		b.WriteString("users = [\"root\"] # the original names nobody; say who\n")
+	} else {
+		optional(b, "users", r.users)
+		optional(b, "groups", r.groups)
+	}
+	list(b, "bind-ro", r.bindReadOnly)
+	list(b, "bind", r.bind)
+	if r.environment {
+		b.WriteString("env-all = true\n")
+	}
+	if r.personality != "" {
+		fmt.Fprintf(b, "personality = %s\n", quote(r.personality))
+	}
+	if r.writable {
+		b.WriteString("writable = true\n")
+	}
+	if r.network != "" {
+		list(b, "network", []string{r.network})
+	}
+	for _, text := range r.lost {
+		fmt.Fprintf(b, "# not taken over: %s\n", comment(text))
+	}
+	b.WriteByte('\n')
+}
+
+func optional(b *strings.Builder, name string, values []string) {
+	if len(values) > 0 {
+		list(b, name, values)
+	}
+}
+
+func list(b *strings.Builder, name string, values []string) {
+	quoted := make([]string, len(values))
+	for i, v := range values {
+		quoted[i] = quote(v)
+	}
+	fmt.Fprintf(b, "%s = [%s]\n", name, strings.Join(quoted, ", "))
+}
+
+// quote writes a TOML basic string.
+func quote(text string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for _, c := range text {
+		switch {
+		case c == '"' || c == '\\':
+			b.WriteByte('\\')
+			b.WriteRune(c)
+		case c < ' ' || c == 0x7f:
+			fmt.Fprintf(&b, "\\u%04X", c)
+		default:
+			b.WriteRune(c) // what is not UTF-8 becomes U+FFFD
+		}
+	}
+	b.WriteByte('"')
+	return b.String()
+}
+
+// comment keeps a text from ending its line.
+func comment(text string) string {
+	return strings.Map(func(c rune) rune {
+		if c < ' ' || c == 0x7f {
+			return ' '
+		}
+		return c
+	}, text)
+}
+
+// usualBinds are those that come with every rule where the original has a user's own
+// files, name and groups inside, and its way to get them is another one.
+var usualBinds = []string{"/etc/passwd", "/etc/group"}
+
+// bindable tells whether a path can be in a list of binds.
+func bindable(name string) bool {
+	if !path.IsAbs(name) || strings.IndexByte(name, 0) >= 0 {
+		return false
+	}
+	clean := path.Clean(name)
+	for _, own := range []string{"/proc", "/sys", "/dev", "/run", "/tmp", "/var/tmp"} {
+		if clean == own || strings.HasPrefix(clean, own+"/") {
+			return false // every container has its own
+		}
+	}
+	return clean != "/"
+}
+
+// number of a line, for errors.
+func errorAt(name string, line int, format string, args ...any) error {
+	return fmt.Errorf("%s:%d: %s", name, line, fmt.Sprintf(format, args...))
+}
+
+// A setting is NAME=VALUE in a section of an ini file.
+type setting struct {
+	name, value string
+	line        int
+}
+
+type section struct {
+	name     string
+	line     int
+	settings []setting
+}
+
+// maxLines bounds what is read of a file.
+const maxLines = 10000
+
+// parseINI reads sections of NAME=VALUE. Lines that begin with # or ; are comments; where
+// continued is true, a backslash at the end of a line joins the next to it.
+func parseINI(name, text string, continued bool) ([]section, error) {
+	var sections []section
+	lines := strings.Split(text, "\n")
+	if len(lines) > maxLines {
+		return nil, errorAt(name, maxLines, "too many lines")
+	}
+	for i := 0; i < len(lines); i++ {
+		number := i + 1
+		line := strings.TrimSpace(lines[i])
+		for continued && strings.HasSuffix(line, `\`) && i+1 < len(lines) {
+			i++
+			line = strings.TrimSuffix(line, `\`) + " " + strings.TrimSpace(lines[i])
+		}
+		switch {
+		case line == "" || line[0] == '#' || line[0] == ';':
+		case line[0] == '[':
+			if !strings.HasSuffix(line, "]") || len(line) < 3 {
+				return nil, errorAt(name, number, "section %q does not end", line)
+			}
+			sections = append(sections, section{name: line[1 : len(line)-1], line: number})
+		default:
+			key, value, ok := strings.Cut(line, "=")
+			if !ok {
+				return nil, errorAt(name, number, "%q is neither [SECTION] nor NAME=VALUE", line)
+			}
+			if len(sections) == 0 {
+				return nil, errorAt(name, number, "%q stands before any section", line)
+			}
+			last := &sections[len(sections)-1]
+			last.settings = append(last.settings, setting{strings.TrimSpace(key), strings.TrimSpace(value), number})
+		}
+	}
+	return sections, nil
+}

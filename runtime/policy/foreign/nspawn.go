@@ -1,0 +1,78 @@
+package foreign
+
+import (
+	"path"
+	"slices"
+	"strings"
+)
+
+// Nspawn turns a file NAME.nspawn (systemd.nspawn(5)) into a rule. Such a file names no
+// users: only root can use it until somebody says who.
+func Nspawn(name, text string) (string, error) {
+	sections, err := parseINI(name, text, true)
+	if err != nil {
+		return "", err
+	}
+	r := rule{
+		title: name, nobody: true, bindReadOnly: slices.Clone(usualBinds),
+		images: []string{strings.TrimSuffix(path.Base(name), ".nspawn")},
+	}
+	for _, s := range sections {
+		for _, set := range s.settings {
+			r.nspawn(s.name, set)
+		}
+	}
+	var b strings.Builder
+	r.write(&b)
+	return b.String(), nil
+}
+
+func (r *rule) nspawn(section string, set setting) {
+	switch section + "." + set.name {
+	case "Exec.Personality":
+		if set.value == "x86" || set.value == "x86-64" {
+			r.personality = set.value
+			return
+		}
+	case "Exec.Ephemeral", "Files.ReadOnly":
+		if truth(set.value) {
+			return // always so
+		}
+	case "Exec.Boot":
+		if !truth(set.value) {
+			return
+		}
+	case "Files.Bind", "Files.BindReadOnly":
+		if r.nspawnBind(set.value, set.name == "BindReadOnly") {
+			return
+		}
+	case "Network.Private":
+		if truth(set.value) {
+			r.network = "none"
+		}
+		return
+	case "Network.VirtualEthernet", "Network.VirtualEthernetExtra", "Network.Bridge", "Network.Zone", "Network.MACVLAN", "Network.IPVLAN":
+		r.network = "private"
+	}
+	r.lost = append(r.lost, "["+section+"] "+set.name+"="+set.value)
+}
+
+// nspawnBind takes over SOURCE, or SOURCE:DESTINATION[:OPTIONS] where both are the same.
+func (r *rule) nspawnBind(text string, readOnly bool) bool {
+	if strings.Contains(text, `\`) {
+		return false
+	}
+	fields := strings.Split(text, ":")
+	if len(fields) > 3 || len(fields) > 1 && fields[1] != fields[0] || !bindable(fields[0]) {
+		return false
+	}
+	if len(fields) == 3 && fields[2] != "rbind" && fields[2] != "norbind" {
+		return false
+	}
+	r.add(fields[0], readOnly)
+	return true
+}
+
+func truth(value string) bool {
+	return slices.Contains([]string{"1", "yes", "y", "true", "t", "on"}, strings.ToLower(value))
+}

@@ -1,0 +1,209 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// key is a setting of a rule, by its place in keyNames.
+type key int
+
+// The settings of a rule, in the order in which they are told.
+const (
+	keyImages key = iota
+	keyUsers
+	keyGroups
+	keyDeny
+	keyBindReadOnly
+	keyBind
+	keyDevices
+	keyAllowBindReadOnly
+	keyAllowBind
+	keyEnv
+	keyEnvAll
+	keyPersonality
+	keyWritable
+	keyNetwork
+	keyRootInside
+	keyContainers
+	keyMemory
+	keyTasks
+	keyCPU
+	keyTime
+	keyCount
+)
+
+var keyNames = [keyCount]string{"images", "users", "groups", "deny", "bind-ro", "bind", "devices", "allow-bind-ro", "allow-bind",
+	"env", "env-all", "personality", "writable", "network", "root-inside",
+	"limits.containers", "limits.memory", "limits.tasks", "limits.cpu", "limits.time"}
+
+// setting returns where a key's value is, as a pointer.
+func (r *Rule) setting(k key) any {
+	switch k {
+	case keyImages:
+		return &r.Images
+	case keyUsers:
+		return &r.Users
+	case keyGroups:
+		return &r.Groups
+	case keyDeny:
+		return &r.Deny
+	case keyBindReadOnly:
+		return &r.BindReadOnly
+	case keyBind:
+		return &r.Bind
+	case keyDevices:
+		return &r.Devices
+	case keyAllowBindReadOnly:
+		return &r.AllowBindReadOnly
+	case keyAllowBind:
+		return &r.AllowBind
+	case keyEnv:
+		return &r.Env
+	case keyEnvAll:
+		return &r.EnvAll
+	case keyPersonality:
+		return &r.Personality
+	case keyWritable:
+		return &r.Writable
+	case keyNetwork:
+		return &r.Network
+	case keyRootInside:
+		return &r.RootInside
+	case keyContainers:
+		return &r.Limits.Containers
+	case keyMemory:
+		return (*memory)(&r.Limits.Memory)
+	case keyTasks:
+		return &r.Limits.Tasks
+	case keyCPU:
+		return &r.Limits.CPU
+	default:
+		return &r.Limits.Time
+	}
+}
+
+// memory is an amount of it in bytes, written 512M or 4G.
+type memory int64
+
+// networks are the modes that a rule can name.
+var networks = []string{"host", "none", "private"}
+
+// check looks at a value for what its type does not tell.
+func (r *Rule) check(k key) error {
+	switch k {
+	case keyImages:
+		if len(r.Images) == 0 {
+			return errors.New("names no image")
+		}
+		return each(r.Images, checkGlob)
+	case keyEnv:
+		return each(r.Env, checkGlob)
+	case keyUsers:
+		return checkWhom(r.Users)
+	case keyGroups:
+		return checkWhom(r.Groups)
+	case keyBindReadOnly:
+		return each(r.BindReadOnly, checkPath)
+	case keyBind:
+		return each(r.Bind, checkPath)
+	case keyAllowBindReadOnly:
+		return each(r.AllowBindReadOnly, checkPath)
+	case keyAllowBind:
+		return each(r.AllowBind, checkPath)
+	case keyDevices:
+		return each(r.Devices, checkDevice)
+	case keyNetwork:
+		return each(r.Network, checkNetwork)
+	case keyContainers, keyMemory, keyTasks, keyCPU, keyTime:
+		l := r.Limits
+		if l.Containers < 0 || l.Memory < 0 || l.Tasks < 0 || l.CPU < 0 || l.Time < 0 {
+			return errors.New("a limit cannot be negative; leave it out for none")
+		}
+	}
+	return nil
+}
+
+func each(list []string, check func(string) error) error {
+	for _, s := range list {
+		if err := check(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkGlob(glob string) error {
+	if glob == "" {
+		return errors.New("an empty name")
+	}
+	if literal(glob) < len(glob) {
+		if _, err := path.Match(glob, ""); err != nil {
+			return fmt.Errorf("%q is no glob: %w", glob, err)
+		}
+	}
+	return nil
+}
+
+// checkWhom does not let an empty list, which looks like nobody, stand for everybody.
+func checkWhom(list []string) error {
+	if len(list) == 0 {
+		return errors.New("names nobody; leave it out for everybody")
+	}
+	return each(list, checkWho)
+}
+
+func checkWho(who string) error {
+	if who == "" || who[0] == '-' || strings.ContainsAny(who, ":\n\x00") {
+		return fmt.Errorf("%q is neither a name nor a number", who)
+	}
+	return nil
+}
+
+func checkPath(name string) error {
+	if !path.IsAbs(name) || strings.IndexByte(name, 0) >= 0 {
+		return fmt.Errorf("path %q is not absolute", name)
+	}
+	return nil
+}
+
+func checkDevice(name string) error {
+	if !strings.HasPrefix(name, "/dev/") || path.Clean(name) != name || strings.IndexByte(name, 0) >= 0 {
+		return fmt.Errorf("device %q is not a path in /dev", name)
+	}
+	return nil
+}
+
+func checkNetwork(mode string) error {
+	if !slices.Contains(networks, mode) {
+		return fmt.Errorf("network %q: want one of %s", mode, strings.Join(networks, ", "))
+	}
+	return nil
+}
+
+// parseBytes reads 1024, 64K, 512M, 4G, 1T.
+func parseBytes(text string) (int64, error) {
+	number, shift := text, 0
+	if i := strings.IndexAny(text, "KMGT"); i >= 0 && i == len(text)-1 {
+		number, shift = text[:i], 10*(1+strings.IndexByte("KMGT", text[i]))
+	}
+	n, err := strconv.ParseInt(number, 10, 64)
+	if err != nil || n < 0 || n > math.MaxInt64>>shift {
+		return 0, fmt.Errorf("%q is no amount of memory: want 512M or 4G", text)
+	}
+	return n << shift, nil
+}
+
+func parseTime(text string) (time.Duration, error) {
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return 0, fmt.Errorf("%q is no time: want 90s, 10m or 2h", text)
+	}
+	return d, nil
+}

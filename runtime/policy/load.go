@@ -1,0 +1,180 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"mayfly/runtime/internal/file"
+)
+
+// maxSize bounds what is read of a policy file, in bytes.
+const maxSize = 1 << 20
+
+// A source is a directory with a policy in it: policy.toml, and in policy.d what comes
+// before it.
+type source struct {
+	top   string // where the way to dir begins
+	dir   string
+	owner uint32 // of everything that is believed
+}
+
+var system = source{"/", Directory, 0}
+
+// read calls visit for each rule in its order, and returns the settings. Files that are
+// not there say nothing.
+//
+// Every directory from the root down is opened by the one before it, and each must belong
+// to the owner and be writable by nobody else, as must the files; no link is followed.
+// What was looked at is what is read.
+func (s source) read(visit func(*Rule) error) (Settings, error) {
+	settings := contents{settings: Settings{Store: DefaultStore, Audit: true}, main: true}
+	dir, err := s.open()
+	if errors.Is(err, unix.ENOENT) {
+		return settings.settings, nil
+	}
+	if err != nil {
+		return Settings{}, err
+	}
+	defer unix.Close(dir)
+	if err := s.readDropIns(dir, visit); err != nil {
+		return Settings{}, err
+	}
+	err = s.readFile(dir, mainFile, filepath.Join(s.dir, mainFile), &settings, visit)
+	if errors.Is(err, unix.ENOENT) {
+		err = nil
+	}
+	return settings.settings, err
+}
+
+// open opens the directory.
+func (s source) open() (int, error) {
+	fd, err := s.openat(unix.AT_FDCWD, s.top, s.top, unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return -1, err
+	}
+	rest, err := filepath.Rel(s.top, s.dir)
+	if err != nil {
+		return -1, err
+	}
+	path := s.top
+	for part := range strings.SplitSeq(rest, "/") {
+		path = filepath.Join(path, part)
+		next, err := s.openat(fd, part, path, unix.O_RDONLY|unix.O_DIRECTORY)
+		unix.Close(fd)
+		if err != nil {
+			return -1, err
+		}
+		fd = next
+	}
+	return fd, nil
+}
+
+func (s source) readDropIns(dir int, visit func(*Rule) error) error {
+	path := filepath.Join(s.dir, dropIns)
+	fd, err := s.openat(dir, dropIns, path, unix.O_RDONLY|unix.O_DIRECTORY)
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	directory := os.NewFile(uintptr(fd), path)
+	defer directory.Close()
+	names, err := directory.Readdirnames(-1)
+	if err != nil {
+		return fmt.Errorf("list policy %s: %w", path, err)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		if strings.HasPrefix(name, ".") || !strings.HasSuffix(name, ".toml") {
+			continue
+		}
+		if err := s.readFile(fd, name, filepath.Join(path, name), &contents{}, visit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s source) readFile(dir int, name, path string, into *contents, visit func(*Rule) error) error {
+	// O_NONBLOCK: a FIFO in its place must not hold us.
+	fd, err := s.openat(dir, name, path, unix.O_RDONLY|unix.O_NONBLOCK)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	data, err := file.ReadFD(fd, maxSize)
+	if err != nil {
+		return fmt.Errorf("read policy %s: %w", path, err)
+	}
+	return parse(path, data, into, visit)
+}
+
+// openat opens a file or directory of the policy and checks what it has opened.
+func (s source) openat(dir int, name, path string, flags int) (int, error) {
+	fd, err := unix.Openat(dir, name, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err == unix.ELOOP || err == unix.ENOTDIR {
+		err = errors.New("is a symbolic link or of another kind")
+	}
+	if err != nil {
+		return -1, fmt.Errorf("open policy %s: %w", path, err)
+	}
+	if err := s.trusted(fd, flags&unix.O_DIRECTORY != 0); err != nil {
+		unix.Close(fd)
+		return -1, fmt.Errorf("policy %s: %w", path, err)
+	}
+	return fd, nil
+}
+
+// trusted checks the open file, not its name. A directory that belongs to somebody else is
+// as bad as a file that does: they could put another in its place.
+func (s source) trusted(fd int, dir bool) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	switch {
+	case !dir && st.Mode&unix.S_IFMT != unix.S_IFREG:
+		return errors.New("not a regular file")
+	case st.Uid != s.owner:
+		return fmt.Errorf("owned by uid %d, want %d: chown it", st.Uid, s.owner)
+	case st.Mode&0o022 != 0:
+		return fmt.Errorf("writable by others (mode %04o): chmod go-w it", st.Mode&0o7777)
+	}
+	return nil
+}
+
+// LoadSettings reads what the policy says for everything. The rules must be in order too.
+func LoadSettings() (Settings, error) { return system.read(func(*Rule) error { return nil }) }
+
+// Check reads the policy, or one file of whatever owner as if it were policy.toml, and
+// returns how many rules it has.
+func Check(name string) (rules int, err error) {
+	if name == "" {
+		_, err := system.read(func(*Rule) error {
+			rules++
+			return nil
+		})
+		return rules, err
+	}
+	data, err := file.Read(name, maxSize)
+	if err != nil {
+		return 0, err
+	}
+	return CheckText(name, data)
+}
+
+// CheckText looks for mistakes in a text as if it were policy.toml.
+func CheckText(name string, data []byte) (rules int, err error) {
+	err = parse(name, data, &contents{main: true}, func(*Rule) error {
+		rules++
+		return nil
+	})
+	return rules, err
+}

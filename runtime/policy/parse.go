@@ -1,0 +1,298 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pelletier/go-toml/v2/unstable"
+)
+
+// A parser reads one file, rule by rule. It uses the library's parser without its
+// decoder: a launch reads every file, wants one rule of them, and wants to know the line
+// of each setting.
+type parser struct {
+	text *text // settings are parts of it, which costs no memory
+	toml unstable.Parser
+	file *contents
+	list []string // the lists of the current rule, one after the other
+
+	base    Rule // what stands before the first rule holds for all of the file
+	current Rule
+	inRule  bool
+	prefix  string         // of a table in the rule
+	seen    [keyCount]bool // in the current rule, or in base
+	visit   func(*Rule) error
+}
+
+// contents are what a file says besides rules.
+type contents struct {
+	settings Settings
+	main     bool // the file may have settings
+	store    bool // and has them
+	audit    bool
+}
+
+// errAt is an error with its place in a file.
+type errAt struct {
+	name         string
+	line, column int
+	err          error
+}
+
+func (e *errAt) Error() string { return fmt.Sprintf("%s:%d:%d: %v", e.name, e.line, e.column, e.err) }
+func (e *errAt) Unwrap() error { return e.err }
+
+// parse reads policy text and calls visit for each rule, whose memory it uses again
+// afterwards: what is to be kept must be cloned (Rule.clone).
+func parse(name string, data []byte, file *contents, visit func(*Rule) error) error {
+	p := &parser{text: &text{name, string(data)}, file: file, base: builtIn(), visit: visit}
+	p.base.source = p.text
+	p.toml.Reset(data)
+	for p.toml.NextExpression() {
+		if err := p.expression(p.toml.Expression()); err != nil {
+			return err
+		}
+	}
+	if err := p.toml.Error(); err != nil {
+		return p.syntax(err)
+	}
+	return p.finishRule()
+}
+
+func (p *parser) expression(e *unstable.Node) error {
+	switch e.Kind {
+	case unstable.ArrayTable:
+		return p.beginRule(e)
+	case unstable.Table:
+		return p.beginTable(e)
+	case unstable.KeyValue:
+		return p.keyValue(p.prefix, e)
+	}
+	return nil
+}
+
+func (p *parser) beginRule(e *unstable.Node) error {
+	if name := p.keyOf("", e); name != "rule" {
+		return p.at(e, fmt.Errorf("unknown list of tables [[%s]]: want [[rule]]", name))
+	}
+	if err := p.finishRule(); err != nil {
+		return err
+	}
+	p.current, p.inRule, p.prefix, p.seen = p.base, true, "", [keyCount]bool{}
+	p.current.begin = startOf(e)
+	p.list = p.list[:0]
+	return nil
+}
+
+func (p *parser) beginTable(e *unstable.Node) error {
+	name := p.keyOf("", e)
+	switch {
+	case name == "rule":
+		return p.at(e, errors.New("a rule begins with [[rule]], in two brackets"))
+	case name != "rule.limits" || !p.inRule:
+		return p.at(e, fmt.Errorf("unknown table [%s]", name))
+	case p.prefix != "":
+		return p.at(e, fmt.Errorf("[%s] is there twice", name))
+	}
+	p.prefix = "limits."
+	return nil
+}
+
+// finishRule hands a rule on when all of it has been read.
+func (p *parser) finishRule() error {
+	if !p.inRule {
+		return nil
+	}
+	if !p.seen[keyImages] {
+		return p.errorAt(p.current.begin, errors.New(`the rule names no image: images = ["*"] is all of them`))
+	}
+	return p.visit(&p.current)
+}
+
+func (p *parser) keyValue(prefix string, e *unstable.Node) error {
+	name := p.keyOf(prefix, e)
+	value := e.Value()
+	if name == "limits" && value.Kind == unstable.InlineTable {
+		for children := value.Children(); children.Next(); {
+			if err := p.keyValue("limits.", children.Node()); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if !p.inRule && (name == "store" || name == "audit") {
+		return p.at(e, p.setting(name, value))
+	}
+	k := key(slices.Index(keyNames[:], name))
+	if k < 0 {
+		return p.at(e, fmt.Errorf("unknown key %q", name))
+	}
+	rule := &p.base
+	if p.inRule {
+		rule = &p.current
+	} else if k <= keyDeny {
+		return p.at(e, fmt.Errorf("%s belongs into a [[rule]]", name))
+	}
+	if p.seen[k] {
+		return p.at(e, fmt.Errorf("%s is there twice", name))
+	}
+	p.seen[k] = true
+	rule.offsets[k] = startOf(e)
+	if err := p.assign(rule.setting(k), value); err != nil {
+		return p.at(e, fmt.Errorf("%s: %w", name, err))
+	}
+	if err := rule.check(k); err != nil {
+		return p.at(e, fmt.Errorf("%s: %w", name, err))
+	}
+	return nil
+}
+
+func (p *parser) setting(name string, value *unstable.Node) error {
+	c := p.file
+	done, target := &c.store, any(&c.settings.Store)
+	if name == "audit" {
+		done, target = &c.audit, &c.settings.Audit
+	}
+	switch {
+	case !c.main:
+		return fmt.Errorf("%s belongs into %s", name, File)
+	case *done:
+		return fmt.Errorf("%s is there twice", name)
+	}
+	*done = true
+	if err := p.assign(target, value); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	if name == "store" {
+		return checkPath(c.settings.Store)
+	}
+	return nil
+}
+
+// assign converts a TOML value to what a setting wants.
+func (p *parser) assign(target any, v *unstable.Node) error {
+	switch t := target.(type) {
+	case *[]string:
+		return p.assignList(t, v)
+	case *bool:
+		if v.Kind != unstable.Bool {
+			return errors.New("want true or false")
+		}
+		*t = len(v.Data) > 0 && v.Data[0] == 't'
+		return nil
+	case *int:
+		n, err := strconv.ParseInt(strings.ReplaceAll(string(v.Data), "_", ""), 0, 32)
+		if v.Kind != unstable.Integer || err != nil {
+			return errors.New("want a number")
+		}
+		*t = int(n)
+		return nil
+	case *float64:
+		n, err := strconv.ParseFloat(strings.ReplaceAll(string(v.Data), "_", ""), 64)
+		if v.Kind != unstable.Float && v.Kind != unstable.Integer || err != nil || n != n || n > 1<<20 {
+			return errors.New("want a number of processors")
+		}
+		*t = n
+		return nil
+	}
+	if v.Kind != unstable.String {
+		return errors.New("want a text in quotes")
+	}
+	return assignText(target, p.string(v))
+}
+
+func assignText(target any, text string) (err error) {
+	switch t := target.(type) {
+	case *string:
+		*t = text
+	case *memory:
+		var n int64
+		n, err = parseBytes(text)
+		*t = memory(n)
+	case *time.Duration:
+		*t, err = parseTime(text)
+	}
+	return err
+}
+
+func (p *parser) assignList(target *[]string, v *unstable.Node) error {
+	if v.Kind != unstable.Array {
+		return errors.New("want a list of texts")
+	}
+	begin := len(p.list)
+	for children := v.Children(); children.Next(); {
+		n := children.Node()
+		if n.Kind != unstable.String {
+			return errors.New("want a list of texts")
+		}
+		p.list = append(p.list, p.string(n))
+	}
+	*target = p.list[begin:len(p.list):len(p.list)]
+	if !p.inRule {
+		*target = slices.Clone(*target) // every rule of the file begins with it
+	}
+	return nil
+}
+
+// string is a node's text: where nothing in it was escaped, a part of the file's.
+func (p *parser) string(n *unstable.Node) string {
+	begin := int(n.Raw.Offset)
+	if n.Kind == unstable.String {
+		begin++ // the quote
+	}
+	if end := begin + len(n.Data); end <= len(p.text.data) && p.text.data[begin:end] == string(n.Data) {
+		return p.text.data[begin:end]
+	}
+	return string(n.Data)
+}
+
+// keyOf joins a dotted key.
+func (p *parser) keyOf(prefix string, e *unstable.Node) string {
+	name := prefix
+	for keys := e.Key(); keys.Next(); {
+		if name != prefix {
+			name += "."
+		}
+		name += p.string(keys.Node()) // does not copy where one of both is empty
+	}
+	return name
+}
+
+// startOf is where an expression's key begins.
+func startOf(e *unstable.Node) offset {
+	if keys := e.Key(); keys.Next() {
+		return offset(keys.Node().Raw.Offset) + 1
+	}
+	return 1
+}
+
+func (p *parser) at(e *unstable.Node, err error) error {
+	if err == nil {
+		return nil
+	}
+	return p.errorAt(startOf(e), err)
+}
+
+func (p *parser) errorAt(o offset, err error) error {
+	place := p.text.place(o)
+	column := int(o) - 1 - strings.LastIndex(p.text.data[:o-1], "\n")
+	return &errAt{place.File, place.Line, column, err}
+}
+
+// syntax turns the library's error into one with a place. What it highlights is a part
+// of the text, or nothing.
+func (p *parser) syntax(err error) error {
+	var broken *unstable.ParserError
+	if !errors.As(err, &broken) {
+		return fmt.Errorf("%s: %w", p.text.name, err)
+	}
+	place := len(p.toml.Data())
+	if len(broken.Highlight) > 0 {
+		place = int(p.toml.Range(broken.Highlight).Offset)
+	}
+	return p.errorAt(offset(place)+1, errors.New(broken.Message))
+}

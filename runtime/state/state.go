@@ -1,0 +1,290 @@
+// Package state records the running containers, by owner: one file each, in a
+// directory of root's. A record is locked by the container's supervisor while that lives; the
+// kernel drops the lock with the process, however that ends, so a record that nobody has
+// locked is of a dead one. (A process id would say nothing: it may be somebody else's by now.)
+package state
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mayfly/runtime/internal/file"
+)
+
+// Directory is where the records are, one directory for each owner.
+const Directory = "/run/mayfly"
+
+var (
+	// ErrNameTaken means that a container of that name and owner is running.
+	ErrNameTaken = errors.New("container name is in use")
+	// ErrTooMany means that the owner has as many containers as the policy allows.
+	ErrTooMany = errors.New("too many containers")
+)
+
+// A Record is what is known of a running container.
+type Record struct {
+	Name    string    `json:"name"`
+	Image   string    `json:"image"`
+	UID     uint32    `json:"uid"` // of the owner, who started it
+	PID     int       `json:"pid"` // of the supervisor
+	Command []string  `json:"command"`
+	Root    string    `json:"root"` // the root file system, on the host
+	Started time.Time `json:"started"`
+}
+
+// An Entry is the record of a container of one's own. Its holder must Remove it.
+type Entry struct {
+	name string
+	dir  int
+	fd   int
+}
+
+// Register records a container. Where limit is not 0 the owner may have so many, this one
+// included. The thread must act on files as root. The entry stands until Remove, or is
+// removed by a later Collect when the process has ended.
+func Register(r Record, limit int) (*Entry, error) { return register(Directory, 0, r, limit) }
+
+func register(top string, owner uint32, r Record, limit int) (*Entry, error) {
+	dir, err := openOwner(top, owner, r.UID)
+	if err != nil {
+		return nil, err
+	}
+	e := &Entry{name: r.Name, dir: dir, fd: -1}
+	if err := e.register(r, limit); err != nil {
+		e.close()
+		return nil, fmt.Errorf("record container %s: %w", r.Name, err)
+	}
+	return e, nil
+}
+
+// register counts and writes under the lock of the owner's directory, which nobody else
+// can open, so that of two launches at once each sees the other.
+func (e *Entry) register(r Record, limit int) error {
+	if err := unix.Flock(e.dir, unix.LOCK_EX); err != nil {
+		return fmt.Errorf("lock: %w", err)
+	}
+	defer func() { _ = unix.Flock(e.dir, unix.LOCK_UN) }()
+	if limit > 0 {
+		living, err := sweep(e.dir)
+		if err != nil {
+			return err
+		}
+		if living >= limit {
+			return fmt.Errorf("%w: the policy allows you %d at a time", ErrTooMany, limit)
+		}
+	}
+	if err := e.create(); err != nil {
+		return err
+	}
+	data, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	if _, err := unix.Write(e.fd, data); err != nil {
+		return errors.Join(fmt.Errorf("write: %w", err), unix.Unlinkat(e.dir, e.name, 0))
+	}
+	return nil
+}
+
+// create makes the file and locks it. One that a dead supervisor left is replaced.
+func (e *Entry) create() error {
+	for range 2 {
+		fd, err := unix.Openat(e.dir, e.name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+		if err == nil {
+			e.fd = fd
+			return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
+		}
+		if err != unix.EEXIST {
+			return err
+		}
+		if dead, err := removeDead(e.dir, e.name); err != nil || !dead {
+			return errors.Join(ErrNameTaken, err)
+		}
+	}
+	return ErrNameTaken
+}
+
+// Remove removes the record. The thread must act on files as root.
+func (e *Entry) Remove() error {
+	err := unix.Unlinkat(e.dir, e.name, 0)
+	e.close()
+	if err != nil && err != unix.ENOENT {
+		return fmt.Errorf("remove the record of container %s: %w", e.name, err)
+	}
+	return nil
+}
+
+func (e *Entry) close() {
+	if e.fd >= 0 {
+		unix.Close(e.fd)
+	}
+	unix.Close(e.dir)
+}
+
+// openOwner opens the directory of an owner, and makes it.
+func openOwner(top string, root, uid uint32) (int, error) {
+	fd, err := openDirectory(unix.AT_FDCWD, top, root, 0o755)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(fd)
+	return openDirectory(fd, strconv.FormatUint(uint64(uid), 10), root, 0o700)
+}
+
+// openDirectory makes a directory if it is not there, and opens it. It must be root's and
+// nobody else's to write: a link or a directory that somebody put in its place is refused.
+func openDirectory(at int, name string, root uint32, mode uint32) (int, error) {
+	flags := unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	fd, err := unix.Openat(at, name, flags, 0)
+	if err == unix.ENOENT {
+		if err := unix.Mkdirat(at, name, mode); err != nil && err != unix.EEXIST {
+			return -1, fmt.Errorf("make state directory %s: %w", name, err)
+		}
+		fd, err = unix.Openat(at, name, flags, 0)
+	}
+	if err != nil {
+		return -1, fmt.Errorf("open state directory %s: %w", name, err)
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || st.Uid != root || st.Mode&0o022 != 0 {
+		unix.Close(fd)
+		return -1, fmt.Errorf("state directory %s: owned by uid %d with mode %04o, want root's and writable by root only", name, st.Uid, st.Mode&0o7777)
+	}
+	return fd, nil
+}
+
+// sweep counts the living records in an owner's directory and removes the dead.
+func sweep(dir int) (living int, err error) {
+	names, err := list(dir)
+	if err != nil {
+		return 0, err
+	}
+	for _, name := range names {
+		dead, err := removeDead(dir, name)
+		if err != nil {
+			return 0, err
+		}
+		if !dead {
+			living++
+		}
+	}
+	return living, nil
+}
+
+func list(dir int) ([]string, error) {
+	fd, err := unix.Openat(dir, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	directory := os.NewFile(uintptr(fd), Directory)
+	defer directory.Close()
+	return directory.Readdirnames(-1)
+}
+
+// removeDead removes a record that nobody has locked. One that is gone is dead too.
+func removeDead(dir int, name string) (dead bool, err error) {
+	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err == unix.ENOENT {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer unix.Close(fd)
+	err = unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
+	if err == unix.EWOULDBLOCK {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return true, unix.Unlinkat(dir, name, 0)
+}
+
+// Collect removes the records of dead supervisors. The thread must act on files as root.
+func Collect() error { return collect(Directory) }
+
+func collect(top string) error {
+	return eachOwner(top, func(dir int) error {
+		// Under the directory's lock: a record is not locked in the moment of its creation.
+		if err := unix.Flock(dir, unix.LOCK_EX); err != nil {
+			return err
+		}
+		_, err := sweep(dir)
+		return err
+	})
+}
+
+// eachOwner calls f with the directory of each owner, open for as long.
+func eachOwner(top string, f func(dir int) error) error {
+	fd, err := unix.Open(top, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err == unix.ENOENT {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("open state directory %s: %w", top, err)
+	}
+	defer unix.Close(fd)
+	names, err := list(fd)
+	if err != nil {
+		return fmt.Errorf("list state directory %s: %w", top, err)
+	}
+	var errs []error
+	for _, name := range names {
+		dir, err := unix.Openat(fd, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		if err != nil {
+			continue // nothing of ours
+		}
+		if err := f(dir); err != nil {
+			errs = append(errs, fmt.Errorf("state directory %s: %w", filepath.Join(top, name), err))
+		}
+		unix.Close(dir)
+	}
+	return errors.Join(errs...)
+}
+
+// maxSize bounds a record, in bytes: a command line can be long.
+const maxSize = 4 << 20
+
+// List returns the records of living containers, of one owner or of all. The thread must
+// act on files as root.
+func List(of func(uid uint32) bool) ([]Record, error) { return listRecords(Directory, of) }
+
+func listRecords(top string, of func(uid uint32) bool) ([]Record, error) {
+	records := []Record{}
+	err := eachOwner(top, func(dir int) error {
+		names, err := list(dir)
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			if r, ok := read(dir, name); ok && of(r.UID) {
+				records = append(records, r)
+			}
+		}
+		return nil
+	})
+	return records, err
+}
+
+// read reads a living record. One that is just being written is not there yet.
+func read(dir int, name string) (Record, bool) {
+	var r Record
+	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return r, false
+	}
+	defer unix.Close(fd)
+	if unix.Flock(fd, unix.LOCK_SH|unix.LOCK_NB) != unix.EWOULDBLOCK {
+		return r, false
+	}
+	data, err := file.ReadFD(fd, maxSize)
+	return r, err == nil && json.Unmarshal(data, &r) == nil
+}

@@ -1,0 +1,124 @@
+package state
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+func TestOwnersAreCountedApart(t *testing.T) {
+	top, me := filepath.Join(t.TempDir(), "mayfly"), uint32(os.Getuid())
+	a, err := register(top, me, Record{Name: "a", UID: 1}, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := register(top, me, Record{Name: "a", UID: 1}, 2); !errors.Is(err, ErrNameTaken) {
+		t.Errorf("the same name: %v", err)
+	}
+	b, err := register(top, me, Record{Name: "b", UID: 1, Command: []string{"x\ny"}}, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := register(top, me, Record{Name: "c", UID: 1}, 2); !errors.Is(err, ErrTooMany) {
+		t.Errorf("a third of two: %v", err)
+	}
+	other, err := register(top, me, Record{Name: "a", UID: 2}, 2)
+	if err != nil {
+		t.Fatalf("another owner: %v", err)
+	}
+	list, err := listRecords(top, func(uid uint32) bool { return uid == 1 })
+	if err != nil || len(list) != 2 {
+		t.Errorf("%+v, %v", list, err)
+	}
+	if err := a.Remove(); err != nil {
+		t.Fatal(err)
+	}
+	c, err := register(top, me, Record{Name: "c", UID: 1}, 2)
+	if err != nil {
+		t.Fatalf("after one has ended: %v", err)
+	}
+	for _, e := range []*Entry{b, c, other} {
+		if err := e.Remove(); err != nil {
+			t.Error(err)
+		}
+	}
+	if list, err := listRecords(top, func(uint32) bool { return true }); err != nil || len(list) != 0 {
+		t.Errorf("left: %+v, %v", list, err)
+	}
+}
+
+func TestTheDeadDoNotCount(t *testing.T) {
+	top, me := filepath.Join(t.TempDir(), "mayfly"), uint32(os.Getuid())
+	for _, name := range []string{"a", "b"} {
+		e, err := register(top, me, Record{Name: name, UID: 1}, 1)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		e.close() // as the kernel does for a killed process
+	}
+	e, err := register(top, me, Record{Name: "b", UID: 1}, 0)
+	if err != nil {
+		t.Fatalf("a dead one's name: %v", err)
+	}
+	if err := collect(top); err != nil {
+		t.Fatal(err)
+	}
+	if names, _ := os.ReadDir(filepath.Join(top, "1")); len(names) != 1 || names[0].Name() != "b" {
+		t.Errorf("collect left %v", names)
+	}
+	if err := e.Remove(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestOfManyAtOnceOnlyAsManyAsAllowed(t *testing.T) {
+	top, me := filepath.Join(t.TempDir(), "mayfly"), uint32(os.Getuid())
+	var group sync.WaitGroup
+	results := make(chan error, 40)
+	for i := range 40 {
+		group.Go(func() {
+			_, err := register(top, me, Record{Name: string(rune('A' + i)), UID: 1}, 5)
+			results <- err
+		})
+	}
+	group.Wait()
+	close(results)
+	ok := 0
+	for err := range results {
+		switch {
+		case err == nil:
+			ok++
+		case !errors.Is(err, ErrTooMany):
+			t.Error(err)
+		}
+	}
+	if ok != 5 {
+		t.Errorf("%d containers, want 5", ok)
+	}
+}
+
+func TestADirectoryOfSomebodyElseIsNotUsed(t *testing.T) {
+	me := uint32(os.Getuid())
+	for what, spoil := range map[string]func(top string) error{
+		"writable by others": func(top string) error { return errors.Join(os.Mkdir(top, 0o777), os.Chmod(top, 0o777)) },
+		"a link":             func(top string) error { return os.Symlink(filepath.Dir(top), top) },
+		"a file":             func(top string) error { return os.WriteFile(top, nil, 0o600) },
+		"an owner's link": func(top string) error {
+			return errors.Join(os.Mkdir(top, 0o755), os.Symlink("/tmp", filepath.Join(top, "1")))
+		},
+	} {
+		top := filepath.Join(t.TempDir(), "mayfly")
+		if err := spoil(top); err != nil {
+			t.Fatal(err)
+		}
+		if e, err := register(top, me, Record{Name: "x", UID: 1}, 0); err == nil {
+			t.Errorf("%s: used", what)
+			_ = e.Remove()
+		}
+	}
+	if _, err := register(filepath.Join(t.TempDir(), "mayfly"), me+1, Record{Name: "x", UID: 1}, 0); err == nil {
+		t.Error("of another owner: used")
+	}
+}
