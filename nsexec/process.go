@@ -68,8 +68,8 @@ func SettleProcess(uid, gid int, groups []int, keep uint64) error {
 		}
 	}
 	keep &= now.Permitted
-	settled = Capabilities{Permitted: keep}.data()
-	if err := everywhere("capset", unix.SYS_CAPSET, uintptr(unsafe.Pointer(&capHeader)), uintptr(unsafe.Pointer(&settled))); err != nil {
+	data := Capabilities{Permitted: keep}.data()
+	if err := everywhere("capset", unix.SYS_CAPSET, uintptr(unsafe.Pointer(&capHeader)), uintptr(unsafe.Pointer(&data))); err != nil {
 		return err
 	}
 	if err := everywhere("clear ambient capabilities", unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL); err != nil {
@@ -78,10 +78,10 @@ func SettleProcess(uid, gid int, groups []int, keep uint64) error {
 	return everywhere("keep capabilities", unix.SYS_PRCTL, unix.PR_SET_KEEPCAPS, 0)
 }
 
-// settled is what SettleProcess hands to the kernel: it may not be on a stack, which moves.
-var settled capData
-
-// everywhere makes a system call on every thread.
+// everywhere makes a system call on every thread. What a pointer among the arguments
+// points to is kept off the stack, which could move meanwhile.
+//
+//go:uintptrescapes
 func everywhere(what string, number, a, b uintptr) error {
 	if _, _, errno := syscall.AllThreadsSyscall6(number, a, b, 0, 0, 0, 0); errno != 0 {
 		return fmt.Errorf("%s: %w", what, errno)

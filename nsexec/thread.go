@@ -176,8 +176,13 @@ func Undumpable() error {
 	return nil
 }
 
+// raw makes a system call, without telling the Go scheduler. What a pointer among the
+// arguments points to is kept off the stack, which could move meanwhile.
+//
+//go:uintptrescapes
 func raw(number, a, b, c uintptr) error { return raw4(number, a, b, c, 0) }
 
+//go:uintptrescapes
 func raw4(number, a, b, c, d uintptr) error {
 	_, _, errno := unix.RawSyscall6(number, a, b, c, d, 0, 0)
 	if errno != 0 {

@@ -17,7 +17,10 @@ var limitNames = [limitCount]string{"RLIMIT_AS", "RLIMIT_DATA", "RLIMIT_FSIZE", 
 const limitCount = 4
 
 // A limit's layout is known to the entry point, which fills in all but the first.
-type limit struct{ resource, soft, hard, raisedSoft, raisedHard uint64 }
+type limit struct {
+	resource, soft, hard uint64
+	_                    [2]uint64 // what it is raised to
+}
 
 // callersLimits returns those that the command is to get back.
 func callersLimits() []specs.POSIXRlimit {

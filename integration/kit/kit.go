@@ -35,8 +35,8 @@ const required = "MAYFLY_INTEGRATION"
 
 // Main runs the tests of a package, one package at a time, on a prepared machine.
 // Anywhere else they are skipped, with a word on how to run them; what `make test`
-// asks for fails rather than being skipped.
-func Main(m *testing.M) {
+// asks for fails rather than being skipped. Afterwards it calls after.
+func Main(m *testing.M, after ...func()) {
 	if os.Getenv(required) == "" {
 		fmt.Println("skipped: `make test` prepares the machine and runs the integration tests")
 		os.Exit(0)
@@ -45,7 +45,11 @@ func Main(m *testing.M) {
 		fmt.Println("FAIL: integration tests cannot run:", problem)
 		os.Exit(1)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	for _, f := range after {
+		f()
+	}
+	os.Exit(code)
 }
 
 func unprepared() error {
@@ -164,6 +168,25 @@ func Root(t testing.TB, args ...string) Result {
 	return Do(t, exec.Command(Runtime, args...))
 }
 
+// Change makes a changed copy of the image: a shell script runs in its root directory.
+func Change(t testing.TB, name, script string) {
+	t.Helper()
+	path := filepath.Join(Store, name)
+	for _, args := range [][]string{
+		{"btrfs", "subvolume", "snapshot", filepath.Join(Store, Image), path},
+		{"sh", "-ec", "cd " + path + " && " + script},
+	} {
+		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%q: %v: %s", args, err, out)
+		}
+	}
+	t.Cleanup(func() {
+		if r := Root(t, "image", "remove", name); r.Code != 0 {
+			t.Error(r.Err)
+		}
+	})
+}
+
 // Snapshots lists the snapshots in a store.
 func Snapshots(t testing.TB, store string) []string {
 	t.Helper()
@@ -201,6 +224,9 @@ func NothingLeft(t testing.TB) {
 	t.Helper()
 	if left := Snapshots(t, Store); len(left) > 0 {
 		t.Errorf("snapshots left: %v", left)
+	}
+	if left, err := filepath.Glob("/run/mayfly/*/*"); err != nil || len(left) > 0 {
+		t.Errorf("records left: %v, %v", left, err)
 	}
 	// After a supervisor was killed, PID 1 goes when the host's init has noticed that
 	// the command ended, which some do only once in a while.

@@ -10,25 +10,6 @@ import (
 	"mayfly/integration/kit"
 )
 
-// change makes a changed copy of the image: a shell script runs in its root directory.
-func change(t *testing.T, name, script string) {
-	t.Helper()
-	path := filepath.Join(kit.Store, name)
-	for _, args := range [][]string{
-		{"btrfs", "subvolume", "snapshot", filepath.Join(kit.Store, kit.Image), path},
-		{"sh", "-ec", "cd " + path + " && " + script},
-	} {
-		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
-			t.Fatalf("%q: %v: %s", args, err, out)
-		}
-	}
-	t.Cleanup(func() {
-		if r := kit.Root(t, "image", "remove", name); r.Code != 0 {
-			t.Error(r.Err)
-		}
-	})
-}
-
 func TestAnImagesLinksLeadNowhereOutside(t *testing.T) {
 	outside := t.TempDir()
 	if err := os.Chmod(filepath.Dir(outside), 0o777); err != nil {
@@ -63,7 +44,7 @@ func TestAnImagesLinksLeadNowhereOutside(t *testing.T) {
 		{"/bin/sh is no program", "echo text >usr/bin/sh.new; mv usr/bin/sh.new usr/bin/sh", ""},
 	} {
 		name := "launch-hostile-" + string(rune('a'+i))
-		change(t, name, c.script)
+		kit.Change(t, name, c.script)
 		r := kit.Run(t, "run", "--chdir", "/", name, "/bin/true")
 		switch {
 		case c.err == "" && (r.Code != 0 || r.Err != ""):
@@ -79,7 +60,7 @@ func TestAnImagesLinksLeadNowhereOutside(t *testing.T) {
 }
 
 func TestDevicesAndSetuidProgramsOfAnImageAreDead(t *testing.T) {
-	change(t, "launch-old", "mknod -m 666 home/null c 1 3; mknod -m 666 null c 1 3; cp usr/bin/id usr/bin/rootid; chmod 4755 usr/bin/rootid")
+	kit.Change(t, "launch-old", "mknod -m 666 home/null c 1 3; mknod -m 666 null c 1 3; cp usr/bin/id usr/bin/rootid; chmod 4755 usr/bin/rootid")
 	r := kit.Run(t, "run", "launch-old", "sh", "-c", "echo x >/null; rootid -u")
 	_, uid, _ := kit.Lookup(t, kit.User)
 	if out := strings.TrimSpace(r.Out); out == "0" || out == "" || !strings.Contains(r.Err, "ermission denied") {
@@ -88,7 +69,7 @@ func TestDevicesAndSetuidProgramsOfAnImageAreDead(t *testing.T) {
 }
 
 func TestTheShellIsTheUsersOrElseTheImages(t *testing.T) {
-	change(t, "launch-nobash", "rm usr/bin/bash")
+	kit.Change(t, "launch-nobash", "rm usr/bin/bash")
 	for _, c := range []struct {
 		args       []string
 		input, out string

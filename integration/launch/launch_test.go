@@ -244,7 +244,7 @@ func TestEnvironmentIsClean(t *testing.T) {
 
 func TestRootMaintainsAnImage(t *testing.T) {
 	const name = "launch-test"
-	change(t, name, "true") // only to have a copy
+	kit.Change(t, name, "true") // only to have a copy
 	r := kit.Root(t, "run", "--no-ephemeral", name, "sh", "-c", "touch /made && chown daemon:daemon /made && useradd -r newuser && id -u newuser >&2")
 	if r.Code != 0 {
 		t.Fatalf("maintenance: %+v", r)

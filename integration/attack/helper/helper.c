@@ -1,0 +1,331 @@
+/* What the attack tests cannot do from Go or a shell: as `helper start OPTION... -- PROGRAM
+ * ARG...` it puts a process into a hostile state and executes a program in it; by other
+ * first arguments it tries one attack and says what came of it. Static, so that it runs in
+ * any image. */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static void limit(const char *text)
+{
+	static const struct { const char *name; int number; } names[] = {
+		{"NPROC", RLIMIT_NPROC}, {"NOFILE", RLIMIT_NOFILE}, {"FSIZE", RLIMIT_FSIZE}, {"AS", RLIMIT_AS}, {"CORE", RLIMIT_CORE},
+		{"STACK", RLIMIT_STACK}, {"DATA", RLIMIT_DATA}, {"CPU", RLIMIT_CPU}, {"MEMLOCK", RLIMIT_MEMLOCK},
+	};
+	char name[32];
+	long long soft, hard;
+	if (sscanf(text, "%31[A-Z]=%lld:%lld", name, &soft, &hard) != 3)
+		exit(99);
+	for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
+		if (!strcmp(names[i].name, name)) {
+			struct rlimit r = {soft < 0 ? RLIM_INFINITY : soft, hard < 0 ? RLIM_INFINITY : hard};
+			if (setrlimit(names[i].number, &r))
+				perror("setrlimit"), exit(99);
+			return;
+		}
+	exit(99);
+}
+
+static int start(char **argv)
+{
+	char *argv0 = NULL;
+	int argc0 = 0;
+	for (; *argv && strcmp(*argv, "--"); argv++) {
+		char *value = strchr(*argv, '=');
+		value = value ? value + 1 : "";
+		if (!strncmp(*argv, "close=", 6))
+			for (char *c = value; *c; c++)
+				close(*c - '0');
+		else if (!strcmp(*argv, "block")) {
+			sigset_t all;
+			sigfillset(&all);
+			sigprocmask(SIG_SETMASK, &all, NULL);
+		} else if (!strcmp(*argv, "ignore"))
+			for (int i = 1; i < 65; i++)
+				signal(i, SIG_IGN);
+		else if (!strncmp(*argv, "alarm=", 6)) {
+			struct itimerval t = {{0, 0}, {atoi(value) / 1000, atoi(value) % 1000 * 1000}};
+			setitimer(ITIMER_REAL, &t, NULL);
+			setitimer(ITIMER_VIRTUAL, &t, NULL);
+			setitimer(ITIMER_PROF, &t, NULL);
+		} else if (!strncmp(*argv, "umask=", 6))
+			umask(strtol(value, NULL, 8));
+		else if (!strncmp(*argv, "limit=", 6))
+			limit(value);
+		else if (!strncmp(*argv, "argv0=", 6))
+			argv0 = value;
+		else if (!strcmp(*argv, "argc0"))
+			argc0 = 1;
+		else if (!strncmp(*argv, "fchdir=", 7)) {
+			if (fchdir(atoi(value)))
+				perror("fchdir"), exit(99);
+		} else if (!strcmp(*argv, "nnp"))
+			prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+		else if (!strcmp(*argv, "traceme"))
+			ptrace(PTRACE_TRACEME, 0, 0, 0);
+		else
+			exit(99);
+	}
+	if (!*argv || !argv[1])
+		exit(99);
+	char *program = argv[1], *none[] = {NULL};
+	if (argv0)
+		argv[1] = argv0;
+	execv(program, argc0 ? none : argv + 1);
+	perror(program);
+	return 98;
+}
+
+/* traced runs a program under ptrace and lets it go on at every stop. */
+static int traced(char **argv)
+{
+	pid_t pid = fork();
+	if (!pid) {
+		ptrace(PTRACE_TRACEME, 0, 0, 0);
+		execv(argv[0], argv);
+		_exit(98);
+	}
+	int status;
+	while (waitpid(pid, &status, 0) == pid) {
+		if (WIFEXITED(status))
+			return WEXITSTATUS(status);
+		if (WIFSIGNALED(status))
+			return 128 + WTERMSIG(status);
+		int signal = WSTOPSIG(status) == SIGTRAP ? 0 : WSTOPSIG(status);
+		ptrace(PTRACE_CONT, pid, 0, signal);
+	}
+	return 97;
+}
+
+/* peek tries to look into a process and names every way that worked. */
+static int peek(const char *pid)
+{
+	char path[64], buffer[64];
+	int p = atoi(pid), found = 0;
+	static const char *files[] = {"mem", "environ", "maps", "auxv", "stack", "syscall"};
+	for (unsigned i = 0; i < sizeof files / sizeof *files; i++) {
+		snprintf(path, sizeof path, "/proc/%s/%s", pid, files[i]);
+		int fd = open(path, O_RDONLY);
+		if (fd >= 0 && (!strcmp(files[i], "mem") || read(fd, buffer, sizeof buffer) > 0))
+			found = !!printf("%s ", files[i]);
+	}
+	static const char *links[] = {"exe", "cwd", "root"};
+	for (unsigned i = 0; i < sizeof links / sizeof *links; i++) {
+		snprintf(path, sizeof path, "/proc/%s/%s", pid, links[i]);
+		if (readlink(path, buffer, sizeof buffer) > 0)
+			found = !!printf("%s ", links[i]);
+	}
+	snprintf(path, sizeof path, "/proc/%s/fd", pid);
+	DIR *dir = opendir(path);
+	for (struct dirent *e; dir && (e = readdir(dir));)
+		if (e->d_name[0] != '.') { /* of a process that has ended there is the directory */
+			found = !!printf("fd ");
+			break;
+		}
+	struct iovec here = {buffer, 8}, there = {(void *)0x400000, 8};
+	if (process_vm_readv(p, &here, 1, &there, 1, 0) > 0)
+		found = !!printf("process_vm_readv ");
+	if (syscall(SYS_pidfd_getfd, syscall(SYS_pidfd_open, p, 0), 0, 0) >= 0)
+		found = !!printf("pidfd_getfd ");
+	if (!ptrace(PTRACE_SEIZE, p, 0, 0))
+		found = !!printf("ptrace ");
+	return found;
+}
+
+/* state writes what the process was given to descriptor 9. */
+static int state(void)
+{
+	char line[256], path[32];
+	for (int fd = 0; fd < 1024; fd++) {
+		snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+		ssize_t n = readlink(path, line, sizeof line - 1);
+		if (n > 0)
+			line[n] = 0, dprintf(9, "fd %d %s\n", fd, line);
+	}
+	FILE *f = fopen("/proc/self/status", "r");
+	while (f && fgets(line, sizeof line, f))
+		if (!strncmp(line, "Sig", 3) || !strncmp(line, "Cap", 3))
+			dprintf(9, "%s", line);
+	return 0;
+}
+
+#define TRY(name, call) do { errno = 0; long r_ = (long)(call); printf("%s %s\n", name, r_ >= 0 ? "OK" : strerrorname_np(errno)); } while (0)
+
+/* calls makes system calls that nobody inside has use for. */
+static int calls(void)
+{
+	static char buffer[4096];
+	TRY("mount", mount("none", "/tmp", "tmpfs", 0, ""));
+	TRY("remount", mount("none", "/", NULL, MS_REMOUNT | MS_BIND, NULL));
+	TRY("umount", umount2("/home", MNT_DETACH));
+	TRY("pivot_root", syscall(SYS_pivot_root, ".", "."));
+	TRY("chroot", chroot("/tmp"));
+	TRY("open_tree", syscall(SYS_open_tree, AT_FDCWD, "/", 1));
+	TRY("move_mount", syscall(SYS_move_mount, AT_FDCWD, "/tmp", AT_FDCWD, "/var/tmp", 0));
+	TRY("fsopen", syscall(SYS_fsopen, "tmpfs", 0));
+	TRY("mount_setattr", syscall(SYS_mount_setattr, AT_FDCWD, "/", 0, buffer, 32));
+	TRY("setns", syscall(SYS_setns, open("/proc/self/ns/mnt", O_RDONLY), 0));
+	TRY("unshare user", unshare(0x10000000));
+	TRY("unshare mount", unshare(0x00020000));
+	TRY("clone user", syscall(SYS_clone, 0x10000000 | SIGCHLD, 0, 0, 0, 0));
+	TRY("clone3", syscall(SYS_clone3, buffer, 88));
+	TRY("keyctl", syscall(SYS_keyctl, 0, -3, 1));
+	TRY("add_key", syscall(SYS_add_key, "user", "mayfly", "x", 1, -3));
+	TRY("request_key", syscall(SYS_request_key, "user", "mayfly", NULL, -3));
+	TRY("bpf", syscall(SYS_bpf, 0, buffer, 120));
+	TRY("perf_event_open", syscall(SYS_perf_event_open, buffer, 0, -1, -1, 0));
+	TRY("kexec_load", syscall(SYS_kexec_load, 0, 0, NULL, 0));
+	TRY("init_module", syscall(SYS_init_module, buffer, 0, ""));
+	TRY("finit_module", syscall(SYS_finit_module, 0, "", 0));
+	TRY("delete_module", syscall(SYS_delete_module, "loop", 0));
+	TRY("open_by_handle_at", syscall(SYS_open_by_handle_at, AT_FDCWD, buffer, 0));
+	TRY("userfaultfd", syscall(SYS_userfaultfd, 1));
+	TRY("io_uring_setup", syscall(SYS_io_uring_setup, 4, buffer));
+	TRY("mknod", mknod("/tmp/device", S_IFCHR | 0666, 0x103));
+	TRY("setuid", setuid(0));
+	TRY("sethostname", sethostname("x", 1));
+	TRY("reboot", syscall(SYS_reboot, 0xfee1dead, 672274793, 0, NULL));
+	TRY("syslog", syscall(SYS_syslog, 3, buffer, 16));
+	TRY("unknown", syscall(9999));
+	return 0;
+}
+
+/* compat makes the same call by the three conventions of x86. */
+static int compat(void)
+{
+#ifdef __x86_64__
+	long r;
+	__asm__ volatile("int $0x80" : "=a"(r) : "a"(21L), "b"(0L), "c"(0L), "d"(0L), "S"(0L), "D"(0L) : "memory", "r8", "r9", "r10", "r11");
+	printf("int80 mount %ld\n", r); /* 21: mount */
+	__asm__ volatile("int $0x80" : "=a"(r) : "a"(9999L), "b"(0L), "c"(0L), "d"(0L), "S"(0L), "D"(0L) : "memory", "r8", "r9", "r10", "r11");
+	printf("int80 unknown %ld\n", r);
+	__asm__ volatile("syscall" : "=a"(r) : "a"(0x40000000L | 165), "D"(0L), "S"(0L), "d"(0L) : "memory", "rcx", "r11");
+	printf("x32 mount %ld\n", r);
+	__asm__ volatile("syscall" : "=a"(r) : "a"(0x40000000L | 9999), "D"(0L), "S"(0L), "d"(0L) : "memory", "rcx", "r11");
+	printf("x32 unknown %ld\n", r);
+	__asm__ volatile("syscall" : "=a"(r) : "a"(165L), "D"(0L), "S"(0L), "d"(0L) : "memory", "rcx", "r11");
+	printf("x64 mount %ld\n", r);
+#endif
+	return 0;
+}
+
+/* subvolumes tries the ioctls of BTRFS on a directory. */
+static int subvolumes(const char *path)
+{
+	static char args[4096];
+	int fd = open(path, O_RDONLY | O_DIRECTORY);
+	memcpy(args + 8, "mayfly", 7);
+	TRY("create", ioctl(fd, 0x5000940e, args));
+	TRY("create v2", ioctl(fd, 0x50009418, args));
+	TRY("snapshot", ioctl(fd, 0x50009401, args));
+	TRY("destroy", ioctl(fd, 0x5000940f, args));
+	TRY("destroy v2", ioctl(fd, 0x5000943f, args));
+	TRY("tree search", ioctl(fd, 0xd0009411, args));
+	TRY("tree search v2", ioctl(fd, 0xc0709411, args));
+	TRY("resize", ioctl(fd, 0x50009403, args));
+	TRY("set flags", ioctl(fd, 0x4008941a, args));
+	TRY("default subvolume", ioctl(fd, 0x40089413, args));
+	TRY("balance", ioctl(fd, 0x5000940c, args));
+	TRY("quota", ioctl(fd, 0xc0109428, args));
+	return 0;
+}
+
+/* terminal pushes input into the terminal that is standard input. */
+static int terminal(void)
+{
+	char c = 'X', paste[2] = {3, 0};
+	TRY("TIOCSTI", ioctl(0, 0x5412, &c));
+	TRY("TIOCLINUX", ioctl(0, 0x541c, paste));
+	TRY("TIOCSTI with high bits", syscall(SYS_ioctl, 0, 0x5412UL | 1UL << 32, &c));
+	return 0;
+}
+
+/* abstract waits on an abstract socket, or reaches for it. */
+static int abstract(int connecting)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	memcpy(a.sun_path, "\0mayfly-attack", 14);
+	socklen_t length = offsetof(struct sockaddr_un, sun_path) + 14;
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	if (connecting) {
+		TRY("connect", connect(fd, (struct sockaddr *)&a, length));
+		return 0;
+	}
+	if (bind(fd, (struct sockaddr *)&a, length) || listen(fd, 9))
+		return 1;
+	puts("ready");
+	fflush(stdout);
+	pause();
+	return 0;
+}
+
+/* swap exchanges two names as fast as it can. */
+static int swap(const char *a, const char *b)
+{
+	while (getppid() != 1)
+		syscall(SYS_renameat2, AT_FDCWD, a, AT_FDCWD, b, 2);
+	return 0;
+}
+
+/* nameless makes a nameless file in one directory and links it into another. */
+static int nameless(const char *from, const char *to)
+{
+	char path[64];
+	int fd = open(from, O_TMPFILE | O_RDWR, 0600);
+	if (fd < 0)
+		return !!printf("O_TMPFILE %s\n", strerrorname_np(errno));
+	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+	TRY("linkat", linkat(AT_FDCWD, path, AT_FDCWD, to, AT_SYMLINK_FOLLOW));
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	const char *what = argc > 1 ? argv[1] : "";
+	if (!strcmp(what, "start"))
+		return start(argv + 2);
+	if (!strcmp(what, "traced") && argc > 2)
+		return traced(argv + 2);
+	if (!strcmp(what, "peek") && argc > 2)
+		return peek(argv[2]);
+	if (!strcmp(what, "state"))
+		return state();
+	if (!strcmp(what, "calls"))
+		return calls();
+	if (!strcmp(what, "compat"))
+		return compat();
+	if (!strcmp(what, "subvolumes") && argc > 2)
+		return subvolumes(argv[2]);
+	if (!strcmp(what, "terminal"))
+		return terminal();
+	if (!strcmp(what, "listen"))
+		return abstract(0);
+	if (!strcmp(what, "connect"))
+		return abstract(1);
+	if (!strcmp(what, "swap") && argc > 3)
+		return swap(argv[2], argv[3]);
+	if (!strcmp(what, "nameless") && argc > 3)
+		return nameless(argv[2], argv[3]);
+	return 0; /* as good as /bin/true, in images that have nothing else */
+}
