@@ -76,6 +76,8 @@ func whyNot(file string, err error) error {
 		return &CommandError{file, "not found in the container", ExitNotFound}
 	case errors.Is(err, syscall.ENOENT):
 		return &CommandError{file, "its interpreter or dynamic loader is not in the container", ExitNotExecutable}
+	case errors.Is(err, syscall.ELOOP) && exists:
+		return &CommandError{file, "its interpreter is a script too, and so on", ExitNotExecutable}
 	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ENAMETOOLONG), errors.Is(err, syscall.ELOOP):
 		return &CommandError{file, "not found in the container: " + err.Error(), ExitNotFound}
 	case exists && st.Mode&syscall.S_IFMT == syscall.S_IFDIR:

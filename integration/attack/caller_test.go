@@ -206,8 +206,13 @@ func TestC06NoCoreOfAPrivilegedProcess(t *testing.T) {
 func supervisorOf(t testing.TB, cmd *exec.Cmd) int {
 	t.Helper()
 	kit.Eventually(t, "there is a container", func() bool { return len(kit.Inits(t)) > 0 })
-	init := kit.Inits(t)[0]
-	stat, err := os.ReadFile("/proc/" + init + "/stat")
+	return parentOf(t, kit.Inits(t)[0])
+}
+
+// parentOf is a process's parent: of PID 1 of a container, its supervisor.
+func parentOf(t testing.TB, pid string) int {
+	t.Helper()
+	stat, err := os.ReadFile("/proc/" + pid + "/stat")
 	must(t, err)
 	_, rest, _ := strings.Cut(string(stat), ") ")
 	parent, err := strconv.Atoi(strings.Fields(rest)[1])

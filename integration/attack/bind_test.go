@@ -1,0 +1,180 @@
+package attack
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"mayfly/integration/kit"
+)
+
+func TestC15BindSources(t *testing.T) {
+	each(t, func(t *testing.T, w way) {
+		dir, private := home(t, kit.User), home(t, kit.Other)
+		write(t, filepath.Join(private, "secret"), "x")
+		fifo, socket := filepath.Join(dir, "fifo"), filepath.Join(dir, "socket")
+		must(t, syscall.Mkfifo(fifo, 0o666))
+		listener, err := net.Listen("unix", socket)
+		must(t, err)
+		defer listener.Close()
+		for name, target := range map[string]string{"magic": "/proc/self/root", "init": "/proc/1/root", "cwd": "/proc/1/cwd", "shadow": "/etc/shadow", "dangling": "/nosuch", "loop": "loop", "other": private, "disk": "/dev/loop0"} {
+			must(t, os.Symlink(target, filepath.Join(dir, name)))
+		}
+		for _, source := range []string{
+			fifo, socket, "/proc/1/root", "/proc/1/cwd", "/proc/self/exe/x", "/proc", "/proc/self", "/proc/self/fd/0/..", "/proc/sys", private, private + "/secret", "/root", "/etc/shadow", "/var/lib/machines/" + img,
+			"/var/lib/machines/.mayfly", "/run/mayfly/0", "/dev/null", "/dev/tty", "/dev/loop0", dir + "/init", dir + "/cwd", dir + "/shadow", dir + "/dangling", dir + "/loop", dir + "/other", dir + "/disk",
+			"/home/" + strings.Repeat("x/", 2200), "/nosuch\nnewline", "/nosuch\x1b[31m", "",
+		} {
+			refused(t, fmt.Sprintf("%.60q", source), w.run(t, "run", "--bind-ro", source+":/mnt/x", img, "true"), "bind")
+		}
+		// A link through /proc to one's own root is one's own root: nothing is won by it.
+		r := w.inside(t, "cat /mnt/etc/shadow; ls /mnt/root; cat /mnt/etc/hostname >/dev/null && echo readable", "--bind-ro", dir+"/magic:/mnt")
+		if r.Out != "readable\n" {
+			t.Errorf("the host's root directory, as the caller sees it: %+v", r)
+		}
+		odd := filepath.Join(dir, "new\nline\x1b")
+		must(t, os.Mkdir(odd, 0o755))
+		if r := w.inside(t, "ls -d /mnt/x", "--bind", odd+":/mnt/x"); r.Code != 0 {
+			t.Errorf("a path with a newline: %+v", r)
+		}
+	})
+}
+
+// While one process exchanges a directory that the caller may read with links to what they
+// may not, at source and target, launches go on: never is anything foreign inside.
+func TestC15SwappedDuringTheLaunch(t *testing.T) {
+	const launches = 10000 // of all grants together
+	secret := filepath.Join("/root", "attack-secret")
+	write(t, filepath.Join(secret, "foreign"), "x")
+	must(t, os.Chmod(secret, 0o700))
+	t.Cleanup(func() { _ = os.RemoveAll(secret) })
+	each(t, func(t *testing.T, w way) {
+		dir, private := home(t, kit.User), home(t, kit.Other)
+		write(t, filepath.Join(private, "foreign"), "x")
+		must(t, os.Chmod(private, 0o700))
+		_, uid, gid := kit.Lookup(t, kit.User)
+		for name, make := range map[string]func(string) error{
+			"a":      func(n string) error { return os.Mkdir(n, 0o755) },
+			"b":      func(n string) error { return os.Symlink(secret, n) },
+			"c":      func(n string) error { return os.Symlink(private, n) },
+			"target": func(n string) error { return os.Mkdir(n, 0o755) },
+			"away":   func(n string) error { return os.Symlink("/etc", n) },
+		} {
+			must(t, make(filepath.Join(dir, name)))
+			must(t, os.Lchown(filepath.Join(dir, name), int(uid), int(gid)))
+		}
+		write(t, filepath.Join(dir, "a", "mine"), "x")
+		for _, pair := range [][2]string{{"a", "b"}, {"a", "c"}, {"target", "away"}} {
+			swap := kit.As(t, kit.User, helper, "swap", filepath.Join(dir, pair[0]), filepath.Join(dir, pair[1]))
+			must(t, swap.Start())
+			defer func() { _ = swap.Process.Kill(); _ = swap.Wait() }()
+		}
+		var ran, refusals, foreign atomic.Int64
+		var group sync.WaitGroup
+		work := make(chan int)
+		for range 3 {
+			group.Go(func() {
+				for i := range work {
+					// The mount point is on a bind too, where its name is exchanged as well.
+					flags := []string{"run", "--bind-ro", dir + "/a:/mnt", "--bind-ro", dir + "/a:" + dir + "/target"}
+					if i%4 != 0 {
+						flags = flags[:3]
+					}
+					r := kit.Do(t, w.cmd(t, append(flags, img, "sh", "-c", "ls /mnt "+dir+"/target; ls -a /mnt/foreign")...))
+					if strings.Contains(strings.ReplaceAll(r.Err, "cannot access '/mnt/foreign'", ""), "foreign") || strings.Contains(r.Out, "foreign") {
+						foreign.Add(1)
+						t.Errorf("foreign files inside: %+v", r)
+					}
+					switch {
+					case r.Code == 125:
+						refusals.Add(1)
+					default:
+						ran.Add(1)
+					}
+				}
+			})
+		}
+		for i := range launches / len(ways) {
+			if foreign.Load() > 0 {
+				break
+			}
+			work <- i
+		}
+		close(work)
+		group.Wait()
+		t.Logf("%d ran, %d were refused, %d saw foreign files", ran.Load(), refusals.Load(), foreign.Load())
+		if ran.Load() == 0 || refusals.Load() == 0 {
+			t.Error("the race was none: want some that ran and some that were refused")
+		}
+		gc(t)
+	})
+	if out, err := exec.Command("sh", "-c", "ls /etc/mine /etc/foreign 2>/dev/null").Output(); err == nil || len(out) > 0 {
+		t.Errorf("made on the host: %s", out)
+	}
+}
+
+func TestC16NothingIsOpenedForTheCaller(t *testing.T) {
+	each(t, func(t *testing.T, w way) {
+		dir := home(t, kit.User)
+		for name, mode := range map[string]os.FileMode{"rootfile": 0o600, "rootdir": 0o700, "execonly": 0o711} {
+			path := filepath.Join(dir, name)
+			if strings.HasSuffix(name, "file") {
+				write(t, path, "secret")
+			} else {
+				must(t, os.Mkdir(path, mode))
+				write(t, filepath.Join(path, "inner"), "secret")
+			}
+			must(t, os.Chmod(path, mode))
+			refused(t, name, w.run(t, "run", "--bind-ro", path+":/mnt/x", img, "true"), "permission denied")
+		}
+		refused(t, "inside a closed directory", w.run(t, "run", "--bind-ro", dir+"/rootdir/inner:/mnt/x", img, "true"), "permission denied")
+		// A group that the caller has counts; one that the launcher might have does not.
+		byGroup := filepath.Join(dir, "bygroup")
+		write(t, byGroup, "shared")
+		must(t, os.Chmod(byGroup, 0o640))
+		must(t, exec.Command("chgrp", kit.Group, byGroup).Run())
+		if r := w.inside(t, "cat /mnt/x", "--bind-ro", byGroup+":/mnt/x"); r.Out != "shared" {
+			t.Errorf("a file of the caller's group: %+v", r)
+		}
+		must(t, exec.Command("chgrp", "root", byGroup).Run())
+		refused(t, "a file of root's group", w.run(t, "run", "--bind-ro", byGroup+":/mnt/x", img, "true"), "permission denied")
+	})
+}
+
+func TestC17BindTargets(t *testing.T) {
+	each(t, func(t *testing.T, w way) {
+		kit.Change(t, "attack-target", "ln -s /srv mnt/abs; ln -s ../../../../../../srv mnt/rel; ln -s /proc mnt/proc; ln -s / mnt/root; ln -s /nosuch/host mnt/out; mkdir mnt/dir; touch mnt/file")
+		dir := home(t, kit.User)
+		write(t, filepath.Join(dir, "mine"), "x")
+		for _, target := range []string{
+			"/", "//", "/.", "/mnt/..", "/mnt/../proc", "/proc", "/proc/self", "/proc/1/root", "/proc/sys", "/sys", "/sys/fs/cgroup", "/dev", "/dev/shm", "/dev/null", "/dev/pts",
+			"relative", "", "/mnt/file", "/mnt/file/x", "/mnt/proc", "/mnt/proc/sys", "/mnt/root", "/mnt/out/x", "/etc/passwd", "/etc/hosts",
+		} {
+			refused(t, "directory on "+target, w.run(t, "run", "--bind", dir+":"+target, "attack-target", "true"), "")
+		}
+		for _, target := range []string{"/mnt", "/mnt/dir", "/usr"} {
+			refused(t, "file on "+target, w.run(t, "run", "--bind", dir+"/mine:"+target, "attack-target", "true"), "")
+		}
+		// A file covers the link itself; for a directory a link in the image leads to a place
+		// in the image.
+		if r := w.run(t, "run", "--bind", dir+"/mine:/mnt/abs", "attack-target", "cat", "/mnt/abs"); r.Out != "x" {
+			t.Errorf("a file on a link: %+v", r)
+		}
+		for _, link := range []string{"abs", "rel"} {
+			r := w.run(t, "run", "--bind-ro", dir+":/mnt/"+link, "attack-target", "ls", "/srv")
+			if r.Out != "mine\n" {
+				t.Errorf("through %s: %+v", link, r)
+			}
+		}
+		if _, err := os.Stat("/srv/mine"); err == nil {
+			t.Error("/srv/mine is on the host")
+		}
+	})
+}

@@ -1,0 +1,210 @@
+package attack
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"mayfly/integration/kit"
+)
+
+func TestC19Groups(t *testing.T) {
+	each(t, func(t *testing.T, w way) {
+		outside := kit.Do(t, kit.As(t, kit.User, "sh", "-c", "id -u; id -g; id -G | tr ' ' '\\n' | sort"))
+		inside := w.inside(t, "id -u; id -g; id -G | tr ' ' '\\n' | sort")
+		if inside.Out != outside.Out || inside.Code != 0 {
+			t.Errorf("inside %+v, outside %+v", inside, outside)
+		}
+		// A group that denies: who is in it must not lose it.
+		r := w.inside(t, "grep ^Groups /proc/self/status; unshare -U true; unshare -r true; setpriv --clear-groups true; newgrp daemon </dev/null; sg root -c id")
+		if strings.Contains(r.Out, "uid=0") || strings.Contains(r.Out, "gid=0") || strings.Count(r.Err, "\n") < 4 {
+			t.Errorf("%+v", r)
+		}
+		dir := home(t, kit.User)
+		denied := filepath.Join(dir, "denied")
+		write(t, denied, "for all but the group")
+		must(t, os.Chmod(denied, 0o604))
+		must(t, exec.Command("chgrp", kit.Group, denied).Run())
+		if r := w.inside(t, "cat "+denied); r.Code == 0 {
+			t.Errorf("the group's denial is gone: %+v", r)
+		}
+		if w.name == "sudo" || w.name == "ambient" {
+			return
+		}
+		// Whatever groups the kernel knows, not those of a database.
+		cmd := w.cmd(t, "run", img, "id", "-G")
+		cmd.SysProcAttr.Credential.Groups = []uint32{54321}
+		if r := kit.Do(t, cmd); !strings.Contains(r.Out, "54321") || strings.Contains(r.Out, "1001 ") && len(strings.Fields(r.Out)) != 2 {
+			t.Errorf("groups of the kernel's: %+v", r)
+		}
+	})
+}
+
+func TestC20OthersContainers(t *testing.T) {
+	each(t, func(t *testing.T, w way) {
+		cmd := w.cmd(t, "run", "--name", "mine", img, "sh", "-c", "echo ready; sleep 60; echo survived")
+		must(t, cmd.Start())
+		supervisor := supervisorOf(t, cmd)
+		_, uid, _ := kit.Lookup(t, kit.User)
+		record := fmt.Sprintf("/run/mayfly/%d/mine", uid)
+		must(t, statOf(record))
+		for _, who := range []string{kit.Other, kit.User} {
+			for _, script := range []string{
+				"cat " + record, "ls /run/mayfly/" + fmt.Sprint(uid), "rm -f " + record, "echo forged >" + record, "ln -s /etc/passwd /run/mayfly/x", "mkdir /run/mayfly/9999",
+				"ls /var/lib/machines/.mayfly", "cat /var/lib/machines/.mayfly/mine/etc/shadow",
+			} {
+				if r := kit.Do(t, kit.As(t, who, "sh", "-c", script)); r.Code == 0 {
+					t.Errorf("%s can %s: %+v", who, script, r)
+				}
+			}
+		}
+		for _, pid := range append(kit.Inits(t), fmt.Sprint(supervisor)) {
+			if r := kit.Do(t, kit.As(t, kit.Other, "kill", "-9", pid)); r.Code == 0 {
+				t.Errorf("another user can kill %s", pid)
+			}
+		}
+		for _, args := range [][]string{{"gc"}, {"image", "list"}} {
+			if r := kit.Do(t, w.as(t, kit.Other, w.args(args...)...)); r.Code != 0 {
+				t.Errorf("%v: %+v", args, r)
+			}
+		}
+		refused(t, "the name again", kit.Do(t, w.as(t, kit.Other, w.args("run", "--name", "mine", img, "true")...)), "in use")
+		must(t, statOf(record))
+		if len(kit.Inits(t)) != 1 || len(kit.Snapshots(t, kit.Store)) != 1 {
+			t.Error("the container did not survive")
+		}
+		_ = syscall.Kill(supervisor, syscall.SIGTERM)
+		_ = cmd.Wait()
+	})
+}
+
+func statOf(name string) error {
+	_, err := os.Stat(name)
+	return err
+}
+
+// A state directory that is not root's, or not a directory, is not used; records that a dead
+// process left, or that lie, harm nobody.
+func TestC20ForgedState(t *testing.T) {
+	_, uid, _ := kit.Lookup(t, kit.User)
+	own := fmt.Sprintf("/run/mayfly/%d", uid)
+	each(t, func(t *testing.T, w way) {
+		victim := home(t, kit.User)
+		for what, spoil := range map[string]func() error{
+			"a link":         func() error { return os.Symlink(victim, "/run/mayfly") },
+			"the caller's":   func() error { return first(os.Mkdir("/run/mayfly", 0o755), os.Chown("/run/mayfly", int(uid), -1)) },
+			"writable":       func() error { return first(os.Mkdir("/run/mayfly", 0o777), os.Chmod("/run/mayfly", 0o777)) },
+			"a file":         func() error { return os.WriteFile("/run/mayfly", nil, 0o644) },
+			"a linked owner": func() error { return first(os.Mkdir("/run/mayfly", 0o755), os.Symlink(victim, own)) },
+		} {
+			must(t, os.RemoveAll("/run/mayfly"))
+			must(t, spoil())
+			refused(t, what, w.run(t, "run", img, "true"), "state directory")
+			must(t, os.RemoveAll("/run/mayfly"))
+		}
+		must(t, os.MkdirAll(own, 0o700))
+		must(t, os.Symlink("/etc/passwd", own+"/taken"))
+		refused(t, "a link for a record", w.run(t, "run", "--name", "taken", img, "true"), "record container taken")
+		must(t, os.Remove(own+"/taken"))
+		write(t, own+"/taken", `{"name":"../../../etc","pid":1,"root":"/etc"}`)
+		write(t, own+"/other", "\x00 not a record")
+		if r := w.run(t, "run", "--name", "taken", img, "true"); r.Code != 0 {
+			t.Errorf("a dead one's record: %+v", r)
+		}
+		gc(t)
+		if err := statOf("/etc/passwd"); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestC21TheSameNameAtOnce(t *testing.T) {
+	each(t, func(t *testing.T, w way) {
+		for _, users := range [][]string{{kit.User, kit.User}, {kit.User, kit.Other}} {
+			var group sync.WaitGroup
+			results := make([]kit.Result, 12)
+			for i := range results {
+				group.Go(func() {
+					results[i] = kit.Do(t, w.as(t, users[i%2], w.args("run", "--name", "same", img, "sleep", "1.5")...))
+				})
+			}
+			group.Wait()
+			won := slices.IndexFunc(results, func(r kit.Result) bool { return r.Code == 0 })
+			for i, r := range results {
+				if i != won {
+					refused(t, "who comes second", r, "in use")
+				}
+			}
+			if won < 0 {
+				t.Error("nobody won")
+			}
+		}
+	})
+}
+
+func TestC29WithoutAGrant(t *testing.T) {
+	data, err := os.ReadFile(kit.Runtime)
+	must(t, err)
+	copied := filepath.Join(home(t, kit.User), "runtime")
+	must(t, os.WriteFile(copied, data, 0o755))
+	for _, args := range [][]string{{"run", img, "true"}, {"shell", img}, {"run", "--dry-run", img, "true"}, {"gc"}, {"image", "list"}} {
+		refused(t, strings.Join(args, " "), kit.Do(t, kit.As(t, kit.User, append([]string{copied}, args...)...)), "runtime grant")
+	}
+	refused(t, "as-caller", kit.Do(t, kit.As(t, kit.User, copied, "as-caller", "run", img, "true")), "sudoers")
+	refused(t, "grant", kit.Do(t, kit.As(t, kit.User, copied, "grant")), "only root")
+	for _, args := range [][]string{{"version"}, {"policy", "check"}, {"policy", "explain", img}, {"--help"}} {
+		if r := kit.Do(t, kit.As(t, kit.User, append([]string{copied}, args...)...)); r.Code != 0 {
+			t.Errorf("%v: %+v", args, r)
+		}
+	}
+	// Root does not grant what somebody else can change.
+	refused(t, "grant to a user's file", kit.Root(t, "grant", copied), "of "+copied)
+	kit.NothingLeft(t)
+}
+
+func TestC30UnderTheCallersControl(t *testing.T) {
+	each(t, func(t *testing.T, w way) {
+		_, uid, _ := kit.Lookup(t, kit.User)
+		run := w.args("run", img, "id", "-u")
+		for what, before := range map[string][]string{
+			"ptrace":                    {helper, "traced"},
+			"no_new_privs":              {helper, "start", "nnp", "--"},
+			"a user namespace":          {"unshare", "--user"},
+			"a user namespace, as root": {"unshare", "--user", "--map-root-user"},
+			"and a mount namespace":     {"unshare", "--user", "--map-root-user", "--mount"},
+			"and a PID namespace":       {"unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"},
+			"a chroot of the caller's":  {"unshare", "--user", "--map-root-user", "chroot", "/"},
+			"strace":                    {"strace", "-o", "/dev/null"},
+			"ld.so":                     {"/lib64/ld-linux-x86-64.so.2"},
+			"an empty environment":      {"env", "-i"},
+			"a session of its own":      {"setsid", "--wait"},
+		} {
+			if _, err := exec.LookPath(before[0]); err != nil {
+				t.Fatal(err)
+			}
+			r := kit.Do(t, w.as(t, kit.User, slices.Concat(before, run)...))
+			switch {
+			case r.Code == 0 && strings.TrimSpace(r.Out) == fmt.Sprint(uid):
+				// Safe: the same container as without.
+			case r.Code == 0 || r.Out != "" || r.Err == "":
+				t.Errorf("%s: %+v", what, r)
+			case w.name != "sudo" && before[0] != "/lib64/ld-linux-x86-64.so.2" && r.Code != 125:
+				t.Errorf("%s: %+v, want 125", what, r)
+			}
+		}
+		// As root of a user namespace, with a policy of the caller's own in its place.
+		dir := home(t, kit.User)
+		write(t, filepath.Join(dir, "policy.toml"), allow+"bind = [\"/root\"]\n")
+		must(t, exec.Command("chown", "-R", kit.User, dir).Run())
+		r := kit.Do(t, w.as(t, kit.User, "unshare", "--user", "--map-root-user", "--mount", "sh", "-c", "mount --bind "+dir+" /etc/mayfly && exec "+strings.Join(w.args("run", img, "ls", "/root"), " ")))
+		if r.Code == 0 || r.Out != "" {
+			t.Errorf("a policy of the caller's own: %+v", r)
+		}
+	})
+}
