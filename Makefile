@@ -10,7 +10,7 @@ ROOT     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # The collector of Go 1.26 marks at the end of each page run, which a program too short
 # for a collection pays in page faults: 3 % of a launch. Later compilers may lack the choice.
 GOEXPERIMENT := $(shell GOEXPERIMENT=nogreenteagc go env GOEXPERIMENT 2>/dev/null)
-PACKAGES := btrfs-progs mmdebstrap arch-test systemd-container libcap2-bin libbtrfs-dev gcc libc6-dev dpkg-dev debian-archive-keyring libnss-extrausers sudo strace
+PACKAGES := btrfs-progs mmdebstrap arch-test systemd systemd-container libcap2-bin libbtrfs-dev gcc libc6-dev dpkg-dev debian-archive-keyring libnss-extrausers sudo strace
 
 .PHONY: build packages install prepare demo test check bench clean
 

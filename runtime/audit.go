@@ -36,10 +36,17 @@ func (a *Audit) Ended(p *Plan, s Status, err error) error {
 	e := a.event()
 	e.Container, e.Command, e.Result = p.Container, p.Spec.Process.Args, result(s)
 	if err != nil {
-		e.Decision, e.Result = audit.Failed, err.Error()
-		if errors.Is(err, policy.ErrDenied) || errors.Is(err, state.ErrTooMany) {
-			e.Decision = audit.Refused
-		}
+		e.Result = err.Error()
+	}
+	var command *CommandError
+	var interrupted ErrInterrupted
+	switch {
+	case err == nil || errors.As(err, &command) || errors.As(err, &interrupted):
+		// The container was theirs to have; what they wanted in it was not to be had.
+	case errors.Is(err, policy.ErrDenied) || errors.Is(err, state.ErrTooMany):
+		e.Decision = audit.Refused
+	default:
+		e.Decision = audit.Failed
 	}
 	return a.send(e)
 }

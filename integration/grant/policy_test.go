@@ -1,0 +1,202 @@
+package grant
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"mayfly/integration/kit"
+)
+
+const dropIn = "/etc/mayfly/policy.d/00-grant.toml"
+
+// rule puts a drop-in before the machine's policy, for as long as the test.
+func rule(t *testing.T, text string) {
+	t.Helper()
+	must(t, os.MkdirAll(filepath.Dir(dropIn), 0o755))
+	must(t, os.WriteFile(dropIn, []byte(text), 0o644))
+	t.Cleanup(func() { _ = os.Remove(dropIn) })
+}
+
+func TestExplainNamesTheLines(t *testing.T) {
+	rule(t, "[[rule]]\nimages = [\"explained\"]\ngroups = [\""+kit.Group+"\"]\nwritable = true\n\nlimits.time = \"4h\"\n[[rule]]\nimages = [\"explained\"]\ndeny = true\n")
+	r := kit.Run(t, "policy", "explain", "explained")
+	for _, want := range []string{"allowed by the rule at " + dropIn + ":1\n", "4h0m0s", dropIn + ":6\n", "/etc/passwd /etc/group /opt", "built in\n"} {
+		if !strings.Contains(r.Out, want) {
+			t.Errorf("explain: %+v, want %q", r, want)
+		}
+	}
+	r = kit.Run(t, "policy", "explain", "--json", "explained")
+	var lines []struct{ Name, Value, Place string }
+	if err := json.Unmarshal([]byte(r.Out), &lines); err != nil || len(lines) < 15 {
+		t.Errorf("%v: %+v", err, r)
+	}
+	for user, want := range map[string]string{kit.Other: dropIn + ":7 says no", "root": "Root may ask for anything", "nosuchuser": "unknown user"} {
+		if r := kit.Run(t, "policy", "explain", "--user", user, "explained"); !strings.Contains(r.Out+r.Err, want) {
+			t.Errorf("explain --user %s: %+v, want %q", user, r, want)
+		}
+	}
+	// What is explained is what is done.
+	if r := kit.Do(t, kit.As(t, kit.Other, kit.Runtime, "run", "explained", "true")); r.Code != 125 || !strings.Contains(r.Err, dropIn+":7 says no") {
+		t.Errorf("a launch: %+v", r)
+	}
+	if r := kit.Run(t, "policy", "check"); !strings.HasSuffix(r.Out, "no mistakes\n") {
+		t.Errorf("check: %+v", r)
+	}
+	rule(t, "[[rule]]\nimages = [\"x\"]\nwritabel = true\n")
+	if r := kit.Run(t, "policy", "check"); r.Code != 125 || !strings.Contains(r.Err, dropIn+":3:1: unknown key \"writabel\"") {
+		t.Errorf("check: %+v", r)
+	}
+	if r := kit.Run(t, "policy", "check", dropIn); r.Code != 125 || !strings.Contains(r.Err, dropIn+":3:1:") {
+		t.Errorf("check FILE: %+v", r)
+	}
+}
+
+// An image that no rule names is nobody's, whatever is in the store.
+func TestDenyByDefault(t *testing.T) {
+	const main = "/etc/mayfly/policy.toml"
+	before, err := os.ReadFile(main)
+	must(t, err)
+	defer func() { must(t, os.WriteFile(main, before, 0o644)) }()
+	must(t, os.WriteFile(main, []byte("[[rule]]\nimages = [\"other-*\"]\n"), 0o644))
+	r := kit.Run(t, "run", kit.Image, "true")
+	if r.Code != 125 || !strings.Contains(r.Err, "not allowed by the policy: no rule in /etc/mayfly is for this image and you") {
+		t.Errorf("%+v", r)
+	}
+	if r := kit.Root(t, "run", kit.Image, "true"); r.Code != 0 {
+		t.Errorf("root: %+v", r)
+	}
+	must(t, os.Remove(main))
+	if r := kit.Run(t, "run", kit.Image, "true"); r.Code != 125 || !strings.Contains(r.Err, "not allowed by the policy") {
+		t.Errorf("without a policy: %+v", r)
+	}
+	// The grant brings the default one.
+	install(t)
+	if r := kit.Root(t, "grant", binary); r.Code != 0 || !strings.Contains(r.Out, main) {
+		t.Errorf("grant: %+v", r)
+	}
+	if r := kit.Run(t, "run", kit.Image, "true"); r.Code != 0 {
+		t.Errorf("with the default policy: %+v", r)
+	}
+}
+
+func TestImportedRulesWork(t *testing.T) {
+	places := t.TempDir()
+	for name, text := range map[string]string{
+		"chroot.d/build":                  "[imported]\ntype=btrfs-snapshot\nbtrfs-source-subvolume=/var/lib/machines/" + kit.Image + "\nusers=" + kit.User + "\npersonality=linux32\nprofile=builds\n",
+		"builds/fstab":                    "/proc /proc none rw,bind 0 0\n/home /home none rw,bind 0 0\n/srv /srv none ro,bind 0 0\n",
+		"nspawn/" + kit.Image + ".nspawn": "[Exec]\nPersonality=x86\n[Files]\nBind=/home\n",
+	} {
+		name = filepath.Join(places, name)
+		must(t, os.MkdirAll(filepath.Dir(name), 0o755))
+		must(t, os.WriteFile(name, []byte(text), 0o644))
+	}
+	r := kit.Root(t, "policy", "import", filepath.Join(places, "chroot.d"))
+	if r.Code != 0 {
+		t.Fatalf("%+v", r)
+	}
+	rule(t, r.Out)
+	if r := kit.Run(t, "run", kit.Image, "sh", "-c", "uname -m; grep -c ' /srv ' /proc/self/mountinfo"); r.Out != "i686\n1\n" {
+		t.Errorf("schroot's rule: %+v in\n%s", r, r.Out)
+	}
+	r = kit.Root(t, "policy", "import", filepath.Join(places, "nspawn"))
+	if r.Code != 0 || !strings.Contains(r.Out, `users = ["root"]`) {
+		t.Errorf("%+v", r)
+	}
+	for _, place := range []string{"/nosuch", places} {
+		if r := kit.Root(t, "policy", "import", place); r.Code != 125 || strings.Count(r.Err, "\n") != 1 {
+			t.Errorf("import %s: %+v", place, r)
+		}
+	}
+}
+
+// journald is started where no systemd has done it.
+func journald(t *testing.T) {
+	t.Helper()
+	if _, err := os.Stat("/run/systemd/journal/socket"); err == nil {
+		return
+	}
+	must(t, os.MkdirAll("/run/systemd/journal", 0o755))
+	cmd := exec.Command("/lib/systemd/systemd-journald")
+	must(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		_ = os.RemoveAll("/run/systemd/journal")
+		_ = os.RemoveAll("/run/log/journal")
+	})
+	kit.Eventually(t, "journald listens", func() bool {
+		_, err := os.Stat("/run/systemd/journal/socket")
+		return err == nil
+	})
+}
+
+func TestEachLaunchAndRefusalIsLogged(t *testing.T) {
+	journald(t)
+	rule(t, "[[rule]]\nimages = [\"denied\"]\ndeny = true\n")
+	began := time.Now().Format("2006-01-02 15:04:05")
+	marker := "marker-" + time.Now().Format("150405.000")
+	kit.Run(t, "run", kit.Image, "sh", "-c", "exit 3; # "+marker)
+	kit.Run(t, "run", "denied", marker)
+	kit.Run(t, "run", "--timeout", "100ms", kit.Image, "sh", "-c", "sleep 9; # "+marker)
+	kit.Run(t, "run", kit.Image, marker)
+	kit.Run(t, "run", "nosuchimage", marker)
+	// A user's own word is not taken for ours.
+	forger := kit.As(t, kit.User, "logger", "--journald")
+	forger.Stdin = strings.NewReader("SYSLOG_IDENTIFIER=mayfly\nMAYFLY_UID=0\nMESSAGE=forged " + marker + "\n")
+	if r := kit.Do(t, forger); r.Code != 0 {
+		t.Fatalf("%+v", r)
+	}
+	var events []map[string]string
+	kit.Eventually(t, "the events are in the journal", func() bool {
+		r := kit.Root(t, "log", "--json", "--since", began)
+		events = nil
+		for line := range strings.Lines(r.Out) {
+			var e map[string]string
+			if json.Unmarshal([]byte(line), &e) == nil && strings.Contains(line, marker) {
+				events = append(events, e)
+			}
+		}
+		return len(events) >= 5
+	})
+	_, uid, _ := kit.Lookup(t, kit.User)
+	for i, want := range []map[string]string{
+		{"MAYFLY_DECISION": "allowed", "MAYFLY_RESULT": "exit 3", "MAYFLY_IMAGE": kit.Image, "MAYFLY_USER": kit.User},
+		{"MAYFLY_DECISION": "refused", "MAYFLY_RULE": dropIn + ":1", "MAYFLY_IMAGE": "denied", "PRIORITY": "5", "MAYFLY_USER": kit.User},
+		{"MAYFLY_DECISION": "allowed", "MAYFLY_RESULT": "time limit"},
+		{"MAYFLY_DECISION": "allowed", "MAYFLY_RESULT": marker + ": command not found in the container's PATH"},
+		{"MAYFLY_DECISION": "failed", "MAYFLY_IMAGE": "nosuchimage"},
+	} {
+		for name, value := range want {
+			if events[i][name] != value {
+				t.Errorf("event %d: %s is %q, want %q", i, name, events[i][name], value)
+			}
+		}
+		if events[i]["_UID"] != "0" || events[i]["MAYFLY_DURATION"] == "" || events[i]["MAYFLY_UID"] != number(uid) {
+			t.Errorf("event %d: %v", i, events[i])
+		}
+	}
+	if r := kit.Root(t, "log", "--since", began); strings.Contains(r.Out, "forged") || !strings.Contains(r.Out, marker) {
+		t.Errorf("log: %+v", r)
+	}
+	// And none where the policy wants none.
+	const main = "/etc/mayfly/policy.toml"
+	before, err := os.ReadFile(main)
+	must(t, err)
+	defer func() { must(t, os.WriteFile(main, before, 0o644)) }()
+	must(t, os.WriteFile(main, []byte(strings.Replace(string(before), "audit = true", "audit = false", 1)), 0o644))
+	kit.Run(t, "run", kit.Image, "sh", "-c", "true # silent-"+marker)
+	must(t, os.WriteFile(main, before, 0o644))
+	kit.Run(t, "run", kit.Image, "sh", "-c", "true # last-"+marker)
+	kit.Eventually(t, "the last event is in the journal", func() bool { return strings.Contains(kit.Root(t, "log").Out, "last-"+marker) })
+	if strings.Contains(kit.Root(t, "log").Out, "silent-"+marker) {
+		t.Error("audit = false, and an event all the same")
+	}
+}
+
+func number(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
