@@ -57,8 +57,3 @@ func TestRunsOn(t *testing.T) {
 		t.Error("vax is known")
 	}
 }
-
-func FuzzOfProgram(f *testing.F) {
-	f.Add(header(1, 1, 3))
-	f.Fuzz(func(t *testing.T, data []byte) { _, _ = OfProgram(data) })
-}
