@@ -4,14 +4,15 @@ import (
 	"fmt"
 	"math"
 	goruntime "runtime"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
 // Init is the first process (PID 1) of a PID namespace: an almost empty child of
-// the launching thread, which lives as long as that thread and makes the kernel
-// kill everything in the namespace when it goes.
+// the launching thread, which lives as long as the process holds a line to it and makes
+// the kernel kill everything in the namespace when it goes.
 //
 // It was never executed and has no memory of its own: it is a clone that shares
 // the launcher's, and walks a list of system calls. (A fork with memory of its
@@ -39,16 +40,25 @@ var (
 )
 
 // StartInit makes PID 1 of the PID namespace that the calling thread has
-// unshared, and returns without waiting for it. The goroutine must be locked to
-// its thread: when the thread ends, so does PID 1, and with it the namespace. The
-// process must not be dumpable (see Undumpable). The holder must call Kill and Wait.
-func StartInit() (*Init, error) {
+// unshared, and returns without waiting for it. When the process ends, in whatever way,
+// so does PID 1, and with it the namespace; at the latest after a time (0: no such limit),
+// whatever becomes of the process. The process must not be dumpable (see Undumpable); the
+// thread needs CAP_SYS_ADMIN, CAP_SETUID and CAP_SETGID. The holder must call Kill and Wait.
+func StartInit(atMost time.Duration) (*Init, error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("socketpair: %w", err)
 	}
 	i := &Init{line: pair[0], child: pair[1]}
-	i.write(unix.Getuid(), unix.Getgid())
+	if atMost > 0 {
+		limit := unix.NsecToTimeval(int64(atMost))
+		if err := unix.SetsockoptTimeval(i.child, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit); err != nil {
+			unix.Close(pair[0])
+			unix.Close(pair[1])
+			return nil, fmt.Errorf("time limit of PID 1: %w", err)
+		}
+	}
+	i.write()
 	if i.pid, err = i.steps.start(unix.CLONE_VM | unix.CLONE_FILES | uintptr(unix.SIGCHLD)); err != nil {
 		unix.Close(pair[0])
 		unix.Close(pair[1])
@@ -58,7 +68,7 @@ func StartInit() (*Init, error) {
 }
 
 // write writes the program of PID 1: its life as system calls.
-func (i *Init) write(uid, gid int) {
+func (i *Init) write() {
 	i.steps = newProgram(32)
 	p := &i.steps
 	address := func(v unsafe.Pointer) *uintptr { return value(uintptr(v)) }
@@ -90,17 +100,17 @@ func (i *Init) write(uid, gid int) {
 	must(unix.SYS_CLOSE_RANGE, number(i.child+1), number(math.MaxUint32), number(unix.CLOSE_RANGE_UNSHARE))
 	must(unix.SYS_CLOSE_RANGE, &zero, number(i.child-1))
 
-	// The launcher acts on files as root; PID 1 does not act on files. Credentials
-	// come before the parent-death signal, which changing them would clear.
-	try(unix.SYS_SETFSGID, number(gid))
-	try(unix.SYS_SETFSUID, number(uid))
+	// To the caller, whose real id the launcher has, PID 1 is somebody else's: they can
+	// neither stop nor kill it.
+	must(unix.SYS_SETRESGID, &zero, &zero, &zero)
+	must(unix.SYS_SETRESUID, &zero, &zero, &zero)
 	must(unix.SYS_CAPSET, address(unsafe.Pointer(&noCapsFor)), address(unsafe.Pointer(&noCapsData)))
-	must(unix.SYS_PRCTL, number(unix.PR_SET_PDEATHSIG), number(int(unix.SIGKILL)))
 	must(unix.SYS_PRCTL, number(unix.PR_SET_NO_NEW_PRIVS), one)
 	try(unix.SYS_PRCTL, number(unix.PR_SET_SECCOMP), number(unix.SECCOMP_MODE_STRICT))
 
-	// Say that we are ready. Then read until the line is closed: when the launcher
-	// died before the death signal was set, it is closed already.
+	// Say that we are ready. Then read until the line is closed, by the launcher or with
+	// it, or until the time is over. (PR_SET_PDEATHSIG would be of no use: the kernel asks
+	// whether the parent, as it dies, may kill its child.)
 	byteAt := address(unsafe.Pointer(&oneByte))
 	must(unix.SYS_WRITE, line, byteAt, one)
 	try(unix.SYS_READ, line, byteAt, one)
@@ -128,14 +138,14 @@ func (i *Init) Proc() (int, error) {
 	return -1, fmt.Errorf("PID 1 ended before it was ready: %w", err)
 }
 
-// Kill ends PID 1, and with it every process of its namespace. It does not wait.
+// Kill ends PID 1, and with it every process of its namespace, by closing the line. It does
+// not wait.
 func (i *Init) Kill() error {
 	if i.child >= 0 {
 		unix.Close(i.child)
 	}
-	unix.Close(i.line)
-	if err := ended(unix.Kill(i.pid, unix.SIGKILL)); err != nil {
-		return fmt.Errorf("kill PID 1: %w", err)
+	if err := unix.Close(i.line); err != nil {
+		return fmt.Errorf("let PID 1 go: %w", err)
 	}
 	return nil
 }

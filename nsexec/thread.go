@@ -96,10 +96,19 @@ func LimitBounding(keep uint64) error {
 	return nil
 }
 
-// SetCapabilities makes permitted and effective set of the thread equal to keep
-// and empties the inheritable set. It can only take away.
-func SetCapabilities(keep uint64) error {
-	return setCapabilities(Capabilities{Effective: keep, Permitted: keep})
+// SetCapabilities sets permitted and effective set of the thread, and empties the
+// inheritable set. It can only take away.
+func SetCapabilities(permitted, effective uint64) error {
+	return setCapabilities(Capabilities{Effective: effective, Permitted: permitted})
+}
+
+// KeepCapabilities lets the thread's permitted set outlive a change of its ids away from 0,
+// until its next execve(2).
+func KeepCapabilities() error {
+	if err := unix.Prctl(unix.PR_SET_KEEPCAPS, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("keep capabilities: %w", err)
+	}
+	return nil
 }
 
 // SetEffective makes the thread's effective set equal to want, and leaves what it

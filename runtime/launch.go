@@ -70,8 +70,7 @@ type step struct {
 }
 
 // start takes the steps on a new thread and returns at once. The thread is never
-// unlocked: when its goroutine ends, the Go runtime throws it away. PID 1 dies with
-// the thread, so the thread stays until the launch is over.
+// unlocked: when its goroutine ends, the Go runtime throws it away.
 func (l *launch) start() {
 	l.started, l.over = make(chan error, 1), make(chan struct{})
 	go func() {
@@ -143,7 +142,7 @@ func (l *launch) makeNamespaces() error {
 }
 
 func (l *launch) startInit() error {
-	init, err := nsexec.StartInit()
+	init, err := nsexec.StartInit(l.plan.atMost())
 	if err != nil {
 		return err
 	}
@@ -191,7 +190,7 @@ func (l *launch) confine() error {
 	if err := l.becomeUser(); err != nil {
 		return err
 	}
-	if err := nsexec.SetCapabilities(keep); err != nil {
+	if err := nsexec.SetCapabilities(keep|shield, keep); err != nil {
 		return err
 	}
 	if err := nsexec.NoNewPrivileges(); err != nil {
@@ -200,11 +199,22 @@ func (l *launch) confine() error {
 	return loadFilter()
 }
 
+// shield is a capability that the thread is permitted until execve(2) takes it away, and that
+// is good for nothing: the bounding set is empty. It is there because of ptrace(2) and
+// all that asks the same question, as /proc/PID/fd does: who has fewer capabilities is
+// refused. That the memory is not dumpable, the kernel does not ask of a thread that has just
+// given it back on its way out, with its descriptors still open; and the caller, whose
+// ids the thread has by now, can send it on its way at any moment.
+const shield = capSetPCap
+
 // becomeUser takes on the command's ids. A caller who runs as themself, through
 // file capabilities, has them already, and keeps their groups as the kernel knows
 // them: with nothing to set, there is nothing to get wrong.
 func (l *launch) becomeUser() error {
 	who := l.plan.Spec.Process.User
+	if err := nsexec.KeepCapabilities(); err != nil {
+		return err
+	}
 	if !l.plan.SetIDs && os.Geteuid() == int(who.UID) && os.Getegid() == int(who.GID) {
 		return nsexec.SetFSIDs(int(who.UID), int(who.GID))
 	}

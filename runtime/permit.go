@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"mayfly/runtime/policy"
 )
@@ -67,9 +68,29 @@ func (p *Plan) bound(d policy.Decision) {
 		return
 	}
 	p.Containers = d.Limits.Containers
-	if most := d.Limits.Time; most > 0 && (p.Timeout == 0 || p.Timeout > most) {
-		p.Timeout = most
+	if most := d.Limits.Time; most > 0 {
+		if p.Timeout == 0 || p.Timeout > most {
+			p.Timeout = most
+		}
+		p.KillAfter = min(p.KillAfter, mostKillAfter)
 	}
+}
+
+const (
+	// mostKillAfter bounds how long a command is given to end when its time is over, where
+	// the policy limits that.
+	mostKillAfter = 10 * time.Second
+	// grace is how much later PID 1 ends the container by itself: the supervisor, which
+	// does it more gently, can be stopped by the caller.
+	grace = 5 * time.Second
+)
+
+// atMost is when the container has ended at the latest, 0 for no limit.
+func (p *Plan) atMost() time.Duration {
+	if p.Timeout == 0 {
+		return 0
+	}
+	return p.Timeout + p.KillAfter + grace
 }
 
 // Refused tells whether an error is the policy's answer.

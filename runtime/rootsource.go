@@ -84,10 +84,11 @@ func (s *rootSource) Tree() (mount.Tree, error) {
 	return s.tree, s.err
 }
 
-// record is what others may know of the container.
+// record is what others may know of the container. In UTC: to write a local time is to
+// read the file that the caller's TZ names.
 func record(p *Plan, c Caller) state.Record {
 	return state.Record{Name: p.Container, Image: p.Image, UID: c.UID, PID: os.Getpid(),
-		Command: p.Spec.Process.Args, Root: p.Path(), Started: time.Now()}
+		Command: p.Spec.Process.Args, Root: p.Path(), Started: time.Now().UTC()}
 }
 
 // Remove deletes the snapshot, if there is one, and then the record. The thread must

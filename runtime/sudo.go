@@ -31,7 +31,7 @@ func BecomeSudoCaller() error {
 		return err
 	}
 	if uid == 0 {
-		return nil // root called sudo
+		return errors.New("as-caller: the caller is root, who needs no such thing")
 	}
 	database, err := user.Load()
 	if err != nil {

@@ -28,6 +28,9 @@ func supervise(ctx context.Context, l *launch, signals <-chan os.Signal, store *
 		return Status{}, err
 	}
 	a := &attendant{launch: l, relay: relay, signals: signals, kill: kill, ended: make(chan struct{}), done: make(chan struct{})}
+	if missed := l.interrupt.Load(); missed != 0 { // it came while the command was being started
+		a.handle(syscall.Signal(missed))
+	}
 	go a.attend(ctx)
 
 	collectInPassing(ctx, l, store)

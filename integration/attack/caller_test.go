@@ -1,6 +1,7 @@
 package attack
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -131,6 +132,24 @@ func TestC05Environment(t *testing.T) {
 		cmd = w.cmd(t, "image", "list")
 		cmd.Env = append(cmd.Env, hostile...)
 		if r := kit.Do(t, cmd); r.Code != 0 || r.Err != "" {
+			t.Errorf("image list: %+v", r)
+		}
+	})
+}
+
+// A time zone is a file: the caller's TZ must not have root open one.
+func TestC05TimeZone(t *testing.T) {
+	each(t, func(t *testing.T, w way) {
+		fifo := filepath.Join(home(t, kit.User), "fifo")
+		must(t, syscall.Mkfifo(fifo, 0o600)) // root's: who opens it waits for ever, or may not
+		cmd := w.cmd(t, "run", img, "true")
+		cmd.Env = append(cmd.Env, "TZ="+fifo)
+		if r := kit.Do(t, cmd); r.Code != 0 {
+			t.Errorf("%+v", r)
+		}
+		cmd = w.cmd(t, "image", "list")
+		cmd.Env = append(cmd.Env, "TZ="+fifo)
+		if r := kit.Do(t, cmd); r.Code != 0 {
 			t.Errorf("image list: %+v", r)
 		}
 	})
@@ -339,6 +358,31 @@ func TestC10LookingIntoTheLauncher(t *testing.T) {
 				t.Errorf("moment %d: %s", i, r.Out)
 			}
 			_ = cmd.Wait()
+		}
+		gc(t)
+	})
+}
+
+// A thread that exits has no memory any more that could be called not dumpable, but for a
+// moment it still has its descriptors: nor may they be had then.
+func TestC10StealingFromTheDying(t *testing.T) {
+	each(t, func(t *testing.T, w way) {
+		for i := range 30 {
+			cmd := w.cmd(t, "run", img, "sleep", "60")
+			must(t, cmd.Start())
+			supervisor := supervisorOf(t, cmd)
+			var stolen bytes.Buffer
+			thief := kit.As(t, kit.User, helper, "thieve", strconv.Itoa(supervisor))
+			thief.Stdout = &stolen
+			must(t, thief.Start())
+			time.Sleep(20 * time.Millisecond)
+			_ = syscall.Kill(supervisor, []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM}[i%2])
+			_ = cmd.Wait()
+			_ = thief.Wait()
+			if stolen.Len() > 0 {
+				t.Fatalf("round %d: descriptors of %s", i, stolen.String())
+			}
+			kit.Eventually(t, "the container has ended", func() bool { return len(kit.Inits(t)) == 0 })
 		}
 		gc(t)
 	})

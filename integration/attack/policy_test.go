@@ -1,6 +1,7 @@
 package attack
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -127,6 +128,34 @@ func TestTheRuleIsKept(t *testing.T) {
 		must(t, os.Remove(dropIn))
 		rule(t, allow+"limits.memory = \"1G\"\nlimits.tasks = 5\n")
 		refused(t, "what cannot be kept", w.run(t, "run", img, "true"), "limits.memory and limits.tasks")
+	})
+}
+
+// The caller stops the supervisor, which would have kept the time: the container ends all
+// the same.
+func TestC22StoppedSupervisor(t *testing.T) {
+	each(t, func(t *testing.T, w way) {
+		rule(t, allow+"limits.time = \"1s\"\n")
+		cmd := w.cmd(t, "run", "--kill-after", "0s", img, "sleep", "300")
+		must(t, cmd.Start())
+		supervisor := supervisorOf(t, cmd)
+		init := kit.Inits(t)[0]
+		for _, signal := range []string{"-STOP", "-KILL"} {
+			if r := kit.Do(t, kit.As(t, kit.User, "kill", signal, init)); r.Code == 0 {
+				t.Errorf("the caller can kill %s PID 1", signal)
+			}
+		}
+		if r := kit.Do(t, kit.As(t, kit.User, "kill", "-STOP", fmt.Sprint(supervisor))); r.Code != 0 {
+			t.Fatalf("%+v", r)
+		}
+		kit.Eventually(t, "the container ends", func() bool { return len(kit.Inits(t)) == 0 })
+		must(t, syscall.Kill(supervisor, syscall.SIGCONT))
+		_ = cmd.Wait()
+		var plan struct{ Timeout, KillAfter time.Duration }
+		r := w.run(t, "run", "--dry-run", "--timeout", "99h", "--kill-after", "1000h", img, "true")
+		if err := json.Unmarshal([]byte(r.Out), &plan); err != nil || plan.Timeout != time.Second || plan.KillAfter != 10*time.Second {
+			t.Errorf("%v, %+v", err, plan)
+		}
 	})
 }
 

@@ -162,7 +162,7 @@ func TestGrantingAndTakingAway(t *testing.T) {
 		check(c.check)
 	}
 	r := kit.Root(t, "grant", "--sudo", "--group", kit.Group, binary)
-	if want := "%" + kit.Group + " ALL=(root) NOPASSWD: " + binary + " as-caller *\n"; r.Out != want {
+	if want := "%" + kit.Group + " ALL=(root) NOPASSWD: NOSETENV: " + binary + " as-caller *\n"; r.Out != want {
 		t.Errorf("--sudo: %+v, want %q", r, want)
 	}
 	file := filepath.Join(t.TempDir(), "sudoers")

@@ -201,8 +201,9 @@ func Snapshots(t testing.TB, store string) []string {
 	return names
 }
 
-// Inits lists the processes that are PID 1 of a container. One that has ended and
-// waits for the host's init to notice does not count.
+// Inits lists the processes that are PID 1 of a container. One that is ending does not
+// count: it waits for the command, which was killed, to be noticed by its parent; after the
+// supervisor was killed that is the host's init, and some are slow at it.
 func Inits(t testing.TB) []string {
 	t.Helper()
 	var found []string
@@ -211,8 +212,14 @@ func Inits(t testing.TB) []string {
 		t.Fatal(err)
 	}
 	for _, name := range names {
-		if stat, err := os.ReadFile(name); err == nil && strings.Contains(string(stat), " (mayfly-init) ") &&
-			!strings.Contains(string(stat), ") Z ") {
+		stat, err := os.ReadFile(name)
+		if err != nil || !strings.Contains(string(stat), " (mayfly-init) ") {
+			continue
+		}
+		_, rest, _ := strings.Cut(string(stat), ") ")
+		flags, err := strconv.ParseUint(strings.Fields(rest)[6], 10, 64)
+		const exiting = 0x4 // PF_EXITING
+		if err == nil && flags&exiting == 0 {
 			found = append(found, filepath.Base(filepath.Dir(name)))
 		}
 	}
@@ -228,8 +235,6 @@ func NothingLeft(t testing.TB) {
 	if left, err := filepath.Glob("/run/mayfly/*/*"); err != nil || len(left) > 0 {
 		t.Errorf("records left: %v, %v", left, err)
 	}
-	// After a supervisor was killed, PID 1 goes when the host's init has noticed that
-	// the command ended, which some do only once in a while.
 	Eventually(t, "no PID 1 is left", func() bool { return len(Inits(t)) == 0 })
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {

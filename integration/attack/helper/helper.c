@@ -153,6 +153,32 @@ static int peek(const char *pid)
 	return found;
 }
 
+/* thieve looks for descriptors of a process, thread by thread, until it is gone: the kernel
+ * does not ask whether memory is dumpable of a thread that has given its memory back. */
+static int thieve(const char *pid)
+{
+	char path[300], target[256];
+	for (;;) {
+		snprintf(path, sizeof path, "/proc/%s/task", pid);
+		DIR *tasks = opendir(path);
+		if (!tasks)
+			return 0;
+		for (struct dirent *t; (t = readdir(tasks));) {
+			if (t->d_name[0] == '.')
+				continue;
+			for (int fd = 3; fd < 48; fd++) {
+				snprintf(path, sizeof path, "/proc/%s/task/%s/fd/%d", pid, t->d_name, fd);
+				ssize_t n = readlink(path, target, sizeof target - 1);
+				if (n > 0)
+					target[n] = 0, printf("%s\n", target), fflush(stdout);
+				else if (errno == EACCES || errno == EPERM)
+					break;
+			}
+		}
+		closedir(tasks);
+	}
+}
+
 /* state writes what the process was given to descriptor 9. */
 static int state(void)
 {
@@ -309,6 +335,8 @@ int main(int argc, char **argv)
 		return traced(argv + 2);
 	if (!strcmp(what, "peek") && argc > 2)
 		return peek(argv[2]);
+	if (!strcmp(what, "thieve") && argc > 2)
+		return thieve(argv[2]);
 	if (!strcmp(what, "state"))
 		return state();
 	if (!strcmp(what, "calls"))
