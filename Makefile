@@ -12,7 +12,7 @@ ROOT     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 GOEXPERIMENT := $(shell GOEXPERIMENT=nogreenteagc go env GOEXPERIMENT 2>/dev/null)
 PACKAGES := btrfs-progs mmdebstrap arch-test systemd systemd-container libcap2-bin libbtrfs-dev gcc libc6-dev dpkg-dev debian-archive-keyring libnss-extrausers sudo strace
 
-.PHONY: build packages install prepare demo test check bench clean
+.PHONY: build packages install prepare demo test check vulnerabilities bench clean
 
 build:
 	CGO_ENABLED=0 GOEXPERIMENT=$(GOEXPERIMENT) go build -trimpath -tags='$(TAGS)' \
@@ -46,7 +46,14 @@ check:
 	CGO_ENABLED=0 GOARCH=arm64 go build ./...
 	go vet ./...
 	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
-	go test $$(go list ./... | grep -v /integration)
+	CGO_ENABLED=1 go test -race $$(go list ./... | grep -v /integration)
+	$(MAKE) -s vulnerabilities
+
+# Known holes in what is linked in. The list of them is on the network: where that cannot be
+# had, it is said and is no failure; a hole is (exit status 3).
+vulnerabilities:
+	@GOBIN=$(CURDIR)/bin go install golang.org/x/vuln/cmd/govulncheck@v1.9.0 && bin/govulncheck ./... || \
+	{ code=$$?; [ $$code != 3 ] && echo "govulncheck: no list of vulnerabilities to be had here" || exit $$code; }
 
 bench: prepare
 	$(ROOT) env PATH="$$PATH" integration/bench/run
