@@ -12,7 +12,6 @@ import (
 	"mayfly/personality"
 	"mayfly/runtime/image"
 	"mayfly/runtime/internal/file"
-	"mayfly/runtime/policy"
 	"mayfly/runtime/user"
 )
 
@@ -53,57 +52,6 @@ func Survey(r Request) (Facts, error) {
 	}
 	f.RandomDigits = hex.EncodeToString(random[:])
 	return f, nil
-}
-
-// decide asks the policy, whose files may be for root's eyes only.
-func decide(name string, c Caller, database *user.Database) (d policy.Decision, err error) {
-	who := policyCaller(c.UID, append([]uint32{c.GID}, c.Groups...), database)
-	err = asRoot(c, noCapability, func() error {
-		d, err = policy.Decide(name, who)
-		return err
-	})
-	return d, err
-}
-
-// policyCaller is a user as the policy wants to know them.
-func policyCaller(uid uint32, gids []uint32, database *user.Database) policy.Caller {
-	return policy.Caller{UID: uid, GIDs: gids,
-		UserID: func(name string) (uint32, bool, error) {
-			entry, _, err := database.ByName(name)
-			if errors.Is(err, user.ErrUnknown) {
-				return 0, false, nil
-			}
-			return entry.UID, err == nil, err
-		},
-		GroupID: func(name string) (uint32, bool, error) {
-			gid, err := database.GroupByName(name)
-			if errors.Is(err, user.ErrUnknownGroup) {
-				return 0, false, nil
-			}
-			return gid, err == nil, err
-		}}
-}
-
-// Explain tells what a user, by name or number ("": the caller), may do with an image. The
-// error is policy.ErrDenied where that is nothing.
-func Explain(name, who string) (policy.Decision, user.Entry, error) {
-	if err := image.CheckName("image", name); err != nil {
-		return policy.Decision{}, user.Entry{}, err
-	}
-	caller, err := CurrentCaller()
-	if err != nil {
-		return policy.Decision{}, user.Entry{}, err
-	}
-	database, err := user.Load()
-	if err != nil {
-		return policy.Decision{}, user.Entry{}, fmt.Errorf("read user database: %w", err)
-	}
-	f := Facts{Caller: caller}
-	if err := f.findUser(Request{User: who}, database); err != nil {
-		return policy.Decision{}, user.Entry{}, err
-	}
-	d, err := policy.Decide(name, policyCaller(f.User.UID, append([]uint32{f.User.GID}, f.Groups...), database))
-	return d, f.User, err
 }
 
 func hostArchitecture() (personality.Architecture, error) {

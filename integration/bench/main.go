@@ -13,6 +13,7 @@ import (
 	"os/user"
 	"slices"
 	"strconv"
+	"syscall"
 )
 
 const (
@@ -46,6 +47,7 @@ func main() {
 	}
 	b := bench{image: os.Args[1], path: store + "/" + os.Args[1], uid: u.Uid, gid: u.Gid, rounds: rounds}
 	b.launches()
+	b.grant()
 	b.holds()
 	b.inside()
 	b.underLoad()
@@ -98,8 +100,15 @@ func (b bench) launches() {
 }
 
 // output runs a command to its end and returns what it prints.
-func output(args ...string) string {
-	out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
+func output(args ...string) string { return outputAs(nil, args...) }
+
+// outputAs does it as a user.
+func outputAs(who *syscall.Credential, args ...string) string {
+	cmd := exec.Command(args[0], args[1:]...)
+	if who != nil {
+		cmd.Dir, cmd.SysProcAttr = "/", &syscall.SysProcAttr{Credential: who}
+	}
+	out, err := cmd.CombinedOutput()
 	if err != nil {
 		log.Fatalf("%q: %v: %s", args, err, out)
 	}

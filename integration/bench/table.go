@@ -3,14 +3,17 @@ package main
 import (
 	"fmt"
 	"slices"
+	"syscall"
 	"time"
 )
 
 // A contender is a command that is timed.
 type contender struct {
-	name string
-	args []string
-	ms   []float64
+	name   string
+	args   []string
+	as     *syscall.Credential // nil: root
+	before func()              // nil, or what is done before each run, and is not timed
+	ms     []float64
 }
 
 // table runs the contenders in turn and prints a row for each. Ratios are to the
@@ -28,8 +31,11 @@ func table(rounds int, list []*contender) {
 func measure(rounds int, list []*contender) {
 	for round := range rounds + 2 {
 		for _, c := range list {
+			if c.before != nil {
+				c.before()
+			}
 			began := time.Now()
-			output(c.args...)
+			outputAs(c.as, c.args...)
 			if round >= 2 {
 				c.ms = append(c.ms, float64(time.Since(began).Microseconds())/1000)
 			}

@@ -2,6 +2,7 @@ package grant
 
 import (
 	"encoding/json"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -196,6 +197,35 @@ func TestEachLaunchAndRefusalIsLogged(t *testing.T) {
 	kit.Eventually(t, "the last event is in the journal", func() bool { return strings.Contains(kit.Root(t, "log").Out, "last-"+marker) })
 	if strings.Contains(kit.Root(t, "log").Out, "silent-"+marker) {
 		t.Error("audit = false, and an event all the same")
+	}
+}
+
+// Where there is no journal, syslog has the events: in a mount namespace without the one and
+// with a socket of the test's for the other.
+func TestSyslogWhereThereIsNoJournal(t *testing.T) {
+	dir := t.TempDir()
+	must(t, os.Chmod(filepath.Dir(dir), 0o755))
+	must(t, os.Chmod(dir, 0o755))
+	socket := filepath.Join(dir, "log")
+	listener, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
+	must(t, err)
+	defer listener.Close()
+	must(t, os.Chmod(socket, 0o666))
+	if _, err := os.Stat("/dev/log"); err != nil {
+		must(t, os.WriteFile("/dev/log", nil, 0o644)) // to mount on
+		defer os.Remove("/dev/log")
+	}
+	script := `[ ! -d /run/systemd/journal ] || mount -t tmpfs tmpfs /run/systemd/journal; mount --bind "$1" /dev/log; shift
+		cd / && exec setpriv --reuid ` + kit.User + ` --regid ` + kit.User + ` --init-groups "$@"`
+	r := kit.Do(t, exec.Command("unshare", "--mount", "sh", "-ec", script, "sh", socket, kit.Runtime, "run", kit.Image, "sh", "-c", "exit 5"))
+	if r.Code != 5 {
+		t.Fatalf("%+v", r)
+	}
+	buffer := make([]byte, 4096)
+	must(t, listener.SetReadDeadline(time.Now().Add(10*time.Second)))
+	n, err := listener.Read(buffer)
+	if text := string(buffer[:n]); err != nil || !strings.HasPrefix(text, "<86>") || !strings.Contains(text, "image="+kit.Image) || !strings.Contains(text, `result="exit 5"`) {
+		t.Errorf("%q, %v", text, err)
 	}
 }
 
