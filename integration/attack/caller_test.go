@@ -367,7 +367,7 @@ func TestC10LookingIntoTheLauncher(t *testing.T) {
 // moment it still has its descriptors: nor may they be had then.
 func TestC10StealingFromTheDying(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
-		for i := range 30 {
+		for i := range 100 {
 			cmd := w.cmd(t, "run", img, "sleep", "60")
 			must(t, cmd.Start())
 			supervisor := supervisorOf(t, cmd)

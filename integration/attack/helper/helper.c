@@ -136,13 +136,12 @@ static int peek(const char *pid)
 		if (readlink(path, buffer, sizeof buffer) > 0)
 			found = !!printf("%s ", links[i]);
 	}
-	snprintf(path, sizeof path, "/proc/%s/fd", pid);
-	DIR *dir = opendir(path);
-	for (struct dirent *e; dir && (e = readdir(dir));)
-		if (e->d_name[0] != '.') { /* of a process that has ended there is the directory */
-			found = !!printf("fd ");
-			break;
-		}
+	/* Names alone can be listed while the kernel takes the process for the caller's own. */
+	for (int fd = 0; fd < 32; fd++) {
+		snprintf(path, sizeof path, "/proc/%s/fd/%d", pid, fd);
+		if (readlink(path, buffer, sizeof buffer) > 0 || open(path, O_PATH) >= 0)
+			found = !!printf("fd/%d ", fd);
+	}
 	struct iovec here = {buffer, 8}, there = {(void *)0x400000, 8};
 	if (process_vm_readv(p, &here, 1, &there, 1, 0) > 0)
 		found = !!printf("process_vm_readv ");
