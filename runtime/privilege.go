@@ -24,8 +24,8 @@ const (
 	LaunchCapabilities = capSysAdmin | capSetIDs | capSetPCap
 )
 
-// Needed are the capabilities that a launch cannot do without, and what for.
-var Needed = []struct {
+// NeededCapabilities are the capabilities that a launch cannot do without, and what for.
+var NeededCapabilities = []struct {
 	Bit       int
 	Name, Why string
 }{
@@ -75,7 +75,7 @@ func checkPrivilege() error {
 	if err != nil {
 		return err
 	}
-	for _, n := range Needed {
+	for _, n := range NeededCapabilities {
 		if have.Permitted&(1<<n.Bit) == 0 {
 			return fmt.Errorf("%w: %s is missing (to %s); root grants it with `runtime grant`, "+
 				"`runtime grant --check` tells what is wrong", ErrNoPrivilege, n.Name, n.Why)

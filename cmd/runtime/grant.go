@@ -11,6 +11,7 @@ import (
 	"mayfly/nsexec"
 	"mayfly/runtime"
 	"mayfly/runtime/grant"
+	"mayfly/runtime/image"
 	"mayfly/runtime/policy"
 	"mayfly/runtime/user"
 )
@@ -151,7 +152,7 @@ func describe(s grant.State) string {
 // names are the capabilities of a set that a launch uses, and the others by number.
 func names(set uint64) []string {
 	var list []string
-	for _, n := range runtime.Needed {
+	for _, n := range runtime.NeededCapabilities {
 		if set&(1<<n.Bit) != 0 {
 			list = append(list, n.Name)
 			set &^= 1 << n.Bit
@@ -193,27 +194,49 @@ func checkGrant(path string, own bool) (int, error) {
 	fmt.Printf("file         %s, mode %04o, uid %d, gid %d\n", path, state.Mode, state.UID, state.GID)
 	fmt.Printf("grant        %s\n", describe(state))
 	fmt.Printf("executed by  %s\n", whoExecutes(state))
-	var problems []error
-	add := func(err error) {
-		if err != nil {
-			problems = append(problems, err)
-		}
-	}
-	add(state.Untrusted)
-	add(honoured(path, state))
+	problems := []error{state.Untrusted, honoured(path, state)}
 	if own {
-		has, err := nsexec.CurrentCapabilities()
-		if err != nil {
-			return runtime.ExitFailure, err
-		}
-		fmt.Printf("here         capabilities %s, by whatever grant\n", strings.Join(names(has.Permitted&runtime.LaunchCapabilities), ","))
-		add(runtime.CanLaunch())
+		problems = append(problems, checkHere()...)
 	}
-	if len(problems) == 0 {
-		fmt.Println("all is well")
-		return 0, nil
+	if err := errors.Join(problems...); err != nil {
+		return runtime.ExitFailure, err
 	}
-	return runtime.ExitFailure, errors.Join(problems...)
+	fmt.Println("all is well")
+	return 0, nil
+}
+
+// checkHere tells what works for whoever asks.
+func checkHere() []error {
+	has, err := nsexec.CurrentCapabilities()
+	if err != nil {
+		return []error{err}
+	}
+	list := strings.Join(names(has.Permitted&runtime.LaunchCapabilities), ",")
+	if list == "" {
+		list = "none"
+	}
+	fmt.Printf("here         capabilities %s, by whatever grant\n", list)
+	rules, err := policy.Check("")
+	fmt.Printf("policy       %d rules in %s\n", rules, policy.Directory)
+	return []error{runtime.CanLaunch(), err, checkStore()}
+}
+
+// checkStore tells whether the image store can be used, by whoever asks.
+func checkStore() error {
+	path, images := "", 0
+	err := withStore(storeChoice{new(string)}, func(s *image.Store) error {
+		path = s.Path
+		list, err := s.List()
+		images = len(list)
+		return errors.Join(err, s.CheckBTRFS())
+	})
+	if path != "" {
+		fmt.Printf("store        %d images in %s\n", images, path)
+	}
+	if errors.Is(err, runtime.ErrNoPrivilege) {
+		return nil // that is told already
+	}
+	return err
 }
 
 // honoured tells whether the kernel gives what the file has been granted.

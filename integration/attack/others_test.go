@@ -164,7 +164,7 @@ func TestC29WithoutAGrant(t *testing.T) {
 		}
 	}
 	// Root does not grant what somebody else can change.
-	refused(t, "grant to a user's file", kit.Root(t, "grant", copied), "of "+copied)
+	refused(t, "grant to a user's file", kit.Root(t, "grant", copied), "on the way to "+copied)
 	kit.NothingLeft(t)
 }
 

@@ -91,10 +91,10 @@ func TestEachCapabilityIsNeeded(t *testing.T) {
 	helper := filepath.Join(dir, "operations")
 	must(t, os.WriteFile(helper, data, 0o755))
 	all := []string{}
-	for _, n := range runtime.Needed {
+	for _, n := range runtime.NeededCapabilities {
 		all = append(all, n.Name)
 	}
-	for _, n := range runtime.Needed {
+	for _, n := range runtime.NeededCapabilities {
 		others := strings.ReplaceAll(strings.ReplaceAll(","+strings.Join(all, ",")+",", ","+n.Name+",", ","), ",,", ",")
 		must(t, exec.Command("setcap", strings.Trim(others, ",")+"=p", binary).Run())
 		r := as(t, kit.User, binary, "run", kit.Image, "true")
@@ -104,7 +104,7 @@ func TestEachCapabilityIsNeeded(t *testing.T) {
 		for with, code := range map[bool]int{true: 0, false: 1} {
 			cmd := kit.As(t, kit.User, helper)
 			cmd.Env = append(cmd.Env, operation+"="+n.Name)
-			for _, m := range runtime.Needed {
+			for _, m := range runtime.NeededCapabilities {
 				if with || m.Bit != n.Bit {
 					cmd.SysProcAttr.AmbientCaps = append(cmd.SysProcAttr.AmbientCaps, uintptr(m.Bit))
 				}

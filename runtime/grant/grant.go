@@ -111,7 +111,9 @@ func openTrusted(path string) (int, error) {
 		return -1, fmt.Errorf("open /: %w", err)
 	}
 	parts := strings.Split(strings.Trim(filepath.Clean(path), "/"), "/")
+	place := "/"
 	for i, part := range parts {
+		place = filepath.Join(place, part)
 		flags := unix.O_PATH | unix.O_DIRECTORY
 		if i == len(parts)-1 {
 			flags = unix.O_RDONLY | unix.O_NONBLOCK
@@ -119,11 +121,11 @@ func openTrusted(path string) (int, error) {
 		next, err := unix.Openat(fd, part, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 		unix.Close(fd)
 		if err != nil {
-			return -1, fmt.Errorf("open %s of %s: %w", part, path, err)
+			return -1, fmt.Errorf("open %s: %w", place, err)
 		}
 		if err := roots(next, flags&unix.O_DIRECTORY != 0); err != nil {
 			unix.Close(next)
-			return -1, fmt.Errorf("%s of %s: %w", part, path, err)
+			return -1, fmt.Errorf("%s, on the way to %s: %w", place, path, err)
 		}
 		fd = next
 	}

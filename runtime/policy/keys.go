@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"mayfly/personality"
 )
 
 // key is a setting of a rule, by its place in keyNames.
@@ -119,6 +121,9 @@ func (r *Rule) check(k key) error {
 		return each(r.AllowBind, checkPath)
 	case keyDevices:
 		return each(r.Devices, checkDevice)
+	case keyPersonality:
+		_, err := personality.ByName(r.Personality)
+		return err
 	case keyNetwork:
 		return each(r.Network, checkNetwork)
 	case keyContainers, keyMemory, keyTasks, keyCPU, keyTime:

@@ -95,6 +95,7 @@ func TestWhatIsWrongIsNamedWithItsPlace(t *testing.T) {
 		rule + "devices = [\"/etc/shadow\"]":     "policy.toml:3:1: devices: ",
 		rule + "devices = [\"/dev/../x\"]":       "policy.toml:3:1: devices: ",
 		rule + "network = [\"mars\"]":            "policy.toml:3:1: network: network \"mars\"",
+		rule + "personality = \"vax\"":           "policy.toml:3:1: personality: ",
 		rule + "writable = \"yes\"":              "policy.toml:3:1: writable: want true or false",
 		rule + "limits.time = \"soon\"":          "policy.toml:3:1: limits.time: \"soon\" is no time",
 		rule + "limits.memory = \"-1\"":          "policy.toml:3:1: limits.memory: ",
@@ -162,23 +163,23 @@ func caller(uid uint32, gids ...uint32) Caller {
 
 func TestTheFirstRuleForImageAndCallerDecides(t *testing.T) {
 	s := directory(t, map[string]string{
-		"policy.d/20-b.toml":  "[[rule]]\nimages=[\"x\"]\nusers=[\"ci\"]\npersonality=\"second\"\n",
-		"policy.d/10-a.toml":  "[[rule]]\nimages=[\"x\"]\nusers=[\"501\"]\npersonality=\"first\"\n[[rule]]\nimages=[\"y-?\"]\ngroups=[\"dev\"]\npersonality=\"group\"\n",
+		"policy.d/20-b.toml":  "[[rule]]\nimages=[\"x\"]\nusers=[\"ci\"]\nbind=[\"/second\"]\n",
+		"policy.d/10-a.toml":  "[[rule]]\nimages=[\"x\"]\nusers=[\"501\"]\nbind=[\"/first\"]\n[[rule]]\nimages=[\"y-?\"]\ngroups=[\"dev\"]\nbind=[\"/group\"]\n",
 		"policy.d/30-c.txt":   "not policy",
 		"policy.d/.hidden":    "not policy",
-		"policy.d/40-d.toml":  "[[rule]]\nimages=[\"z\"]\nusers=[\"nosuchuser\",\"4294967295\"]\ngroups=[\"60\"]\npersonality=\"number\"\n",
+		"policy.d/40-d.toml":  "[[rule]]\nimages=[\"z\"]\nusers=[\"nosuchuser\",\"4294967295\"]\ngroups=[\"60\"]\nbind=[\"/number\"]\n",
 		"policy.d/50-no.toml": "[[rule]]\nimages=[\"x\"]\nusers=[\"666\"]\ndeny=true\n[[rule]]\nimages=[\"w\"]\ngroups=[\"broken\"]\n",
-		"policy.toml":         "[[rule]]\nimages=[\"x\"]\npersonality=\"last\"\n",
+		"policy.toml":         "[[rule]]\nimages=[\"x\"]\nbind=[\"/last\"]\n",
 	})
 	for _, c := range []struct {
 		image string
 		who   Caller
-		want  string // personality of the rule, or of the error
+		want  string // of the rule's bind, or of the error
 	}{
 		{"x", caller(501), "first"}, {"x", caller(500), "second"}, {"x", caller(7), "last"}, {"x", caller(666), "20-b.toml|50-no.toml:1 says no"},
 		{"y-1", caller(7, 50), "group"}, {"y-1", caller(7, 51), "no rule"}, {"y-22", caller(7, 50), "no rule"},
 		{"z", caller(7, 60), "number"}, {"z", caller(4294967295), "no rule"}, {"w", caller(7), "does not answer"}, {"nosuch", caller(7), "no rule"},
-		{"x", caller(0), "last"}, {"nosuch", caller(0), ""}, {"", caller(7), "no rule"},
+		{"x", caller(0), "last"}, {"nosuch", caller(0), "home"}, {"", caller(7), "no rule"},
 	} {
 		d, err := s.decide(c.image, c.who)
 		if err != nil {
@@ -186,12 +187,12 @@ func TestTheFirstRuleForImageAndCallerDecides(t *testing.T) {
 			if i := strings.LastIndex(want, "|"); i >= 0 {
 				want = want[i+1:]
 			}
-			if !strings.Contains(err.Error(), want) || d.Personality != "" && !d.Deny {
+			if !strings.Contains(err.Error(), want) || len(d.Bind) > 0 && !d.Deny {
 				t.Errorf("%s for %d: %v, want %q", c.image, c.who.UID, err, c.want)
 			}
 			continue
 		}
-		if d.Personality != c.want || d.Unbound != (c.who.UID == 0) {
+		if d.Bind[0] != "/"+c.want || d.Unbound != (c.who.UID == 0) {
 			t.Errorf("%s for %d: %+v, want %q", c.image, c.who.UID, d.Rule, c.want)
 		}
 	}
