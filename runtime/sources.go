@@ -3,6 +3,7 @@ package runtime
 import (
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"mayfly/mount"
 	"mayfly/nsexec"
+	"mayfly/runtime/internal/file"
 	"mayfly/runtime/policy"
 )
 
@@ -40,66 +42,122 @@ func openSources(p *Plan, c Caller) (*sources, error) {
 		}
 		s.devices[name] = tree
 	}
-	for _, path := range p.Devices {
-		tree, err := openDevice(path)
+	for _, name := range p.Devices {
+		tree, err := openDevice(name)
 		if err == unix.ENOENT {
 			continue // as with binds: what the host does not have
 		}
 		if err != nil {
-			return s, fmt.Errorf("device %s: %w", path, err)
+			return s, fmt.Errorf("device %s: %w", name, err)
 		}
-		s.devices[strings.TrimPrefix(path, "/dev/")] = tree
+		s.devices[strings.TrimPrefix(name, "/dev/")] = tree
 	}
-	for _, m := range p.Spec.Mounts {
-		if m.Type != "bind" {
-			continue
+	binds, err := openBinds(p, c)
+	defer func() {
+		for _, b := range binds {
+			unix.Close(b.fd)
 		}
-		tree, err := openBind(m, p, c)
+	}()
+	if err != nil {
+		return s, err
+	}
+	for _, b := range binds {
+		tree, err := b.clone(p)
 		if err != nil {
-			return s, err
+			return s, fmt.Errorf("bind source %q: %w", b.Source, err)
 		}
-		s.binds[m.Destination] = tree
+		s.binds[b.Destination] = tree
 	}
 	return s, nil
 }
 
-// openBind takes a copy of the source's mounts. What the caller asked for is
-// opened with nothing but the caller's own rights, once, and the descriptor is
-// what is copied: whoever swaps the path afterwards swaps nothing.
-func openBind(m specs.Mount, p *Plan, c Caller) (mount.Tree, error) {
-	var fd int
-	var err error
-	asked := slices.Contains(p.CallerBinds, m.Destination)
-	if asked {
-		fd, err = openAsCaller(m.Source, c)
-	} else {
-		fd, err = unix.Open(m.Source, unix.O_PATH|unix.O_CLOEXEC, 0)
-	}
+// An openedBind is a bind whose source is open.
+type openedBind struct {
+	specs.Mount
+	fd    int
+	asked bool // by the caller
+}
+
+// openBinds opens the sources of all binds, once: whoever swaps a path afterwards swaps
+// nothing. What the caller asked for is opened with nothing but the caller's own rights. So
+// is what the administrator has named, where that is enough; else as root, but then by no
+// symbolic link, which might be of the caller's making. It leaves the thread as it was.
+func openBinds(p *Plan, c Caller) (list []openedBind, err error) {
+	leave, err := becomeCaller(c)
 	if err != nil {
-		return mount.Tree{}, fmt.Errorf("bind source %q: %w", m.Source, err)
+		return nil, err
 	}
-	defer unix.Close(fd)
-	err = bindable(fd)
-	if err == nil && asked {
-		err = p.mayBind(fd, slices.Contains(m.Options, "ro"))
+	var closed []int // indices of those that the caller cannot reach
+	for _, m := range p.Spec.Mounts {
+		if m.Type != "bind" {
+			continue
+		}
+		b := openedBind{m, -1, slices.Contains(p.CallerBinds, m.Destination)}
+		b.fd, err = unix.Open(m.Source, unix.O_PATH|unix.O_CLOEXEC, 0)
+		if err == nil && b.asked {
+			// Without AT_EACCESS the check is for the real user, which is the caller.
+			err = unix.Faccessat2(b.fd, "", unix.R_OK, unix.AT_EMPTY_PATH)
+		}
+		list = append(list, b)
+		if err == unix.EACCES && !b.asked {
+			closed, err = append(closed, len(list)-1), nil
+		}
+		if err != nil {
+			err = fmt.Errorf("bind source %q: %w", m.Source, err)
+			break
+		}
 	}
+	if err := errors.Join(err, leave()); err != nil {
+		return list, err
+	}
+	for _, i := range closed {
+		how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS}
+		if list[i].fd, err = unix.Openat2(unix.AT_FDCWD, list[i].Source, &how); err != nil {
+			return list, fmt.Errorf("bind source %q, which you cannot reach yourself: %w", list[i].Source, err)
+		}
+	}
+	return list, nil
+}
+
+// becomeCaller makes the thread act on files as the caller could, with their ids and no
+// capability (root: with root's), until leave is called.
+func becomeCaller(c Caller) (leave func() error, err error) {
+	own := noCapability
+	if c.UID == 0 {
+		have, err := nsexec.CurrentCapabilities()
+		if err != nil {
+			return nil, err
+		}
+		own = have.Permitted
+	}
+	leave = func() error { return actOnFilesAs(0, 0, openSourcesNeeds) }
+	return leave, actOnFilesAs(int(c.UID), int(c.GID), own)
+}
+
+// clone takes a copy of the source's mounts.
+func (b openedBind) clone(p *Plan) (mount.Tree, error) {
+	if err := bindable(b.fd); err != nil {
+		return mount.Tree{}, err
+	}
+	if b.asked {
+		if err := p.mayBind(b.fd, slices.Contains(b.Options, "ro")); err != nil {
+			return mount.Tree{}, err
+		}
+	}
+	options := mount.ParseOptions(b.Options)
+	tree, err := mount.Clone(b.fd, "", options.Recursive)
 	if err != nil {
-		return mount.Tree{}, fmt.Errorf("bind source %q: %w", m.Source, err)
-	}
-	options := mount.ParseOptions(m.Options)
-	tree, err := mount.Clone(fd, "", options.Recursive)
-	if err != nil {
-		return tree, fmt.Errorf("bind source %q: %w", m.Source, err)
+		return tree, err
 	}
 	if err := tree.SetAttrs(options.Set, options.Clear, options.Recursive); err != nil {
-		return tree, errors.Join(fmt.Errorf("bind source %q: %w", m.Source, err), tree.Close())
+		return tree, errors.Join(err, tree.Close())
 	}
 	return tree, nil
 }
 
 // openDevice takes a copy of a device node of the host's /dev.
-func openDevice(path string) (mount.Tree, error) {
-	fd, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+func openDevice(name string) (mount.Tree, error) {
+	fd, err := unix.Open(name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return mount.Tree{}, err
 	}
@@ -115,31 +173,52 @@ func openDevice(path string) (mount.Tree, error) {
 }
 
 // mayBind tells whether the policy lets the caller bind what is open as fd: where it
-// really is, by whatever links it was reached.
+// really is, by whatever links it was reached. The policy's directories are taken as they
+// are written, since a link on the way to one might be of the caller's making.
 func (p *Plan) mayBind(fd int, readOnly bool) error {
-	allowed := p.BindFrom
-	if readOnly {
-		allowed = slices.Concat(p.BindFrom, p.BindReadOnlyFrom)
-	}
-	if slices.Contains(allowed, "/") {
-		return nil
-	}
 	place, err := placeOf(fd)
 	if err != nil {
 		return err
 	}
+	if err := holdsProc(place); err != nil {
+		return err
+	}
+	allowed := p.BindFrom
+	if readOnly {
+		allowed = slices.Concat(p.BindFrom, p.BindReadOnlyFrom)
+	}
 	for _, dir := range allowed {
-		fd, err := unix.Open(dir, unix.O_PATH|unix.O_CLOEXEC, 0)
-		if err != nil {
-			continue // one that the host does not have
-		}
-		real, err := placeOf(fd)
-		unix.Close(fd)
-		if err == nil && (place == real || strings.HasPrefix(place, strings.TrimSuffix(real, "/")+"/")) {
+		if within(place, dir) {
 			return nil
 		}
 	}
 	return fmt.Errorf("is %q: %w, which lets you bind what is in %q", place, policy.ErrDenied, allowed)
+}
+
+// within tells whether a path is a directory or something in it.
+func within(name, dir string) bool {
+	dir = strings.TrimSuffix(path.Clean(dir), "/")
+	return name == dir || strings.HasPrefix(name, dir+"/")
+}
+
+// maxMounts bounds what is read of the list of mounts, in bytes.
+const maxMounts = 64 << 20
+
+// holdsProc refuses a directory below which the host's procfs is mounted: the copy of its
+// mounts would have it too, and show the host's processes.
+func holdsProc(place string) error {
+	mounts, err := file.Read("/proc/self/mountinfo", maxMounts)
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(string(mounts)) {
+		before, after, _ := strings.Cut(line, " - ")
+		fields := strings.Fields(before)
+		if strings.HasPrefix(after, "proc ") && len(fields) > 4 && within(fields[4], place) {
+			return fmt.Errorf("has the host's processes in it, at %s: bind the directories beside that", fields[4])
+		}
+	}
+	return nil
 }
 
 // placeOf is the path of an open file as the kernel knows it.
@@ -175,33 +254,6 @@ func bindable(fd int) error {
 		return errors.New("is in the host's /proc")
 	}
 	return nil
-}
-
-// openAsCaller opens a path as the caller could, with their ids and no capability
-// (root: with root's), and makes sure that they may read it. It leaves the thread as it was.
-func openAsCaller(path string, c Caller) (fd int, err error) {
-	own := noCapability
-	if c.UID == 0 {
-		have, err := nsexec.CurrentCapabilities()
-		if err != nil {
-			return -1, err
-		}
-		own = have.Permitted
-	}
-	if err := actOnFilesAs(int(c.UID), int(c.GID), own); err != nil {
-		return -1, err
-	}
-	defer func() { err = errors.Join(err, actOnFilesAs(0, 0, openSourcesNeeds)) }()
-	fd, err = unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return -1, err
-	}
-	// Without AT_EACCESS the check is for the real user, which is the caller.
-	if err := unix.Faccessat2(fd, "", unix.R_OK, unix.AT_EMPTY_PATH); err != nil {
-		unix.Close(fd)
-		return -1, err
-	}
-	return fd, nil
 }
 
 // Close releases what was not attached, and the descriptors of what was.

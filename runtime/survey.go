@@ -165,6 +165,12 @@ func (f *Facts) findHostFiles() {
 	for _, list := range [][]string{f.Policy.BindReadOnly, f.Policy.Bind, hostFiles} {
 		for _, name := range list {
 			_, err := os.Stat(name)
+			if errors.Is(err, unix.EACCES) { // what the policy names may be closed to the caller
+				err = asRoot(f.Caller, noCapability, func() error {
+					_, err := os.Lstat(name)
+					return err
+				})
+			}
 			f.Present[name] = err == nil
 		}
 	}

@@ -108,6 +108,7 @@ func TestC20ForgedState(t *testing.T) {
 			refused(t, what, w.run(t, "run", img, "true"), "state directory")
 			must(t, os.RemoveAll("/run/mayfly"))
 		}
+		must(t, os.MkdirAll(filepath.Dir(own), 0o755))
 		must(t, os.MkdirAll(own, 0o700))
 		must(t, os.Symlink("/etc/passwd", own+"/taken"))
 		refused(t, "a link for a record", w.run(t, "run", "--name", "taken", img, "true"), "record container taken")
@@ -118,6 +119,7 @@ func TestC20ForgedState(t *testing.T) {
 			t.Errorf("a dead one's record: %+v", r)
 		}
 		gc(t)
+		must(t, os.RemoveAll("/run/mayfly"))
 		if err := statOf("/etc/passwd"); err != nil {
 			t.Fatal(err)
 		}

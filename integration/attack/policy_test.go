@@ -150,6 +150,7 @@ func TestC22StoppedSupervisor(t *testing.T) {
 		}
 		kit.Eventually(t, "the container ends", func() bool { return len(kit.Inits(t)) == 0 })
 		must(t, syscall.Kill(supervisor, syscall.SIGCONT))
+		_ = cmd.Process.Signal(syscall.SIGCONT) // sudo stops with what it has started
 		_ = cmd.Wait()
 		var plan struct{ Timeout, KillAfter time.Duration }
 		r := w.run(t, "run", "--dry-run", "--timeout", "99h", "--kill-after", "1000h", img, "true")
@@ -169,12 +170,9 @@ func TestC22PastTheLimit(t *testing.T) {
 		}
 		kit.Eventually(t, "five run", func() bool { return len(kit.Inits(t)) == 5 })
 		var group sync.WaitGroup
-		tickets := make(chan bool, 40) // the machine of the test is a small one
 		for range 500 {
 			group.Go(func() {
-				tickets <- true
 				refused(t, "one more", w.run(t, "run", img, "true"), "too many containers")
-				<-tickets
 			})
 		}
 		served := 0
