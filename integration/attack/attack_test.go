@@ -48,6 +48,7 @@ func setUp() error {
 	if kit.Emulated() {
 		img = kit.NativeImage
 	}
+	cleanUp() // of a run that was interrupted
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
