@@ -20,9 +20,10 @@ import (
 
 // Files of the database, and the program that knows the rest of it.
 const (
-	PasswdFile = "/etc/passwd"
-	GroupFile  = "/etc/group"
-	getent     = "/usr/bin/getent"
+	PasswdFile  = "/etc/passwd"
+	GroupFile   = "/etc/group"
+	sourcesFile = "/etc/nsswitch.conf"
+	getent      = "/usr/bin/getent"
 )
 
 // Neither the files nor getent know them.
@@ -61,6 +62,7 @@ func ParseLine(line string) (Entry, error) {
 // A Database is the host's user database, its two files read once.
 type Database struct {
 	Passwd, Group []byte
+	elsewhere     func() (bool, error) // whether groups can have members that GroupFile does not tell of
 	ask           func(database, key string) (string, error)
 }
 
@@ -74,7 +76,31 @@ func Load() (*Database, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Database{Passwd: passwd, Group: group, ask: askNSS}, nil
+	return &Database{Passwd: passwd, Group: group, elsewhere: askSources, ask: askNSS}, nil
+}
+
+func askSources() (bool, error) {
+	text, err := readFile(sourcesFile)
+	return groupsElsewhere(string(text)), err
+}
+
+// groupsElsewhere tells whether nsswitch.conf(5) names a source of groups besides the files
+// (and systemd's, which knows of groups without members), so that getent need not be
+// started to hear that there is nothing.
+func groupsElsewhere(text string) bool {
+	for line := range strings.Lines(text) {
+		line, _, _ = strings.Cut(line, "#")
+		name, sources, _ := strings.Cut(line, ":")
+		if name = strings.TrimSpace(name); name != "group" && name != "initgroups" {
+			continue
+		}
+		for _, source := range strings.Fields(sources) {
+			if source[0] != '[' && !slices.Contains([]string{"files", "compat", "systemd"}, source) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // maxSize bounds what is read of a file of the database, in bytes.
@@ -137,6 +163,9 @@ func (d *Database) Groups(e Entry) ([]uint32, error) {
 		if len(f) == 4 && slices.Contains(strings.Split(f[3], ","), e.Name) {
 			add(f[2])
 		}
+	}
+	if elsewhere, err := d.elsewhere(); err != nil || !elsewhere {
+		return groups, err
 	}
 	// "NAME GID GID...", of every source.
 	line, err := d.ask("initgroups", e.Name)

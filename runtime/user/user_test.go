@@ -8,9 +8,10 @@ import (
 
 func database(answers map[string]string) *Database {
 	return &Database{
-		Passwd: []byte("root:x:0:0:root:/root:/bin/bash\nbroken line\ndev:x:1000:1000:,,,:/home/dev:/bin/zsh\n"),
-		Group:  []byte("root:x:0:\nusers:x:50:dev,other\ndev:x:1000:\n"),
-		ask:    func(database, key string) (string, error) { return answers[database+" "+key], nil },
+		Passwd:    []byte("root:x:0:0:root:/root:/bin/bash\nbroken line\ndev:x:1000:1000:,,,:/home/dev:/bin/zsh\n"),
+		Group:     []byte("root:x:0:\nusers:x:50:dev,other\ndev:x:1000:\n"),
+		elsewhere: func() (bool, error) { return false, nil },
+		ask:       func(database, key string) (string, error) { return answers[database+" "+key], nil },
 	}
 }
 
@@ -32,6 +33,10 @@ func TestFind(t *testing.T) {
 func TestGroups(t *testing.T) {
 	d := database(map[string]string{"group 3000": "ldapgroup:*:3000:dev", "initgroups dev": "dev 50 3000", "group ldapgroup": "ldapgroup:*:3000:dev"})
 	e, _, _ := d.ByID(1000)
+	if got, err := d.Groups(e); err != nil || !slices.Equal(got, []uint32{1000, 50}) {
+		t.Errorf("groups of the files %v, %v", got, err)
+	}
+	d.elsewhere = func() (bool, error) { return true, nil }
 	if got, err := d.Groups(e); err != nil || !slices.Equal(got, []uint32{1000, 50, 3000}) {
 		t.Errorf("groups %v, %v", got, err)
 	}
@@ -45,6 +50,17 @@ func TestGroups(t *testing.T) {
 	}
 	if got, err := d.MissingGroups([]uint32{50, 3000, 4000, 3000}); err != nil || !slices.Equal(got, []string{"ldapgroup:*:3000:dev"}) {
 		t.Errorf("missing %v, %v", got, err)
+	}
+}
+
+func TestWhereGroupsAre(t *testing.T) {
+	for text, want := range map[string]bool{
+		"": false, "group: files": false, "passwd: files sss\ngroup:\tfiles systemd # sss\n": false, "group: files [NOTFOUND=return] sss": true,
+		"initgroups: files ldap\n": true, "groups: ldap": false, " group : compat": false, "group:": false, "group": false,
+	} {
+		if got := groupsElsewhere(text); got != want {
+			t.Errorf("%q: %v", text, got)
+		}
 	}
 }
 
