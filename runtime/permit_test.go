@@ -1,0 +1,87 @@
+package runtime
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"mayfly/runtime/policy"
+)
+
+func TestTheRuleBoundsTheRequest(t *testing.T) {
+	strict := policy.Decision{Rule: policy.Rule{Network: []string{"host"}}}
+	for what, c := range map[string]struct {
+		request Request
+		change  func(*policy.Decision)
+		refused string // "": permitted
+	}{
+		"nothing asked":          {Request{}, nil, ""},
+		"writable":               {Request{Writable: true}, nil, "--writable"},
+		"writable, allowed":      {Request{Writable: true}, func(d *policy.Decision) { d.Writable = true }, ""},
+		"the whole environment":  {Request{EnvAll: true}, nil, "--env-all"},
+		"another personality":    {Request{Personality: "x86"}, func(d *policy.Decision) { d.Personality = "x86-64" }, "--personality x86"},
+		"the same personality":   {Request{Personality: "x86"}, func(d *policy.Decision) { d.Personality = "x86" }, ""},
+		"any personality":        {Request{Personality: "x86"}, nil, ""},
+		"a bind":                 {Request{Binds: []Bind{{Source: "/a"}}}, nil, "bind"},
+		"a bind, read-only ones": {Request{Binds: []Bind{{Source: "/a"}}}, func(d *policy.Decision) { d.AllowBindReadOnly = []string{"/"} }, "bind"},
+		"a read-only bind":       {Request{Binds: []Bind{{Source: "/a", ReadOnly: true}}}, func(d *policy.Decision) { d.AllowBindReadOnly = []string{"/"} }, ""},
+		"root":                   {Request{Writable: true, EnvAll: true, Binds: []Bind{{Source: "/a"}}}, func(d *policy.Decision) { d.Unbound = true }, ""},
+	} {
+		d := strict
+		if c.change != nil {
+			c.change(&d)
+		}
+		err := permitted(c.request, d)
+		if c.refused == "" && err != nil || c.refused != "" && (!errors.Is(err, policy.ErrDenied) || !strings.Contains(err.Error(), c.refused)) {
+			t.Errorf("%s: %v, want %q", what, err, c.refused)
+		}
+	}
+}
+
+func TestWhatCannotBeKeptIsNotRun(t *testing.T) {
+	for want, change := range map[string]func(*policy.Rule){
+		"limits.memory":                func(r *policy.Rule) { r.Limits.Memory = 1 },
+		"limits.tasks and limits.cpu":  func(r *policy.Rule) { r.Limits.Tasks, r.Limits.CPU = 1, 1 },
+		"a network other than host":    func(r *policy.Rule) { r.Network = []string{"none", "host"} },
+		"a network other than host, w": func(r *policy.Rule) { r.Network = nil },
+	} {
+		d := policy.Decision{Rule: policy.Rule{Network: []string{"host"}}}
+		change(&d.Rule)
+		if err := permitted(Request{}, d); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
+
+func TestTimeIsBoundedWhateverIsAsked(t *testing.T) {
+	const limit = time.Hour
+	for _, c := range []struct{ asked, kill, timeout, killAfter time.Duration }{
+		{0, time.Minute, limit, mostKillAfter}, {time.Minute, 0, time.Minute, 0}, {99 * limit, 99 * limit, limit, mostKillAfter},
+	} {
+		p := &Plan{Timeout: c.asked, KillAfter: c.kill}
+		p.bound(policy.Decision{Rule: policy.Rule{Limits: policy.Limits{Time: limit, Containers: 3}}})
+		if p.Timeout != c.timeout || p.KillAfter != c.killAfter || p.Containers != 3 || p.atMost() != c.timeout+c.killAfter+grace {
+			t.Errorf("asked for %v and %v: %v and %v", c.asked, c.kill, p.Timeout, p.KillAfter)
+		}
+	}
+	root := &Plan{Timeout: 2 * limit}
+	root.bound(policy.Decision{Unbound: true, Rule: policy.Rule{Limits: policy.Limits{Time: limit, Containers: 3}}})
+	if root.Timeout != 2*limit || root.Containers != 0 || (&Plan{}).atMost() != 0 {
+		t.Errorf("root: %+v", root)
+	}
+}
+
+func TestWithin(t *testing.T) {
+	for _, c := range []struct {
+		name, dir string
+		want      bool
+	}{
+		{"/srv", "/srv", true}, {"/srv/a", "/srv", true}, {"/srv/a", "/srv/", true}, {"/srvx", "/srv", false}, {"/", "/srv", false},
+		{"/anything", "/", true}, {"/", "/", true}, {"/srv", "/srv/a", false},
+	} {
+		if got := within(c.name, c.dir); got != c.want {
+			t.Errorf("%s within %s: %v", c.name, c.dir, got)
+		}
+	}
+}
