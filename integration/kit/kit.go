@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"mayfly/nsexec"
 )
 
 // What `make prepare` has set up.
@@ -43,6 +45,12 @@ func Main(m *testing.M, after ...func()) {
 	}
 	if problem := unprepared(); problem != nil {
 		fmt.Println("FAIL: integration tests cannot run:", problem)
+		os.Exit(1)
+	}
+	// make(1) leaves a signal of the C library's ignored in what it starts: the tests begin
+	// as from a shell.
+	if err := nsexec.ResetInheritance(); err != nil {
+		fmt.Println("FAIL:", err)
 		os.Exit(1)
 	}
 	code := m.Run()
