@@ -100,8 +100,8 @@ func ResetInheritance() error {
 			return fmt.Errorf("setitimer: %w", err)
 		}
 	}
-	// SIGCANCEL and SIGSETXID are the C library's; Go leaves them and the job control
-	// signals as they are.
+	// The Go runtime leaves the job control signals as they are, and two that are C
+	// libraries' own (glibc's SIGCANCEL, musl's SIGSYNCCALL).
 	for _, s := range []syscall.Signal{unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU, 32, 34} {
 		if err := raw4(unix.SYS_RT_SIGACTION, uintptr(s), uintptr(unsafe.Pointer(&defaultAction)), 0, 8); err != nil {
 			return fmt.Errorf("reset signal %d: %w", s, err)
