@@ -24,10 +24,7 @@ func StartAudit(r Request) *Audit { return &Audit{request: r, began: time.Now()}
 // Refused logs that there was no launch.
 func (a *Audit) Refused(why error) error {
 	e := a.event()
-	e.Decision, e.Result = audit.Failed, why.Error()
-	if Refused(why) {
-		e.Decision = audit.Refused
-	}
+	e.Decision, e.Result = decision(why), why.Error()
 	return a.send(e)
 }
 
@@ -43,12 +40,20 @@ func (a *Audit) Ended(p *Plan, s Status, err error) error {
 	switch {
 	case err == nil || errors.As(err, &command) || errors.As(err, &interrupted):
 		// The container was theirs to have; what they wanted in it was not to be had.
-	case errors.Is(err, policy.ErrDenied) || errors.Is(err, state.ErrTooMany):
-		e.Decision = audit.Refused
 	default:
-		e.Decision = audit.Failed
+		e.Decision = decision(err)
 	}
 	return a.send(e)
+}
+
+// decision tells the policy's answer from what went wrong.
+func decision(err error) string {
+	for _, no := range []error{policy.ErrDenied, ErrNotPermitted, state.ErrTooMany} {
+		if errors.Is(err, no) {
+			return audit.Refused
+		}
+	}
+	return audit.Failed
 }
 
 func (a *Audit) event() audit.Event {

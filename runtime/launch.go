@@ -36,9 +36,8 @@ type launch struct {
 	relay   *console.Relay   // nil: not connected
 	Process *nsexec.Process  // nil: not started
 
-	interrupt atomic.Int32  // a signal that came before the command was started
-	started   chan error    // is told once how the steps ended
-	over      chan struct{} // closed to let the thread go
+	interrupt atomic.Int32 // a signal that came before the command was started
+	started   chan error   // is told once how the steps ended
 	undo      undo
 }
 
@@ -72,7 +71,7 @@ type step struct {
 // start takes the steps on a new thread and returns at once. The thread is never
 // unlocked: when its goroutine ends, the Go runtime throws it away.
 func (l *launch) start() {
-	l.started, l.over = make(chan error, 1), make(chan struct{})
+	l.started = make(chan error, 1)
 	go func() {
 		goruntime.LockOSThread()
 		err := l.run()
@@ -80,7 +79,6 @@ func (l *launch) start() {
 		// Descriptors of mounts are of no use any more, and the command's running
 		// time is a good time to close them.
 		l.undo.all()
-		<-l.over
 	}()
 }
 
@@ -264,7 +262,6 @@ func (l *launch) execute() error {
 // ends the processes, the snapshot is deleted; what they have open in it stays theirs.
 func (l *launch) finish() error {
 	var errs []error
-	close(l.over)
 	if l.init != nil {
 		errs = append(errs, l.init.Kill())
 	}

@@ -145,8 +145,3 @@ func (p *Plan) atMost() time.Duration {
 	}
 	return p.Timeout + p.KillAfter + grace
 }
-
-// Refused tells whether an error is the policy's answer.
-func Refused(err error) bool {
-	return errors.Is(err, policy.ErrDenied) || errors.Is(err, ErrNotPermitted)
-}
