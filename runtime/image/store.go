@@ -19,6 +19,7 @@ import (
 	"mayfly/btrfs"
 	"mayfly/mount"
 	"mayfly/personality"
+	"mayfly/runtime/internal/file"
 )
 
 // runDirectory holds the snapshots of running containers.
@@ -49,7 +50,7 @@ func Open(path string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open image store %s: %w", path, err)
 	}
-	if err := ownedByRoot(fd); err != nil {
+	if err := file.OwnedBy(fd, 0); err != nil {
 		unix.Close(fd)
 		return nil, fmt.Errorf("image store %s: %w", path, err)
 	}
@@ -61,17 +62,6 @@ func (s *Store) Close() error { return unix.Close(s.fd) }
 
 func openDirectory(at int, path string) (int, error) {
 	return unix.Openat(at, path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-}
-
-func ownedByRoot(fd int) error {
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return err
-	}
-	if st.Uid != 0 || st.Mode&0o022 != 0 {
-		return fmt.Errorf("owned by uid %d with mode %04o, want root's and writable by root only", st.Uid, st.Mode&0o7777)
-	}
-	return nil
 }
 
 // CheckBTRFS says what to do where the store is on another file system.
@@ -157,7 +147,7 @@ func (s *Store) runDir() (int, error) {
 	if err != nil {
 		return -1, fmt.Errorf("open %s: %w", filepath.Join(s.Path, runDirectory), err)
 	}
-	if err := ownedByRoot(fd); err != nil {
+	if err := file.OwnedBy(fd, 0); err != nil {
 		unix.Close(fd)
 		return -1, fmt.Errorf("%s: %w", filepath.Join(s.Path, runDirectory), err)
 	}

@@ -152,10 +152,9 @@ func openDirectory(at int, name string, root uint32, mode uint32) (int, error) {
 	if err != nil {
 		return -1, fmt.Errorf("open state directory %s: %w", name, err)
 	}
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil || st.Uid != root || st.Mode&0o022 != 0 {
+	if err := file.OwnedBy(fd, root); err != nil {
 		unix.Close(fd)
-		return -1, fmt.Errorf("state directory %s: owned by uid %d with mode %04o, want root's and writable by root only", name, st.Uid, st.Mode&0o7777)
+		return -1, fmt.Errorf("state directory %s: %w", name, err)
 	}
 	return fd, nil
 }

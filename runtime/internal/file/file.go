@@ -57,3 +57,16 @@ func ReadFD(fd, limit int) ([]byte, error) {
 		}
 	}
 }
+
+// OwnedBy tells whether an open file or directory belongs to a user, and can be written to
+// by nobody else: in the product the user is root.
+func OwnedBy(fd int, owner uint32) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	if st.Uid != owner || st.Mode&0o022 != 0 {
+		return fmt.Errorf("owned by uid %d with mode %04o, want root's and writable by root only", st.Uid, st.Mode&0o7777)
+	}
+	return nil
+}
