@@ -31,6 +31,7 @@ const (
 	iocGetFlags      = 2<<30 | 8<<16 | 0x94<<8 | 25
 	iocSetFlags      = 1<<30 | 8<<16 | 0x94<<8 | 26
 	iocSync          = 0x94<<8 | 8
+	iocSpaceInfo     = 3<<30 | 16<<16 | 0x94<<8 | 20
 	iocSubvolInfo    = 2<<30 | 504<<16 | 0x94<<8 | 60
 
 	flagReadOnly = 1 << 1 // BTRFS_SUBVOL_RDONLY
@@ -180,6 +181,43 @@ func Describe(fd int) (Info, error) {
 		ParentUUID: raw.parentUUID,
 		Created:    time.Unix(int64(raw.otime.sec), int64(raw.otime.nsec)),
 	}, nil
+}
+
+// A Space is one kind of a file system's allocation.
+type Space struct {
+	Kind  string `json:"kind"`  // data, metadata, system or reserve
+	Total uint64 `json:"total"` // bytes set aside for it
+	Used  uint64 `json:"used"`
+}
+
+// kinds are the types of block groups (BTRFS_BLOCK_GROUP_*), in the order in which they are looked for.
+var kinds = []struct {
+	flag uint64
+	name string
+}{{1 << 49, "reserve"}, {1 << 0, "data"}, {1 << 1, "system"}, {1 << 2, "metadata"}}
+
+// Spaces tells how the file system that the open file is on has allocated its space
+// (BTRFS_IOC_SPACE_INFO). It needs no privilege.
+func Spaces(fd int) ([]Space, error) {
+	const most = 32 // a file system has a handful
+	var args struct {
+		slots, total uint64
+		spaces       [most]struct{ flags, total, used uint64 }
+	}
+	args.slots = most
+	if err := ioctl("read space of", "the file system", fd, iocSpaceInfo, unsafe.Pointer(&args)); err != nil {
+		return nil, err
+	}
+	var list []Space
+	for _, s := range args.spaces[:min(args.total, most)] {
+		for _, kind := range kinds {
+			if s.flags&kind.flag != 0 {
+				list = append(list, Space{kind.name, s.total, s.used})
+				break
+			}
+		}
+	}
+	return list, nil
 }
 
 func setName(field []byte, name string) error {

@@ -22,6 +22,7 @@ const (
 type Architecture struct {
 	Name    string // systemd's and nspawn's name: x86, x86-64, arm, arm64
 	Debian  string // Debian's name: i386, amd64, armhf, arm64
+	Go      string // Go's and OCI's name: 386, amd64, arm, arm64
 	Machine string // what uname -m says
 	Domain  uint32
 	Loader  string // path of the dynamic loader, as the architecture's ABI has it
@@ -31,10 +32,10 @@ type Architecture struct {
 }
 
 var architectures = []Architecture{
-	{"x86", "i386", "i686", Linux32, "/lib/ld-linux.so.2", "i386-linux-gnu", 3, "x86"},
-	{"x86-64", "amd64", "x86_64", Linux, "/lib64/ld-linux-x86-64.so.2", "x86_64-linux-gnu", 62, "x86"},
-	{"arm", "armhf", "armv8l", Linux32, "/lib/ld-linux-armhf.so.3", "arm-linux-gnueabihf", 40, "arm"},
-	{"arm64", "arm64", "aarch64", Linux, "/lib/ld-linux-aarch64.so.1", "aarch64-linux-gnu", 183, "arm"},
+	{"x86", "i386", "386", "i686", Linux32, "/lib/ld-linux.so.2", "i386-linux-gnu", 3, "x86"},
+	{"x86-64", "amd64", "amd64", "x86_64", Linux, "/lib64/ld-linux-x86-64.so.2", "x86_64-linux-gnu", 62, "x86"},
+	{"arm", "armhf", "arm", "armv8l", Linux32, "/lib/ld-linux-armhf.so.3", "arm-linux-gnueabihf", 40, "arm"},
+	{"arm64", "arm64", "arm64", "aarch64", Linux, "/lib/ld-linux-aarch64.so.1", "aarch64-linux-gnu", 183, "arm"},
 }
 
 // ErrUnknown means that a name or an ELF header tells no architecture of the list.

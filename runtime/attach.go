@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"mayfly/mount"
@@ -76,7 +77,7 @@ func (l *launch) attachTo(inside mount.Root, tree mount.Tree, destination string
 	dir := source.IsDir
 	follow := dir && !slices.Contains(ours, destination)
 	target, err := find(inside, destination, follow)
-	if errors.Is(err, unix.ENOENT) && l.plan.Ephemeral {
+	if errors.Is(err, unix.ENOENT) && l.mayCreate(destination) {
 		if err := l.create(inside, destination, dir); err != nil {
 			return fmt.Errorf("mount point %q: %w", destination, explain(err, dir))
 		}
@@ -102,6 +103,16 @@ func find(inside mount.Root, destination string, follow bool) (mount.Target, err
 		return inside.Dir(destination)
 	}
 	return inside.Name(destination)
+}
+
+// mayCreate tells whether a missing mount point may be made: in a copy, or on a file system of the container's own.
+func (l *launch) mayCreate(destination string) bool {
+	if l.plan.Snapshot {
+		return true
+	}
+	return l.plan.Ephemeral && slices.ContainsFunc(l.plan.Spec.Mounts, func(m specs.Mount) bool {
+		return m.Type == "tmpfs" && strings.HasPrefix(destination, m.Destination+"/")
+	})
 }
 
 // create makes a missing mount point, in the snapshot or in the container's own

@@ -63,7 +63,8 @@ func Execute(ctx context.Context, p *Plan, caller Caller, s Supervisor) (Status,
 	// caller's mask makes of it.
 	umask := nsexec.Umask(0o022)
 	defer nsexec.Umask(umask)
-	l := &launch{plan: p, caller: caller, note: s.Note, umask: umask, root: newRootSource()}
+	l := &launch{plan: p, caller: caller, note: s.Note, umask: umask,
+		store: store, image: img, root: newRootSource()}
 	if overlap {
 		l.start()
 	}
@@ -84,7 +85,8 @@ func open(p *Plan, caller Caller) (store *image.Store, img *image.Image, err err
 		if store, err = image.Open(p.Store); err != nil {
 			return err
 		}
-		if img, err = store.Image(p.Image); err != nil {
+		ref := image.Reference{Name: p.Image, Version: p.Version}
+		if img, err = openImage(store, ref.String(), p.Draft); err != nil {
 			return errors.Join(err, store.Close())
 		}
 		return nil

@@ -13,6 +13,7 @@ import (
 	"mayfly/mount"
 	"mayfly/nsexec"
 	"mayfly/runtime/console"
+	"mayfly/runtime/image"
 )
 
 // A launch takes one locked thread from the caller's world into the container's,
@@ -23,6 +24,8 @@ type launch struct {
 	caller Caller
 	note   func(string) // tells the user something that is no error
 
+	store   *image.Store
+	image   *image.Image
 	root    *rootSource // the snapshot, made on another thread meanwhile
 	sources *sources    // what is mounted from the host
 	init    *nsexec.Init
@@ -265,7 +268,7 @@ func (l *launch) finish() error {
 	if l.init != nil {
 		errs = append(errs, l.init.Kill())
 	}
-	errs = append(errs, asRoot(l.caller, capSysAdmin, l.root.Remove))
+	errs = append(errs, asRoot(l.caller, rootNeeds(l.store), l.root.Remove))
 	if l.init != nil {
 		errs = append(errs, l.init.Wait())
 	}

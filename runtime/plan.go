@@ -20,9 +20,14 @@ import (
 // specification; the rest is what OCI has no word for.
 type Plan struct {
 	Store     string `json:"store"`
-	Image     string `json:"image"`
+	Image     string `json:"image"`             // name
+	Version   int    `json:"version,omitempty"` // 0: the image has no versions
+	Draft     string `json:"draft,omitempty"`   // an image that is being made, to be changed
 	Container string `json:"container"`
-	Ephemeral bool   `json:"ephemeral"` // run in a snapshot, delete it afterwards
+	Ephemeral bool   `json:"ephemeral"` // the image stays as it is
+	// Snapshot: run in a throw-away copy. Without it, and Ephemeral, the image is mounted itself, read-only:
+	// a version does not change, so a copy would look the same.
+	Snapshot bool `json:"snapshot"`
 
 	// CallerBinds are the destinations of those mounts whose source is opened with
 	// the caller's own rights.
@@ -65,6 +70,9 @@ type Facts struct {
 	Caller       Caller
 	Policy       policy.Decision
 	Host         personality.Architecture
+	Version      int                      // of the image, 0: it has none
+	Root         string                   // the image's root file system on the host
+	Incomplete   bool                     // a mount point is missing in the image
 	Image        personality.Architecture // zero: /bin/sh tells none
 	User         user.Entry               // who the command runs as
 	Groups       []uint32                 // and the supplementary groups
@@ -93,8 +101,9 @@ func NewPlan(r Request, f Facts) (*Plan, error) {
 	if err := permitted(r, f.Policy); err != nil {
 		return nil, err
 	}
-	p := &Plan{Store: f.Policy.Store, Image: r.Image, Ephemeral: !r.NoEphemeral,
-		SetIDs: f.Caller.UID != f.User.UID, Timeout: r.Timeout, KillAfter: r.KillAfter}
+	p := &Plan{Store: f.Policy.Store, Image: r.name(), Version: f.Version, Draft: r.Draft, Ephemeral: !r.NoEphemeral,
+		Snapshot: !r.NoEphemeral && (f.Version == 0 || r.Writable || f.Incomplete),
+		SetIDs:   f.Caller.UID != f.User.UID, Timeout: r.Timeout, KillAfter: r.KillAfter}
 	p.bound(f.Policy)
 	if r.Store != "" {
 		p.Store = r.Store
@@ -104,7 +113,7 @@ func NewPlan(r Request, f Facts) (*Plan, error) {
 	}
 	p.Spec = specs.Spec{
 		Version:  specs.Version,
-		Root:     &specs.Root{Path: path.Join(p.Store, r.Image), Readonly: !r.Writable && !r.NoEphemeral},
+		Root:     &specs.Root{Path: f.Root, Readonly: !r.Writable && !r.NoEphemeral},
 		Hostname: p.Spec.Hostname,
 		Linux:    linux(),
 	}
@@ -127,6 +136,9 @@ func check(r Request, f Facts) error {
 		return fmt.Errorf("--store %s: %w; the policy's store is %s", r.Store, ErrNotPermitted, f.Policy.Store)
 	case f.User.UID != f.Caller.UID && !root:
 		return fmt.Errorf("--user %s: %w; others run as themselves", r.User, ErrNotPermitted)
+	case r.NoEphemeral && f.Version != 0:
+		return fmt.Errorf("image %s@%d is sealed, nobody changes it: `runtime image shell %s` makes the next version",
+			r.name(), f.Version, r.name())
 	case r.NoEphemeral && r.Writable:
 		return errors.New("--writable and --no-ephemeral exclude each other: the first throws changes away, the second keeps them")
 	case r.Timeout < 0 || r.KillAfter < 0:
@@ -134,14 +146,15 @@ func check(r Request, f Facts) error {
 	case r.Terminal == Yes && !f.Caller.Terminal:
 		return errors.New("--tty needs standard input and output on a terminal")
 	}
-	return image.CheckName("image", r.Image)
+	_, err := image.ParseReference(r.Image)
+	return err
 }
 
 // name gives the container its name and host name.
 func (p *Plan) name(r Request, f Facts) error {
 	p.Container = r.Name
 	if r.Name == "" {
-		p.Container = r.Image[:min(len(r.Image), 47)] + "-" + f.RandomDigits
+		p.Container = p.Image[:min(len(p.Image), 47)] + "-" + f.RandomDigits
 	}
 	if err := image.CheckName("container", p.Container); err != nil {
 		return err
@@ -225,7 +238,7 @@ func (p *Plan) command(r Request, f Facts) {
 // readAhead guesses what the command's start reads: the program, a shell if it is a
 // script, the dynamic loader, the C library. A wrong guess costs an open(2).
 func (p *Plan) readAhead(arch personality.Architecture) {
-	if !p.Ephemeral {
+	if !p.Snapshot {
 		return // an image's files are in the page cache after their first use
 	}
 	program := p.Spec.Process.Args[0]
@@ -285,7 +298,7 @@ func (p *Plan) personality(r Request, f Facts) error {
 
 // Path is where the root file system is on the host while the container runs.
 func (p *Plan) Path() string {
-	if !p.Ephemeral {
+	if !p.Snapshot {
 		return p.Spec.Root.Path
 	}
 	return image.SnapshotPath(p.Store, p.Container)

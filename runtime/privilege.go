@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/nsexec"
+	"mayfly/runtime/image"
 	"mayfly/runtime/internal/file"
 )
 
@@ -22,6 +23,10 @@ const (
 
 	// LaunchCapabilities are all that a launch uses, as bits.
 	LaunchCapabilities = capSysAdmin | capSetIDs | capSetPCap
+
+	// OverlayCapabilities are what it uses besides where the store is not on BTRFS: the kernel does what
+	// happens in an overlay with the rights of whoever mounted it, and it is for us to remove what users made there.
+	OverlayCapabilities uint64 = 1<<unix.CAP_CHOWN | 1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_FOWNER | 1<<unix.CAP_FSETID
 )
 
 // NeededCapabilities are the capabilities that a launch cannot do without, and what for.
@@ -42,7 +47,7 @@ var ErrNoPrivilege = errors.New("runtime has no privilege")
 // the caller's real one, the capabilities of a launch are permitted, none is
 // effective, and the memory is closed to the caller. Of root, who may do everything
 // already, it takes nothing. It is called first, before anything of the caller's is looked at.
-func Settle() error { return settle(LaunchCapabilities) }
+func Settle() error { return settle(LaunchCapabilities | OverlayCapabilities) }
 
 // Renounce gives up every capability and every id but the caller's, for what needs none.
 // Of root it takes nothing.
@@ -82,6 +87,36 @@ func checkPrivilege() error {
 		}
 	}
 	return nil
+}
+
+// overlayNames are OverlayCapabilities as setcap(8) knows them.
+const overlayNames = "cap_chown, cap_dac_override, cap_fowner, cap_fsetid"
+
+// checkOverlay says what is missing for a store that is not on BTRFS.
+func checkOverlay(store *image.Store) error {
+	have, err := nsexec.CurrentCapabilities()
+	if err == nil && !store.BTRFS && have.Permitted&OverlayCapabilities != OverlayCapabilities {
+		err = fmt.Errorf("%w: the image store %s is not on BTRFS, which takes %s as well; root grants them with `runtime grant`",
+			ErrNoPrivilege, store.Path, overlayNames)
+	}
+	return err
+}
+
+// renounceOverlay gives up what only a store without BTRFS takes, for grants that came with more.
+func renounceOverlay(c Caller) error {
+	have, err := nsexec.CurrentCapabilities()
+	if err != nil || c.UID == 0 || have.Permitted&OverlayCapabilities == 0 {
+		return err
+	}
+	return nsexec.SettleProcess(int(c.UID), int(c.GID), nil, LaunchCapabilities)
+}
+
+// rootNeeds are the capabilities to make and remove a copy in a store.
+func rootNeeds(store *image.Store) uint64 {
+	if store.BTRFS {
+		return capSysAdmin
+	}
+	return capSysAdmin | OverlayCapabilities
 }
 
 // CanLaunch tells what stands in the way of a launch before any image is looked at.

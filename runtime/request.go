@@ -9,6 +9,7 @@
 package runtime
 
 import (
+	"strings"
 	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -27,7 +28,8 @@ const (
 // A Request says what to run and how. Only Image is needed.
 type Request struct {
 	Store   string   // directory of the images; "": the policy's. Only root may choose.
-	Image   string   // name of an image in the store
+	Image   string   // of the store: NAME, or NAME@VERSION
+	Draft   string   // name of an image that is being made, which is run instead of Image; root only
 	Command []string // empty: the user's login shell
 	Login   bool     // run Command by way of the login shell
 
@@ -53,6 +55,12 @@ type Request struct {
 	Terminal  Choice        // a pseudo-terminal of the container's own
 	Timeout   time.Duration // 0: none
 	KillAfter time.Duration // from SIGTERM at the time limit to the end of the container
+}
+
+// name is the image's name alone.
+func (r Request) name() string {
+	name, _, _ := strings.Cut(r.Image, "@")
+	return name
 }
 
 // A Bind makes a file or directory of the host appear in the container.

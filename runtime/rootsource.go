@@ -30,7 +30,7 @@ func newRootSource() *rootSource { return &rootSource{made: make(chan struct{})}
 // Make makes the root file system, and then reads ahead in it with the caller's own
 // rights. What is wrong is told by Tree.
 func (s *rootSource) Make(p *Plan, c Caller, store *image.Store, img *image.Image) {
-	s.err = asRoot(c, capSysAdmin, func() error { return s.make(p, c, store, img) })
+	s.err = asRoot(c, rootNeeds(store), func() error { return s.make(p, c, store, img) })
 	close(s.made)
 	if s.err == nil && s.snapshot != nil {
 		readAhead(s.snapshot.FD(), p.ReadAhead)
@@ -60,22 +60,18 @@ func (s *rootSource) make(p *Plan, c Caller, store *image.Store, img *image.Imag
 	if s.record, err = state.Register(record(p, c), p.Containers); err != nil {
 		return err
 	}
-	fd := img.FD()
-	if p.Ephemeral {
-		if s.snapshot, err = store.Snapshot(img, p.Container); err != nil {
-			return err
+	const attrs = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV
+	switch {
+	case p.Snapshot:
+		if s.snapshot, err = store.Snapshot(img, p.Container); err == nil {
+			s.tree, err = s.snapshot.Mount(attrs)
 		}
-		fd = s.snapshot.FD()
+	case p.Ephemeral:
+		s.tree, err = img.Mount(attrs | unix.MOUNT_ATTR_RDONLY)
+	default:
+		s.tree, err = img.Mount(attrs)
 	}
-	tree, err := mount.Clone(fd, "", false)
-	if err != nil {
-		return err
-	}
-	if err := tree.SetAttrs(unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, 0, false); err != nil {
-		return errors.Join(err, tree.Close())
-	}
-	s.tree = tree
-	return nil
+	return err
 }
 
 // Tree waits for the root file system: a detached mount that the caller owns.
@@ -87,7 +83,8 @@ func (s *rootSource) Tree() (mount.Tree, error) {
 // record is what others may know of the container. In UTC: to write a local time is to
 // read the file that the caller's TZ names.
 func record(p *Plan, c Caller) state.Record {
-	return state.Record{Name: p.Container, Image: p.Image, UID: c.UID, PID: os.Getpid(),
+	ref := image.Reference{Name: p.Image, Version: p.Version}
+	return state.Record{Name: p.Container, Image: ref.String(), UID: c.UID, PID: os.Getpid(),
 		Command: p.Spec.Process.Args, Root: p.Path(), Started: time.Now().UTC()}
 }
 

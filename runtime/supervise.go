@@ -46,12 +46,13 @@ func supervise(ctx context.Context, l *launch, signals <-chan os.Signal, store *
 // and the thread has nothing else to do; bounded, so that it is back when the
 // command ends.
 func collectInPassing(ctx context.Context, l *launch, store *image.Store) {
-	if s := l.root.snapshot; s == nil || s.Alone {
-		return
-	}
-	_ = asRoot(l.caller, capSysAdmin, func() error {
+	_ = asRoot(l.caller, rootNeeds(store), func() error {
+		used := l.image.Used()
+		if s := l.root.snapshot; s == nil || s.Alone {
+			return used
+		}
 		_, err := store.Collect(ctx, collectAtMost)
-		return errors.Join(err, state.Collect())
+		return errors.Join(used, err, state.Collect())
 	})
 }
 

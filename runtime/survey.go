@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"mayfly/mount"
 	"mayfly/personality"
 	"mayfly/runtime/image"
 	"mayfly/runtime/internal/file"
@@ -23,7 +26,7 @@ func Survey(r Request) (Facts, error) {
 	if f.Caller, err = CurrentCaller(); err != nil {
 		return f, err
 	}
-	if err := image.CheckName("image", r.Image); err != nil {
+	if _, err := image.ParseReference(r.Image); err != nil {
 		return f, err
 	}
 	if err := checkPrivilege(); err != nil {
@@ -36,16 +39,16 @@ func Survey(r Request) (Facts, error) {
 	if err := f.findUser(r, database); err != nil {
 		return f, err
 	}
-	if f.Policy, err = decide(r.Image, f.Caller, database); err != nil {
+	if f.Policy, err = decide(r.name(), f.Caller, database); err != nil {
 		return f, err
 	}
 	if f.Host, err = hostArchitecture(); err != nil {
 		return f, err
 	}
+	f.findHostFiles()
 	if err := f.findImage(r); err != nil {
 		return f, err
 	}
-	f.findHostFiles()
 	var random [8]byte
 	if _, err := unix.Getrandom(random[:], 0); err != nil {
 		return f, fmt.Errorf("random number: %w", err)
@@ -128,32 +131,77 @@ func (f *Facts) findImage(r Request) error {
 		}
 		path = r.Store
 	}
-	return asRoot(f.Caller, noCapability, func() error {
+	if r.Draft != "" && f.Caller.UID != 0 {
+		return fmt.Errorf("draft %s: %w", r.Draft, ErrNotPermitted)
+	}
+	onBTRFS := false
+	err := asRoot(f.Caller, noCapability, func() error {
 		store, err := image.Open(path)
 		if err != nil {
 			return err
 		}
 		defer store.Close()
-		if !r.NoEphemeral {
-			if err := store.CheckBTRFS(); err != nil {
-				return err
-			}
-		}
-		img, err := store.Image(r.Image)
+		onBTRFS = store.BTRFS
+		img, err := openImage(store, r.Image, r.Draft)
 		if err != nil {
 			return err
 		}
 		defer img.Close()
-		if !r.NoEphemeral {
-			if err := img.CheckSubvolume(); err != nil {
-				return err
-			}
-		}
+		f.Version, f.Root = img.Version, img.Path
+		f.Incomplete = img.Sealed() && f.lacks(mount.RootAt(img.FD()), r)
 		// An image without a readable /bin/sh runs as the host's own architecture:
 		// it may hold nothing but one static program.
 		f.Image, _ = img.Architecture()
-		return nil
+		return checkOverlay(store)
 	})
+	if err == nil && onBTRFS {
+		err = renounceOverlay(f.Caller)
+	}
+	return err
+}
+
+func openImage(store *image.Store, name, draft string) (*image.Image, error) {
+	if draft != "" {
+		return store.OpenDraft(draft)
+	}
+	return store.Image(name)
+}
+
+// lacks tells whether something is to be mounted where the image has nothing to mount on. What lies on a file system
+// of the container's own is made there.
+func (f *Facts) lacks(inside mount.Root, r Request) bool {
+	var directories, names []string
+	for _, m := range ownMounts(0) {
+		if !onScratch(m.Destination) || slices.Contains(ours, m.Destination) {
+			directories = append(directories, m.Destination)
+		}
+	}
+	for _, t := range r.Tmpfs {
+		directories = append(directories, t.Destination)
+	}
+	names = append(names, "/etc/hosts", "/etc/hostname", "/etc/passwd", "/etc/group")
+	for name, present := range f.Present {
+		if present {
+			names = append(names, name)
+		}
+	}
+	for _, b := range r.Binds {
+		names = append(names, b.Destination)
+	}
+	under := func(name string) bool {
+		return slices.ContainsFunc(directories, func(d string) bool { return strings.HasPrefix(name, d+"/") })
+	}
+	for _, name := range append(names, directories...) {
+		if under(name) {
+			continue
+		}
+		target, err := inside.Name(name)
+		if err != nil {
+			return true
+		}
+		target.Close()
+	}
+	return false
 }
 
 // maxHosts bounds what a container's /etc/hosts takes over from the host's, in bytes.

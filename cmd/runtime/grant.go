@@ -228,7 +228,7 @@ func checkStore() error {
 		path = s.Path
 		list, err := s.List()
 		images = len(list)
-		return errors.Join(err, s.CheckBTRFS())
+		return err
 	})
 	if path != "" {
 		fmt.Printf("store        %d images in %s\n", images, path)

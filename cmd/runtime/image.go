@@ -2,131 +2,156 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"strings"
-	"text/tabwriter"
 
+	"mayfly/runtime"
 	"mayfly/runtime/image"
 )
 
 func imageCommands() []command {
-	return []command{imageCreate, imageList, imageRemove}
+	list := []command{imageCreate, imageShell, imageImport, imageExport, imageList, imageInspect, imageHistory, imageDiff,
+		imageVerify, imageRollback, imagePrune, imageClone, imageRename, imageRemove, imageSend, imageReceive}
+	for i := range list {
+		list[i].granted = true // for those who may list, and for the policy's image-group
+	}
+	return list
 }
 
-var imageCreate = command{
-	name:     "create",
-	synopsis: "NAME --suite SUITE [flags]",
-	summary:  "make an image of a Debian or Ubuntu release with mmdebstrap or debootstrap (root)",
-	examples: []string{
-		"runtime image create deb12-i386 --suite bookworm --arch i386 --include build-essential,git",
-		"runtime image create deb11 --suite bullseye --mirror http://mirror.example/debian",
-	},
+// positional parses flags that may stand between and after the arguments, up to "--", and checks how many arguments there
+// are. names are those of the arguments, for the message.
+func positional(flags *flag.FlagSet, args []string, least int, names ...string) ([]string, error) {
+	var found []string
+	for len(args) > 0 {
+		if args[0] == "--" {
+			found = append(found, args[1:]...)
+			break
+		}
+		found = append(found, args[0])
+		if err := flags.Parse(args[1:]); err != nil {
+			return nil, err
+		}
+		args = flags.Args()
+	}
+	if len(found) < least {
+		return nil, fmt.Errorf("no %s given: `%s --help` tells more", names[len(found)], flags.Name())
+	}
+	if len(found) > len(names) {
+		return nil, fmt.Errorf("argument %q is one too many", found[len(names)])
+	}
+	return found, nil
+}
+
+// A storeAction is what a command that changes images does, as root.
+type storeAction func(ctx context.Context, s *image.Store, args []string) error
+
+// inStore opens the store for an action, whose arguments may be between its flags.
+func inStore(flags *flag.FlagSet, least int, names []string, f storeAction) action {
+	store := storeFlag(flags)
+	return asImageAdmin(func(ctx context.Context, args []string) error {
+		args, err := positional(flags, args, least, names...)
+		if err != nil {
+			return err
+		}
+		s, err := image.Open(store.path())
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		return f(ctx, s, args)
+	})
+}
+
+// told prints what has come to be, as JSON or in words.
+func told(asJSON bool, v any, format string, args ...any) error {
+	if asJSON {
+		return printJSON(v)
+	}
+	_, err := fmt.Println(printable(fmt.Sprintf(format, args...)))
+	return err
+}
+
+func jsonFlag(flags *flag.FlagSet) *bool { return flags.Bool("json", false, "print JSON") }
+
+// A sealed is what a command tells of the version that it has made.
+type sealed struct {
+	Name string `json:"name"`
+	image.Record
+}
+
+func tellSealed(asJSON bool, name string, r image.Record) error {
+	return told(asJSON, sealed{name, r}, "image %s@%d: %s, %d files, %s", name, r.Version, r.Digest, r.Files, bytesOf(r.Bytes))
+}
+
+var imageClone = command{
+	name:     "clone",
+	synopsis: "NAME[@VERSION] NEW",
+	summary:  "make a new image of a version",
+	examples: []string{"runtime image clone deb12-i386 deb12-next", "runtime image clone deb12-i386@3 deb12-old"},
 	setUp: func(flags *flag.FlagSet) action {
-		var b image.Bootstrap
-		flags.StringVar(&b.Suite, "suite", "", "`SUITE` of the distribution: bookworm, jammy")
-		flags.StringVar(&b.Arch, "arch", image.HostArch(), "Debian `ARCH`: amd64, i386, arm64, armhf")
-		flags.StringVar(&b.Variant, "variant", "minbase", "`VARIANT` of the bootstrap program")
-		flags.Func("include", "`PACKAGES` to add, separated by commas", func(list string) error {
-			b.Include = append(b.Include, strings.Split(list, ",")...)
-			return nil
-		})
-		flags.StringVar(&b.Mirror, "mirror", "http://deb.debian.org/debian", "`URL` to download from")
-		store := storeFlag(flags)
-		return asRootOnly(func(ctx context.Context, args []string) error {
-			if len(args) == 0 {
-				return errors.New("no NAME given for the image")
-			}
-			name := args[0]
-			if err := flags.Parse(args[1:]); err != nil { // flags after the name
-				return err
-			}
-			if err := noArguments(flags.Args()); err != nil {
-				return err
-			}
-			s, err := image.Open(store.path())
+		asJSON := jsonFlag(flags)
+		return inStore(flags, 2, []string{"NAME", "NEW"}, func(ctx context.Context, s *image.Store, args []string) error {
+			p := begin("clone "+args[0], 0)
+			defer p.stop()
+			record, err := s.Clone(ctx, args[0], args[1], p.add)
 			if err != nil {
 				return err
 			}
-			defer s.Close()
-			b.Output = os.Stderr
-			if err := s.Create(ctx, name, b); err != nil {
-				return err
-			}
-			fmt.Println("created image " + name)
-			return nil
+			return tellSealed(*asJSON, args[1], record)
 		})
 	},
 }
 
-var imageList = command{
-	name:     "list",
-	granted:  true,
-	synopsis: "[--json]",
-	bare:     true,
-	summary:  "list the images",
-	examples: []string{"runtime image list", "runtime image list --json"},
+var imageRename = command{
+	name:     "rename",
+	synopsis: "NAME NEW",
+	summary:  "give an image another name; what runs on it goes on",
+	examples: []string{"runtime image rename deb12-next deb12-i386"},
 	setUp: func(flags *flag.FlagSet) action {
-		asJSON := flags.Bool("json", false, "print JSON")
-		store := storeFlag(flags)
-		return func([]string) (int, error) {
-			var list []image.Description
-			err := withStore(store, func(s *image.Store) (err error) {
-				list, err = s.List()
+		asJSON := jsonFlag(flags)
+		return inStore(flags, 2, []string{"NAME", "NEW"}, func(_ context.Context, s *image.Store, args []string) error {
+			if err := s.Rename(args[0], args[1]); err != nil {
 				return err
-			})
-			switch {
-			case err != nil:
-				return exit(err)
-			case *asJSON:
-				return exit(printJSON(list))
 			}
-			return exit(printImages(list))
-		}
+			return told(*asJSON, map[string]string{"name": args[1], "was": args[0]}, "image %s is %s now", args[0], args[1])
+		})
 	},
-}
-
-func printImages(list []image.Description) error {
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "NAME\tARCH\tCREATED\tKIND")
-	for _, d := range list {
-		created := "-"
-		if !d.Created.IsZero() {
-			created = d.Created.Local().Format("2006-01-02 15:04")
-		}
-		arch := d.Arch
-		if arch == "" {
-			arch = "-"
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", printable(d.Name), arch, created, d.Kind)
-	}
-	return w.Flush()
 }
 
 var imageRemove = command{
 	name:     "remove",
-	synopsis: "NAME...",
-	summary:  "remove images; containers that run on a snapshot keep it (root)",
-	examples: []string{"runtime image remove deb11"},
+	synopsis: "[flags] NAME...",
+	summary:  "remove images with all their versions, unless a container runs on one",
+	examples: []string{"runtime image remove deb11", "runtime image remove --force deb11"},
 	setUp: func(flags *flag.FlagSet) action {
-		store := storeFlag(flags)
-		return asRootOnly(func(_ context.Context, args []string) error {
-			if len(args) == 0 {
-				return errors.New("no image given: `runtime image list` shows what there is")
-			}
-			s, err := image.Open(store.path())
-			if err != nil {
-				return err
-			}
-			defer s.Close()
+		force := flags.Bool("force", false, "let nobody have it any more at once, and remove it when the last container has ended")
+		asJSON := jsonFlag(flags)
+		return inStore(flags, 1, strings.Split("NAME"+strings.Repeat(" NAME", 999), " "), func(ctx context.Context, s *image.Store, args []string) error {
 			for _, name := range args {
-				if err := s.Remove(name); err != nil {
+				if err := s.Remove(ctx, name, *force); err != nil {
 					return err
+				}
+				if *asJSON {
+					if err := printJSON(map[string]string{"removed": name}); err != nil {
+						return err
+					}
 				}
 			}
 			return nil
 		})
 	},
+}
+
+// asImageAdmin is for what changes images: root, and members of the policy's image-group, for whom the program is
+// executed again as root. The context ends with SIGINT, SIGTERM and SIGHUP.
+func asImageAdmin(f func(context.Context, []string) error) action {
+	root := asRootOnly(f)
+	return func(args []string) (int, error) {
+		if os.Getuid() != 0 {
+			return runtime.ExitFailure, runtime.ExecuteAsRoot()
+		}
+		return root(args)
+	}
 }

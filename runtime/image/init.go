@@ -27,9 +27,12 @@ func Init(path, size string) (string, error) {
 	if !filepath.IsAbs(path) {
 		return "", fmt.Errorf("store %q is not an absolute path", path)
 	}
-	bytes, err := parseSize(size)
+	bytes, err := ParseSize(size)
 	if err != nil {
 		return "", err
+	}
+	if bytes < minimumSize {
+		return "", fmt.Errorf("size %s: at least %dM are needed", size, minimumSize>>20)
 	}
 	if err := os.MkdirAll(path, 0o755); err != nil {
 		return "", fmt.Errorf("make store: %w", err)
@@ -199,8 +202,8 @@ func tool(name, pkg string, args ...string) error {
 // minimumSize is what mkfs.btrfs and one image need.
 const minimumSize = 256 << 20
 
-// parseSize reads a number of bytes with an optional K, M, G or T (powers of 1024).
-func parseSize(text string) (int64, error) {
+// ParseSize reads a number of bytes with an optional K, M, G or T (powers of 1024).
+func ParseSize(text string) (int64, error) {
 	number, unit := text, int64(1)
 	for i, suffix := range []string{"K", "M", "G", "T"} {
 		if trimmed, ok := strings.CutSuffix(text, suffix); ok {
@@ -210,9 +213,6 @@ func parseSize(text string) (int64, error) {
 	n, err := strconv.ParseInt(number, 10, 64)
 	if err != nil || n <= 0 || n > (1<<62)/unit {
 		return 0, fmt.Errorf("size %q: want a number of bytes with K, M, G or T", text)
-	}
-	if n*unit < minimumSize {
-		return 0, fmt.Errorf("size %s: at least %dM are needed", text, minimumSize>>20)
 	}
 	return n * unit, nil
 }

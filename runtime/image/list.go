@@ -10,16 +10,20 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/btrfs"
-	"mayfly/mount"
 )
 
 // A Description is what a list tells of an image.
 type Description struct {
-	Name    string    `json:"name"`
-	Path    string    `json:"path"`
-	Arch    string    `json:"arch,omitempty"` // Debian's name
-	Kind    string    `json:"kind"`           // subvolume, read-only subvolume, directory
-	Created time.Time `json:"created,omitzero"`
+	Name     string    `json:"name"`
+	Kind     string    `json:"kind"`              // versions or plain
+	Version  int       `json:"version,omitempty"` // the one described: of a list, the current one
+	Versions int       `json:"versions,omitempty"`
+	Path     string    `json:"path"`           // of the root file system
+	Arch     string    `json:"arch,omitempty"` // Debian's name
+	Created  time.Time `json:"created,omitzero"`
+	Used     time.Time `json:"lastUsed,omitzero"` // of that version, to the hour
+	Bytes    int64     `json:"bytes,omitempty"`   // of that version
+	Running  int       `json:"running"`           // containers
 }
 
 // List describes the images of the store, by name.
@@ -30,7 +34,7 @@ func (s *Store) List() ([]Description, error) {
 	}
 	list := []Description{}
 	for _, entry := range names {
-		if !entry.IsDir() || strings.HasPrefix(entry.Name(), ".") || CheckName("image", entry.Name()) != nil {
+		if !entry.IsDir() || CheckName("image", entry.Name()) != nil {
 			continue
 		}
 		d, err := s.describe(entry.Name())
@@ -38,7 +42,7 @@ func (s *Store) List() ([]Description, error) {
 			continue
 		}
 		if err != nil {
-			return nil, err
+			d = Description{Name: entry.Name(), Kind: "unusable: " + err.Error()}
 		}
 		list = append(list, d)
 	}
@@ -52,60 +56,115 @@ func (s *Store) describe(name string) (Description, error) {
 		return Description{}, err
 	}
 	defer img.Close()
-	d := Description{Name: name, Path: img.Path, Kind: "directory"}
+	return s.Describe(img)
+}
+
+// Describe describes an open image: of its versions that which is open.
+func (s *Store) Describe(img *Image) (Description, error) {
+	d := Description{Name: img.Name, Path: img.Path, Kind: "plain"}
+	if img.Sealed() {
+		err := s.describeVersion(&d, img.Version)
+		return d, err
+	}
 	if arch, err := img.Architecture(); err == nil {
 		d.Arch = arch.Debian
 	}
-	if is, err := btrfs.IsSubvolume(img.fd); err != nil || !is {
-		return d, err
-	}
-	info, err := btrfs.Describe(img.fd)
-	if err != nil {
-		return d, err
-	}
-	d.Kind, d.Created = "subvolume", info.Created
-	if info.ReadOnly {
-		d.Kind = "read-only subvolume"
+	if s.BTRFS {
+		info, err := btrfs.Describe(img.fd)
+		if err != nil {
+			return d, err
+		}
+		d.Created = info.Created
 	}
 	return d, nil
 }
 
-// Remove removes an image. Snapshots of it live on.
-func (s *Store) Remove(name string) error {
-	img, err := s.Image(name)
+func (s *Store) describeVersion(d *Description, version int) error {
+	history, err := s.History(d.Name)
 	if err != nil {
 		return err
 	}
-	defer img.Close()
-	if err := img.CheckSubvolume(); err != nil {
-		return err
-	}
-	if err := deleteTree(s.fd, name); err != nil {
-		return fmt.Errorf("remove image %s: %w", img.Path, err)
+	d.Kind, d.Versions = "versions", len(history)
+	for _, v := range history {
+		if v.Version == version {
+			d.Version, d.Arch, d.Created, d.Used, d.Bytes = v.Version, v.Arch, v.Created, v.Used, v.Bytes
+		}
 	}
 	return nil
 }
 
-// makeMountPoints makes those mount points that the image does not have.
-func makeMountPoints(fd int) error {
-	root := mount.RootAt(fd)
-	here, err := mount.TreeFromFD(fd).Place()
+// An Entry of a history is one version.
+type Entry struct {
+	Record
+	Current bool      `json:"current"`
+	Used    time.Time `json:"lastUsed,omitzero"`
+	InUse   bool      `json:"inUse"`
+}
+
+// History lists the versions of an image, oldest first.
+func (s *Store) History(name string) ([]Entry, error) {
+	dir, plain, err := s.openImage(name)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for _, name := range mountPoints.directories {
-		if err := root.Create(name, true, here.MountID); err != nil {
-			return err
+	defer unix.Close(dir)
+	if plain {
+		return nil, fmt.Errorf("image %s %w", name, ErrPlain)
+	}
+	list, err := versions(dir)
+	if err != nil {
+		return nil, err
+	}
+	now, err := current(dir)
+	if err != nil {
+		return nil, fmt.Errorf("image %s: %w", name, err)
+	}
+	var history []Entry
+	for _, n := range list {
+		e := Entry{Current: n == now}
+		if e.Record, e.Used, err = readRecord(dir, n); err == nil {
+			e.InUse, err = inUse(dir, n)
 		}
-	}
-	for _, name := range mountPoints.files {
-		if target, err := root.Name(name); err == nil { // a link that leads nowhere will do
-			target.Close()
+		if errors.Is(err, unix.ENOENT) { // removed meanwhile
 			continue
 		}
-		if err := root.Create(name, false, here.MountID); err != nil && !errors.Is(err, unix.EEXIST) {
-			return err
+		if err != nil {
+			return nil, fmt.Errorf("image %s: %w", name, err)
+		}
+		history = append(history, e)
+	}
+	return history, nil
+}
+
+func inUse(dir, version int) (bool, error) {
+	fd, err := lockVersion(dir, version)
+	if errors.Is(err, ErrInUse) {
+		return true, nil
+	}
+	if err == nil {
+		unix.Close(fd)
+	}
+	return false, err
+}
+
+// Record reads what is known of a version.
+func (s *Store) Record(ref Reference) (Record, error) {
+	dir, plain, err := s.openImage(ref.Name)
+	if err != nil {
+		return Record{}, err
+	}
+	defer unix.Close(dir)
+	if plain {
+		return Record{}, fmt.Errorf("image %s %w", ref.Name, ErrPlain)
+	}
+	if ref.Version == 0 {
+		if ref.Version, err = current(dir); err != nil {
+			return Record{}, fmt.Errorf("image %s: %w", ref.Name, err)
 		}
 	}
-	return nil
+	record, _, err := readRecord(dir, ref.Version)
+	if errors.Is(err, unix.ENOENT) {
+		err = s.unknown(ref)
+	}
+	return record, err
 }

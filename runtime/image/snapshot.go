@@ -5,27 +5,32 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"mayfly/btrfs"
+	"mayfly/mount"
 )
 
 // ErrNameTaken means that a container of that name is running.
 var ErrNameTaken = errors.New("container name is in use")
 
-// A Snapshot is a throw-away copy of an image. The lock on its root directory
-// says that its supervisor lives: the kernel drops the lock with the process,
+// A Snapshot is a throw-away copy of an image: a snapshot on BTRFS, elsewhere an overlay with a directory for what
+// is changed. The lock on its directory says that its supervisor lives: the kernel drops the lock with the process,
 // however that ends. Its holder must Remove it.
 type Snapshot struct {
-	Path  string
-	Alone bool // there was no other snapshot when this one was made
-	name  string
-	dir   int // the run directory
-	fd    int // the snapshot's root directory, locked
+	Path    string
+	Alone   bool // there was no other when this one was made
+	name    string
+	dir     int // the run directory
+	fd      int // the snapshot's root directory on BTRFS, elsewhere the one with upper and work; locked
+	overlay bool
+	lower   int // the image's root directory, the image's own
 }
 
-// SnapshotPath is where the snapshot for a container is while it runs.
+// SnapshotPath is where the copy for a container is while it runs.
 func SnapshotPath(store, container string) string {
 	return filepath.Join(store, runDirectory, container)
 }
@@ -34,11 +39,11 @@ func SnapshotPath(store, container string) string {
 // for an orphan between its creation and its lock.
 const newborn = 8
 
-// Snapshot makes a snapshot of an image for the container name. It lasts a BTRFS
-// transaction commit.
+// Snapshot makes a throw-away copy of an image, which must stay open as long, for the container name. On BTRFS it lasts
+// a transaction commit.
 //
-// The snapshot is writable as a subvolume, since missing mount points are made
-// in it; whether the container may write is for the mount to say.
+// The copy is writable, since missing mount points are made in it; whether the container may write is for the
+// mount to say.
 func (s *Store) Snapshot(i *Image, name string) (*Snapshot, error) {
 	if err := CheckName("container", name); err != nil {
 		return nil, err
@@ -47,19 +52,23 @@ func (s *Store) Snapshot(i *Image, name string) (*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	snap := &Snapshot{Path: SnapshotPath(s.Path, name), name: name, dir: dir, fd: -1}
+	snap := &Snapshot{Path: SnapshotPath(s.Path, name), name: name, dir: dir, fd: -1, overlay: !s.BTRFS, lower: i.fd}
 	if snap.Alone, err = empty(dir); err != nil {
 		unix.Close(dir)
 		return nil, err
 	}
 	for range newborn {
-		err := btrfs.Snapshot(dir, name, i.fd, false)
+		if snap.overlay {
+			err = unix.Mkdirat(dir, name, 0o700)
+		} else {
+			err = btrfs.Snapshot(dir, name, i.fd, false)
+		}
 		if errors.Is(err, unix.EEXIST) {
 			err = fmt.Errorf("%w: %s", ErrNameTaken, name)
 		}
 		if err != nil {
 			unix.Close(dir)
-			return nil, fmt.Errorf("snapshot image %s: %w", i.Path, err)
+			return nil, fmt.Errorf("copy image %s: %w", i.Path, err)
 		}
 		if snap.fd, err = claim(dir, name); err == nil {
 			return snap, nil
@@ -69,17 +78,63 @@ func (s *Store) Snapshot(i *Image, name string) (*Snapshot, error) {
 		}
 	}
 	unix.Close(dir)
-	return nil, fmt.Errorf("snapshot image %s: removed as an orphan %d times before it could be locked", i.Path, newborn)
+	return nil, fmt.Errorf("copy image %s: removed as an orphan %d times before it could be locked", i.Path, newborn)
 }
 
-// empty tells whether a BTRFS directory has no entries: its size is that of their
-// names. That is cheaper than to list it.
+// Mount makes a detached mount of the copy, with these attributes (MOUNT_ATTR_*). The caller owns it.
+func (s *Snapshot) Mount(attrs uint64) (mount.Tree, error) {
+	if s.overlay {
+		return s.mountOverlay(attrs)
+	}
+	return mountTree(s.fd, attrs)
+}
+
+// Mount makes a detached mount of the image's root file system itself, with these attributes. The caller owns it.
+func (i *Image) Mount(attrs uint64) (mount.Tree, error) { return mountTree(i.fd, attrs) }
+
+func mountTree(fd int, attrs uint64) (mount.Tree, error) {
+	tree, err := mount.Clone(fd, "", false)
+	if err != nil {
+		return tree, err
+	}
+	if err := tree.SetAttrs(attrs, 0, false); err != nil {
+		return mount.Tree{}, errors.Join(err, tree.Close())
+	}
+	return tree, nil
+}
+
+// mountOverlay puts an empty directory over the image. Whoever mounts an overlay lends it their rights: the thread
+// must have those of OverlayCapabilities.
+func (s *Snapshot) mountOverlay(attrs uint64) (mount.Tree, error) {
+	var top unix.Stat_t
+	if err := unix.Fstat(s.lower, &top); err != nil {
+		return mount.Tree{}, err
+	}
+	for _, name := range []string{"upper", "work"} {
+		if err := unix.Mkdirat(s.fd, name, 0o700); err != nil {
+			return mount.Tree{}, fmt.Errorf("overlay %s: %w", name, err)
+		}
+	}
+	// The root directory's attributes are those of the upper one.
+	err := errors.Join(unix.Fchownat(s.fd, "upper", int(top.Uid), int(top.Gid), unix.AT_SYMLINK_NOFOLLOW),
+		unix.Fchmodat(s.fd, "upper", top.Mode&0o7777, 0))
+	if err != nil {
+		return mount.Tree{}, fmt.Errorf("overlay: %w", err)
+	}
+	here := func(fd int, name string) string { return fmt.Sprintf("/proc/self/fd/%d/%s", fd, name) }
+	// Nothing of it has to survive a loss of power, nor to be found again under another file system.
+	return mount.New("overlay", []string{"source=overlay", "lowerdir=" + here(s.lower, "."), "upperdir=" + here(s.fd, "upper"),
+		"workdir=" + here(s.fd, "work"), "volatile", "index=off", "metacopy=off", "redirect_dir=nofollow"}, attrs)
+}
+
+// empty tells whether a directory has no directories in it, from the number of its links; or no entries at all on
+// BTRFS, where that is always 1 and the size is that of the names. That is cheaper than to list it.
 func empty(dir int) (bool, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(dir, &st); err != nil {
 		return false, fmt.Errorf("fstat: %w", err)
 	}
-	return st.Size == 0, nil
+	return st.Nlink == 1 && st.Size == 0 || st.Nlink == 2, nil
 }
 
 var errCollected = errors.New("collected")
@@ -87,7 +142,7 @@ var errCollected = errors.New("collected")
 // claim opens and locks a snapshot that was just made, and makes sure that it is
 // still there under its name.
 func claim(dir int, name string) (int, error) {
-	fd, err := openSnapshot(dir, name)
+	fd, err := openHere(dir, name)
 	if errors.Is(err, unix.ENOENT) {
 		return -1, errCollected
 	}
@@ -105,11 +160,7 @@ func claim(dir int, name string) (int, error) {
 	return fd, nil
 }
 
-func openSnapshot(dir int, name string) (int, error) {
-	return unix.Openat(dir, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-}
-
-// stillThere compares device numbers: every subvolume has one of its own.
+// stillThere compares device numbers too: every subvolume has one of its own.
 func stillThere(dir int, name string, fd int) bool {
 	var open, named unix.Stat_t
 	return unix.Fstat(fd, &open) == nil &&
@@ -117,12 +168,17 @@ func stillThere(dir int, name string, fd int) bool {
 		open.Dev == named.Dev && open.Ino == named.Ino
 }
 
-// FD returns the descriptor of the snapshot's root directory, owned by the Snapshot.
-func (s *Snapshot) FD() int { return s.fd }
+// FD returns the descriptor of the root directory whose files will be read, owned by the Snapshot or the Image.
+func (s *Snapshot) FD() int {
+	if s.overlay {
+		return s.lower
+	}
+	return s.fd
+}
 
 // Remove deletes the snapshot and gives up its lock, in this order.
 func (s *Snapshot) Remove() error {
-	err := deleteTree(s.dir, s.name)
+	err := removeTree(s.dir, s.name)
 	if s.fd >= 0 {
 		unix.Close(s.fd)
 	}
@@ -133,9 +189,9 @@ func (s *Snapshot) Remove() error {
 	return nil
 }
 
-// Collect removes the snapshots whose supervisor is gone: those that nobody has
-// locked. It looks at as many as it can until the context is done and at most
-// limit of them (0: all), and returns the names of what it removed.
+// Collect removes from the run directory what nobody has locked: copies whose supervisor is gone, drafts that
+// were not sealed, images whose removal was cut short. It looks at as many as it can until the context is done and at
+// most limit of them (0: all), and returns the names of what it removed.
 func (s *Store) Collect(ctx context.Context, limit int) ([]string, error) {
 	dir, err := s.runDir()
 	if err != nil {
@@ -163,28 +219,87 @@ func (s *Store) Collect(ctx context.Context, limit int) ([]string, error) {
 	return removed, errors.Join(errs...)
 }
 
-// collect removes one snapshot unless it is locked. The lock is held until the
-// snapshot is gone, so that of two collectors one does it.
+// collect removes one entry unless it is locked. The lock is held until it is gone, so that of two collectors
+// one does it.
 func collect(dir int, name string) (bool, error) {
-	fd, err := openSnapshot(dir, name)
+	fd, err := openHere(dir, name)
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("open snapshot %s: %w", name, err)
+		return false, fmt.Errorf("open %s: %w", name, err)
 	}
 	defer unix.Close(fd)
-	if is, err := btrfs.IsSubvolume(fd); err != nil || !is {
-		return false, err
-	}
 	if taken, err := lock(fd); err != nil || !taken {
 		return false, err
 	}
 	if !stillThere(dir, name, fd) {
 		return false, nil
 	}
-	if err := deleteTree(dir, name); err != nil {
-		return false, err
+	if strings.HasPrefix(name, removedPrefix) {
+		locks, err := lockVersions(fd)
+		if errors.Is(err, ErrInUse) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		defer closeAll(locks)
+	}
+	remove := func() error { return removeTree(dir, name) }
+	if strings.HasPrefix(name, removedPrefix) || strings.HasPrefix(name, imagePrefix) {
+		remove = func() error { return removeImageDirectory(dir, name, fd) }
+	}
+	if err := remove(); err != nil {
+		return false, fmt.Errorf("remove %s: %w", name, err)
 	}
 	return true, nil
+}
+
+// Sweep removes what interrupted changes have left in the directories of images: versions without a record, records
+// without a version. It returns their names.
+func (s *Store) Sweep() ([]string, error) {
+	list, err := entries(s.fd, ".")
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", s.Path, err)
+	}
+	var removed []string
+	for _, entry := range list {
+		if !entry.IsDir() || CheckName("image", entry.Name()) != nil {
+			continue
+		}
+		gone, err := s.sweep(entry.Name())
+		removed = append(removed, gone...)
+		if err != nil {
+			return removed, err
+		}
+	}
+	return removed, nil
+}
+
+func (s *Store) sweep(name string) (removed []string, err error) {
+	dir, err := s.lockImage(name)
+	if err != nil {
+		return nil, nil // nothing that has versions
+	}
+	defer unix.Close(dir)
+	whole, err := versions(dir)
+	if err != nil {
+		return nil, err
+	}
+	list, err := entries(dir, ".")
+	if err != nil {
+		return nil, err
+	}
+	for _, entry := range list {
+		n, ok := parseVersion(strings.TrimSuffix(entry.Name(), ".json"))
+		if !ok || slices.Contains(whole, n) {
+			continue
+		}
+		if err := removeVersion(dir, n); err != nil {
+			return removed, fmt.Errorf("image %s: %w", name, err)
+		}
+		removed = append(removed, name+"/"+entry.Name())
+	}
+	return removed, nil
 }

@@ -1,9 +1,19 @@
-// Package image knows the store, the directory that holds the images, and the
-// throw-away snapshots that containers run in.
+// Package image knows the store, the directory that holds the images, their versions, and the
+// throw-away copies that containers run in.
 //
-// An image is a BTRFS subvolume directly below the store. Snapshots are in the
-// store's directory .mayfly, which only root may enter: an old image can hold old
-// setuid programs, and nobody on the host shall reach them there.
+// An image NAME is a directory of the store:
+//
+//	NAME/1 NAME/2 ...    its versions, root file systems that nobody changes any more
+//	NAME/1.json ...      what is known of each; who uses a version holds a shared lock on it
+//	NAME/current         a symbolic link to the version that a launch takes
+//
+// On BTRFS a version is a read-only subvolume, elsewhere a directory. A subvolume NAME that somebody has made
+// by hand, and on other file systems a directory without current, is an image too: a plain
+// one, which has no versions and may change.
+//
+// Drafts, throw-away copies and what is being removed are in the store's directory .mayfly, each under a lock
+// of the process that lives by it. Only root may enter that and the images: an old image can hold old setuid
+// programs, and nobody on the host shall reach them there.
 package image
 
 import (
@@ -12,6 +22,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -22,22 +33,27 @@ import (
 	"mayfly/runtime/internal/file"
 )
 
-// runDirectory holds the snapshots of running containers.
+// runDirectory holds what belongs to running processes.
 const runDirectory = ".mayfly"
 
 var (
 	// ErrNoStore means that the store directory is missing.
 	ErrNoStore = errors.New("no image store")
-	// ErrNotBTRFS means that the store or an image cannot be snapshotted.
-	ErrNotBTRFS = errors.New("not on BTRFS")
-	// ErrUnknown means that the store has no such image.
+	// ErrUnknown means that the store has no such image or version.
 	ErrUnknown = errors.New("unknown image")
+	// ErrInUse means that a container runs on it.
+	ErrInUse = errors.New("is in use")
+	// ErrExists means that an image of that name is there.
+	ErrExists = errors.New("exists")
+	// ErrPlain means that an image has no versions.
+	ErrPlain = errors.New("is a plain root file system without versions")
 )
 
 // A Store is an open image store. Its holder must Close it.
 type Store struct {
-	Path string
-	fd   int
+	Path  string
+	BTRFS bool // else copies are made with overlayfs
+	fd    int
 }
 
 // Open opens the store at an absolute path. A store belongs to root: its
@@ -50,84 +66,205 @@ func Open(path string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open image store %s: %w", path, err)
 	}
-	if err := file.OwnedBy(fd, 0); err != nil {
+	s := &Store{Path: path, fd: fd}
+	if err = file.OwnedBy(fd, 0); err == nil {
+		s.BTRFS, err = btrfs.Is(fd)
+	}
+	if err != nil {
 		unix.Close(fd)
 		return nil, fmt.Errorf("image store %s: %w", path, err)
 	}
-	return &Store{path, fd}, nil
+	return s, nil
 }
 
-// Close closes the store. Open images and snapshots stay open.
+// Close closes the store. Open images and copies stay open.
 func (s *Store) Close() error { return unix.Close(s.fd) }
 
 func openDirectory(at int, path string) (int, error) {
 	return unix.Openat(at, path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 }
 
-// CheckBTRFS says what to do where the store is on another file system.
-func (s *Store) CheckBTRFS() error {
-	on, err := btrfs.Is(s.fd)
-	if err == nil && !on {
-		err = fmt.Errorf("image store %s: %w: run `runtime store init` as root", s.Path, ErrNotBTRFS)
-	}
-	return err
+// openHere is openDirectory of a name that must not be a symbolic link.
+func openHere(at int, name string) (int, error) {
+	return unix.Openat(at, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 }
 
-// An Image is an open root file system in a store. Its holder must Close it.
+// An Image is an open root file system in a store: a version or a plain one. While a version is open,
+// it cannot be removed. Its holder must Close it.
 type Image struct {
-	Name string
-	Path string
-	fd   int
+	Reference        // of the version that is open; Version 0: a plain image
+	Path      string // of the root file system
+	fd        int
+	record    int // the version's record, locked; -1: none
 }
 
-// Image opens an image by name.
-func (s *Store) Image(name string) (*Image, error) {
-	if err := CheckName("image", name); err != nil {
-		return nil, err
-	}
-	fd, err := unix.Openat(s.fd, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if errors.Is(err, unix.ENOENT) {
-		return nil, fmt.Errorf("%w %s in %s: `runtime image list` shows what is there", ErrUnknown, name, s.Path)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("open image %s in %s: %w", name, s.Path, err)
-	}
-	return &Image{Name: name, Path: filepath.Join(s.Path, name), fd: fd}, nil
-}
-
-// Close closes the image.
-func (i *Image) Close() error { return unix.Close(i.fd) }
+// Sealed tells that the root file system does not change.
+func (i *Image) Sealed() bool { return i.Version != 0 }
 
 // FD returns the descriptor of the image's root directory, owned by the Image.
 func (i *Image) FD() int { return i.fd }
 
-// CheckSubvolume says what to do where an image cannot be snapshotted.
-func (i *Image) CheckSubvolume() error {
-	is, err := btrfs.IsSubvolume(i.fd)
-	if err == nil && !is {
-		err = fmt.Errorf("image %s is a plain directory: %w as a subvolume, so it cannot be snapshotted; "+
-			"move it into a subvolume (btrfs subvolume create, cp -a --reflink)", i.Path, ErrNotBTRFS)
+// Close closes the image.
+func (i *Image) Close() error {
+	if i.record >= 0 {
+		unix.Close(i.record)
 	}
-	return err
+	return unix.Close(i.fd)
+}
+
+// switches bounds how often a version is looked for that was removed in between.
+const switches = 16
+
+// Image opens an image: a version by its number, or the one that is current.
+func (s *Store) Image(text string) (*Image, error) {
+	ref, err := ParseReference(text)
+	if err != nil {
+		return nil, err
+	}
+	dir, plain, err := s.openImage(ref.Name)
+	if err != nil {
+		return nil, err
+	}
+	if plain {
+		if ref.Version != 0 {
+			unix.Close(dir)
+			return nil, fmt.Errorf("image %s: %w: leave out @%d", ref.Name, ErrPlain, ref.Version)
+		}
+		return &Image{ref, filepath.Join(s.Path, ref.Name), dir, -1}, nil
+	}
+	defer unix.Close(dir)
+	for range switches {
+		img, err := s.openVersion(dir, ref)
+		if err == nil || !errors.Is(err, unix.ENOENT) {
+			return img, err
+		}
+		if ref.Version != 0 {
+			break
+		}
+	}
+	return nil, s.unknown(ref)
+}
+
+func (s *Store) unknown(ref Reference) error {
+	return fmt.Errorf("%w %s in %s: %s", ErrUnknown, ref, s.Path, s.hint(ref))
+}
+
+func (s *Store) hint(ref Reference) string {
+	if ref.Version != 0 {
+		return "`runtime image history " + ref.Name + "` shows the versions"
+	}
+	if _, err := os.Stat(backingFile(s.Path)); err == nil && !s.BTRFS {
+		return "the store is not mounted, `runtime store mount` does it"
+	}
+	return "`runtime image list` shows what is there"
+}
+
+// openImage opens the directory of an image, and tells whether that is a root file system itself.
+func (s *Store) openImage(name string) (dir int, plain bool, err error) {
+	dir, err = openHere(s.fd, name)
+	if errors.Is(err, unix.ENOENT) {
+		return -1, false, s.unknown(Reference{Name: name})
+	}
+	if err != nil {
+		return -1, false, fmt.Errorf("open image %s in %s: %w", name, s.Path, err)
+	}
+	plain, err = s.isPlain(dir)
+	if err != nil {
+		unix.Close(dir)
+		return -1, false, fmt.Errorf("image %s in %s: %w", name, s.Path, err)
+	}
+	return dir, plain, nil
+}
+
+func (s *Store) isPlain(dir int) (bool, error) {
+	var link [1]byte
+	if s.BTRFS {
+		is, err := btrfs.IsSubvolume(dir)
+		if is || err != nil {
+			return is, err
+		}
+	}
+	switch _, err := unix.Readlinkat(dir, currentLink, link[:]); {
+	case err == nil:
+		return false, nil
+	case err != unix.ENOENT && err != unix.EINVAL:
+		return false, err
+	case s.BTRFS:
+		return false, errors.New("is a directory and no subvolume: move it away and `runtime image import` it")
+	}
+	return true, nil
+}
+
+// openVersion opens a version in an image's directory, 0 for the current one. The lock on its record comes
+// first: then nobody removes the version, if it is still there.
+func (s *Store) openVersion(dir int, ref Reference) (*Image, error) {
+	var err error
+	if ref.Version == 0 {
+		if ref.Version, err = current(dir); err != nil {
+			return nil, err
+		}
+	}
+	record, err := unix.Openat(dir, recordName(ref.Version), unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	fd := -1
+	if err = lockShared(record); err == nil {
+		fd, err = openHere(dir, strconv.Itoa(ref.Version))
+	}
+	if err != nil {
+		unix.Close(record)
+		return nil, fmt.Errorf("open image %s: %w", ref, err)
+	}
+	return &Image{ref, filepath.Join(s.Path, ref.Name, strconv.Itoa(ref.Version)), fd, record}, nil
+}
+
+// lockShared waits for a shared lock: who holds an exclusive one removes the file soon. Then it is ENOENT.
+func lockShared(fd int) error {
+	for {
+		err := syscall.Flock(fd, syscall.LOCK_SH)
+		if err == syscall.EINTR {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("lock: %w", err)
+		}
+		var st unix.Stat_t
+		if err := unix.Fstat(fd, &st); err != nil {
+			return err
+		}
+		if st.Nlink == 0 {
+			return unix.ENOENT
+		}
+		return nil
+	}
 }
 
 // Architecture reads what machine the image is for from the ELF header of its
 // /bin/sh.
 func (i *Image) Architecture() (personality.Architecture, error) {
-	const shell = "/bin/sh"
-	fd, err := mount.RootAt(i.fd).OpenRegular(shell)
+	arch, err := architecture(i.fd)
 	if err != nil {
-		return personality.Architecture{}, fmt.Errorf("image %s: open %s: %w", i.Name, shell, err)
+		return arch, fmt.Errorf("image %s: %w", i.Name, err)
+	}
+	return arch, nil
+}
+
+func architecture(root int) (personality.Architecture, error) {
+	const shell = "/bin/sh"
+	fd, err := mount.RootAt(root).OpenRegular(shell)
+	if err != nil {
+		return personality.Architecture{}, fmt.Errorf("open %s: %w", shell, err)
 	}
 	defer unix.Close(fd)
 	var header [personality.HeaderSize]byte
 	n, err := unix.Pread(fd, header[:], 0)
 	if err != nil {
-		return personality.Architecture{}, fmt.Errorf("image %s: read %s: %w", i.Name, shell, err)
+		return personality.Architecture{}, fmt.Errorf("read %s: %w", shell, err)
 	}
 	arch, err := personality.OfProgram(header[:n])
 	if err != nil {
-		return arch, fmt.Errorf("image %s: %s: %w", i.Name, shell, err)
+		return arch, fmt.Errorf("%s: %w", shell, err)
 	}
 	return arch, nil
 }
@@ -176,3 +313,6 @@ func lock(fd int) (taken bool, err error) {
 		return false, err
 	}
 }
+
+// Spool is a directory on the store's file system for files without a name.
+func (s *Store) Spool() string { return filepath.Join(s.Path, runDirectory) }

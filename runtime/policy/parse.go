@@ -34,6 +34,7 @@ type contents struct {
 	main     bool // the file may have settings
 	store    bool // and has them
 	audit    bool
+	group    bool
 }
 
 // errAt is an error with its place in a file.
@@ -124,7 +125,7 @@ func (p *parser) keyValue(prefix string, e *unstable.Node) error {
 		}
 		return nil
 	}
-	if !p.inRule && (name == "store" || name == "audit") {
+	if !p.inRule && (name == "store" || name == "audit" || name == "image-group") {
 		return p.at(e, p.setting(name, value))
 	}
 	k := key(slices.Index(keyNames[:], name))
@@ -154,8 +155,11 @@ func (p *parser) keyValue(prefix string, e *unstable.Node) error {
 func (p *parser) setting(name string, value *unstable.Node) error {
 	c := p.file
 	done, target := &c.store, any(&c.settings.Store)
-	if name == "audit" {
+	switch name {
+	case "audit":
 		done, target = &c.audit, &c.settings.Audit
+	case "image-group":
+		done, target = &c.group, &c.settings.ImageGroup
 	}
 	switch {
 	case !c.main:
@@ -167,8 +171,11 @@ func (p *parser) setting(name string, value *unstable.Node) error {
 	if err := p.assign(target, value); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	if name == "store" {
+	switch name {
+	case "store":
 		return checkPath(c.settings.Store)
+	case "image-group":
+		return checkWho(c.settings.ImageGroup)
 	}
 	return nil
 }

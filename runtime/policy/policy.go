@@ -27,6 +27,9 @@ const DefaultStore = "/var/lib/machines"
 type Settings struct {
 	Store string // directory of the images
 	Audit bool   // tell the system's log of each launch and refusal
+	// ImageGroup may change images as root does, which is to be root: an image's programs are run
+	// as root when it is made. Empty: only root may.
+	ImageGroup string
 }
 
 // A Rule says who may use which images, and how. What it does not say is not allowed,

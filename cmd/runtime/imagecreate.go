@@ -1,0 +1,281 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+
+	"mayfly/runtime"
+	"mayfly/runtime/image"
+	"mayfly/runtime/image/recipe"
+)
+
+var imageCreate = command{
+	name:     "create",
+	synopsis: "NAME [RECIPE | --suite SUITE | --from IMAGE] [flags]",
+	summary:  "make an image: of a Debian or Ubuntu release, or on top of another image",
+	examples: []string{
+		"runtime image create deb12-i386 --suite bookworm --arch i386 --include build-essential,git",
+		"runtime image create deb11 --suite bullseye --mirror http://mirror.example/debian",
+		"runtime image create deb12-qt image.toml",
+		"runtime image create deb12-qt --from deb12-i386 --run 'apt-get update && apt-get install -y qtbase5-dev'",
+		"runtime image create deb12-i386 --next image.toml",
+	},
+	setUp: func(flags *flag.FlagSet) action {
+		c := declareCreation(flags)
+		return inStore(flags, 1, []string{"NAME", "RECIPE"}, func(ctx context.Context, s *image.Store, args []string) error {
+			c.name = args[0]
+			if err := c.complete(args[1:]); err != nil {
+				return err
+			}
+			return c.create(ctx, s)
+		})
+	},
+}
+
+// A creation is what create is asked for. Flags alone make a recipe, too.
+type creation struct {
+	name   string
+	recipe recipe.Recipe
+	next   bool
+	asJSON bool
+}
+
+// Where the recipe leaves it open.
+const (
+	defaultVariant = "minbase"
+	defaultMirror  = "http://deb.debian.org/debian"
+)
+
+func declareCreation(flags *flag.FlagSet) *creation {
+	c := &creation{}
+	r := &c.recipe
+	flags.StringVar(&r.Suite, "suite", "", "`SUITE` of the distribution: bookworm, jammy")
+	flags.StringVar(&r.From, "from", "", "`IMAGE` to begin with: NAME or NAME@VERSION")
+	flags.StringVar(&r.Arch, "arch", "", "Debian `ARCH`: amd64, i386, arm64, armhf (default: this machine's)")
+	flags.StringVar(&r.Variant, "variant", "", "`VARIANT` of the bootstrap program (default: "+defaultVariant+")")
+	flags.StringVar(&r.Mirror, "mirror", "", "`URL` to download from (default: "+defaultMirror+")")
+	words := func(name, usage string, into *[]string) {
+		flags.Func(name, usage, func(list string) error {
+			*into = append(*into, strings.Split(list, ",")...)
+			return nil
+		})
+	}
+	words("include", "`PACKAGES` to add, separated by commas", &r.Include)
+	words("components", "`COMPONENTS` of the distribution, separated by commas (default: main)", &r.Components)
+	flags.Func("run", "`COMMAND` to run in it as root inside, by /bin/sh; may be given several times", appendTo(&r.Run))
+	flags.BoolVar(&c.next, "next", false, "the image is there: make its next version")
+	flags.BoolVar(&c.asJSON, "json", false, "print JSON")
+	return c
+}
+
+// complete reads the recipe file, if there is one, and fills in what is left open.
+func (c *creation) complete(files []string) error {
+	flags := c.recipe
+	if len(files) > 0 {
+		if flags.Suite != "" || flags.From != "" || flags.Arch != "" || flags.Variant != "" || flags.Mirror != "" ||
+			flags.Include != nil || flags.Components != nil || flags.Run != nil {
+			return errors.New("a recipe and flags that say what is in the image exclude each other: write it into the recipe")
+		}
+		r, err := recipe.Read(files[0])
+		if err != nil {
+			return err
+		}
+		c.recipe = *r
+	}
+	if err := c.recipe.Check(); err != nil {
+		return err
+	}
+	fill := func(setting *string, value string) {
+		if *setting == "" {
+			*setting = value
+		}
+	}
+	fill(&c.recipe.Arch, image.HostArch())
+	fill(&c.recipe.Variant, defaultVariant)
+	fill(&c.recipe.Mirror, defaultMirror)
+	return nil
+}
+
+func (c *creation) create(ctx context.Context, s *image.Store) error {
+	if err := s.CheckFree(c.name, c.next); err != nil {
+		return err
+	}
+	p := begin("create "+c.name, 0)
+	defer p.stop()
+	draft, err := c.begin(ctx, s, p)
+	if err != nil {
+		return err
+	}
+	record, err := c.fill(ctx, s, draft, p)
+	if err = errors.Join(err, draft.Discard()); err != nil {
+		return fmt.Errorf("image %s: %w", c.name, err)
+	}
+	return tellSealed(c.asJSON, c.name, record)
+}
+
+// begin makes the draft: empty, or a copy of an image.
+func (c *creation) begin(ctx context.Context, s *image.Store, p *progress) (*image.Draft, error) {
+	if c.recipe.From == "" {
+		return s.NewDraft(ctx, nil, nil)
+	}
+	from, err := s.Image(c.recipe.From)
+	if err != nil {
+		return nil, err
+	}
+	defer from.Close()
+	return s.NewDraft(ctx, from, p.add)
+}
+
+func (c *creation) fill(ctx context.Context, s *image.Store, draft *image.Draft, p *progress) (image.Record, error) {
+	r := &c.recipe
+	origin := "made from image " + r.From
+	if r.From == "" {
+		origin = fmt.Sprintf("made from suite %s for %s of %s", r.Suite, r.Arch, r.Mirror)
+		if err := draft.Bootstrap(ctx, image.Bootstrap{Suite: r.Suite, Arch: r.Arch, Variant: r.Variant, Mirror: r.Mirror,
+			Components: r.Components, Include: r.Include, Sources: r.Sources, Output: os.Stderr}); err != nil {
+			return image.Record{}, err
+		}
+	}
+	if err := r.Place(draft.FD()); err != nil {
+		return image.Record{}, err
+	}
+	for _, command := range r.Run {
+		fmt.Fprintln(os.Stderr, "run: "+printable(command))
+		m := maintenance{store: s.Path, image: c.name, draft: draft.Name, command: []string{"/bin/sh", "-ec", command}}
+		status, err := m.run(ctx)
+		if err == nil && status.ExitCode() != 0 {
+			err = fmt.Errorf("it %s", status)
+		}
+		if err != nil {
+			return image.Record{}, fmt.Errorf("run %q: %w", command, err)
+		}
+	}
+	return draft.Seal(ctx, image.Sealing{Name: c.name, Next: c.next, Origin: origin, Labels: r.Labels, Recipe: r.Text, Progress: p.add})
+}
+
+// A maintenance is a command that changes a draft, as root inside.
+type maintenance struct {
+	store, image, draft string
+	command             []string
+	login               bool
+	signals             func() <-chan os.Signal
+}
+
+func (m maintenance) run(ctx context.Context) (runtime.Status, error) {
+	return runtime.Run(ctx, runtime.Request{
+		Store: m.store, Image: m.image, Draft: m.draft, Command: m.command, Login: m.login, NoEphemeral: true, Dir: "/root",
+		Env: []string{"DEBIAN_FRONTEND=noninteractive", "http_proxy", "https_proxy", "no_proxy"},
+	}, runtime.Supervisor{Signals: m.signals, Note: func(text string) { message("runtime: %s", text) }})
+}
+
+var imageShell = command{
+	name:     "shell",
+	synopsis: "[--keep | --discard] NAME [-- COMMAND [ARG...]]",
+	summary:  "change an image in a shell as root inside, and keep that as its next version or not",
+	examples: []string{
+		"runtime image shell deb12-i386",
+		"runtime image shell --keep deb12-i386 -- apt-get -y upgrade",
+	},
+	setUp: func(flags *flag.FlagSet) action {
+		var e edit
+		flags.BoolVar(&e.keep, "keep", false, "keep what was done, unless the command fails (default: ask on a terminal)")
+		flags.BoolVar(&e.discard, "discard", false, "throw away what was done")
+		asJSON := jsonFlag(flags)
+		store := storeFlag(flags)
+		return asImageAdmin(func(ctx context.Context, args []string) error {
+			e.name, e.command = split(args)
+			s, err := image.Open(store.path())
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			record, kept, err := e.run(ctx, s)
+			if err != nil || !kept {
+				return err
+			}
+			return tellSealed(*asJSON, e.name, record)
+		})
+	},
+}
+
+// An edit changes an image by hand.
+type edit struct {
+	name          string
+	command       []string
+	keep, discard bool
+}
+
+func (e *edit) run(ctx context.Context, s *image.Store) (record image.Record, kept bool, err error) {
+	switch {
+	case e.name == "":
+		return record, false, errors.New("no image given: `runtime image list` shows what there is")
+	case e.keep && e.discard:
+		return record, false, errors.New("--keep and --discard exclude each other")
+	case !e.keep && !e.discard && !isTerminal():
+		return record, false, errors.New("standard input is no terminal to ask on: --keep or --discard")
+	}
+	from, err := s.Image(e.name)
+	if err != nil {
+		return record, false, err
+	}
+	defer from.Close()
+	if !from.Sealed() {
+		return record, false, fmt.Errorf("image %s %w: `runtime shell --no-ephemeral %s` changes it", e.name, image.ErrPlain, e.name)
+	}
+	p := begin("copy "+e.name, 0)
+	draft, err := s.NewDraft(ctx, from, p.add)
+	p.stop()
+	if err != nil {
+		return record, false, err
+	}
+	defer func() { err = errors.Join(err, draft.Discard()) }()
+	m := maintenance{store: s.Path, image: from.Name, draft: draft.Name, command: e.command, login: true, signals: listen()}
+	status, err := m.run(ctx)
+	if err != nil {
+		return record, false, err
+	}
+	if kept, err = e.decide(status); err != nil || !kept {
+		return record, false, err
+	}
+	seal := begin("seal "+e.name, 0)
+	defer seal.stop()
+	record, err = draft.Seal(ctx, image.Sealing{Name: from.Name, Next: true, Origin: e.origin(from), Progress: seal.add})
+	return record, true, err
+}
+
+func (e *edit) origin(from *image.Image) string {
+	origin := "changed by hand from " + from.String()
+	if len(e.command) > 0 {
+		origin += ": " + strings.Join(e.command, " ")
+	}
+	return origin
+}
+
+// decide tells whether what was done is kept.
+func (e *edit) decide(status runtime.Status) (bool, error) {
+	failed := status.ExitCode() != 0 && len(e.command) > 0
+	switch {
+	case e.discard:
+		return false, nil
+	case failed && e.keep:
+		return false, fmt.Errorf("the command %s: nothing is kept", status)
+	case e.keep:
+		return true, nil
+	}
+	fmt.Fprintf(os.Stderr, "Keep this as the next version of %s? [y/N] ", e.name)
+	answer, err := bufio.NewReader(os.Stdin).ReadString('\n')
+	if err != nil {
+		fmt.Fprintln(os.Stderr)
+	}
+	answer = strings.ToLower(strings.TrimSpace(answer))
+	if answer == "y" || answer == "yes" {
+		return true, nil
+	}
+	fmt.Fprintln(os.Stderr, "Nothing is kept.")
+	return false, nil
+}

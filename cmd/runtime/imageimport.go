@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+
+	"mayfly/runtime/image"
+	"mayfly/runtime/image/archive"
+	"mayfly/runtime/image/exchange"
+)
+
+// What an archive may make at most: entries, and bytes unless --max-size says otherwise.
+const (
+	maxEntries = 10_000_000
+	maxContent = "64G"
+)
+
+var imageImport = command{
+	name:     "import",
+	synopsis: "[flags] NAME SOURCE",
+	summary:  "make an image of a directory, a tar archive, squashfs, an OCI layout or what docker save wrote",
+	examples: []string{
+		"runtime image import deb12 rootfs.tar.xz",
+		"debootstrap-somewhere | ssh host runtime image import deb12 -",
+		"runtime image import --ref bookworm --arch amd64 deb12 ./oci-layout",
+		"runtime image import --next deb12-i386 /srv/chroots/deb12-i386",
+	},
+	setUp: func(flags *flag.FlagSet) action {
+		var source exchange.Source
+		flags.StringVar(&source.Reference, "ref", "", "`NAME` or digest of the image, where SOURCE holds several")
+		flags.StringVar(&source.Arch, "arch", "", "`ARCH` of the image, where SOURCE holds several")
+		limit := flags.String("max-size", maxContent, "most content that SOURCE may have: `SIZE`")
+		next := flags.Bool("next", false, "the image is there: make its next version")
+		asJSON := jsonFlag(flags)
+		return inStore(flags, 2, []string{"NAME", "SOURCE"}, func(ctx context.Context, s *image.Store, args []string) error {
+			bytes, err := image.ParseSize(*limit)
+			if err != nil {
+				return err
+			}
+			source.Name = args[1]
+			if source.Name == "-" && isTerminal() {
+				return errors.New("standard input is a terminal: want an archive there")
+			}
+			how := image.Sealing{Name: args[0], Next: *next}
+			record, err := importImage(ctx, s, source, archive.Limits{Bytes: bytes, Entries: maxEntries}, how)
+			if err != nil {
+				return err
+			}
+			return tellSealed(*asJSON, args[0], record)
+		})
+	},
+}
+
+func importImage(ctx context.Context, s *image.Store, from exchange.Source, limits archive.Limits, how image.Sealing) (image.Record, error) {
+	if err := errors.Join(image.CheckName("image", how.Name), s.CheckFree(how.Name, how.Next)); err != nil {
+		return image.Record{}, err
+	}
+	draft, err := s.NewDraft(ctx, nil, nil)
+	if err != nil {
+		return image.Record{}, err
+	}
+	p := begin("import "+how.Name, 0)
+	defer p.stop()
+	result, err := exchange.Import(ctx, from, exchange.Where{Top: draft.FD(), Spool: draft.Spool(), Limits: limits, Progress: p.add})
+	var record image.Record
+	if err == nil {
+		if result.Dropped > 0 {
+			fmt.Fprintf(os.Stderr, "runtime: %d extended attributes were left out: an image keeps file capabilities, ACLs and user.*\n", result.Dropped)
+		}
+		how.Origin, how.Labels, how.Known, how.Progress = result.Origin, result.Labels, result.Sums, p.add
+		record, err = draft.Seal(ctx, how)
+	}
+	return record, errors.Join(err, draft.Discard())
+}
+
+var imageExport = command{
+	name:     "export",
+	synopsis: "[flags] NAME[@VERSION] FILE",
+	summary:  "write an image as a tar archive or an OCI layout; FILE - is standard output, DIR/ an OCI layout in a directory",
+	examples: []string{
+		"runtime image export deb12-i386 deb12-i386.tar.zst",
+		"runtime image export --format oci deb12-i386 deb12-i386.oci.tar",
+		"runtime image export deb12-i386 - | ssh host runtime image import deb12-i386 -",
+	},
+	setUp: func(flags *flag.FlagSet) action {
+		var to exchange.Target
+		flags.StringVar(&to.Format, "format", "tar", "`FORMAT`: tar or oci")
+		flags.StringVar(&to.Compression, "compress", "", "`HOW`: gzip, xz, zstd, bzip2 or none (default: by FILE's name, none; of an OCI layer, gzip)")
+		return inStore(flags, 2, []string{"NAME", "FILE"}, func(ctx context.Context, s *image.Store, args []string) error {
+			to.Name = args[1]
+			if to.Compression == "" {
+				to.Compression = compressionFor(to)
+			}
+			if to.Name == "-" && isTerminalOut() {
+				return errors.New("standard output is a terminal: give a file's name, or a pipe")
+			}
+			img, err := s.Image(args[0])
+			if err != nil {
+				return err
+			}
+			defer img.Close()
+			p := begin("export "+args[0], 0)
+			defer p.stop()
+			return exchange.Export(ctx, s, img, to, p.add)
+		})
+	},
+}
+
+// compressionFor is what a file's name promises.
+func compressionFor(to exchange.Target) string {
+	if to.Format == "oci" {
+		return "gzip"
+	}
+	for suffix, how := range map[string]string{".gz": "gzip", ".tgz": "gzip", ".xz": "xz", ".zst": "zstd", ".bz2": "bzip2"} {
+		if strings.HasSuffix(to.Name, suffix) {
+			return how
+		}
+	}
+	return "none"
+}

@@ -1,0 +1,239 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"sort"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"mayfly/runtime/image"
+	"mayfly/runtime/state"
+)
+
+var imageList = command{
+	name:     "list",
+	synopsis: "[--json]",
+	bare:     true,
+	summary:  "list the images",
+	examples: []string{"runtime image list", "runtime image list --json"},
+	setUp: func(flags *flag.FlagSet) action {
+		asJSON := jsonFlag(flags)
+		store := storeFlag(flags)
+		return func([]string) (int, error) {
+			var list []image.Description
+			err := withStore(store, func(s *image.Store) (err error) {
+				if list, err = s.List(); err != nil {
+					return err
+				}
+				return countRunning(list)
+			})
+			switch {
+			case err != nil:
+				return exit(err)
+			case *asJSON:
+				return exit(printJSON(list))
+			}
+			return exit(printImages(list))
+		}
+	},
+}
+
+// countRunning counts the containers of each image.
+func countRunning(list []image.Description) error {
+	records, err := state.List(func(uint32) bool { return true })
+	running := map[string]int{}
+	for _, r := range records {
+		name, _, _ := strings.Cut(r.Image, "@")
+		running[name]++
+	}
+	for i := range list {
+		list[i].Running = running[list[i].Name]
+	}
+	return err
+}
+
+// A table prints aligned columns.
+func table(heading string, rows func(row func(cells ...any))) error {
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, heading)
+	rows(func(cells ...any) {
+		var line []string
+		for _, c := range cells {
+			text := printable(fmt.Sprint(c))
+			if text == "" {
+				text = "-"
+			}
+			line = append(line, text)
+		}
+		fmt.Fprintln(w, strings.Join(line, "\t"))
+	})
+	return w.Flush()
+}
+
+func printImages(list []image.Description) error {
+	return table("NAME\tVERSION\tARCH\tCREATED\tSIZE\tLAST USED\tRUNNING\tKIND", func(row func(...any)) {
+		for _, d := range list {
+			version, size := "", ""
+			if d.Version != 0 {
+				version, size = fmt.Sprint(d.Version), bytesOf(d.Bytes)
+			}
+			row(d.Name, version, d.Arch, when(d.Created), size, when(d.Used), d.Running, d.Kind)
+		}
+	})
+}
+
+func when(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.Local().Format("2006-01-02 15:04")
+}
+
+var imageHistory = command{
+	name:     "history",
+	synopsis: "NAME",
+	summary:  "list the versions of an image",
+	examples: []string{"runtime image history deb12-i386"},
+	setUp: func(flags *flag.FlagSet) action {
+		asJSON := jsonFlag(flags)
+		store := storeFlag(flags)
+		return func(args []string) (int, error) {
+			args, err := positional(flags, args, 1, "NAME")
+			if err != nil {
+				return exit(err)
+			}
+			var history []image.Entry
+			err = withStore(store, func(s *image.Store) (err error) {
+				history, err = s.History(args[0])
+				return err
+			})
+			switch {
+			case err != nil:
+				return exit(err)
+			case *asJSON:
+				return exit(printJSON(history))
+			}
+			return exit(table("VERSION\tCREATED\tSIZE\tLAST USED\tUSE\tORIGIN", func(row func(...any)) {
+				for _, v := range history {
+					use := ""
+					if v.InUse {
+						use = "running"
+					}
+					version := fmt.Sprint(v.Version)
+					if v.Current {
+						version += " (current)"
+					}
+					row(version, when(v.Created), bytesOf(v.Bytes), when(v.Used), use, v.Origin)
+				}
+			}))
+		}
+	},
+}
+
+// An inspection is all that is known of an image.
+type inspection struct {
+	image.Description
+	Record   *image.Record     `json:"record,omitempty"`
+	Sizes    *image.Sizes      `json:"sizes,omitempty"`
+	Packages map[string]string `json:"packages"`
+}
+
+var imageInspect = command{
+	name:     "inspect",
+	synopsis: "NAME[@VERSION]",
+	summary:  "tell all that is known of an image: origin, digest, sizes, packages",
+	examples: []string{"runtime image inspect deb12-i386", "runtime image inspect --json deb12-i386@2"},
+	setUp: func(flags *flag.FlagSet) action {
+		asJSON := jsonFlag(flags)
+		return inStore(flags, 1, []string{"NAME"}, func(_ context.Context, s *image.Store, args []string) error {
+			i, err := inspect(s, args[0])
+			if err != nil {
+				return err
+			}
+			if *asJSON {
+				return printJSON(i)
+			}
+			return i.print()
+		})
+	},
+}
+
+func inspect(s *image.Store, name string) (i inspection, err error) {
+	img, err := s.Image(name)
+	if err != nil {
+		return i, err
+	}
+	defer img.Close()
+	if i.Description, err = s.Describe(img); err != nil {
+		return i, err
+	}
+	list := []image.Description{i.Description}
+	if err := countRunning(list); err != nil {
+		return i, err
+	}
+	i.Description = list[0]
+	if img.Sealed() {
+		record, err := s.Record(img.Reference)
+		if err != nil {
+			return i, err
+		}
+		i.Record = &record
+	}
+	if s.BTRFS {
+		sizes, err := img.Measure()
+		if err != nil {
+			return i, err
+		}
+		i.Sizes = &sizes
+	}
+	i.Packages, err = img.Packages()
+	return i, err
+}
+
+func (i inspection) print() error {
+	line := func(name, value string) {
+		if value != "" {
+			fmt.Printf("%-13s %s\n", name, printable(value))
+		}
+	}
+	line("name", i.Name)
+	line("kind", i.Kind)
+	line("path", i.Path)
+	line("architecture", i.Arch)
+	if r := i.Record; r != nil {
+		line("version", fmt.Sprintf("%d of %d", r.Version, i.Versions))
+		line("origin", r.Origin)
+		line("digest", r.Digest)
+		line("made from", r.Parent)
+		line("files", fmt.Sprint(r.Files))
+		line("size", bytesOf(r.Bytes))
+		for _, key := range sorted(r.Labels) {
+			line("label", key+"="+r.Labels[key])
+		}
+	}
+	if i.Sizes != nil {
+		line("exclusive", bytesOf(i.Sizes.Exclusive))
+		line("shared", bytesOf(i.Sizes.Shared))
+	}
+	line("created", when(i.Created))
+	line("last used", when(i.Used))
+	line("running", fmt.Sprint(i.Running))
+	line("packages", fmt.Sprint(len(i.Packages)))
+	for _, name := range sorted(i.Packages) {
+		fmt.Printf("    %s %s\n", printable(name), printable(i.Packages[name]))
+	}
+	return nil
+}
+
+func sorted(m map[string]string) []string {
+	var keys []string
+	for key := range m {
+		keys = append(keys, key)
+	}
+	sort.Strings(keys)
+	return keys
+}

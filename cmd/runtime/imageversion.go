@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+
+	"mayfly/runtime/image"
+	"mayfly/runtime/image/tree"
+)
+
+var imageRollback = command{
+	name:     "rollback",
+	synopsis: "NAME[@VERSION]",
+	summary:  "make the version before the current one current again, or any other",
+	examples: []string{"runtime image rollback deb12-i386", "runtime image rollback deb12-i386@5"},
+	setUp: func(flags *flag.FlagSet) action {
+		asJSON := jsonFlag(flags)
+		return inStore(flags, 1, []string{"NAME"}, func(_ context.Context, s *image.Store, args []string) error {
+			ref, err := image.ParseReference(args[0])
+			if err != nil {
+				return err
+			}
+			version, err := s.Rollback(ref.Name, ref.Version)
+			if err != nil {
+				return err
+			}
+			return told(*asJSON, map[string]any{"name": ref.Name, "version": version}, "image %s: version %d is current", ref.Name, version)
+		})
+	},
+}
+
+var imagePrune = command{
+	name:     "prune",
+	synopsis: "[--keep N] NAME",
+	summary:  "remove old versions; the current one and those in use stay",
+	examples: []string{"runtime image prune --keep 3 deb12-i386"},
+	setUp: func(flags *flag.FlagSet) action {
+		keep := flags.Int("keep", 3, "how many of the latest versions stay: `N`")
+		asJSON := jsonFlag(flags)
+		return inStore(flags, 1, []string{"NAME"}, func(_ context.Context, s *image.Store, args []string) error {
+			removed, busy, err := s.Prune(args[0], *keep)
+			if err != nil {
+				return err
+			}
+			if *asJSON {
+				return printJSON(map[string][]int{"removed": append([]int{}, removed...), "inUse": append([]int{}, busy...)})
+			}
+			for _, n := range removed {
+				fmt.Printf("removed %s@%d\n", args[0], n)
+			}
+			for _, n := range busy {
+				fmt.Printf("%s@%d is in use and stays\n", args[0], n)
+			}
+			return nil
+		})
+	},
+}
+
+var imageVerify = command{
+	name:     "verify",
+	synopsis: "NAME[@VERSION]",
+	summary:  "compare a version's content with the digest that was recorded when it was sealed",
+	examples: []string{"runtime image verify deb12-i386"},
+	setUp: func(flags *flag.FlagSet) action {
+		asJSON := jsonFlag(flags)
+		return inStore(flags, 1, []string{"NAME"}, func(ctx context.Context, s *image.Store, args []string) error {
+			p := begin("verify "+args[0], 0)
+			record, err := s.Verify(ctx, args[0], p.add)
+			p.stop()
+			if err != nil {
+				return err
+			}
+			return told(*asJSON, map[string]any{"version": record.Version, "digest": record.Digest, "verified": true},
+				"%s: version %d is as it was sealed, %s", args[0], record.Version, record.Digest)
+		})
+	},
+}
+
+var imageDiff = command{
+	name:     "diff",
+	synopsis: "NAME[@VERSION] NAME[@VERSION]",
+	summary:  "tell how two versions or images differ, in packages and in files",
+	examples: []string{"runtime image diff deb12-i386@1 deb12-i386@2", "runtime image diff --packages deb11 deb12"},
+	setUp: func(flags *flag.FlagSet) action {
+		packages := flags.Bool("packages", false, "packages only")
+		asJSON := jsonFlag(flags)
+		return inStore(flags, 2, []string{"NAME", "NAME"}, func(ctx context.Context, s *image.Store, args []string) error {
+			d, err := diff(ctx, s, args[0], args[1], *packages)
+			if err != nil {
+				return err
+			}
+			if *asJSON {
+				return printJSON(d)
+			}
+			d.print()
+			return nil
+		})
+	},
+}
+
+// A difference is that of two root file systems.
+type difference struct {
+	Packages []packageChange `json:"packages"`
+	Files    []tree.Change   `json:"files,omitempty"`
+}
+
+// A packageChange is a package's version before and after, empty for none.
+type packageChange struct {
+	Name string `json:"name"`
+	From string `json:"from,omitempty"`
+	To   string `json:"to,omitempty"`
+}
+
+func diff(ctx context.Context, s *image.Store, from, to string, packages bool) (d difference, err error) {
+	a, err := s.Image(from)
+	if err != nil {
+		return d, err
+	}
+	defer a.Close()
+	b, err := s.Image(to)
+	if err != nil {
+		return d, err
+	}
+	defer b.Close()
+	if d.Packages, err = packageChanges(a, b); err != nil || packages {
+		return d, err
+	}
+	p := begin("compare", 0)
+	defer p.stop()
+	d.Files, err = tree.Diff(ctx, a.FD(), b.FD())
+	return d, err
+}
+
+func packageChanges(a, b *image.Image) ([]packageChange, error) {
+	before, err := a.Packages()
+	if err != nil {
+		return nil, err
+	}
+	after, err := b.Packages()
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]string{}
+	for name := range before {
+		all[name] = ""
+	}
+	for name := range after {
+		all[name] = ""
+	}
+	changes := []packageChange{}
+	for _, name := range sorted(all) {
+		if before[name] != after[name] {
+			changes = append(changes, packageChange{name, before[name], after[name]})
+		}
+	}
+	return changes, nil
+}
+
+func (d difference) print() {
+	for _, p := range d.Packages {
+		switch {
+		case p.From == "":
+			fmt.Printf("package  added    %s %s\n", printable(p.Name), printable(p.To))
+		case p.To == "":
+			fmt.Printf("package  removed  %s %s\n", printable(p.Name), printable(p.From))
+		default:
+			fmt.Printf("package  changed  %s %s to %s\n", printable(p.Name), printable(p.From), printable(p.To))
+		}
+	}
+	for _, f := range d.Files {
+		line := fmt.Sprintf("file     %-8s /%s", f.Kind, printable(f.Path))
+		if f.What != "" {
+			line += " (" + f.What + ")"
+		}
+		fmt.Println(line)
+	}
+}

@@ -1,0 +1,220 @@
+package archive
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// A format is a compression, known by the first bytes, and the program that undoes it. It is a
+// program rather than a library because that runs as nobody, on another processor, and
+// because the tables of such libraries would cost every launch a millisecond.
+type format struct {
+	name, magic, program, pkg string
+	decompress, compress      []string
+}
+
+var formats = []format{
+	{"gzip", "\x1f\x8b", "gzip", "gzip", []string{"-dc"}, []string{"-nc"}},
+	{"xz", "\xfd7zXZ\x00", "xz", "xz-utils", []string{"-dc", "-T0", "--memlimit-decompress=256MiB"}, []string{"-c", "-T0"}},
+	{"zstd", "\x28\xb5\x2f\xfd", "zstd", "zstd", []string{"-dcq", "--memory=256MB"}, []string{"-cq"}},
+	{"bzip2", "BZh", "bzip2", "bzip2", []string{"-dc"}, []string{"-c"}},
+}
+
+// squashfs is decompressed into a tar archive.
+var squashfs = format{"squashfs", "hsqs", "sqfs2tar", "squashfs-tools-ng", []string{"/proc/self/fd/0"}, nil}
+
+// nobody runs programs that read what may be hostile.
+const nobody = 65534
+
+// Decompress returns the content of a possibly compressed stream, known by its first bytes; of squashfs, a tar
+// archive. The reader must be closed; a program that failed is an error of the last Read. spool is a
+// directory for a file without a name, where squashfs has to be copied to.
+func Decompress(ctx context.Context, r *os.File, spool string) (io.ReadCloser, error) {
+	buffered := bufio.NewReaderSize(r, 64<<10)
+	start, err := buffered.Peek(6)
+	if err != nil && err != io.EOF {
+		return nil, fmt.Errorf("read %s: %w", r.Name(), err)
+	}
+	if bytes.HasPrefix(start, []byte(squashfs.magic)) {
+		// The program opens it once more, as nobody.
+		file, err := Spool(spool, buffered)
+		if err != nil {
+			return nil, err
+		}
+		defer file.Close()
+		if err := file.Chmod(0o444); err != nil {
+			return nil, err
+		}
+		return run(ctx, squashfs, squashfs.decompress, file)
+	}
+	// From a file a program reads by itself; what was read of a pipe is handed on.
+	for _, f := range formats {
+		if bytes.HasPrefix(start, []byte(f.magic)) {
+			if _, err := r.Seek(0, io.SeekStart); err == nil {
+				return run(ctx, f, f.decompress, r)
+			}
+		}
+	}
+	return DecompressStream(ctx, buffered)
+}
+
+// Spool copies a stream into a file without a name in a directory.
+func Spool(dir string, r io.Reader) (*os.File, error) {
+	fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("make a file in %s: %w", dir, err)
+	}
+	file := os.NewFile(uintptr(fd), dir)
+	if _, err = io.Copy(file, r); err == nil {
+		_, err = file.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		file.Close()
+		return nil, fmt.Errorf("keep the archive in %s: %w", dir, err)
+	}
+	return file, nil
+}
+
+// DecompressStream is Decompress of what is no file and no squashfs.
+func DecompressStream(ctx context.Context, r io.Reader) (io.ReadCloser, error) {
+	buffered := bufio.NewReaderSize(r, 64<<10)
+	start, err := buffered.Peek(6)
+	if err != nil && err != io.EOF {
+		return nil, err
+	}
+	for _, f := range formats {
+		if bytes.HasPrefix(start, []byte(f.magic)) {
+			return run(ctx, f, f.decompress, buffered)
+		}
+	}
+	return io.NopCloser(buffered), nil
+}
+
+// Compress returns a writer whose content goes compressed to w. It must be closed, which waits for the rest.
+func Compress(ctx context.Context, name string, w io.Writer) (io.WriteCloser, error) {
+	if name == "" || name == "none" {
+		return nopCloser{w}, nil
+	}
+	for _, f := range formats {
+		if f.name != name {
+			continue
+		}
+		cmd, err := command(ctx, f, f.compress)
+		if err != nil {
+			return nil, err
+		}
+		cmd.Stdout = w
+		in, err := cmd.StdinPipe()
+		if err == nil {
+			err = cmd.Start()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", f.name, err)
+		}
+		return &compressor{in, cmd}, nil
+	}
+	return nil, fmt.Errorf("compression %q: want gzip, xz, zstd, bzip2 or none", name)
+}
+
+type nopCloser struct{ io.Writer }
+
+func (nopCloser) Close() error { return nil }
+
+type compressor struct {
+	io.WriteCloser
+	cmd *exec.Cmd
+}
+
+func (c *compressor) Close() error {
+	return errors.Join(c.WriteCloser.Close(), outcome(c.cmd, c.cmd.Wait()))
+}
+
+func command(ctx context.Context, f format, args []string) (*exec.Cmd, error) {
+	path, err := exec.LookPath(f.program)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %s is not installed: apt-get install %s", f.name, f.program, f.pkg)
+	}
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Env, cmd.Dir = []string{"LC_ALL=C"}, "/"
+	if os.Getuid() == 0 {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	}
+	cmd.Stderr = &message{}
+	return cmd, nil
+}
+
+// run starts a program that reads r and whose output is the result.
+func run(ctx context.Context, f format, args []string, r io.Reader) (io.ReadCloser, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	cmd, err := command(ctx, f, args)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	cmd.Stdin = r
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		cancel()
+		return nil, fmt.Errorf("%s: %w", f.program, err)
+	}
+	return &decompressor{out, cmd, cancel, false}, nil
+}
+
+type decompressor struct {
+	out    io.Reader
+	cmd    *exec.Cmd
+	cancel func()
+	waited bool
+}
+
+// Read tells of the program's failure instead of the end of the file.
+func (d *decompressor) Read(b []byte) (int, error) {
+	n, err := d.out.Read(b)
+	if err == io.EOF && !d.waited {
+		d.waited = true
+		if failed := outcome(d.cmd, d.cmd.Wait()); failed != nil {
+			err = failed
+		}
+	}
+	return n, err
+}
+
+func (d *decompressor) Close() error {
+	d.cancel()
+	if !d.waited {
+		d.waited = true
+		_ = d.cmd.Wait() // it was killed
+	}
+	return nil
+}
+
+func outcome(cmd *exec.Cmd, err error) error {
+	if err == nil {
+		return nil
+	}
+	if text := strings.TrimSpace(string(*cmd.Stderr.(*message))); text != "" {
+		return errors.New(text)
+	}
+	return fmt.Errorf("%s: %w", cmd.Args[0], err)
+}
+
+// A message is the beginning of what a program says.
+type message []byte
+
+func (m *message) Write(b []byte) (int, error) {
+	*m = append(*m, b[:min(len(b), 400-min(400, len(*m)))]...)
+	return len(b), nil
+}

@@ -1,0 +1,418 @@
+package archive
+
+import (
+	"archive/tar"
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"os"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mayfly/mount"
+	"mayfly/runtime/image/tree"
+)
+
+// Limits bound what an archive can make. A compressed one of a few bytes can hold any number of
+// zeros or of empty files.
+type Limits struct {
+	Bytes   int64 // content as it reads, holes included
+	Entries int64
+}
+
+// An Extractor makes a tree of archives. Its holder must Finish or Close it.
+type Extractor struct {
+	// Sums are of the contents that were written, by inode number.
+	Sums map[uint64]tree.Sum
+	// Dropped counts the extended attributes that do not belong into an image.
+	Dropped int
+
+	top      int // the tree's directory, owned by the caller
+	inside   mount.Root
+	limits   Limits
+	progress func(int64)
+	parent   parent
+	times    *os.File // of directories, to be set when all is in them
+	timesOut *bufio.Writer
+	writer   contentWriter
+	layer    map[uint64]struct{} // hashes of the names that this layer has made; nil: not a layer
+	seed     maphash.Seed
+}
+
+// A parent is the directory that the last entry was in. Entries come mostly by directories.
+type parent struct {
+	path string
+	fd   int
+}
+
+// maxSums bounds the memory for sums: about 100 bytes each.
+const maxSums = 250_000
+
+// NewExtractor extracts into an open directory, which the caller keeps. spool is a directory for a
+// file without a name. progress is told how many bytes of content there were since the last time; it may be nil.
+func NewExtractor(top int, spool string, limits Limits, progress func(int64)) (*Extractor, error) {
+	fd, err := unix.Open(spool, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("make a file in %s: %w", spool, err)
+	}
+	times := os.NewFile(uintptr(fd), spool)
+	if progress == nil {
+		progress = func(int64) {}
+	}
+	return &Extractor{Sums: map[uint64]tree.Sum{}, top: top, inside: mount.RootAt(top), limits: limits, progress: progress,
+		parent: parent{"", -1}, times: times, timesOut: bufio.NewWriterSize(times, 64<<10), seed: maphash.MakeSeed()}, nil
+}
+
+// Close gives up what the extractor holds. What it has made stays.
+func (x *Extractor) Close() error {
+	x.forgetParent()
+	x.writer.stop()
+	return x.times.Close()
+}
+
+// Extract reads a tar archive to its end.
+func (x *Extractor) Extract(ctx context.Context, r io.Reader) error {
+	x.layer = nil
+	return x.extract(ctx, r, x.entry)
+}
+
+func (x *Extractor) extract(ctx context.Context, r io.Reader, take func(*tar.Header, string, io.Reader) error) error {
+	archive := tar.NewReader(r)
+	for {
+		h, err := archive.Next()
+		if err == io.EOF {
+			// What follows the end mark is read too: the program that decompresses it may find fault with it.
+			_, err := io.Copy(io.Discard, r)
+			return err
+		}
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return fmt.Errorf("read the archive: %w", err)
+		}
+		if h.Typeflag == tar.TypeXGlobalHeader {
+			continue
+		}
+		if x.limits.Entries--; x.limits.Entries < 0 {
+			return errors.New("the archive has more entries than an image may have")
+		}
+		name, err := cleanName(h.Name)
+		if err == nil {
+			err = take(h, name, archive)
+		}
+		if err != nil {
+			return fmt.Errorf("extract %s: %w", strconv.QuoteToASCII(h.Name), err)
+		}
+	}
+}
+
+// cleanName makes a name relative to the tree. One with ".." is refused, also where it would
+// stay inside: no honest program writes it.
+func cleanName(name string) (string, error) {
+	for part := range strings.SplitSeq(name, "/") {
+		if part == ".." {
+			return "", errors.New(`names with ".." are refused`)
+		}
+	}
+	return path.Clean("/" + name)[1:], nil
+}
+
+// entry makes what a header says.
+func (x *Extractor) entry(h *tar.Header, name string, content io.Reader) error {
+	if h.Uid < 0 || h.Gid < 0 || h.Uid >= 1<<32-1 || h.Gid >= 1<<32-1 {
+		return fmt.Errorf("owner %d:%d is out of range", h.Uid, h.Gid)
+	}
+	attributes, err := x.attributes(h)
+	if err != nil {
+		return err
+	}
+	if name == "" {
+		if h.Typeflag != tar.TypeDir {
+			return errors.New("the top of the tree must be a directory")
+		}
+		return x.directory(x.top, ".", name, h, attributes)
+	}
+	dir, err := x.openParent(path.Dir(name))
+	if err != nil {
+		return err
+	}
+	base := path.Base(name)
+	x.mark(name)
+	exists, err := x.makeRoom(dir, base, h.Typeflag == tar.TypeDir)
+	if err != nil {
+		return err
+	}
+	return x.make(dir, base, name, h, attributes, content, exists)
+}
+
+// makeRoom removes what has the name already, unless it is a directory that stays one.
+func (x *Extractor) makeRoom(dir int, base string, directory bool) (exists bool, err error) {
+	var st unix.Stat_t
+	err = unix.Fstatat(dir, base, &st, unix.AT_SYMLINK_NOFOLLOW)
+	if err == unix.ENOENT {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if directory && st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		return true, nil
+	}
+	return false, x.remove(dir, base)
+}
+
+// remove removes an entry and all that is in it. A directory that is remembered may be in there.
+func (x *Extractor) remove(dir int, base string) error {
+	err := unix.Unlinkat(dir, base, 0)
+	if err == unix.EISDIR {
+		var root *os.Root
+		if root, err = os.OpenRoot("/proc/self/fd/" + strconv.Itoa(dir)); err == nil {
+			err = errors.Join(root.RemoveAll(base), root.Close())
+		}
+		x.forgetParent()
+	}
+	return err
+}
+
+func (x *Extractor) make(dir int, base, name string, h *tar.Header, attributes []tree.Xattr, content io.Reader, exists bool) error {
+	mode := uint32(h.Mode & 0o7777)
+	switch h.Typeflag {
+	case tar.TypeReg, tar.TypeGNUSparse, tar.TypeCont:
+		return x.file(dir, base, h, attributes, content)
+	case tar.TypeDir:
+		if !exists {
+			if err := unix.Mkdirat(dir, base, 0o700); err != nil {
+				return err
+			}
+		}
+		return x.directory(dir, base, name, h, attributes)
+	case tar.TypeLink:
+		return x.link(dir, base, h.Linkname)
+	case tar.TypeSymlink:
+		if err := unix.Symlinkat(h.Linkname, dir, base); err != nil {
+			return err
+		}
+	case tar.TypeFifo:
+		if err := unix.Mknodat(dir, base, unix.S_IFIFO|mode, 0); err != nil {
+			return err
+		}
+	case tar.TypeChar, tar.TypeBlock:
+		kind := uint32(unix.S_IFCHR)
+		if h.Typeflag == tar.TypeBlock {
+			kind = unix.S_IFBLK
+		}
+		if uint64(h.Devmajor) >= 1<<12 || uint64(h.Devminor) >= 1<<20 {
+			return fmt.Errorf("device %d:%d is out of range", h.Devmajor, h.Devminor)
+		}
+		if err := unix.Mknodat(dir, base, kind|mode, int(unix.Mkdev(uint32(h.Devmajor), uint32(h.Devminor)))); err != nil {
+			return err
+		}
+	default:
+		return fmt.Errorf("entries of type %q are not supported", h.Typeflag)
+	}
+	return x.setAttributes(dir, base, h, attributes)
+}
+
+// link makes a hard link. The way to its source is resolved inside the tree; the source itself may be a
+// symbolic link, of which it then is one more name.
+func (x *Extractor) link(dir int, base, target string) error {
+	source, err := cleanName(target)
+	if err != nil {
+		return fmt.Errorf("hard link to %s: %w", strconv.QuoteToASCII(target), err)
+	}
+	from, err := x.inside.Open("/"+path.Dir(source), unix.O_PATH|unix.O_DIRECTORY)
+	if err == nil {
+		err = unix.Linkat(from, path.Base(source), dir, base, 0)
+		unix.Close(from)
+	}
+	if err != nil {
+		return fmt.Errorf("hard link to %s: %w", strconv.QuoteToASCII(target), err)
+	}
+	return nil
+}
+
+func (x *Extractor) file(dir int, base string, h *tar.Header, attributes []tree.Xattr, content io.Reader) error {
+	if x.limits.Bytes -= h.Size; x.limits.Bytes < 0 {
+		return errors.New("the archive has more content than an image may have: see --max-size")
+	}
+	fd, err := unix.Openat(dir, base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	sum, err := x.writer.write(fd, content, h.Size, x.progress)
+	if err != nil {
+		return err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	if len(x.Sums) < maxSums {
+		x.Sums[st.Ino] = sum
+	}
+	if err := x.own(fd, h, attributes); err != nil {
+		return err
+	}
+	return unix.UtimesNanoAt(fd, "", timespecs(h.ModTime), unix.AT_EMPTY_PATH)
+}
+
+// directory sets a directory's attributes now, and its time when everything is in it.
+func (x *Extractor) directory(dir int, base, name string, h *tar.Header, attributes []tree.Xattr) error {
+	fd, err := unix.Openat(dir, base, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := x.own(fd, h, attributes); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(x.timesOut, "%d %d %s\x00", h.ModTime.Unix(), h.ModTime.Nanosecond(), name)
+	return err
+}
+
+// own gives an open file its owner, attributes and mode, in this order: a change of owner takes
+// set-user-ID bits and capabilities away.
+func (x *Extractor) own(fd int, h *tar.Header, attributes []tree.Xattr) error {
+	if err := unix.Fchown(fd, h.Uid, h.Gid); err != nil {
+		return fmt.Errorf("chown: %w", err)
+	}
+	if err := unix.Fchmod(fd, uint32(h.Mode&0o7777)); err != nil {
+		return fmt.Errorf("chmod: %w", err)
+	}
+	for _, a := range attributes {
+		if err := unix.Fsetxattr(fd, a.Name, []byte(a.Value), 0); err != nil {
+			return fmt.Errorf("set extended attribute %s: %w", a.Name, err)
+		}
+	}
+	return nil
+}
+
+// setAttributes does the same for what cannot be opened.
+func (x *Extractor) setAttributes(dir int, base string, h *tar.Header, attributes []tree.Xattr) error {
+	if err := unix.Fchownat(dir, base, h.Uid, h.Gid, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return fmt.Errorf("chown: %w", err)
+	}
+	if h.Typeflag != tar.TypeSymlink {
+		// Nobody else changes the tree: the name is not a link by now.
+		if err := unix.Fchmodat(dir, base, uint32(h.Mode&0o7777), 0); err != nil {
+			return fmt.Errorf("chmod: %w", err)
+		}
+	}
+	for _, a := range attributes {
+		if err := unix.Lsetxattr(fmt.Sprintf("/proc/self/fd/%d/%s", dir, base), a.Name, []byte(a.Value), 0); err != nil {
+			return fmt.Errorf("set extended attribute %s: %w", a.Name, err)
+		}
+	}
+	return unix.UtimesNanoAt(dir, base, timespecs(h.ModTime), unix.AT_SYMLINK_NOFOLLOW)
+}
+
+func timespecs(t time.Time) []unix.Timespec {
+	now := unix.Timespec{Sec: t.Unix(), Nsec: int64(t.Nanosecond())}
+	return []unix.Timespec{now, now}
+}
+
+// attributes are the extended attributes of a header that an image keeps.
+func (x *Extractor) attributes(h *tar.Header) ([]tree.Xattr, error) {
+	var list []tree.Xattr
+	for key, value := range h.PAXRecords {
+		name, is := strings.CutPrefix(key, xattrKey)
+		if acl, ok := aclKeys[key]; ok {
+			var err error
+			if value, err = parseACL(value); err != nil {
+				return nil, err
+			}
+			name, is = acl, true
+		}
+		if !is {
+			continue
+		}
+		if !tree.Kept(name) {
+			x.Dropped++
+			continue
+		}
+		list = append(list, tree.Xattr{Name: name, Value: value})
+	}
+	return list, nil
+}
+
+// openParent opens a directory of the tree, and makes it where it is missing. Links on the way are followed
+// inside the tree. The descriptor is the extractor's.
+func (x *Extractor) openParent(name string) (int, error) {
+	if name == x.parent.path && x.parent.fd >= 0 {
+		return x.parent.fd, nil
+	}
+	const flags = unix.O_RDONLY | unix.O_DIRECTORY
+	fd, err := x.inside.Open("/"+name, flags)
+	if err == unix.ENOENT {
+		here, placed := mount.TreeFromFD(x.top).Place()
+		if placed != nil {
+			return -1, placed
+		}
+		if err = x.inside.Create("/"+name, true, here.MountID); err == nil {
+			fd, err = x.inside.Open("/"+name, flags)
+		}
+	}
+	if err != nil {
+		return -1, fmt.Errorf("directory %s: %w", strconv.QuoteToASCII(name), err)
+	}
+	x.forgetParent()
+	x.parent = parent{name, fd}
+	return fd, nil
+}
+
+func (x *Extractor) forgetParent() {
+	if x.parent.fd >= 0 {
+		unix.Close(x.parent.fd)
+	}
+	x.parent = parent{"", -1}
+}
+
+// Finish sets the times of directories. Nothing may be extracted after it.
+func (x *Extractor) Finish() error {
+	if err := x.timesOut.Flush(); err != nil {
+		return fmt.Errorf("keep the times of directories: %w", err)
+	}
+	if _, err := x.times.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	in := bufio.NewReaderSize(x.times, 64<<10)
+	for {
+		line, err := in.ReadString(0)
+		if err == io.EOF {
+			return nil
+		}
+		if err == nil {
+			err = x.setTime(strings.TrimSuffix(line, "\x00"))
+		}
+		if err != nil {
+			return fmt.Errorf("set the times of directories: %w", err)
+		}
+	}
+}
+
+func (x *Extractor) setTime(line string) error {
+	var ts unix.Timespec
+	if _, err := fmt.Sscanf(line, "%d %d ", &ts.Sec, &ts.Nsec); err != nil {
+		return err
+	}
+	name := strings.SplitN(line, " ", 3)[2]
+	how := unix.OpenHow{Flags: unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT}
+	fd, err := unix.Openat2(x.top, "/"+name, &how)
+	if err == unix.ENOENT || err == unix.ENOTDIR || err == unix.ELOOP { // a later layer has removed or replaced it
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return unix.UtimesNanoAt(fd, "", []unix.Timespec{ts, ts}, unix.AT_EMPTY_PATH)
+}

@@ -1,0 +1,295 @@
+package image
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mayfly/btrfs"
+	"mayfly/runtime/image/archive"
+	"mayfly/runtime/image/tree"
+)
+
+// A Draft is a root file system that is being made. Until it is sealed it is in the run directory, under a
+// lock: however the process ends, nothing is left that a collector would not remove. Its holder must
+// Discard it, sealed or not.
+type Draft struct {
+	Name   string // to be told to OpenDraft
+	Path   string
+	Parent string // digest of the version that it began as, if any
+	store  *Store
+	dir    int // the run directory
+	fd     int // the root directory, locked
+}
+
+// Names of what is not a container's begin with a dot, which a container's cannot.
+const draftPrefix = ".new-"
+
+// NewDraft makes an empty draft, or one that begins as a copy of an image: a snapshot on BTRFS, elsewhere a copy
+// file by file.
+func (s *Store) NewDraft(ctx context.Context, from *Image, progress func(int64)) (*Draft, error) {
+	dir, err := s.runDir()
+	if err != nil {
+		return nil, err
+	}
+	name, err := randomName(draftPrefix)
+	if err == nil {
+		err = s.makeDraft(dir, name, from)
+	}
+	if err != nil {
+		unix.Close(dir)
+		return nil, fmt.Errorf("draft of an image: %w", err)
+	}
+	d := &Draft{Name: name, Path: filepath.Join(s.Path, runDirectory, name), store: s, dir: dir, fd: -1}
+	if d.fd, err = claim(dir, name); err != nil {
+		return nil, errors.Join(fmt.Errorf("draft of an image: %w", err), d.Discard())
+	}
+	if err := d.begin(ctx, from, progress); err != nil {
+		return nil, errors.Join(fmt.Errorf("draft of an image: %w", err), d.Discard())
+	}
+	return d, nil
+}
+
+func (s *Store) makeDraft(dir int, name string, from *Image) error {
+	switch {
+	case !s.BTRFS:
+		return unix.Mkdirat(dir, name, 0o755)
+	case from != nil:
+		return btrfs.Snapshot(dir, name, from.fd, false)
+	}
+	return btrfs.Create(dir, name)
+}
+
+func (d *Draft) begin(ctx context.Context, from *Image, progress func(int64)) error {
+	if from == nil {
+		return unix.Fchmod(d.fd, 0o755)
+	}
+	if from.Sealed() {
+		record, err := d.store.Record(from.Reference)
+		if err != nil {
+			return err
+		}
+		d.Parent = record.Digest
+	}
+	if d.store.BTRFS {
+		return nil
+	}
+	return d.copy(ctx, from.fd, progress)
+}
+
+// copy fills the draft by way of an archive, which knows all that belongs to a tree.
+func (d *Draft) copy(ctx context.Context, from int, progress func(int64)) error {
+	x, err := archive.NewExtractor(d.fd, d.Spool(), archive.Limits{Bytes: math.MaxInt64, Entries: math.MaxInt64}, progress)
+	if err != nil {
+		return err
+	}
+	defer x.Close()
+	r, w := io.Pipe()
+	go func() { w.CloseWithError(archive.Write(ctx, w, from, nil)) }()
+	defer r.Close()
+	if err := x.Extract(ctx, r); err != nil {
+		return err
+	}
+	return x.Finish()
+}
+
+// FD returns the descriptor of the draft's root directory, owned by the Draft.
+func (d *Draft) FD() int { return d.fd }
+
+// Spool is a directory of the same file system for files without a name.
+func (d *Draft) Spool() string { return d.store.Spool() }
+
+// Discard removes the draft if it is still there, and gives up its lock.
+func (d *Draft) Discard() error {
+	err := removeTree(d.dir, d.Name)
+	if errors.Is(err, unix.ENOENT) {
+		err = nil
+	}
+	if d.fd >= 0 {
+		unix.Close(d.fd)
+	}
+	unix.Close(d.dir)
+	if err != nil {
+		return fmt.Errorf("remove draft %s: %w", d.Path, err)
+	}
+	return nil
+}
+
+// OpenDraft opens somebody's draft as an image, for a container that changes it. Its root directory stays locked by
+// whoever holds the Draft.
+func (s *Store) OpenDraft(name string) (*Image, error) {
+	if err := CheckName("draft", strings.TrimPrefix(name, ".")); err != nil {
+		return nil, err
+	}
+	fd, err := openHere(s.fd, filepath.Join(runDirectory, name))
+	if err != nil {
+		return nil, fmt.Errorf("open draft %s: %w", name, err)
+	}
+	return &Image{Reference{Name: name}, filepath.Join(s.Path, runDirectory, name), fd, -1}, nil
+}
+
+// A Sealing says how a draft becomes a version.
+type Sealing struct {
+	Name     string
+	Next     bool // the image is there and gets one more version; else it must not be there
+	Origin   string
+	Labels   map[string]string
+	Recipe   string
+	Want     string              // digest that the content must have, "": any
+	Known    map[uint64]tree.Sum // sums of contents that need not be read again, by inode
+	Keep     bool                // as it is: no missing mount point is made
+	Progress func(int64)
+}
+
+// Seal makes a version of the draft's content and lets launches have it, in one step: before it there is
+// the old state, afterwards the new one. The draft cannot be changed any more, and is still to be discarded.
+func (d *Draft) Seal(ctx context.Context, how Sealing) (Record, error) {
+	record, err := d.seal(ctx, how)
+	if err != nil {
+		return record, fmt.Errorf("seal image %s: %w", how.Name, err)
+	}
+	return record, nil
+}
+
+func (d *Draft) seal(ctx context.Context, how Sealing) (Record, error) {
+	record := Record{Version: 1, Created: time.Now().UTC().Truncate(time.Second), Origin: how.Origin, Parent: d.Parent,
+		Labels: how.Labels, Recipe: how.Recipe}
+	if err := errors.Join(CheckName("image", how.Name), d.store.CheckFree(how.Name, how.Next)); err != nil {
+		return record, err
+	}
+	if !how.Keep {
+		if err := makeMountPoints(d.fd); err != nil {
+			return record, err
+		}
+	}
+	if d.store.BTRFS {
+		if err := btrfs.SetReadOnly(d.fd, true); err != nil {
+			return record, err
+		}
+	}
+	if arch, err := architecture(d.fd); err == nil {
+		record.Arch = arch.Debian
+	}
+	summary, err := tree.Digest(ctx, d.fd, how.Known, how.Progress)
+	if err != nil {
+		return record, err
+	}
+	if how.Want != "" && how.Want != summary.Digest {
+		return record, fmt.Errorf("the content has the digest %s, want %s: it was damaged on its way", summary.Digest, how.Want)
+	}
+	record.Digest, record.Files, record.Bytes = summary.Digest, summary.Files, summary.Bytes
+	if how.Next {
+		return d.publishNext(how.Name, record)
+	}
+	return record, d.publishNew(how.Name, record)
+}
+
+// CheckFree tells what stands in the way of an image of that name, or of a next version of it.
+func (s *Store) CheckFree(name string, next bool) error {
+	dir, plain, err := s.openImage(name)
+	if err == nil {
+		unix.Close(dir)
+	}
+	switch {
+	case next && err == nil && plain:
+		return fmt.Errorf("image %s: %w", name, ErrPlain)
+	case next:
+		return err
+	case errors.Is(err, ErrUnknown):
+		return nil
+	}
+	return fmt.Errorf("image %s %w in %s: `runtime image remove %s` removes it, --next makes the next version of it", name, ErrExists, s.Path, name)
+}
+
+// imagePrefix begins the names of images in the run directory that are not whole yet.
+const imagePrefix = ".image-"
+
+// publishNew makes the image's directory in the run directory, and moves it in its place when it is whole.
+func (d *Draft) publishNew(name string, r Record) error {
+	draft, err := randomName(imagePrefix)
+	if err != nil {
+		return err
+	}
+	if err := unix.Mkdirat(d.dir, draft, 0o700); err != nil {
+		return err
+	}
+	fd, err := claim(d.dir, draft)
+	if err != nil {
+		return errors.Join(err, removeTree(d.dir, draft))
+	}
+	defer unix.Close(fd)
+	if err = d.publish(fd, r); err == nil {
+		err = unix.Renameat2(d.dir, draft, d.store.fd, name, unix.RENAME_NOREPLACE)
+	}
+	if err != nil {
+		if errors.Is(err, unix.EEXIST) {
+			err = ErrExists
+		}
+		return errors.Join(err, removeImageDirectory(d.dir, draft, fd))
+	}
+	return d.store.sync()
+}
+
+func (d *Draft) publishNext(name string, r Record) (Record, error) {
+	dir, err := d.store.lockImage(name)
+	if err != nil {
+		return r, err
+	}
+	defer unix.Close(dir)
+	last, err := highest(dir)
+	if err != nil {
+		return r, err
+	}
+	r.Version = last + 1
+	if err := d.publish(dir, r); err != nil {
+		return r, errors.Join(err, removeVersion(dir, r.Version))
+	}
+	return r, d.store.sync()
+}
+
+// publish makes the version in the image's directory, and then makes it current.
+func (d *Draft) publish(dir int, r Record) error {
+	if err := writeRecord(dir, r); err != nil {
+		return err
+	}
+	number := strconv.Itoa(r.Version)
+	if d.store.BTRFS {
+		// A read-only subvolume cannot be moved. The snapshot of one lasts a commit, which writes what is in it.
+		if err := btrfs.Snapshot(dir, number, d.fd, true); err != nil {
+			return err
+		}
+	} else {
+		if err := d.store.sync(); err != nil {
+			return err
+		}
+		if err := unix.Renameat2(d.dir, d.Name, dir, number, unix.RENAME_NOREPLACE); err != nil {
+			return fmt.Errorf("name version %s: %w", number, err)
+		}
+	}
+	return setCurrent(dir, r.Version)
+}
+
+// sync makes what was done last.
+func (s *Store) sync() error {
+	if s.BTRFS {
+		return btrfs.Sync(s.fd)
+	}
+	return unix.Syncfs(s.fd)
+}
+
+func randomName(prefix string) (string, error) {
+	var random [8]byte
+	if _, err := unix.Getrandom(random[:], 0); err != nil {
+		return "", fmt.Errorf("random number: %w", err)
+	}
+	return prefix + hex.EncodeToString(random[:]), nil
+}

@@ -1,0 +1,179 @@
+// Package exchange fills root file systems from elsewhere, and gives them away: directories, tar archives,
+// OCI layouts, docker save's archives, squashfs. It never reaches for the network.
+package exchange
+
+import (
+	"archive/tar"
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"mayfly/personality"
+	"mayfly/runtime/image/archive"
+	"mayfly/runtime/image/oci"
+	"mayfly/runtime/image/tree"
+)
+
+// A Source is what a root file system is filled from.
+type Source struct {
+	Name      string // a file or directory, or "-" for standard input
+	Reference string // which image of several, "" for the only one
+	Arch      string // Debian's name of the architecture, to choose by; "" for any
+}
+
+// Where says where it is put.
+type Where struct {
+	Top      int    // an empty directory, the caller's
+	Spool    string // a directory of the same file system for files without a name
+	Limits   archive.Limits
+	Progress func(int64) // bytes of content since the last time; may be nil
+}
+
+// A Result tells what came of it.
+type Result struct {
+	Origin  string // in words
+	Labels  map[string]string
+	Sums    map[uint64]tree.Sum // of contents, by inode
+	Dropped int                 // extended attributes that do not belong into an image
+}
+
+// Import fills a directory. What it has made before an error stays for the caller to remove.
+func Import(ctx context.Context, s Source, to Where) (Result, error) {
+	x, err := archive.NewExtractor(to.Top, to.Spool, to.Limits, to.Progress)
+	if err != nil {
+		return Result{}, err
+	}
+	defer x.Close()
+	r, err := extract(ctx, s, to, x)
+	if err == nil {
+		err = x.Finish()
+	}
+	if err != nil {
+		return r, fmt.Errorf("import %s: %w", s.Name, err)
+	}
+	r.Sums, r.Dropped = x.Sums, x.Dropped
+	return r, nil
+}
+
+func extract(ctx context.Context, s Source, to Where, x *archive.Extractor) (Result, error) {
+	if s.Name == "-" {
+		return extractStream(ctx, os.Stdin, s, to, x)
+	}
+	info, err := os.Stat(s.Name)
+	if err != nil {
+		return Result{}, err
+	}
+	switch {
+	case info.IsDir() && oci.IsDirectory(s.Name):
+		layout, err := oci.OpenDirectory(s.Name)
+		if err != nil {
+			return Result{}, err
+		}
+		return extractImage(ctx, layout, s, x)
+	case info.IsDir():
+		return extractDirectory(ctx, s.Name, x)
+	case !info.Mode().IsRegular() && info.Mode()&os.ModeNamedPipe == 0:
+		return Result{}, errors.New("want a file or a directory")
+	}
+	file, err := os.Open(s.Name)
+	if err != nil {
+		return Result{}, err
+	}
+	defer file.Close()
+	return extractStream(ctx, file, s, to, x)
+}
+
+// extractDirectory copies by way of an archive, which knows all that belongs to a tree.
+func extractDirectory(ctx context.Context, name string, x *archive.Extractor) (Result, error) {
+	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return Result{}, err
+	}
+	defer unix.Close(fd)
+	r, w := io.Pipe()
+	go func() { w.CloseWithError(archive.Write(ctx, w, fd, nil)) }()
+	defer r.Close()
+	return Result{Origin: "import of directory " + absolute(name)}, x.Extract(ctx, bufio.NewReaderSize(r, 256<<10))
+}
+
+func absolute(name string) string {
+	if path, err := filepath.Abs(name); err == nil {
+		return path
+	}
+	return name
+}
+
+// extractStream reads a file or pipe, whose first bytes and first entry tell what it is.
+func extractStream(ctx context.Context, file *os.File, s Source, to Where, x *archive.Extractor) (Result, error) {
+	content, err := archive.Decompress(ctx, file, to.Spool)
+	if err != nil {
+		return Result{}, err
+	}
+	defer content.Close()
+	buffered := bufio.NewReaderSize(content, 256<<10)
+	start, err := buffered.Peek(64 << 10)
+	if err != nil && err != io.EOF {
+		return Result{}, err
+	}
+	first, err := firstEntry(start)
+	if err != nil {
+		return Result{}, fmt.Errorf("not an archive: %w", err)
+	}
+	if !oci.Belongs(first) {
+		name := s.Name
+		if name != "-" {
+			name = absolute(name)
+		}
+		return Result{Origin: "import of archive " + name}, x.Extract(ctx, buffered)
+	}
+	spooled, err := archive.Spool(to.Spool, buffered)
+	if err != nil {
+		return Result{}, err
+	}
+	layout, err := oci.OpenTar(spooled)
+	if err != nil {
+		return Result{}, err
+	}
+	return extractImage(ctx, layout, s, x)
+}
+
+// firstEntry finds the name of the first entry besides the top directory.
+func firstEntry(start []byte) (string, error) {
+	r := tar.NewReader(bytes.NewReader(start))
+	for {
+		h, err := r.Next()
+		if err != nil {
+			return "", err
+		}
+		if name := path.Clean("/" + h.Name)[1:]; name != "" && h.Typeflag != tar.TypeXGlobalHeader {
+			return name, nil
+		}
+	}
+}
+
+func extractImage(ctx context.Context, layout *oci.Archive, s Source, x *archive.Extractor) (Result, error) {
+	defer layout.Close()
+	arch := ""
+	if s.Arch != "" {
+		a, err := personality.ByName(s.Arch)
+		if err != nil {
+			return Result{}, err
+		}
+		arch = a.Go
+	}
+	image, err := layout.Find(s.Reference, arch)
+	if err != nil {
+		return Result{}, err
+	}
+	origin := strings.TrimSpace("import of image " + image.Name)
+	return Result{Origin: origin + " " + image.Digest, Labels: image.Labels}, image.Extract(ctx, x)
+}

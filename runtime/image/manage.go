@@ -1,0 +1,160 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"mayfly/runtime/image/tree"
+)
+
+// Rename gives an image another name. What runs on it is not disturbed.
+func (s *Store) Rename(from, to string) error {
+	if err := CheckName("image", to); err != nil {
+		return err
+	}
+	dir, plain, err := s.openImage(from)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(dir)
+	if plain {
+		if users, err := runningOn(from); err != nil || len(users) > 0 && !s.BTRFS {
+			return errors.Join(err, fmt.Errorf("rename image %s: it %w by %s", from, ErrInUse, strings.Join(users, ", ")))
+		}
+	}
+	err = unix.Renameat2(s.fd, from, s.fd, to, unix.RENAME_NOREPLACE)
+	if errors.Is(err, unix.EEXIST) {
+		err = fmt.Errorf("image %s %w", to, ErrExists)
+	}
+	if err != nil {
+		return fmt.Errorf("rename image %s to %s: %w", from, to, err)
+	}
+	return s.sync()
+}
+
+// Clone makes a new image of a version, or of a plain image.
+func (s *Store) Clone(ctx context.Context, from, to string, progress func(int64)) (Record, error) {
+	if err := errors.Join(CheckName("image", to), s.CheckFree(to, false)); err != nil {
+		return Record{}, err
+	}
+	img, err := s.Image(from)
+	if err != nil {
+		return Record{}, err
+	}
+	defer img.Close()
+	d, err := s.NewDraft(ctx, img, progress)
+	if err != nil {
+		return Record{}, err
+	}
+	how := Sealing{Name: to, Origin: "clone of " + img.String(), Progress: progress}
+	if img.Sealed() {
+		was, err := s.Record(img.Reference)
+		if err != nil {
+			return Record{}, errors.Join(err, d.Discard())
+		}
+		how.Labels, how.Recipe, how.Want, how.Keep = was.Labels, was.Recipe, was.Digest, true
+	}
+	record, err := d.Seal(ctx, how)
+	return record, errors.Join(err, d.Discard())
+}
+
+// Rollback makes an earlier version current again, or the one before the current one if version is 0. Launches
+// from then on take that; what runs keeps its own.
+func (s *Store) Rollback(name string, version int) (int, error) {
+	dir, err := s.lockImage(name)
+	if err != nil {
+		return 0, err
+	}
+	defer unix.Close(dir)
+	list, err := versions(dir)
+	if err != nil {
+		return 0, err
+	}
+	if version == 0 {
+		now, err := current(dir)
+		if err != nil {
+			return 0, err
+		}
+		at, _ := slices.BinarySearch(list, now)
+		if at == 0 {
+			return 0, fmt.Errorf("image %s has no version before %d", name, now)
+		}
+		version = list[at-1]
+	}
+	if !slices.Contains(list, version) {
+		return 0, s.unknown(Reference{name, version})
+	}
+	if err := setCurrent(dir, version); err != nil {
+		return 0, fmt.Errorf("image %s: %w", name, err)
+	}
+	return version, s.sync()
+}
+
+// Prune removes all but the last keep versions of an image and the current one. It returns which it has removed,
+// and which it has not because they are in use.
+func (s *Store) Prune(name string, keep int) (removed, busy []int, err error) {
+	if keep < 1 {
+		return nil, nil, errors.New("at least one version must be kept: `runtime image remove` removes an image")
+	}
+	dir, err := s.lockImage(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer unix.Close(dir)
+	list, err := versions(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	now, err := current(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, n := range list[:max(0, len(list)-keep)] {
+		if n == now {
+			continue
+		}
+		lock, err := lockVersion(dir, n)
+		if errors.Is(err, ErrInUse) {
+			busy = append(busy, n)
+			continue
+		}
+		if err == nil {
+			err = removeVersion(dir, n)
+			unix.Close(lock)
+		}
+		if err != nil {
+			return removed, busy, fmt.Errorf("image %s: %w", name, err)
+		}
+		removed = append(removed, n)
+	}
+	return removed, busy, nil
+}
+
+// Verify reads a version whole and compares it with the digest that was recorded when it was sealed.
+func (s *Store) Verify(ctx context.Context, text string, progress func(int64)) (Record, error) {
+	img, err := s.Image(text)
+	if err != nil {
+		return Record{}, err
+	}
+	defer img.Close()
+	if !img.Sealed() {
+		return Record{}, fmt.Errorf("image %s: %w: nothing is recorded to compare it with", img.Name, ErrPlain)
+	}
+	record, err := s.Record(img.Reference)
+	if err != nil {
+		return record, err
+	}
+	now, err := tree.Digest(ctx, img.fd, nil, progress)
+	if err != nil {
+		return record, fmt.Errorf("verify image %s: %w", img, err)
+	}
+	if now.Digest != record.Digest {
+		return record, fmt.Errorf("image %s is damaged: its digest is %s, recorded was %s", img, now.Digest, record.Digest)
+	}
+	return record, nil
+}

@@ -1,0 +1,66 @@
+package image
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"mayfly/mount"
+)
+
+// dpkgStatus is where Debian's systems record what is installed.
+const dpkgStatus = "/var/lib/dpkg/status"
+
+// Packages reads which packages are installed, and in which version, from dpkg's records. Names of
+// another architecture than the first one's are NAME:ARCH. An image without dpkg has none.
+func (i *Image) Packages() (map[string]string, error) {
+	found := map[string]string{}
+	fd, err := mount.RootAt(i.fd).OpenRegular(dpkgStatus)
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
+		return found, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("image %s: open %s: %w", i, dpkgStatus, err)
+	}
+	file := os.NewFile(uintptr(fd), dpkgStatus)
+	defer file.Close()
+	lines := bufio.NewScanner(file)
+	lines.Buffer(nil, 4<<20)
+	var name, version, arch string
+	installed := false
+	for lines.Scan() {
+		key, value, _ := strings.Cut(lines.Text(), ": ")
+		switch key {
+		case "Package":
+			name, version, arch, installed = value, "", "", false
+		case "Status":
+			installed = strings.HasSuffix(value, " installed")
+		case "Architecture":
+			arch = value
+		case "Version":
+			version = value
+		case "":
+			addPackage(found, installed, name, arch, version)
+			installed = false
+		}
+	}
+	addPackage(found, installed, name, arch, version)
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("image %s: read %s: %w", i, dpkgStatus, err)
+	}
+	return found, nil
+}
+
+func addPackage(found map[string]string, installed bool, name, arch, version string) {
+	if !installed || name == "" {
+		return
+	}
+	if _, twice := found[name]; twice {
+		name += ":" + arch
+	}
+	found[name] = version
+}

@@ -1,0 +1,170 @@
+// Package recipe reads the file that an image is made from, so that it can be reviewed and made again.
+package recipe
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+	"golang.org/x/sys/unix"
+
+	"mayfly/mount"
+	"mayfly/runtime/internal/file"
+)
+
+// A Recipe says how an image is made: from a release of a distribution or from another image, with files of
+// one's own, and by commands that are run in it.
+type Recipe struct {
+	From string `toml:"from"` // an image of the store, NAME or NAME@VERSION
+
+	Suite      string   `toml:"suite"`
+	Arch       string   `toml:"arch"` // Debian's name
+	Variant    string   `toml:"variant"`
+	Mirror     string   `toml:"mirror"`
+	Components []string `toml:"components"`
+	Include    []string `toml:"include"` // packages
+	Sources    []string `toml:"sources"` // further lines of apt's sources.list
+
+	Files  []File            `toml:"file"`
+	Run    []string          `toml:"run"` // each by /bin/sh -e, as root inside
+	Labels map[string]string `toml:"labels"`
+
+	Text string `toml:"-"` // as it was read
+	dir  string // that names of sources are relative to
+}
+
+// A File is put into the image before the commands are run.
+type File struct {
+	Path    string `toml:"path"` // inside
+	Content string `toml:"content"`
+	Source  string `toml:"source"` // or a file, relative to the recipe
+	Mode    string `toml:"mode"`   // octal, 0644 if empty
+}
+
+const (
+	maxRecipe = 1 << 20  // bytes
+	maxFile   = 64 << 20 // of a source
+)
+
+// Read reads a recipe. What it does not know is an error.
+func Read(name string) (*Recipe, error) {
+	text, err := file.Read(name, maxRecipe)
+	if err != nil {
+		return nil, err
+	}
+	r := &Recipe{Text: string(text), dir: filepath.Dir(name)}
+	if err := r.parse(text); err != nil {
+		return nil, fmt.Errorf("recipe %s: %w", name, err)
+	}
+	return r, nil
+}
+
+func (r *Recipe) parse(text []byte) error {
+	decoder := toml.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	err := decoder.Decode(r)
+	var strict *toml.StrictMissingError
+	if errors.As(err, &strict) && len(strict.Errors) > 0 {
+		line, _ := strict.Errors[0].Position()
+		return fmt.Errorf("line %d: there is no setting %s", line, strings.Join(strict.Errors[0].Key(), "."))
+	}
+	var syntax *toml.DecodeError
+	if errors.As(err, &syntax) {
+		line, _ := syntax.Position()
+		return fmt.Errorf("line %d: %w", line, err)
+	}
+	if err != nil {
+		return err
+	}
+	return r.Check()
+}
+
+// Check looks for what does not go together.
+func (r *Recipe) Check() error {
+	if (r.From == "") == (r.Suite == "") {
+		return errors.New("want either suite or from")
+	}
+	if r.From != "" && (r.Arch != "" || r.Variant != "" || r.Mirror != "" || r.Components != nil || r.Include != nil || r.Sources != nil) {
+		return errors.New("arch, variant, mirror, components, include and sources belong to suite: with from, use run")
+	}
+	for _, f := range r.Files {
+		if !path.IsAbs(f.Path) || path.Clean(f.Path) != f.Path || strings.IndexByte(f.Path, 0) >= 0 || f.Path == "/" {
+			return fmt.Errorf("file %q: want an absolute path inside the image", f.Path)
+		}
+		if f.Content != "" && f.Source != "" {
+			return fmt.Errorf("file %s: content and source exclude each other", f.Path)
+		}
+		if _, err := f.mode(); err != nil {
+			return fmt.Errorf("file %s: %w", f.Path, err)
+		}
+	}
+	return nil
+}
+
+func (f File) mode() (uint32, error) {
+	if f.Mode == "" {
+		return 0o644, nil
+	}
+	mode, err := strconv.ParseUint(f.Mode, 8, 12)
+	if err != nil {
+		return 0, fmt.Errorf("mode %q: want octal digits, \"0755\"", f.Mode)
+	}
+	return uint32(mode), nil
+}
+
+// Place puts the files into an open root directory, as root's. Links on their way are followed inside it.
+func (r *Recipe) Place(top int) error {
+	here, err := mount.TreeFromFD(top).Place()
+	if err != nil {
+		return err
+	}
+	inside := mount.RootAt(top)
+	for _, f := range r.Files {
+		if err := r.place(inside, f, here.MountID); err != nil {
+			return fmt.Errorf("file %s: %w", f.Path, err)
+		}
+	}
+	return nil
+}
+
+func (r *Recipe) place(inside mount.Root, f File, mountID uint64) error {
+	content := []byte(f.Content)
+	if f.Source != "" {
+		name := f.Source
+		if !filepath.IsAbs(name) {
+			name = filepath.Join(r.dir, name)
+		}
+		var err error
+		if content, err = file.Read(name, maxFile); err != nil {
+			return err
+		}
+	}
+	mode, err := f.mode()
+	if err != nil {
+		return err
+	}
+	if err := inside.Create(path.Dir(f.Path), true, mountID); err != nil {
+		return err
+	}
+	dir, err := inside.Open(path.Dir(f.Path), unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(dir)
+	if err := unix.Unlinkat(dir, path.Base(f.Path), 0); err != nil && err != unix.ENOENT {
+		return err
+	}
+	fd, err := unix.Openat(dir, path.Base(f.Path), unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return err
+	}
+	out := os.NewFile(uintptr(fd), f.Path)
+	_, err = out.Write(content)
+	return errors.Join(err, unix.Fchmod(fd, mode), out.Close())
+}

@@ -1,0 +1,42 @@
+package image
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// A Reference names an image, and one of its versions if Version is not 0.
+type Reference struct {
+	Name    string
+	Version int
+}
+
+// ParseReference reads NAME or NAME@VERSION.
+func ParseReference(text string) (Reference, error) {
+	name, number, versioned := strings.Cut(text, "@")
+	if err := CheckName("image", name); err != nil {
+		return Reference{}, err
+	}
+	if !versioned {
+		return Reference{Name: name}, nil
+	}
+	n, ok := parseVersion(number)
+	if !ok {
+		return Reference{}, fmt.Errorf("image %s: version %s: want a number from 1, as in %s@1", name, strconv.QuoteToASCII(number), name)
+	}
+	return Reference{name, n}, nil
+}
+
+// parseVersion reads a version's number in its one way to be written.
+func parseVersion(text string) (int, bool) {
+	n, err := strconv.Atoi(text)
+	return n, err == nil && n > 0 && n < 1e9 && strconv.Itoa(n) == text
+}
+
+func (r Reference) String() string {
+	if r.Version == 0 {
+		return r.Name
+	}
+	return r.Name + "@" + strconv.Itoa(r.Version)
+}

@@ -1,0 +1,114 @@
+package image
+
+import (
+	"bytes"
+	"fmt"
+	"os/exec"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"mayfly/btrfs"
+	"mayfly/runtime/state"
+)
+
+// Space is what a store takes and what is in it.
+type Space struct {
+	Path     string        `json:"path"`
+	Kind     string        `json:"kind"` // btrfs or overlay
+	Size     uint64        `json:"size"` // of the file system, bytes
+	Free     uint64        `json:"free"`
+	Pools    []btrfs.Space `json:"pools,omitempty"` // on BTRFS: data, metadata, system
+	Images   int           `json:"images"`
+	Versions int           `json:"versions"`
+	Living   int           `json:"living"`     // copies and drafts of running processes
+	Orphans  int           `json:"orphans"`    // of dead ones: `runtime gc` removes them
+	Running  int           `json:"containers"` // with or without a copy
+}
+
+// Status measures the store.
+func (s *Store) Status() (Space, error) {
+	space := Space{Path: s.Path, Kind: "overlay"}
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(s.fd, &st); err != nil {
+		return space, fmt.Errorf("statfs %s: %w", s.Path, err)
+	}
+	space.Size, space.Free = st.Blocks*uint64(st.Bsize), st.Bavail*uint64(st.Bsize)
+	var err error
+	if s.BTRFS {
+		space.Kind = "btrfs"
+		if space.Pools, err = btrfs.Spaces(s.fd); err != nil {
+			return space, err
+		}
+	}
+	images, err := s.List()
+	if err != nil {
+		return space, err
+	}
+	space.Images = len(images)
+	for _, i := range images {
+		space.Versions += i.Versions
+	}
+	running, err := state.List(func(uint32) bool { return true })
+	if err != nil {
+		return space, err
+	}
+	space.Running = len(running)
+	return space, s.countCopies(&space)
+}
+
+func (s *Store) countCopies(space *Space) error {
+	dir, err := s.runDir()
+	if err != nil {
+		return err
+	}
+	defer unix.Close(dir)
+	list, err := entries(dir, ".")
+	if err != nil {
+		return err
+	}
+	for _, entry := range list {
+		fd, err := openHere(dir, entry.Name())
+		if err != nil {
+			continue // gone meanwhile, or no directory
+		}
+		taken, err := lock(fd)
+		unix.Close(fd)
+		if err != nil {
+			return err
+		}
+		if taken {
+			space.Orphans++
+		} else {
+			space.Living++
+		}
+	}
+	return nil
+}
+
+// Sizes are how much a version takes: shared with others, and for itself, in bytes.
+type Sizes struct {
+	Total     int64 `json:"total"`
+	Exclusive int64 `json:"exclusive"`
+	Shared    int64 `json:"shared"` // each shared block counted once
+}
+
+// Measure finds how much an image shares, on BTRFS, with btrfs(8). It reads the layout of every file.
+func (i *Image) Measure() (Sizes, error) {
+	var z Sizes
+	out, err := exec.Command("btrfs", "filesystem", "du", "--raw", "--summarize", i.Path).Output()
+	if err != nil {
+		return z, fmt.Errorf("measure image %s: btrfs filesystem du: %w", i, err)
+	}
+	lines := bytes.Split(bytes.TrimSpace(out), []byte("\n"))
+	fields := bytes.Fields(lines[len(lines)-1])
+	if len(lines) < 2 || len(fields) < 4 {
+		return z, fmt.Errorf("measure image %s: btrfs filesystem du said %q", i, out)
+	}
+	for n, into := range []*int64{&z.Total, &z.Exclusive, &z.Shared} {
+		if *into, err = strconv.ParseInt(string(fields[n]), 10, 64); err != nil {
+			return z, fmt.Errorf("measure image %s: %w", i, err)
+		}
+	}
+	return z, nil
+}

@@ -1,0 +1,185 @@
+package tree
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	goruntime "runtime"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Sum is the SHA-256 of a file's content.
+type Sum = [sha256.Size]byte
+
+// A Summary tells what a tree holds.
+type Summary struct {
+	Digest string // "sha256:" and 64 hex digits
+	Files  int64  // entries, directories and links included
+	Bytes  int64  // as allocated
+}
+
+// Digest computes the digest of a tree. It depends on what is in the tree and on nothing
+// else: not on the machine, the file system, inode numbers or the order of directories.
+//
+// It is the SHA-256 of one record for each entry, in the order of Walk. A record is
+//
+//	TYPE MODE UID GID MTIME NUL PATH NUL CONTENT NUL { NAME NUL LENGTH NUL VALUE } LF
+//
+// with TYPE one of d f l c b p, or h for a further name of what came before; MODE four octal
+// digits of permissions, UID and GID decimal, MTIME seconds, a dot and nine digits of nanoseconds.
+// CONTENT is the hex SHA-256 of a file's content, the target of a link, the first name for h,
+// MAJOR:MINOR of a device, and otherwise empty. Then come the extended attributes that Kept
+// names, by name, with the length of each value. An h has neither mode, owner, time nor attributes.
+//
+// known holds sums of contents that need not be read, by inode number; it may be nil. progress is told
+// how many bytes have been read since the last time; it may be nil.
+func Digest(ctx context.Context, top int, known map[uint64]Sum, progress func(int64)) (Summary, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	d := &digester{known: known, progress: progress, jobs: make(chan *job, 8), order: make(chan *job, 256)}
+	var workers sync.WaitGroup
+	for range goruntime.GOMAXPROCS(0) {
+		workers.Go(d.work)
+	}
+	walked := make(chan error, 1)
+	go func() {
+		err := Walk(ctx, top, func(e *Entry, file *os.File) error { return d.visit(ctx, e, file) })
+		close(d.jobs)
+		close(d.order)
+		walked <- err
+	}()
+	summary, err := d.collect()
+	cancel()
+	for range d.order { // let the walk end
+	}
+	if walk := <-walked; err == nil {
+		err = walk
+	}
+	workers.Wait()
+	return summary, err
+}
+
+// A digester reads the contents of several files at a time and puts the records in order.
+type digester struct {
+	known    map[uint64]Sum
+	progress func(int64)
+	jobs     chan *job // to be read
+	order    chan *job // in the order of the walk
+}
+
+type job struct {
+	entry *Entry
+	file  *os.File
+	sum   Sum
+	err   error
+	done  chan struct{} // nil: there is nothing to wait for
+}
+
+func (d *digester) visit(ctx context.Context, e *Entry, file *os.File) error {
+	j := &job{entry: e}
+	if file != nil {
+		sum, ok := d.known[e.Inode]
+		if j.sum = sum; !ok {
+			fd, err := unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, 3) // Walk closes its own
+			if err != nil {
+				return err
+			}
+			j.file, j.done = os.NewFile(uintptr(fd), e.Path), make(chan struct{})
+			d.jobs <- j
+		}
+	}
+	select {
+	case d.order <- j:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (d *digester) work() {
+	buffer := make([]byte, 256<<10)
+	for j := range d.jobs {
+		var n int64
+		j.sum, n, j.err = sumUp(j.file, buffer)
+		j.file.Close()
+		if j.err == nil && n != j.entry.Size {
+			j.err = fmt.Errorf("read %s: %d bytes instead of %d", j.entry.Path, n, j.entry.Size)
+		}
+		close(j.done)
+		if d.progress != nil {
+			d.progress(n)
+		}
+	}
+}
+
+// sumUp reads a file to its end.
+func sumUp(file *os.File, buffer []byte) (sum Sum, n int64, err error) {
+	h := sha256.New()
+	n, err = io.CopyBuffer(h, struct{ io.Reader }{file}, buffer)
+	h.Sum(sum[:0])
+	return sum, n, err
+}
+
+func (d *digester) collect() (Summary, error) {
+	var s Summary
+	h := sha256.New()
+	out := bufio.NewWriterSize(h, 64<<10)
+	for j := range d.order {
+		if j.done != nil {
+			<-j.done
+		}
+		if j.err != nil {
+			return s, j.err
+		}
+		s.Files++
+		if j.entry.Link == "" {
+			s.Bytes += j.entry.Blocks * 512
+		}
+		writeRecord(out, j.entry, j.sum)
+	}
+	out.Flush()
+	s.Digest = format(h)
+	return s, nil
+}
+
+func format(h hash.Hash) string { return "sha256:" + hex.EncodeToString(h.Sum(nil)) }
+
+func writeRecord(w io.Writer, e *Entry, sum Sum) {
+	if e.Link != "" {
+		fmt.Fprintf(w, "h\x00%s\x00%s\x00\n", e.Path, e.Link)
+		return
+	}
+	letter, content := e.describe(sum)
+	fmt.Fprintf(w, "%c %04o %d %d %d.%09d\x00%s\x00%s\x00", letter, e.Mode&0o7777, e.UID, e.GID,
+		e.MTime.Unix(), e.MTime.Nanosecond(), e.Path, content)
+	for _, x := range e.Xattrs {
+		fmt.Fprintf(w, "%s\x00%d\x00%s", x.Name, len(x.Value), x.Value)
+	}
+	io.WriteString(w, "\n")
+}
+
+func (e *Entry) describe(sum Sum) (letter byte, content string) {
+	switch e.Type() {
+	case syscall.S_IFDIR:
+		return 'd', ""
+	case syscall.S_IFREG:
+		return 'f', hex.EncodeToString(sum[:])
+	case syscall.S_IFLNK:
+		return 'l', e.Target
+	case syscall.S_IFIFO:
+		return 'p', ""
+	}
+	letter = 'c'
+	if e.Type() == syscall.S_IFBLK {
+		letter = 'b'
+	}
+	return letter, fmt.Sprintf("%d:%d", unix.Major(e.Device), unix.Minor(e.Device))
+}

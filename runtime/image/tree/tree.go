@@ -1,0 +1,242 @@
+// Package tree reads directory trees whole: every entry with its attributes, in one order
+// everywhere, for archives, digests and comparisons.
+//
+// Entries are reached by descriptors, and no symbolic link is followed: a tree that somebody
+// changes meanwhile can give a wrong answer, but nothing from outside of it.
+package tree
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// An Entry is a file of a tree, of any kind but a socket: those are left out.
+type Entry struct {
+	Path   string // relative to the top, "." for that
+	Mode   uint32 // st_mode: type and permissions
+	UID    uint32
+	GID    uint32
+	Size   int64 // of a regular file, else 0
+	Blocks int64 // 512 bytes each, as allocated
+	MTime  time.Time
+	CTime  time.Time
+	Device uint64 // of a device node
+	Target string // of a symbolic link
+	// Link is the path of the entry that this one is another name of: the first in order.
+	Link   string
+	Xattrs []Xattr // by name
+	Inode  uint64
+}
+
+// An Xattr is an extended attribute.
+type Xattr struct{ Name, Value string }
+
+// Kept tells whether an extended attribute belongs to an image: file capabilities, ACLs and
+// what users attach. Labels of security modules are a host's, and trusted.* can change what
+// overlayfs makes of a tree: an archive's author must have no say in that.
+func Kept(name string) bool {
+	return name == "security.capability" || name == "system.posix_acl_access" ||
+		name == "system.posix_acl_default" || strings.HasPrefix(name, "user.") && !strings.HasPrefix(name, "user.overlay.")
+}
+
+// Type is the entry's S_IFMT bits.
+func (e *Entry) Type() uint32 { return e.Mode & unix.S_IFMT }
+
+// Regular tells whether the entry is a regular file with a content of its own to read.
+func (e *Entry) Regular() bool { return e.Type() == unix.S_IFREG && e.Link == "" }
+
+// A Visit is called for each entry: the top, then what is in it by the names' bytes, each
+// directory followed by its own entries. A regular file, which has no Link, is open for as long.
+type Visit func(e *Entry, file *os.File) error
+
+// Walk visits the tree below an open directory, on one file system: what is mounted in it or is
+// a subvolume of its own is visited as an empty directory. The caller keeps the descriptor.
+func Walk(ctx context.Context, top int, visit Visit) error {
+	fd, err := unix.Openat(top, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open the tree: %w", err)
+	}
+	w := &walker{ctx: ctx, visit: visit, links: map[uint64]string{}}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		unix.Close(fd)
+		return fmt.Errorf("fstat: %w", err)
+	}
+	w.device = st.Dev
+	return w.directory(fd, ".", &st)
+}
+
+type walker struct {
+	ctx    context.Context
+	visit  Visit
+	device uint64
+	links  map[uint64]string // the first path of what has several
+}
+
+// directory visits an open directory and closes it.
+func (w *walker) directory(fd int, path string, st *unix.Stat_t) error {
+	dir := os.NewFile(uintptr(fd), path)
+	defer dir.Close()
+	e := entry(path, st)
+	var err error
+	if e.Xattrs, err = xattrs(procPath(fd, "")); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if err := w.visit(e, nil); err != nil {
+		return err
+	}
+	if st.Dev != w.device {
+		return nil
+	}
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return fmt.Errorf("list %s: %w", path, err)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		if err := w.ctx.Err(); err != nil {
+			return err
+		}
+		if err := w.entry(fd, name, strings.TrimPrefix(path+"/"+name, "./")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *walker) entry(dir int, name, path string) error {
+	var st unix.Stat_t
+	if err := unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFSOCK:
+		return nil
+	case unix.S_IFDIR:
+		fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return fmt.Errorf("open %s: %w", path, err)
+		}
+		return w.directory(fd, path, &st)
+	}
+	e := entry(path, &st)
+	if st.Nlink > 1 {
+		if first, ok := w.links[st.Ino]; ok {
+			e.Link = first
+			return w.visit(e, nil)
+		}
+		w.links[st.Ino] = path
+	}
+	var err error
+	if e.Xattrs, err = xattrs(procPath(dir, name)); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	switch e.Type() {
+	case unix.S_IFLNK:
+		if e.Target, err = readlink(dir, name, int(st.Size)); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+	case unix.S_IFREG:
+		file, err := openRegular(dir, name)
+		if err != nil {
+			return fmt.Errorf("open %s: %w", path, err)
+		}
+		defer file.Close()
+		return w.visit(e, file)
+	}
+	return w.visit(e, nil)
+}
+
+func entry(path string, st *unix.Stat_t) *Entry {
+	e := &Entry{Path: path, Mode: st.Mode, UID: st.Uid, GID: st.Gid, Blocks: st.Blocks, Inode: st.Ino,
+		MTime: time.Unix(st.Mtim.Unix()), CTime: time.Unix(st.Ctim.Unix())}
+	switch e.Type() {
+	case unix.S_IFREG:
+		e.Size = st.Size
+	case unix.S_IFCHR, unix.S_IFBLK:
+		e.Device = st.Rdev
+	}
+	return e
+}
+
+// openRegular opens what was a regular file a moment ago. O_NONBLOCK: a FIFO in its place must
+// not hold us.
+func openRegular(dir int, name string) (*os.File, error) {
+	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+func readlink(dir int, name string, size int) (string, error) {
+	for size = max(size, 64) + 1; ; size *= 2 {
+		buffer := make([]byte, size)
+		n, err := unix.Readlinkat(dir, name, buffer)
+		if err != nil {
+			return "", fmt.Errorf("readlink: %w", err)
+		}
+		if n < size {
+			return string(buffer[:n]), nil
+		}
+	}
+}
+
+// procPath names an entry of an open directory, or the directory itself, for those calls
+// that take no descriptor of it.
+func procPath(dir int, name string) string {
+	path := "/proc/self/fd/" + strconv.Itoa(dir)
+	if name == "" {
+		return path + "/."
+	}
+	return path + "/" + name
+}
+
+// xattrs reads the extended attributes that belong to an image.
+func xattrs(path string) ([]Xattr, error) {
+	var list [1024]byte
+	n, err := unix.Llistxattr(path, list[:])
+	names := string(list[:max(n, 0)])
+	if err == unix.ERANGE {
+		if names, err = grow(func(b []byte) (int, error) { return unix.Llistxattr(path, b) }); err != nil {
+			return nil, fmt.Errorf("list extended attributes: %w", err)
+		}
+	}
+	if err == unix.ENOTSUP {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list extended attributes: %w", err)
+	}
+	var found []Xattr
+	for name := range strings.SplitSeq(names, "\x00") {
+		if !Kept(name) {
+			continue
+		}
+		value, err := grow(func(b []byte) (int, error) { return unix.Lgetxattr(path, name, b) })
+		if err != nil {
+			return nil, fmt.Errorf("read extended attribute %s: %w", name, err)
+		}
+		found = append(found, Xattr{name, value})
+	}
+	slices.SortFunc(found, func(a, b Xattr) int { return strings.Compare(a.Name, b.Name) })
+	return found, nil
+}
+
+func grow(read func([]byte) (int, error)) (string, error) {
+	for size := 4 << 10; ; size *= 4 {
+		buffer := make([]byte, size)
+		n, err := read(buffer)
+		if err == unix.ERANGE && size < 1<<20 {
+			continue
+		}
+		return string(buffer[:max(n, 0)]), err
+	}
+}

@@ -1,0 +1,206 @@
+package image
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mayfly/runtime/internal/file"
+)
+
+// currentLink is the symbolic link to the version that a launch takes.
+const currentLink = "current"
+
+// maxRecord bounds what is read of a version's record, in bytes.
+const maxRecord = 4 << 20
+
+// A Record is what is known of a version. It is written when the version is sealed; the time of
+// the file's last change is that of the version's last use, to the hour.
+type Record struct {
+	Version int               `json:"version"`
+	Created time.Time         `json:"created"`
+	Origin  string            `json:"origin"`           // in words: how it came to be
+	Parent  string            `json:"parent,omitempty"` // digest of the version that it was made from
+	Digest  string            `json:"digest"`           // of the content, see package tree
+	Arch    string            `json:"arch,omitempty"`   // Debian's name
+	Files   int64             `json:"files"`
+	Bytes   int64             `json:"bytes"` // allocated, shared ones included
+	Labels  map[string]string `json:"labels,omitempty"`
+	Recipe  string            `json:"recipe,omitempty"` // the file that it was created from
+}
+
+func recordName(version int) string { return strconv.Itoa(version) + ".json" }
+
+// current reads which version is current.
+func current(dir int) (int, error) {
+	var target [16]byte
+	n, err := unix.Readlinkat(dir, currentLink, target[:])
+	if err != nil {
+		return 0, err
+	}
+	version, ok := parseVersion(string(target[:n]))
+	if !ok {
+		return 0, fmt.Errorf("the link %s leads to %q, want a version's number", currentLink, target[:n])
+	}
+	return version, nil
+}
+
+// setCurrent makes a version the current one, in one step for whoever looks. The caller has the image's lock.
+func setCurrent(dir, version int) error {
+	const draft = ".current"
+	if err := unix.Unlinkat(dir, draft, 0); err != nil && err != unix.ENOENT {
+		return err
+	}
+	if err := unix.Symlinkat(strconv.Itoa(version), dir, draft); err != nil {
+		return fmt.Errorf("make the link to version %d: %w", version, err)
+	}
+	if err := unix.Renameat(dir, draft, dir, currentLink); err != nil {
+		return fmt.Errorf("switch to version %d: %w", version, err)
+	}
+	return nil
+}
+
+// writeRecord writes a version's record: whole, or not at all.
+func writeRecord(dir int, r Record) error {
+	data, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	fd, err := unix.Openat(dir, ".", unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return fmt.Errorf("make a record: %w", err)
+	}
+	record := os.NewFile(uintptr(fd), recordName(r.Version))
+	defer record.Close()
+	if _, err := record.Write(append(data, '\n')); err != nil {
+		return fmt.Errorf("write the record: %w", err)
+	}
+	if err := record.Sync(); err != nil {
+		return fmt.Errorf("write the record: %w", err)
+	}
+	if err := unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", fd), dir, recordName(r.Version), unix.AT_SYMLINK_FOLLOW); err != nil {
+		return fmt.Errorf("name the record: %w", err)
+	}
+	return nil
+}
+
+// readRecord reads a version's record, and when the version was last used.
+func readRecord(dir, version int) (r Record, used time.Time, err error) {
+	fd, err := unix.Openat(dir, recordName(version), unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return r, used, err
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return r, used, err
+	}
+	data, err := file.ReadFD(fd, maxRecord)
+	if err == nil {
+		err = json.Unmarshal(data, &r)
+	}
+	if err != nil {
+		return r, used, fmt.Errorf("record of version %d: %w", version, err)
+	}
+	if used = time.Unix(st.Mtim.Unix()); used.Sub(r.Created) < time.Minute {
+		used = time.Time{} // when it was written
+	}
+	return r, used, nil
+}
+
+// usedAgain is how old the note of a version's last use must be to be renewed.
+const usedAgain = time.Hour
+
+// Used notes that the version is used, if that has not been noted for an hour. It writes to the store's file
+// system, which can wait for a commit: a launch does it while its command runs.
+func (i *Image) Used() error {
+	if i.record < 0 {
+		return nil
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(i.record, &st); err != nil {
+		return err
+	}
+	if time.Since(time.Unix(st.Mtim.Unix())) < usedAgain {
+		return nil
+	}
+	now := unix.Timespec{Nsec: unix.UTIME_NOW}
+	return unix.UtimesNanoAt(i.record, "", []unix.Timespec{now, now}, unix.AT_EMPTY_PATH)
+}
+
+// versions lists the numbers of an image's versions: those that have a record and a root file system.
+func versions(dir int) ([]int, error) {
+	list, err := entries(dir, ".")
+	if err != nil {
+		return nil, fmt.Errorf("list versions: %w", err)
+	}
+	records, roots := map[int]bool{}, map[int]bool{}
+	for _, entry := range list {
+		text, record := strings.CutSuffix(entry.Name(), ".json")
+		if n, ok := parseVersion(text); ok && record {
+			records[n] = true
+		} else if ok {
+			roots[n] = true
+		}
+	}
+	var found []int
+	for n := range records {
+		if roots[n] {
+			found = append(found, n)
+		}
+	}
+	slices.Sort(found)
+	return found, nil
+}
+
+// highest is the highest number that was ever given of which something is left.
+func highest(dir int) (int, error) {
+	list, err := entries(dir, ".")
+	if err != nil {
+		return 0, fmt.Errorf("list versions: %w", err)
+	}
+	most := 0
+	for _, entry := range list {
+		if n, ok := parseVersion(strings.TrimSuffix(entry.Name(), ".json")); ok {
+			most = max(most, n)
+		}
+	}
+	return most, nil
+}
+
+// lockImage opens the directory of an image that has versions, and locks it against other changes. The
+// caller closes it.
+func (s *Store) lockImage(name string) (int, error) {
+	dir, plain, err := s.openImage(name)
+	if err != nil {
+		return -1, err
+	}
+	if plain {
+		unix.Close(dir)
+		return -1, fmt.Errorf("image %s: %w: `runtime image import NEW %s` makes an image with versions of it",
+			name, ErrPlain, s.Path+"/"+name)
+	}
+	if err := flock(dir, unix.LOCK_EX); err == nil && !stillThere(s.fd, name, dir) {
+		err = s.unknown(Reference{Name: name})
+	}
+	if err != nil {
+		unix.Close(dir)
+		return -1, err
+	}
+	return dir, nil
+}
+
+func flock(fd, how int) error {
+	for {
+		err := unix.Flock(fd, how)
+		if err != unix.EINTR {
+			return err
+		}
+	}
+}

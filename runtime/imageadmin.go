@@ -1,0 +1,70 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"mayfly/nsexec"
+	"mayfly/runtime/policy"
+	"mayfly/runtime/user"
+)
+
+// passesToRoot are the variables that a member of the image group takes along.
+var passesToRoot = []string{"TERM", "LANG", "http_proxy", "https_proxy", "no_proxy"}
+
+// ExecuteAsRoot executes the program again, with the same arguments, as root with a clean environment, if the caller is in
+// the group that the policy names for images. It returns only with an error.
+func ExecuteAsRoot() error {
+	caller, err := CurrentCaller()
+	if err != nil {
+		return err
+	}
+	if err := checkPrivilege(); err != nil {
+		return errors.Join(ErrNotPermitted, err)
+	}
+	var settings policy.Settings
+	err = asRoot(caller, noCapability, func() error {
+		settings, err = policy.LoadSettings()
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if settings.ImageGroup == "" {
+		return fmt.Errorf("%w; a policy can name an image-group", ErrNotPermitted)
+	}
+	database, err := user.Load()
+	if err != nil {
+		return fmt.Errorf("read user database: %w", err)
+	}
+	gid, err := database.GroupByName(settings.ImageGroup)
+	if err != nil {
+		return fmt.Errorf("the policy's image-group: %w", err)
+	}
+	if caller.GID != gid && !slices.Contains(caller.Groups, gid) {
+		return fmt.Errorf("%w, or members of the group %s", ErrNotPermitted, settings.ImageGroup)
+	}
+	return executeAsRoot()
+}
+
+func executeAsRoot() error {
+	env := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "USER=root", "LOGNAME=root", "SHELL=/bin/sh"}
+	for _, e := range os.Environ() {
+		if name, _, _ := strings.Cut(e, "="); slices.Contains(passesToRoot, name) || strings.HasPrefix(name, "LC_") {
+			env = append(env, e)
+		}
+	}
+	unix.Umask(0o022)
+	err := raise(capSetIDs, func() error {
+		return nsexec.SettleProcess(0, 0, []int{0}, LaunchCapabilities)
+	})
+	if err == nil {
+		err = unix.Exec("/proc/self/exe", os.Args, env)
+	}
+	return fmt.Errorf("become root for images: %w", err)
+}
