@@ -40,6 +40,17 @@ var NeededCapabilities = []struct {
 	{unix.CAP_SETPCAP, "cap_setpcap", "empty the bounding set, so that nothing inside can be given a capability"},
 }
 
+// OverlayNeeds are the capabilities that a store without BTRFS takes besides, and what for.
+var OverlayNeeds = []struct {
+	Bit       int
+	Name, Why string
+}{
+	{unix.CAP_CHOWN, "cap_chown", "give files in an overlay their owners"},
+	{unix.CAP_DAC_OVERRIDE, "cap_dac_override", "reach what is not root's in an overlay, and remove it"},
+	{unix.CAP_FOWNER, "cap_fowner", "the same where only an owner may"},
+	{unix.CAP_FSETID, "cap_fsetid", "keep the modes of copied files"},
+}
+
 // ErrNoPrivilege means that the program was started without its capabilities.
 var ErrNoPrivilege = errors.New("runtime has no privilege")
 
@@ -89,17 +100,22 @@ func checkPrivilege() error {
 	return nil
 }
 
-// overlayNames are OverlayCapabilities as setcap(8) knows them.
-const overlayNames = "cap_chown, cap_dac_override, cap_fowner, cap_fsetid"
-
-// checkOverlay says what is missing for a store that is not on BTRFS.
-func checkOverlay(store *image.Store) error {
-	have, err := nsexec.CurrentCapabilities()
-	if err == nil && !store.BTRFS && have.Permitted&OverlayCapabilities != OverlayCapabilities {
-		err = fmt.Errorf("%w: the image store %s is not on BTRFS, which takes %s as well; root grants them with `runtime grant`",
-			ErrNoPrivilege, store.Path, overlayNames)
+// CheckStore says what is missing for a store that is not on BTRFS.
+func CheckStore(store *image.Store) error {
+	if store.BTRFS {
+		return nil
 	}
-	return err
+	have, err := nsexec.CurrentCapabilities()
+	if err != nil {
+		return err
+	}
+	for _, n := range OverlayNeeds {
+		if have.Permitted&(1<<n.Bit) == 0 {
+			return fmt.Errorf("%w: %s is missing (to %s): the image store %s is not on BTRFS; root grants it with `runtime grant`",
+				ErrNoPrivilege, n.Name, n.Why, store.Path)
+		}
+	}
+	return nil
 }
 
 // renounceOverlay gives up what only a store without BTRFS takes, for grants that came with more.

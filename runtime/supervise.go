@@ -48,8 +48,9 @@ func supervise(ctx context.Context, l *launch, signals <-chan os.Signal, store *
 func collectInPassing(ctx context.Context, l *launch, store *image.Store) {
 	_ = asRoot(l.caller, rootNeeds(store), func() error {
 		used := l.image.Used()
-		if s := l.root.snapshot; s == nil || s.Alone {
-			return used
+		dead, swept := l.root.record.Sweep()
+		if s := l.root.snapshot; !dead && (s == nil || s.Alone) {
+			return errors.Join(used, swept)
 		}
 		_, err := store.Collect(ctx, collectAtMost)
 		return errors.Join(used, err, state.Collect())

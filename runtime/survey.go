@@ -152,7 +152,7 @@ func (f *Facts) findImage(r Request) error {
 		// An image without a readable /bin/sh runs as the host's own architecture:
 		// it may hold nothing but one static program.
 		f.Image, _ = img.Architecture()
-		return checkOverlay(store)
+		return CheckStore(store)
 	})
 	if err == nil && onBTRFS {
 		err = renounceOverlay(f.Caller)

@@ -105,7 +105,7 @@ func (o *grantOptions) apply(path string) error {
 	case o.remove:
 		kind = grant.None
 	}
-	if err := grant.Apply(path, kind, gid, runtime.LaunchCapabilities); err != nil {
+	if err := grant.Apply(path, kind, gid, needed()); err != nil {
 		return err
 	}
 	state, err := grant.Look(path)
@@ -139,6 +139,19 @@ func installPolicy() error {
 	return file.Close()
 }
 
+// needed are the capabilities that launches from this system's store take.
+func needed() uint64 {
+	s, err := image.Open(storeChoice{new(string)}.path())
+	if err != nil {
+		return runtime.LaunchCapabilities
+	}
+	defer s.Close()
+	if s.BTRFS {
+		return runtime.LaunchCapabilities
+	}
+	return runtime.LaunchCapabilities | runtime.OverlayCapabilities
+}
+
 func describe(s grant.State) string {
 	switch s.Kind {
 	case grant.SetUID:
@@ -152,7 +165,7 @@ func describe(s grant.State) string {
 // names are the capabilities of a set that a launch uses, and the others by number.
 func names(set uint64) []string {
 	var list []string
-	for _, n := range runtime.NeededCapabilities {
+	for _, n := range append(runtime.NeededCapabilities, runtime.OverlayNeeds...) {
 		if set&(1<<n.Bit) != 0 {
 			list = append(list, n.Name)
 			set &^= 1 << n.Bit
@@ -211,7 +224,7 @@ func checkHere() []error {
 	if err != nil {
 		return []error{err}
 	}
-	list := strings.Join(names(has.Permitted&runtime.LaunchCapabilities), ",")
+	list := strings.Join(names(has.Permitted&(runtime.LaunchCapabilities|runtime.OverlayCapabilities)), ",")
 	if list == "" {
 		list = "none"
 	}
@@ -228,7 +241,7 @@ func checkStore() error {
 		path = s.Path
 		list, err := s.List()
 		images = len(list)
-		return err
+		return errors.Join(err, runtime.CheckStore(s))
 	})
 	if path != "" {
 		fmt.Printf("store        %d images in %s\n", images, path)
@@ -241,7 +254,7 @@ func checkStore() error {
 
 // honoured tells whether the kernel gives what the file has been granted.
 func honoured(path string, s grant.State) error {
-	missing := runtime.LaunchCapabilities &^ s.Permitted
+	missing := needed() &^ s.Permitted
 	switch {
 	case s.Kind == grant.None:
 		return nil // sudo or a service's ambient capabilities may do without

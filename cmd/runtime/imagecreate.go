@@ -79,7 +79,7 @@ func (c *creation) complete(files []string) error {
 	if len(files) > 0 {
 		if flags.Suite != "" || flags.From != "" || flags.Arch != "" || flags.Variant != "" || flags.Mirror != "" ||
 			flags.Include != nil || flags.Components != nil || flags.Run != nil {
-			return errors.New("a recipe and flags that say what is in the image exclude each other: write it into the recipe")
+			return fmt.Errorf("recipe %q and flags that say what is in the image exclude each other: write it all into the recipe", files[0])
 		}
 		r, err := recipe.Read(files[0])
 		if err != nil {

@@ -56,7 +56,7 @@ var imageImport = command{
 }
 
 func importImage(ctx context.Context, s *image.Store, from exchange.Source, limits archive.Limits, how image.Sealing) (image.Record, error) {
-	if err := errors.Join(image.CheckName("image", how.Name), s.CheckFree(how.Name, how.Next)); err != nil {
+	if err := s.CheckFree(how.Name, how.Next); err != nil {
 		return image.Record{}, err
 	}
 	draft, err := s.NewDraft(ctx, nil, nil)

@@ -21,13 +21,14 @@ func storeCommands() []command {
 			name:     "init",
 			synopsis: "[flags]",
 			bare:     true,
-			summary:  "make the image store, on BTRFS in a file where the directory is not on BTRFS (root)",
+			summary:  "make the image store: on BTRFS, in a file where the directory is not on it, or with overlayfs (root)",
 			examples: []string{"runtime store init", "runtime store init --size 100G", "runtime store init --store /srv/images"},
 			setUp: func(flags *flag.FlagSet) action {
 				size := flags.String("size", "20G", "largest `SIZE` of the file, which grows as it fills: 20G, 500M")
+				overlay := flags.Bool("overlay", false, "no BTRFS: images in the directory as it is, throw-away copies by overlayfs")
 				store := storeFlag(flags)
 				return asRootOnly(func(context.Context, []string) error {
-					done, err := image.Init(store.path(), *size)
+					done, err := image.Init(store.path(), *size, *overlay)
 					if done != "" {
 						fmt.Println(done)
 					}
@@ -46,7 +47,53 @@ func storeCommands() []command {
 				return asRootOnly(func(context.Context, []string) error { return image.Mount(store.path()) })
 			},
 		},
+		storeStatus,
 	}
+}
+
+var storeStatus = command{
+	name:     "status",
+	granted:  true,
+	synopsis: "[--json]",
+	bare:     true,
+	summary:  "tell what kind of store it is, its space, and what is in it",
+	examples: []string{"runtime store status", "runtime store status --json"},
+	setUp: func(flags *flag.FlagSet) action {
+		asJSON := jsonFlag(flags)
+		store := storeFlag(flags)
+		return func([]string) (int, error) {
+			var space image.Space
+			err := withStore(store, func(s *image.Store) (err error) {
+				space, err = s.Status()
+				return err
+			})
+			switch {
+			case err != nil:
+				return exit(err)
+			case *asJSON:
+				return exit(printJSON(space))
+			}
+			printSpace(space)
+			return 0, nil
+		}
+	},
+}
+
+func printSpace(s image.Space) {
+	kind := "BTRFS: throw-away copies are snapshots"
+	if s.Kind != "btrfs" {
+		kind = "overlay: throw-away copies are overlays; send and receive are not possible, and plain images change under those who run on them"
+	}
+	line := func(name, value string) { fmt.Printf("%-11s %s\n", name, printable(value)) }
+	line("store", s.Path)
+	line("kind", kind)
+	line("space", fmt.Sprintf("%s of %s free", bytesOf(int64(s.Free)), bytesOf(int64(s.Size))))
+	for _, p := range s.Pools {
+		line(p.Kind, fmt.Sprintf("%s of %s used", bytesOf(int64(p.Used)), bytesOf(int64(p.Total))))
+	}
+	line("images", fmt.Sprintf("%d, %d versions", s.Images, s.Versions))
+	line("containers", fmt.Sprint(s.Running))
+	line("copies", fmt.Sprintf("%d in use, %d orphans", s.Living, s.Orphans))
 }
 
 var gcCommand = command{
@@ -54,7 +101,7 @@ var gcCommand = command{
 	granted:  true,
 	synopsis: "[flags]",
 	bare:     true,
-	summary:  "remove what killed launches have left",
+	summary:  "remove what killed launches and changes of images have left",
 	examples: []string{"runtime gc"},
 	setUp: func(flags *flag.FlagSet) action {
 		store := storeFlag(flags)
@@ -64,7 +111,11 @@ var gcCommand = command{
 				for _, name := range removed {
 					fmt.Println("removed " + printable(name))
 				}
-				return errors.Join(err, state.Collect())
+				swept, sweep := s.Sweep()
+				for _, name := range swept {
+					fmt.Println("removed " + printable(name))
+				}
+				return errors.Join(err, sweep, state.Collect())
 			}))
 		}
 	},

@@ -23,14 +23,31 @@ import (
 const (
 	Runtime   = "/usr/local/bin/runtime"
 	NspawnRun = "/usr/local/bin/nspawn-run"
-	Store     = "/var/lib/machines"
-	Image     = "deb12-i386"
 	// NativeImage is there where Image is emulated.
 	NativeImage = "deb12-amd64"
 	User        = "mayfly-test" // in the group Group besides its own
 	Other       = "mayfly-other"
 	Group       = "mayfly-group"
 )
+
+// What the tests run on can be chosen: another image, another store.
+var (
+	Store = setting("MAYFLY_STORE", "/var/lib/machines")
+	Image = setting("MAYFLY_IMAGE", "deb12-i386")
+)
+
+// Plain is the root file system of Image as a plain subvolume, on BTRFS.
+const Plain = "/var/lib/machines/deb12-i386"
+
+// Sealed is an image with versions, of the same content as Image.
+const Sealed = "deb12-i386-sealed"
+
+func setting(variable, otherwise string) string {
+	if value := os.Getenv(variable); value != "" {
+		return value
+	}
+	return otherwise
+}
 
 // required is set by `make test`, which prepares the machine first.
 const required = "MAYFLY_INTEGRATION"
@@ -176,14 +193,18 @@ func Root(t testing.TB, args ...string) Result {
 	return Do(t, exec.Command(Runtime, args...))
 }
 
-// Change makes a changed copy of the image: a shell script runs in its root directory.
+// OnBTRFS tells whether the tests run on the store that has subvolumes.
+func OnBTRFS() bool { return Store == filepath.Dir(Plain) }
+
+// Change makes a changed copy of the image, a plain one: a shell script runs in its root directory.
 func Change(t testing.TB, name, script string) {
 	t.Helper()
 	path := filepath.Join(Store, name)
-	for _, args := range [][]string{
-		{"btrfs", "subvolume", "snapshot", filepath.Join(Store, Image), path},
-		{"sh", "-ec", "cd " + path + " && " + script},
-	} {
+	duplicate := []string{"btrfs", "subvolume", "snapshot", Plain, path}
+	if !OnBTRFS() {
+		duplicate = []string{"cp", "-a", Plain, path}
+	}
+	for _, args := range [][]string{duplicate, {"sh", "-ec", "cd " + path + " && " + script}} {
 		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
 			t.Fatalf("%q: %v: %s", args, err, out)
 		}

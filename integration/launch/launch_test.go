@@ -325,7 +325,7 @@ func TestSignalsReachTheCommand(t *testing.T) {
 }
 
 func TestKilledSupervisorTakesTheContainerAlong(t *testing.T) {
-	cmd := kit.As(t, kit.User, kit.Runtime, "run", kit.Image, "sh", "-c", "(setsid sleep 4321 &) ; echo ready; sleep 4321")
+	cmd := kit.As(t, kit.User, kit.Runtime, "run", "--writable", kit.Image, "sh", "-c", "(setsid sleep 4321 &) ; echo ready; sleep 4321")
 	startAndAwait(t, cmd, "ready\n")
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
@@ -340,17 +340,17 @@ func TestKilledSupervisorTakesTheContainerAlong(t *testing.T) {
 	if r := kit.Inside(t, "true"); r.Code != 0 {
 		t.Errorf("the next launch: %+v", r)
 	}
-	kit.NothingLeft(t) // the next launch has removed it
+	kit.NothingLeft(t) // the next launch has removed it, with its record
 }
 
 func TestGCSparesTheLiving(t *testing.T) {
-	alive := kit.As(t, kit.User, kit.Runtime, "run", "--name", "alive", kit.Image, "sh", "-c", "echo ready; read x; cat /etc/debian_version")
+	alive := kit.As(t, kit.User, kit.Runtime, "run", "--writable", "--name", "alive", kit.Image, "sh", "-c", "echo ready; read x; cat /etc/debian_version")
 	stdin, err := alive.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	out := startAndAwait(t, alive, "ready\n")
-	dead := kit.As(t, kit.User, kit.Runtime, "run", "--name", "dead", kit.Image, "sh", "-c", "echo ready; sleep 60")
+	dead := kit.As(t, kit.User, kit.Runtime, "run", "--writable", "--name", "dead", kit.Image, "sh", "-c", "echo ready; sleep 60")
 	startAndAwait(t, dead, "ready\n")
 	_ = dead.Process.Kill()
 	_ = dead.Wait()

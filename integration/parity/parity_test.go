@@ -5,7 +5,6 @@ package parity
 
 import (
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -19,7 +18,7 @@ func TestMain(m *testing.M) { kit.Main(m) }
 func nspawn(t *testing.T, script string) kit.Result {
 	t.Helper()
 	return kit.Do(t, exec.Command("systemd-nspawn", "--quiet", "--keep-unit", "--register=no",
-		"--directory="+filepath.Join(kit.Store, kit.Image), "--personality=x86", "--ephemeral", "--read-only",
+		"--directory="+kit.Plain, "--personality=x86", "--ephemeral", "--read-only",
 		"--bind-ro=/etc/passwd", "--bind-ro=/etc/group", "--bind-ro=/opt", "--bind=/home",
 		"--user="+kit.User, "--chdir=/home/"+kit.User, "--pipe", "/bin/sh", "-c", script))
 }

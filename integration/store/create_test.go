@@ -41,19 +41,19 @@ func TestTheBootstrapProgramIsCalledAsItWantsToBe(t *testing.T) {
 	store := newStore(t)
 	both, calls := path(t, "mmdebstrap", "debootstrap")
 	r := create(t, both, "one", "--suite", "bookworm", "--arch", "i386", "--include", "git,cmake", "--mirror", "http://mirror.example/debian", "--store", store)
-	if r.Code != 0 || r.Out != "created image one\n" || r.Err != "progress\n" {
+	if r.Code != 0 || !strings.HasPrefix(r.Out, "image one@1: sha256:") || r.Err != "progress\n" {
 		t.Errorf("%+v", r)
 	}
 	call, err := os.ReadFile(calls)
 	if err != nil {
 		t.Fatal(err)
 	}
-	begin, end := "mmdebstrap --architectures=i386 --variant=minbase --include=git,cmake bookworm "+store+"/.mayfly/new-", " http://mirror.example/debian\n"
+	begin, end := "mmdebstrap --architectures=i386 --variant=minbase --include=git,cmake bookworm "+store+"/.mayfly/.new-", " http://mirror.example/debian\n"
 	if !strings.HasPrefix(string(call), begin) || !strings.HasSuffix(string(call), end) {
 		t.Errorf("called %q, want %q...%q", call, begin, end)
 	}
 	for _, name := range []string{"proc", "home", "etc/passwd", "var/tmp"} {
-		if _, err := os.Lstat(filepath.Join(store, "one", name)); err != nil {
+		if _, err := os.Lstat(filepath.Join(store, "one", "current", name)); err != nil {
 			t.Errorf("mount point: %v", err)
 		}
 	}
@@ -69,12 +69,12 @@ func TestWithoutABootstrapProgramItIsSaidWhichToInstall(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	for _, c := range []struct{ args, text string }{
-		{"one", "no --suite given"},
+		{"one", "either suite or from"},
 		{"", "no NAME given"},
 		{"../one --suite bookworm", "image name"},
 		{"one --suite --variant", "--variant"},
 		{"one --suite bookworm --include a,,b", `""`},
-		{"one two --suite bookworm", `"two" is one too many`},
+		{"one two --suite bookworm", `recipe "two" and flags`},
 	} {
 		r := create(t, "", append(strings.Fields(c.args), "--store", store)...)
 		if r.Code != 125 || strings.Count(r.Err, "\n") != 1 || !strings.Contains(r.Err, c.text) {
@@ -106,7 +106,7 @@ func TestAnInterruptedCreationLeavesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		kit.Eventually(t, "mmdebstrap has begun", func() bool {
-			found, _ := filepath.Glob(filepath.Join(store, ".mayfly", "new-*", "var", "lib", "apt"))
+			found, _ := filepath.Glob(filepath.Join(store, ".mayfly", ".new-*", "var", "lib", "apt"))
 			return len(found) == 1
 		})
 		time.Sleep(time.Second)

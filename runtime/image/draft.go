@@ -163,7 +163,7 @@ func (d *Draft) Seal(ctx context.Context, how Sealing) (Record, error) {
 func (d *Draft) seal(ctx context.Context, how Sealing) (Record, error) {
 	record := Record{Version: 1, Created: time.Now().UTC().Truncate(time.Second), Origin: how.Origin, Parent: d.Parent,
 		Labels: how.Labels, Recipe: how.Recipe}
-	if err := errors.Join(CheckName("image", how.Name), d.store.CheckFree(how.Name, how.Next)); err != nil {
+	if err := d.store.CheckFree(how.Name, how.Next); err != nil {
 		return record, err
 	}
 	if !how.Keep {
@@ -195,6 +195,9 @@ func (d *Draft) seal(ctx context.Context, how Sealing) (Record, error) {
 
 // CheckFree tells what stands in the way of an image of that name, or of a next version of it.
 func (s *Store) CheckFree(name string, next bool) error {
+	if err := CheckName("image", name); err != nil {
+		return err
+	}
 	dir, plain, err := s.openImage(name)
 	if err == nil {
 		unix.Close(dir)

@@ -21,9 +21,10 @@ func backingFile(store string) string { return filepath.Clean(store) + ".btrfs" 
 const mountOptions = "loop,noatime"
 
 // Init makes a store at an absolute path and says what it did. Where the directory
-// is on BTRFS there is little to do; elsewhere it makes a file with BTRFS in it and
-// mounts that. When it fails, the file is gone again.
-func Init(path, size string) (string, error) {
+// is on BTRFS there is little to do. Elsewhere it makes a file with BTRFS in it and
+// mounts that, unless overlay is set or this system has no BTRFS: then copies will be
+// made with overlayfs. When it fails, the file is gone again.
+func Init(path, size string, overlay bool) (string, error) {
 	if !filepath.IsAbs(path) {
 		return "", fmt.Errorf("store %q is not an absolute path", path)
 	}
@@ -40,6 +41,12 @@ func Init(path, size string) (string, error) {
 	done := "store " + path + " is on BTRFS already"
 	if on, err := isBTRFS(path); err != nil {
 		return "", err
+	} else if overlay && on {
+		return "", fmt.Errorf("store %s is on BTRFS, where copies are made by snapshot", path)
+	} else if overlay || !on && !hasBTRFS() {
+		if done, err = initOverlay(path); err != nil {
+			return "", err
+		}
 	} else if !on {
 		if done, err = initFile(path, bytes); err != nil {
 			return "", err
@@ -64,6 +71,24 @@ func isBTRFS(path string) (bool, error) {
 	}
 	defer unix.Close(fd)
 	return btrfs.Is(fd)
+}
+
+// hasBTRFS tells whether this system can make and mount BTRFS.
+func hasBTRFS() bool {
+	list, err := os.ReadFile("/proc/filesystems")
+	if err != nil || !strings.Contains(string(list), "\tbtrfs\n") && exec.Command("modprobe", "btrfs").Run() != nil {
+		return false
+	}
+	_, err = exec.LookPath("mkfs.btrfs")
+	return err == nil
+}
+
+// initOverlay makes a store whose copies are overlays.
+func initOverlay(path string) (string, error) {
+	if err := os.Chmod(path, 0o700); err != nil {
+		return "", err
+	}
+	return "store " + path + " is a directory, copies are made with overlayfs: `runtime grant` grants what that takes", nil
 }
 
 func initFile(path string, size int64) (string, error) {

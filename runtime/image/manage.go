@@ -39,7 +39,7 @@ func (s *Store) Rename(from, to string) error {
 
 // Clone makes a new image of a version, or of a plain image.
 func (s *Store) Clone(ctx context.Context, from, to string, progress func(int64)) (Record, error) {
-	if err := errors.Join(CheckName("image", to), s.CheckFree(to, false)); err != nil {
+	if err := s.CheckFree(to, false); err != nil {
 		return Record{}, err
 	}
 	img, err := s.Image(from)

@@ -72,7 +72,7 @@ func (e *Entry) register(r Record, limit int) error {
 	}
 	defer func() { _ = unix.Flock(e.dir, unix.LOCK_UN) }()
 	if limit > 0 {
-		living, err := sweep(e.dir)
+		living, _, err := sweep(e.dir)
 		if err != nil {
 			return err
 		}
@@ -109,6 +109,16 @@ func (e *Entry) create() error {
 		}
 	}
 	return ErrNameTaken
+}
+
+// Sweep removes the owner's dead records and tells whether there were any. The thread must act on files as root.
+func (e *Entry) Sweep() (bool, error) {
+	if err := unix.Flock(e.dir, unix.LOCK_EX); err != nil {
+		return false, fmt.Errorf("lock: %w", err)
+	}
+	defer func() { _ = unix.Flock(e.dir, unix.LOCK_UN) }()
+	_, dead, err := sweep(e.dir)
+	return dead > 0, err
 }
 
 // Remove removes the record. The thread must act on files as root.
@@ -160,21 +170,23 @@ func openDirectory(at int, name string, root uint32, mode uint32) (int, error) {
 }
 
 // sweep counts the living records in an owner's directory and removes the dead.
-func sweep(dir int) (living int, err error) {
+func sweep(dir int) (living, dead int, err error) {
 	names, err := list(dir)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	for _, name := range names {
-		dead, err := removeDead(dir, name)
+		gone, err := removeDead(dir, name)
 		if err != nil {
-			return 0, err
+			return 0, 0, err
 		}
-		if !dead {
+		if gone {
+			dead++
+		} else {
 			living++
 		}
 	}
-	return living, nil
+	return living, dead, nil
 }
 
 func list(dir int) ([]string, error) {
@@ -216,7 +228,7 @@ func collect(top string) error {
 		if err := unix.Flock(dir, unix.LOCK_EX); err != nil {
 			return err
 		}
-		_, err := sweep(dir)
+		_, _, err := sweep(dir)
 		return err
 	})
 }
