@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"mayfly/mount"
@@ -167,41 +168,39 @@ func openImage(store *image.Store, name, draft string) (*image.Image, error) {
 	return store.Image(name)
 }
 
-// lacks tells whether something is to be mounted where the image has nothing to mount on. What lies on a file system
-// of the container's own is made there.
+// lacks tells whether something is to be mounted where a version has nothing to mount on. The usual mount points were
+// made when it was sealed.
 func (f *Facts) lacks(inside mount.Root, r Request) bool {
-	var directories, names []string
-	for _, m := range ownMounts(0) {
-		if !onScratch(m.Destination) || slices.Contains(ours, m.Destination) {
-			directories = append(directories, m.Destination)
-		}
-	}
-	for _, t := range r.Tmpfs {
-		directories = append(directories, t.Destination)
-	}
-	names = append(names, "/etc/hosts", "/etc/hostname", "/etc/passwd", "/etc/group")
+	var wanted []string
 	for name, present := range f.Present {
 		if present {
-			names = append(names, name)
+			wanted = append(wanted, name)
 		}
 	}
 	for _, b := range r.Binds {
-		names = append(names, b.Destination)
+		wanted = append(wanted, b.Destination)
 	}
-	under := func(name string) bool {
-		return slices.ContainsFunc(directories, func(d string) bool { return strings.HasPrefix(name, d+"/") })
+	for _, t := range r.Tmpfs {
+		wanted = append(wanted, t.Destination)
 	}
-	for _, name := range append(names, directories...) {
-		if under(name) {
-			continue
+	return slices.ContainsFunc(wanted, func(name string) bool {
+		if image.IsMountPoint(name) || madeInside(name, r) {
+			return false
 		}
 		target, err := inside.Name(name)
 		if err != nil {
 			return true
 		}
 		target.Close()
-	}
-	return false
+		return false
+	})
+}
+
+// madeInside tells whether a mount point lies on a file system of the container's own, where it is made.
+func madeInside(name string, r Request) bool {
+	under := func(top string) bool { return strings.HasPrefix(name, top+"/") }
+	return slices.ContainsFunc(ownMounts(0), func(m specs.Mount) bool { return under(m.Destination) }) ||
+		slices.ContainsFunc(r.Tmpfs, func(t Tmpfs) bool { return under(t.Destination) })
 }
 
 // maxHosts bounds what a container's /etc/hosts takes over from the host's, in bytes.

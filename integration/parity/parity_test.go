@@ -59,7 +59,7 @@ var probes = []probe{
 	{what: "Debian release", script: "cat /etc/debian_version"},
 	{what: "dpkg architecture", script: "dpkg --print-architecture"},
 	{what: "processors", script: "nproc"},
-	{what: "host name is the container's", script: "hostname | grep -cE '^deb12-i386-[0-9a-f]{16}$'"},
+	{what: "host name is the container's", script: "hostname | grep -cE '^deb12-i386-(sealed-)?[0-9a-f]{16}$'"},
 	{what: "host name resolves", script: "getent hosts $(hostname) >/dev/null; echo $?", ours: "0\n",
 		why: "nspawn leaves the name to an NSS module that the image must have; a run writes /etc/hosts"},
 	{what: "localhost resolves", script: "getent ahostsv4 localhost | head -1 | cut -d' ' -f1", ours: "127.0.0.1\n",

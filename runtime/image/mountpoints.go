@@ -3,6 +3,7 @@ package image
 import (
 	"errors"
 	"path"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -14,6 +15,11 @@ import (
 var mountPoints = struct{ directories, files []string }{
 	[]string{"/dev", "/home", "/opt", "/proc", "/run", "/sys", "/tmp", "/var/tmp"},
 	[]string{"/etc/group", "/etc/hostname", "/etc/hosts", "/etc/localtime", "/etc/passwd", "/etc/resolv.conf"},
+}
+
+// IsMountPoint tells whether every version has something to mount on there.
+func IsMountPoint(name string) bool {
+	return slices.Contains(mountPoints.directories, name) || slices.Contains(mountPoints.files, name)
 }
 
 // makeMountPoints makes those mount points that the image does not have, and lets everybody into its root
