@@ -80,6 +80,10 @@ func Execute(ctx context.Context, p *Plan, caller Caller, s Supervisor) (Status,
 	return status, err
 }
 
+// ErrReplaced means that the version that was current has been removed since it was looked at. Nothing has been
+// done; a new Survey finds the one that is current now.
+var ErrReplaced = errors.New("the image was changed meanwhile")
+
 func open(p *Plan, caller Caller) (store *image.Store, img *image.Image, err error) {
 	err = asRoot(caller, noCapability, func() error {
 		if store, err = image.Open(p.Store); err != nil {
@@ -87,6 +91,9 @@ func open(p *Plan, caller Caller) (store *image.Store, img *image.Image, err err
 		}
 		ref := image.Reference{Name: p.Image, Version: p.Version}
 		if img, err = openImage(store, ref.String(), p.Draft); err != nil {
+			if p.Version != 0 && errors.Is(err, image.ErrUnknown) {
+				err = fmt.Errorf("%w: %w", ErrReplaced, err)
+			}
 			return errors.Join(err, store.Close())
 		}
 		return nil

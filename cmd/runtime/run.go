@@ -174,6 +174,19 @@ func (o *options) launch() (int, error) {
 	if err != nil {
 		return runtime.ExitFailure, err
 	}
+	for range replacements {
+		code, err := o.attempt(r, signals)
+		if !errors.Is(err, runtime.ErrReplaced) {
+			return code, err
+		}
+	}
+	return o.attempt(r, signals)
+}
+
+// replacements bounds how often a launch begins again because the version that it had found was removed.
+const replacements = 5
+
+func (o *options) attempt(r runtime.Request, signals func() <-chan os.Signal) (int, error) {
 	log := runtime.StartAudit(r)
 	facts, err := runtime.Survey(r)
 	log.Facts = facts
@@ -190,6 +203,9 @@ func (o *options) launch() (int, error) {
 	o.tellOfBeginning(plan)
 	releaseLater()
 	status, err := runtime.Execute(context.Background(), plan, facts.Caller, runtime.Supervisor{Signals: signals, Note: o.note})
+	if errors.Is(err, runtime.ErrReplaced) {
+		return runtime.ExitFailure, err
+	}
 	if logged := log.Ended(plan, status, err); logged != nil {
 		o.note(logged.Error()) // a log that does not listen is no reason for a build to fail
 	}

@@ -38,7 +38,7 @@ func create(t *testing.T, searchPath string, args ...string) kit.Result {
 }
 
 func TestTheBootstrapProgramIsCalledAsItWantsToBe(t *testing.T) {
-	store := newStore(t)
+	store := kit.NewStore(t)
 	both, calls := path(t, "mmdebstrap", "debootstrap")
 	r := create(t, both, "one", "--suite", "bookworm", "--arch", "i386", "--include", "git,cmake", "--mirror", "http://mirror.example/debian", "--store", store)
 	if r.Code != 0 || !strings.HasPrefix(r.Out, "image one@1: sha256:") || r.Err != "progress\n" {
@@ -64,7 +64,7 @@ func TestTheBootstrapProgramIsCalledAsItWantsToBe(t *testing.T) {
 }
 
 func TestWithoutABootstrapProgramItIsSaidWhichToInstall(t *testing.T) {
-	store := newStore(t)
+	store := kit.NewStore(t)
 	if r := create(t, "", "one", "--suite", "bookworm", "--store", store); r.Code != 125 || !strings.Contains(r.Err, "apt-get install mmdebstrap") {
 		t.Errorf("%+v", r)
 	}
@@ -85,7 +85,7 @@ func TestWithoutABootstrapProgramItIsSaidWhichToInstall(t *testing.T) {
 }
 
 func TestAFailedCreationLeavesNothing(t *testing.T) {
-	store := newStore(t)
+	store := kit.NewStore(t)
 	r := kit.Root(t, "image", "create", "one", "--suite", "nosuchsuite", "--store", store)
 	if r.Code != 125 || !strings.Contains(r.Err, "runtime: image one: mmdebstrap failed") {
 		t.Errorf("%+v", r)
@@ -99,7 +99,7 @@ func TestAFailedCreationLeavesNothing(t *testing.T) {
 // TestAnInterruptedCreationLeavesNothing interrupts mmdebstrap itself, with all that
 // it has running and mounted by then.
 func TestAnInterruptedCreationLeavesNothing(t *testing.T) {
-	store := newStore(t)
+	store := kit.NewStore(t)
 	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGKILL} {
 		cmd := exec.Command(kit.Runtime, "image", "create", "one", "--suite", "bookworm", "--store", store)
 		if err := cmd.Start(); err != nil {
@@ -119,7 +119,7 @@ func TestAnInterruptedCreationLeavesNothing(t *testing.T) {
 			kit.Eventually(t, "mmdebstrap ends with its parent", func() bool {
 				return exec.Command("pgrep", "-f", "mmdebstrap.*"+store).Run() != nil
 			})
-			succeed(t, "gc", "--store", store)
+			kit.Succeed(t, "gc", "--store", store)
 		}
 		empty(t, store)
 		if _, err := os.Stat(filepath.Join(store, "one")); err == nil {

@@ -15,81 +15,18 @@ import (
 
 func TestMain(m *testing.M) { kit.Main(m) }
 
-// directory makes an empty directory that is not on BTRFS, and removes in the end what
-// `store init` makes of it.
-func directory(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("/var/lib", "mayfly-store-test-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		for mounted(t, dir) {
-			command(t, "umount", dir)
-		}
-		for _, name := range []string{dir, dir + ".btrfs"} {
-			if err := os.RemoveAll(name); err != nil {
-				t.Error(err)
-			}
-		}
-	})
-	return dir
-}
-
-// newStore makes a store of the smallest size.
-func newStore(t *testing.T) string {
-	t.Helper()
-	dir := directory(t)
-	succeed(t, "store", "init", "--store", dir, "--size", "256M")
-	return dir
-}
-
 // tiny makes an image that holds one static program and nothing else: our own.
 func tiny(t *testing.T, store, name string) (path string) {
 	t.Helper()
 	path = filepath.Join(store, name)
-	command(t, "btrfs", "subvolume", "create", path)
-	command(t, "install", "-D", "-m", "0755", kit.Runtime, filepath.Join(path, "bin/program"))
+	kit.Command(t, "btrfs", "subvolume", "create", path)
+	kit.Command(t, "install", "-D", "-m", "0755", kit.Runtime, filepath.Join(path, "bin/program"))
 	return path
 }
 
 func runTiny(t *testing.T, store, name string) kit.Result {
 	t.Helper()
 	return kit.Root(t, "run", "--store", store, "--chdir", "/", name, "/bin/program", "version")
-}
-
-func mounted(t *testing.T, dir string) bool {
-	t.Helper()
-	data, err := os.ReadFile("/proc/self/mounts")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.Contains(string(data), " "+dir+" ")
-}
-
-func command(t *testing.T, args ...string) {
-	t.Helper()
-	if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
-		t.Fatalf("%q: %v: %s", args, err, out)
-	}
-}
-
-func succeed(t *testing.T, args ...string) string {
-	t.Helper()
-	r := kit.Root(t, args...)
-	if r.Code != 0 {
-		t.Fatalf("%q: %+v", args, r)
-	}
-	return r.Out
-}
-
-// refuse runs a command that must fail with one line that has the text.
-func refuse(t *testing.T, text string, args ...string) {
-	t.Helper()
-	r := kit.Root(t, args...)
-	if r.Code != 125 || strings.Count(r.Err, "\n") != 1 || !strings.HasPrefix(r.Err, "runtime: ") || !strings.Contains(r.Err, text) {
-		t.Errorf("%q: exit %d, stderr %q; want 125 and one line with %q", args, r.Code, r.Err, text)
-	}
 }
 
 // empty checks that no container and no half-made image has left anything.
@@ -101,65 +38,65 @@ func empty(t *testing.T, store string) {
 }
 
 func TestAStoreIsMadeOnceAndMountedAgain(t *testing.T) {
-	dir := directory(t)
-	if out := succeed(t, "store", "init", "--store", dir, "--size", "256M"); !strings.Contains(out, "is BTRFS in the file "+dir+".btrfs") {
+	dir := kit.Directory(t)
+	if out := kit.Succeed(t, "store", "init", "--store", dir, "--size", "256M"); !strings.Contains(out, "is BTRFS in the file "+dir+".btrfs") {
 		t.Errorf("first init: %q", out)
 	}
 	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("mode of the store %v, %v: others could reach the setuid programs of images", info.Mode(), err)
 	}
 	tiny(t, dir, "one")
-	if out := succeed(t, "store", "init", "--store", dir); !strings.Contains(out, "is on BTRFS already") {
+	if out := kit.Succeed(t, "store", "init", "--store", dir); !strings.Contains(out, "is on BTRFS already") {
 		t.Errorf("second init: %q", out)
 	}
-	command(t, "umount", dir)
-	succeed(t, "store", "mount", "--store", dir)
-	succeed(t, "store", "mount", "--store", dir)
+	kit.Command(t, "umount", dir)
+	kit.Succeed(t, "store", "mount", "--store", dir)
+	kit.Succeed(t, "store", "mount", "--store", dir)
 	if r := runTiny(t, dir, "one"); r.Code != 0 || !strings.HasPrefix(r.Out, "mayfly ") {
 		t.Errorf("after the store was mounted again: %+v", r)
 	}
-	command(t, "umount", dir)
-	succeed(t, "store", "init", "--store", dir)
-	if !mounted(t, dir) {
+	kit.Command(t, "umount", dir)
+	kit.Succeed(t, "store", "init", "--store", dir)
+	if !kit.Mounted(t, dir) {
 		t.Error("init does not mount a store that is there")
 	}
 	empty(t, dir)
 }
 
 func TestAStoreThatCannotBeIsRefused(t *testing.T) {
-	full := directory(t)
+	full := kit.Directory(t)
 	if err := os.WriteFile(filepath.Join(full, "precious"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	refuse(t, "precious", "store", "init", "--store", full)
-	refuse(t, "not an absolute path", "store", "init", "--store", "relative")
-	refuse(t, "want a number", "store", "init", "--store", directory(t), "--size", "lots")
-	refuse(t, "at least 256M", "store", "init", "--store", directory(t), "--size", "1M")
-	refuse(t, "one too many", "store", "init", "argument")
-	refuse(t, "runtime store init", "store", "mount", "--store", directory(t))
+	kit.Refuse(t, "precious", "store", "init", "--store", full)
+	kit.Refuse(t, "not an absolute path", "store", "init", "--store", "relative")
+	kit.Refuse(t, "want a number", "store", "init", "--store", kit.Directory(t), "--size", "lots")
+	kit.Refuse(t, "at least 256M", "store", "init", "--store", kit.Directory(t), "--size", "1M")
+	kit.Refuse(t, "one too many", "store", "init", "argument")
+	kit.Refuse(t, "runtime store init", "store", "mount", "--store", kit.Directory(t))
 	if _, err := os.Stat(full + ".btrfs"); err == nil {
 		t.Error("a refused init has made a file")
 	}
 }
 
 func TestAnImageThatCannotBeSnapshottedIsRefused(t *testing.T) {
-	plain := directory(t)
-	refuse(t, "no image store", "run", "--store", "/nosuch", "image", "true")
+	plain := kit.Directory(t)
+	kit.Refuse(t, "no image store", "run", "--store", "/nosuch", "image", "true")
 	if err := os.Chmod(plain, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	refuse(t, "writable by root only", "run", "--store", plain, "image", "true")
+	kit.Refuse(t, "writable by root only", "run", "--store", plain, "image", "true")
 
-	store := newStore(t)
+	store := kit.NewStore(t)
 	if err := os.Mkdir(filepath.Join(store, "image"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	refuse(t, "is a directory and no subvolume", "run", "--store", store, "image", "true")
+	kit.Refuse(t, "is a directory and no subvolume", "run", "--store", store, "image", "true")
 	empty(t, store)
 }
 
 func TestNoRunChangesAnImage(t *testing.T) {
-	store := newStore(t)
+	store := kit.NewStore(t)
 	image := tiny(t, store, "one")
 	before := listing(t, image)
 	for _, flags := range [][]string{nil, {"--writable"}, {"--bind-ro", "/usr/share:/new/deep/dir"}, {"--tmpfs", "/other"}} {
@@ -185,7 +122,7 @@ func listing(t *testing.T, dir string) string {
 }
 
 func TestAFullStore(t *testing.T) {
-	store := newStore(t)
+	store := kit.NewStore(t)
 	tiny(t, store, "one")
 	filler := filepath.Join(store, "filler")
 	// Block by block, then byte by byte: the last of them goes into metadata.
@@ -215,12 +152,12 @@ func TestAFullStore(t *testing.T) {
 }
 
 func TestAReadOnlyStore(t *testing.T) {
-	store := newStore(t)
+	store := kit.NewStore(t)
 	tiny(t, store, "one")
-	command(t, "mount", "-o", "remount,ro", store)
-	refuse(t, "read-only file system", "run", "--store", store, "one", "/bin/program")
-	refuse(t, "read-only file system", "image", "remove", "--store", store, "one")
-	command(t, "mount", "-o", "remount,rw", store)
+	kit.Command(t, "mount", "-o", "remount,ro", store)
+	kit.Refuse(t, "read-only file system", "run", "--store", store, "one", "/bin/program")
+	kit.Refuse(t, "read-only file system", "image", "remove", "--store", store, "one")
+	kit.Command(t, "mount", "-o", "remount,rw", store)
 	if r := runTiny(t, store, "one"); r.Code != 0 {
 		t.Errorf("writable again: %+v", r)
 	}
@@ -228,25 +165,25 @@ func TestAReadOnlyStore(t *testing.T) {
 }
 
 func TestListAndRemove(t *testing.T) {
-	store := newStore(t)
+	store := kit.NewStore(t)
 	for _, name := range []string{"two", "one"} {
 		tiny(t, store, name)
 	}
-	command(t, "btrfs", "subvolume", "create", filepath.Join(store, "one", "nested"))
+	kit.Command(t, "btrfs", "subvolume", "create", filepath.Join(store, "one", "nested"))
 	var list []struct{ Name, Path, Kind string }
-	if err := json.Unmarshal([]byte(succeed(t, "image", "list", "--json", "--store", store)), &list); err != nil {
+	if err := json.Unmarshal([]byte(kit.Succeed(t, "image", "list", "--json", "--store", store)), &list); err != nil {
 		t.Fatal(err)
 	}
 	if want := fmt.Sprintf("[{one %s/one plain} {two %s/two plain}]", store, store); fmt.Sprint(list) != want {
 		t.Errorf("list %v, want %s", list, want)
 	}
-	if out := succeed(t, "image", "list", "--store", store); !strings.HasPrefix(out, "NAME") || strings.Count(out, "\n") != 3 {
+	if out := kit.Succeed(t, "image", "list", "--store", store); !strings.HasPrefix(out, "NAME") || strings.Count(out, "\n") != 3 {
 		t.Errorf("table %q", out)
 	}
-	refuse(t, "unknown image three", "image", "remove", "--store", store, "three")
-	refuse(t, "no NAME given", "image", "remove", "--store", store)
-	succeed(t, "image", "remove", "--store", store, "one", "two")
-	if out := succeed(t, "image", "list", "--json", "--store", store); strings.TrimSpace(out) != "[]" {
+	kit.Refuse(t, "unknown image three", "image", "remove", "--store", store, "three")
+	kit.Refuse(t, "no NAME given", "image", "remove", "--store", store)
+	kit.Succeed(t, "image", "remove", "--store", store, "one", "two")
+	if out := kit.Succeed(t, "image", "list", "--json", "--store", store); strings.TrimSpace(out) != "[]" {
 		t.Errorf("after both are removed: %q", out)
 	}
 }
@@ -268,7 +205,7 @@ func TestAMountUnitWhereSystemdRuns(t *testing.T) {
 			return "exit 125\ndaemon-reload\nenable --now " + unit + "\ndisable --now " + unit + "\n"
 		}},
 	} {
-		dir, fake := directory(t), t.TempDir()
+		dir, fake := kit.Directory(t), t.TempDir()
 		text := "#!/bin/sh\necho \"$*\" >>" + fake + "/calls\n" + c.systemctl + "\n"
 		if err := os.WriteFile(filepath.Join(fake, "systemctl"), []byte(text), 0o755); err != nil {
 			t.Fatal(err)

@@ -1,0 +1,74 @@
+package kit
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// Directory makes an empty directory that is not on BTRFS, and removes in the end what
+// `store init` makes of it.
+func Directory(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/var/lib", "mayfly-store-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for Mounted(t, dir) {
+			Command(t, "umount", dir)
+		}
+		for _, name := range []string{dir, dir + ".btrfs"} {
+			if err := os.RemoveAll(name); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	return dir
+}
+
+// NewStore makes a store of the smallest size.
+func NewStore(t testing.TB) string {
+	t.Helper()
+	dir := Directory(t)
+	Succeed(t, "store", "init", "--store", dir, "--size", "256M")
+	return dir
+}
+
+// Mounted tells whether something is mounted on a directory.
+func Mounted(t testing.TB, dir string) bool {
+	t.Helper()
+	data, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Contains(string(data), " "+dir+" ")
+}
+
+// Command runs a program of the system, which must succeed.
+func Command(t testing.TB, args ...string) {
+	t.Helper()
+	if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+		t.Fatalf("%q: %v: %s", args, err, out)
+	}
+}
+
+// Succeed runs the binary as root, which must succeed, and returns its output.
+func Succeed(t testing.TB, args ...string) string {
+	t.Helper()
+	r := Root(t, args...)
+	if r.Code != 0 {
+		t.Fatalf("%q: %+v", args, r)
+	}
+	return r.Out
+}
+
+// Refuse runs a command that must fail with one line that has the text.
+func Refuse(t testing.TB, text string, args ...string) {
+	t.Helper()
+	r := Root(t, args...)
+	if r.Code != 125 || strings.Count(r.Err, "\n") != 1 || !strings.HasPrefix(r.Err, "runtime: ") || !strings.Contains(r.Err, text) {
+		t.Errorf("%q: exit %d, stderr %q; want 125 and one line with %q", args, r.Code, r.Err, text)
+	}
+}
