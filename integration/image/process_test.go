@@ -1,7 +1,9 @@
 package image
 
 import (
+	"os"
 	"os/exec"
+	"path/filepath"
 	"syscall"
 	"testing"
 
@@ -32,4 +34,17 @@ func (p process) interrupt(t testing.TB) {
 	if code := p.wait(); code != 125 {
 		t.Errorf("interrupted: exit %d", code)
 	}
+}
+
+// blocks is how many blocks of 512 bytes a file takes.
+func blocks(info os.FileInfo) int64 { return info.Sys().(*syscall.Stat_t).Blocks }
+
+// recipe writes a recipe file.
+func recipe(t testing.TB, text string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "image.toml")
+	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return name
 }

@@ -31,7 +31,7 @@ var formats = []format{
 }
 
 // squashfs is decompressed into a tar archive.
-var squashfs = format{"squashfs", "hsqs", "sqfs2tar", "squashfs-tools-ng", []string{"/proc/self/fd/0"}, nil}
+var squashfs = format{"squashfs", "hsqs", "sqfs2tar", "squashfs-tools-ng", []string{"--root-becomes", ".", "/proc/self/fd/0"}, nil}
 
 // nobody runs programs that read what may be hostile.
 const nobody = 65534

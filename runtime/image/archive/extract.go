@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -52,6 +53,9 @@ type parent struct {
 	fd   int
 }
 
+// stale is the path of a parent that may have been removed.
+const stale = "\x00"
+
 // maxSums bounds the memory for sums: about 100 bytes each.
 const maxSums = 250_000
 
@@ -67,7 +71,7 @@ func NewExtractor(top int, spool string, limits Limits, progress func(int64)) (*
 		progress = func(int64) {}
 	}
 	return &Extractor{Sums: map[uint64]tree.Sum{}, top: top, inside: mount.RootAt(top), limits: limits, progress: progress,
-		parent: parent{"", -1}, times: times, timesOut: bufio.NewWriterSize(times, 64<<10), seed: maphash.MakeSeed()}, nil
+		parent: parent{stale, -1}, times: times, timesOut: bufio.NewWriterSize(times, 64<<10), seed: maphash.MakeSeed()}, nil
 }
 
 // Close gives up what the extractor holds. What it has made stays.
@@ -177,7 +181,7 @@ func (x *Extractor) remove(dir int, base string) error {
 		if root, err = os.OpenRoot("/proc/self/fd/" + strconv.Itoa(dir)); err == nil {
 			err = errors.Join(root.RemoveAll(base), root.Close())
 		}
-		x.forgetParent()
+		x.parent.path = stale // dir itself is still in use
 	}
 	return err
 }
@@ -279,11 +283,14 @@ func (x *Extractor) directory(dir int, base, name string, h *tar.Header, attribu
 	return err
 }
 
-// own gives an open file its owner, attributes and mode, in this order: a change of owner takes
-// set-user-ID bits and capabilities away.
+// own gives an open file its owner, mode and attributes, in this order: a change of owner takes set-user-ID bits and
+// capabilities away, and an ACL that was inherited from the directory is in the way of the mode.
 func (x *Extractor) own(fd int, h *tar.Header, attributes []tree.Xattr) error {
 	if err := unix.Fchown(fd, h.Uid, h.Gid); err != nil {
 		return fmt.Errorf("chown: %w", err)
+	}
+	if err := removeOthers("/proc/self/fd/"+strconv.Itoa(fd), attributes); err != nil {
+		return err
 	}
 	if err := unix.Fchmod(fd, uint32(h.Mode&0o7777)); err != nil {
 		return fmt.Errorf("chmod: %w", err)
@@ -296,23 +303,47 @@ func (x *Extractor) own(fd int, h *tar.Header, attributes []tree.Xattr) error {
 	return nil
 }
 
-// setAttributes does the same for what cannot be opened.
+// setAttributes does the same for what cannot be opened, and sets its time. Nobody else changes the tree: what was
+// made as a device or FIFO is no link by now. Links have no attributes.
 func (x *Extractor) setAttributes(dir int, base string, h *tar.Header, attributes []tree.Xattr) error {
 	if err := unix.Fchownat(dir, base, h.Uid, h.Gid, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return fmt.Errorf("chown: %w", err)
 	}
 	if h.Typeflag != tar.TypeSymlink {
-		// Nobody else changes the tree: the name is not a link by now.
+		path := fmt.Sprintf("/proc/self/fd/%d/%s", dir, base)
+		if err := removeOthers(path, attributes); err != nil {
+			return err
+		}
 		if err := unix.Fchmodat(dir, base, uint32(h.Mode&0o7777), 0); err != nil {
 			return fmt.Errorf("chmod: %w", err)
 		}
-	}
-	for _, a := range attributes {
-		if err := unix.Lsetxattr(fmt.Sprintf("/proc/self/fd/%d/%s", dir, base), a.Name, []byte(a.Value), 0); err != nil {
-			return fmt.Errorf("set extended attribute %s: %w", a.Name, err)
+		for _, a := range attributes {
+			if err := unix.Lsetxattr(path, a.Name, []byte(a.Value), 0); err != nil {
+				return fmt.Errorf("set extended attribute %s: %w", a.Name, err)
+			}
 		}
 	}
 	return unix.UtimesNanoAt(dir, base, timespecs(h.ModTime), unix.AT_SYMLINK_NOFOLLOW)
+}
+
+// removeOthers removes the attributes that a file has already and shall not have: ACLs that it has inherited from its
+// directory, and those of an earlier layer.
+func removeOthers(path string, attributes []tree.Xattr) error {
+	var list [4096]byte
+	n, err := unix.Listxattr(path, list[:])
+	if err != nil && err != unix.ENOTSUP {
+		return fmt.Errorf("list extended attributes: %w", err)
+	}
+	for name := range strings.SplitSeq(string(list[:max(n, 0)]), "\x00") {
+		wanted := slices.ContainsFunc(attributes, func(a tree.Xattr) bool { return a.Name == name })
+		if !tree.Kept(name) || wanted {
+			continue
+		}
+		if err := unix.Removexattr(path, name); err != nil {
+			return fmt.Errorf("remove extended attribute %s: %w", name, err)
+		}
+	}
+	return nil
 }
 
 func timespecs(t time.Time) []unix.Timespec {
@@ -347,7 +378,7 @@ func (x *Extractor) attributes(h *tar.Header) ([]tree.Xattr, error) {
 // openParent opens a directory of the tree, and makes it where it is missing. Links on the way are followed
 // inside the tree. The descriptor is the extractor's.
 func (x *Extractor) openParent(name string) (int, error) {
-	if name == x.parent.path && x.parent.fd >= 0 {
+	if name == x.parent.path {
 		return x.parent.fd, nil
 	}
 	const flags = unix.O_RDONLY | unix.O_DIRECTORY
@@ -373,7 +404,7 @@ func (x *Extractor) forgetParent() {
 	if x.parent.fd >= 0 {
 		unix.Close(x.parent.fd)
 	}
-	x.parent = parent{"", -1}
+	x.parent = parent{stale, -1}
 }
 
 // Finish sets the times of directories. Nothing may be extracted after it.
