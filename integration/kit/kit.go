@@ -148,13 +148,19 @@ func As(t testing.TB, name string, args ...string) *exec.Cmd {
 // Do runs a program to its end, or fails the test after a minute.
 func Do(t testing.TB, cmd *exec.Cmd) Result {
 	t.Helper()
+	return DoWithin(t, time.Minute, cmd)
+}
+
+// DoWithin runs a program to its end, or fails the test when it has not ended by then.
+func DoWithin(t testing.TB, most time.Duration, cmd *exec.Cmd) Result {
+	t.Helper()
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	cmd.WaitDelay = 20 * time.Second
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	limit := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
+	limit := time.AfterFunc(most, func() { _ = cmd.Process.Kill() })
 	err := cmd.Wait()
 	if !limit.Stop() {
 		t.Errorf("%v did not end", cmd.Args)

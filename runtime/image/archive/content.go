@@ -18,7 +18,10 @@ const (
 	chunks    = 8       // in flight
 )
 
-var zeros [blockSize]byte
+var (
+	zeros    [blockSize]byte
+	emptySum = sha256.Sum256(nil)
+)
 
 // A contentWriter writes files and sums their content up at the same time, on two processors.
 // The zero value is ready.
@@ -61,6 +64,9 @@ func (w *contentWriter) stop() {
 
 // write copies size bytes into an open empty file. Blocks of zeros become holes.
 func (w *contentWriter) write(fd int, content io.Reader, size int64, progress func(int64)) (tree.Sum, error) {
+	if size == 0 {
+		return emptySum, nil
+	}
 	if !w.running {
 		w.start()
 	}

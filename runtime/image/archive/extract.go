@@ -49,8 +49,9 @@ type Extractor struct {
 
 // A parent is the directory that the last entry was in. Entries come mostly by directories.
 type parent struct {
-	path string
-	fd   int
+	path     string
+	fd       int
+	inherits bool // it has a default ACL, which what is made in it gets
 }
 
 // stale is the path of a parent that may have been removed.
@@ -70,8 +71,9 @@ func NewExtractor(top int, spool string, limits Limits, progress func(int64)) (*
 	if progress == nil {
 		progress = func(int64) {}
 	}
-	return &Extractor{Sums: map[uint64]tree.Sum{}, top: top, inside: mount.RootAt(top), limits: limits, progress: progress,
-		parent: parent{stale, -1}, times: times, timesOut: bufio.NewWriterSize(times, 64<<10), seed: maphash.MakeSeed()}, nil
+	x := &Extractor{Sums: map[uint64]tree.Sum{}, top: top, inside: mount.RootAt(top), limits: limits, progress: progress,
+		parent: parent{path: stale, fd: -1}, times: times, timesOut: bufio.NewWriterSize(times, 64<<10), seed: maphash.MakeSeed()}
+	return x, x.setLater("", time.Unix(0, 0))
 }
 
 // Close gives up what the extractor holds. What it has made stays.
@@ -150,27 +152,25 @@ func (x *Extractor) entry(h *tar.Header, name string, content io.Reader) error {
 	}
 	base := path.Base(name)
 	x.mark(name)
-	exists, err := x.makeRoom(dir, base, h.Typeflag == tar.TypeDir)
-	if err != nil {
-		return err
+	err = x.make(dir, base, name, h, attributes, content)
+	if err == unix.EEXIST {
+		if err = x.makeRoom(dir, base, h.Typeflag == tar.TypeDir); err == nil {
+			err = x.make(dir, base, name, h, attributes, content)
+		}
 	}
-	return x.make(dir, base, name, h, attributes, content, exists)
+	return err
 }
 
 // makeRoom removes what has the name already, unless it is a directory that stays one.
-func (x *Extractor) makeRoom(dir int, base string, directory bool) (exists bool, err error) {
+func (x *Extractor) makeRoom(dir int, base string, directory bool) error {
 	var st unix.Stat_t
-	err = unix.Fstatat(dir, base, &st, unix.AT_SYMLINK_NOFOLLOW)
-	if err == unix.ENOENT {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
+	if err := unix.Fstatat(dir, base, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return err
 	}
 	if directory && st.Mode&unix.S_IFMT == unix.S_IFDIR {
-		return true, nil
+		return nil
 	}
-	return false, x.remove(dir, base)
+	return x.remove(dir, base)
 }
 
 // remove removes an entry and all that is in it. A directory that is remembered may be in there.
@@ -186,16 +186,15 @@ func (x *Extractor) remove(dir int, base string) error {
 	return err
 }
 
-func (x *Extractor) make(dir int, base, name string, h *tar.Header, attributes []tree.Xattr, content io.Reader, exists bool) error {
+// make makes an entry. Where there is one already it is EEXIST, before anything of the content is read.
+func (x *Extractor) make(dir int, base, name string, h *tar.Header, attributes []tree.Xattr, content io.Reader) error {
 	mode := uint32(h.Mode & 0o7777)
 	switch h.Typeflag {
 	case tar.TypeReg, tar.TypeGNUSparse, tar.TypeCont:
 		return x.file(dir, base, h, attributes, content)
 	case tar.TypeDir:
-		if !exists {
-			if err := unix.Mkdirat(dir, base, 0o700); err != nil {
-				return err
-			}
+		if err := unix.Mkdirat(dir, base, 0o700); err != nil && (err != unix.EEXIST || !isDirectory(dir, base)) {
+			return err
 		}
 		return x.directory(dir, base, name, h, attributes)
 	case tar.TypeLink:
@@ -225,6 +224,11 @@ func (x *Extractor) make(dir int, base, name string, h *tar.Header, attributes [
 	return x.setAttributes(dir, base, h, attributes)
 }
 
+func isDirectory(dir int, base string) bool {
+	var st unix.Stat_t
+	return unix.Fstatat(dir, base, &st, unix.AT_SYMLINK_NOFOLLOW) == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR
+}
+
 // link makes a hard link. The way to its source is resolved inside the tree; the source itself may be a
 // symbolic link, of which it then is one more name.
 func (x *Extractor) link(dir int, base, target string) error {
@@ -237,6 +241,9 @@ func (x *Extractor) link(dir int, base, target string) error {
 		err = unix.Linkat(from, path.Base(source), dir, base, 0)
 		unix.Close(from)
 	}
+	if err == unix.EEXIST {
+		return err
+	}
 	if err != nil {
 		return fmt.Errorf("hard link to %s: %w", strconv.QuoteToASCII(target), err)
 	}
@@ -244,14 +251,14 @@ func (x *Extractor) link(dir int, base, target string) error {
 }
 
 func (x *Extractor) file(dir int, base string, h *tar.Header, attributes []tree.Xattr, content io.Reader) error {
-	if x.limits.Bytes -= h.Size; x.limits.Bytes < 0 {
-		return errors.New("the archive has more content than an image may have: see --max-size")
-	}
 	fd, err := unix.Openat(dir, base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
+	if x.limits.Bytes -= h.Size; x.limits.Bytes < 0 {
+		return errors.New("the archive has more content than an image may have: see --max-size")
+	}
 	sum, err := x.writer.write(fd, content, h.Size, x.progress)
 	if err != nil {
 		return err
@@ -263,7 +270,7 @@ func (x *Extractor) file(dir int, base string, h *tar.Header, attributes []tree.
 	if len(x.Sums) < maxSums {
 		x.Sums[st.Ino] = sum
 	}
-	if err := x.own(fd, h, attributes); err != nil {
+	if err := x.own(fd, &st, h, attributes); err != nil {
 		return err
 	}
 	return unix.UtimesNanoAt(fd, "", timespecs(h.ModTime), unix.AT_EMPTY_PATH)
@@ -276,21 +283,28 @@ func (x *Extractor) directory(dir int, base, name string, h *tar.Header, attribu
 		return err
 	}
 	defer unix.Close(fd)
-	if err := x.own(fd, h, attributes); err != nil {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(x.timesOut, "%d %d %s\x00", h.ModTime.Unix(), h.ModTime.Nanosecond(), name)
-	return err
+	if err := x.own(fd, &st, h, attributes); err != nil {
+		return err
+	}
+	return x.setLater(name, h.ModTime)
 }
 
 // own gives an open file its owner, mode and attributes, in this order: a change of owner takes set-user-ID bits and
 // capabilities away, and an ACL that was inherited from the directory is in the way of the mode.
-func (x *Extractor) own(fd int, h *tar.Header, attributes []tree.Xattr) error {
-	if err := unix.Fchown(fd, h.Uid, h.Gid); err != nil {
-		return fmt.Errorf("chown: %w", err)
+func (x *Extractor) own(fd int, st *unix.Stat_t, h *tar.Header, attributes []tree.Xattr) error {
+	if st.Uid != uint32(h.Uid) || st.Gid != uint32(h.Gid) {
+		if err := unix.Fchown(fd, h.Uid, h.Gid); err != nil {
+			return fmt.Errorf("chown: %w", err)
+		}
 	}
-	if err := removeOthers("/proc/self/fd/"+strconv.Itoa(fd), attributes); err != nil {
-		return err
+	if x.parent.inherits || st.Mode&unix.S_IFMT == unix.S_IFDIR { // which may have been there
+		if err := removeOthers("/proc/self/fd/"+strconv.Itoa(fd), attributes); err != nil {
+			return err
+		}
 	}
 	if err := unix.Fchmod(fd, uint32(h.Mode&0o7777)); err != nil {
 		return fmt.Errorf("chmod: %w", err)
@@ -311,8 +325,10 @@ func (x *Extractor) setAttributes(dir int, base string, h *tar.Header, attribute
 	}
 	if h.Typeflag != tar.TypeSymlink {
 		path := fmt.Sprintf("/proc/self/fd/%d/%s", dir, base)
-		if err := removeOthers(path, attributes); err != nil {
-			return err
+		if x.parent.inherits {
+			if err := removeOthers(path, attributes); err != nil {
+				return err
+			}
 		}
 		if err := unix.Fchmodat(dir, base, uint32(h.Mode&0o7777), 0); err != nil {
 			return fmt.Errorf("chmod: %w", err)
@@ -384,11 +400,7 @@ func (x *Extractor) openParent(name string) (int, error) {
 	const flags = unix.O_RDONLY | unix.O_DIRECTORY
 	fd, err := x.inside.Open("/"+name, flags)
 	if err == unix.ENOENT {
-		here, placed := mount.TreeFromFD(x.top).Place()
-		if placed != nil {
-			return -1, placed
-		}
-		if err = x.inside.Create("/"+name, true, here.MountID); err == nil {
+		if err = x.makeParents(name); err == nil {
 			fd, err = x.inside.Open("/"+name, flags)
 		}
 	}
@@ -396,15 +408,48 @@ func (x *Extractor) openParent(name string) (int, error) {
 		return -1, fmt.Errorf("directory %s: %w", strconv.QuoteToASCII(name), err)
 	}
 	x.forgetParent()
-	x.parent = parent{name, fd}
+	_, err = unix.Fgetxattr(fd, "system.posix_acl_default", nil)
+	x.parent = parent{name, fd, err == nil}
 	return fd, nil
+}
+
+// makeParents makes directories that the archive has no entries for, or not yet. Their time is always the same: one
+// archive makes one tree.
+func (x *Extractor) makeParents(name string) error {
+	here, err := mount.TreeFromFD(x.top).Place()
+	if err != nil {
+		return err
+	}
+	for i := range len(name) + 1 {
+		if i < len(name) && name[i] != '/' {
+			continue
+		}
+		fd, err := x.inside.Open("/"+name[:i], unix.O_PATH)
+		if err == nil {
+			unix.Close(fd)
+			continue
+		}
+		if err := x.inside.Create("/"+name[:i], true, here.MountID); err != nil {
+			return err
+		}
+		if err := x.setLater(name[:i], time.Unix(0, 0)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// setLater notes the time that a directory shall have when everything is in it.
+func (x *Extractor) setLater(name string, t time.Time) error {
+	_, err := fmt.Fprintf(x.timesOut, "%d %d %s\x00", t.Unix(), t.Nanosecond(), name)
+	return err
 }
 
 func (x *Extractor) forgetParent() {
 	if x.parent.fd >= 0 {
 		unix.Close(x.parent.fd)
 	}
-	x.parent = parent{stale, -1}
+	x.parent = parent{path: stale, fd: -1}
 }
 
 // Finish sets the times of directories. Nothing may be extracted after it.
