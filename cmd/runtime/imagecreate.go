@@ -168,7 +168,7 @@ type maintenance struct {
 
 func (m maintenance) run(ctx context.Context) (runtime.Status, error) {
 	return runtime.Run(ctx, runtime.Request{
-		Store: m.store, Image: m.image, Draft: m.draft, Command: m.command, Login: m.login, NoEphemeral: true, Dir: "/root",
+		Store: m.store, Image: m.image, Draft: m.draft, Command: m.command, Login: m.login, NoEphemeral: true, Dir: "/",
 		Env: []string{"DEBIAN_FRONTEND=noninteractive", "http_proxy", "https_proxy", "no_proxy"},
 	}, runtime.Supervisor{Signals: m.signals, Note: func(text string) { message("runtime: %s", text) }})
 }
@@ -234,6 +234,7 @@ func (e *edit) run(ctx context.Context, s *image.Store) (record image.Record, ke
 		return record, false, err
 	}
 	defer func() { err = errors.Join(err, draft.Discard()) }()
+	message("A copy of %s, as root inside: what is done in it is kept only if you say so.", from)
 	m := maintenance{store: s.Path, image: from.Name, draft: draft.Name, command: e.command, login: true, signals: listen()}
 	status, err := m.run(ctx)
 	if err != nil {

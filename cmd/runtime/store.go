@@ -115,6 +115,9 @@ var gcCommand = command{
 				for _, name := range swept {
 					fmt.Println("removed " + printable(name))
 				}
+				if len(removed)+len(swept) > 0 {
+					err = errors.Join(err, s.Reclaim())
+				}
 				return errors.Join(err, sweep, state.Collect())
 			}))
 		}

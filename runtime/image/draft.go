@@ -111,6 +111,9 @@ func (d *Draft) Spool() string { return d.store.Spool() }
 // Discard removes the draft if it is still there, and gives up its lock.
 func (d *Draft) Discard() error {
 	err := removeTree(d.dir, d.Name)
+	if err == nil {
+		err = d.store.Reclaim()
+	}
 	if errors.Is(err, unix.ENOENT) {
 		err = nil
 	}
@@ -171,16 +174,14 @@ func (d *Draft) seal(ctx context.Context, how Sealing) (Record, error) {
 			return record, err
 		}
 	}
-	if d.store.BTRFS {
-		if err := btrfs.SetReadOnly(d.fd, true); err != nil {
-			return record, err
-		}
-	}
+	// What is to be written is written while the digest is computed.
+	written := make(chan error, 1)
+	go func() { written <- unix.Syncfs(d.fd) }()
 	if arch, err := architecture(d.fd); err == nil {
 		record.Arch = arch.Debian
 	}
 	summary, err := tree.Digest(ctx, d.fd, how.Known, how.Progress)
-	if err != nil {
+	if err = errors.Join(err, <-written); err != nil {
 		return record, err
 	}
 	if how.Want != "" && how.Want != summary.Digest {
@@ -259,27 +260,40 @@ func (d *Draft) publishNext(name string, r Record) (Record, error) {
 	return r, d.store.sync()
 }
 
-// publish makes the version in the image's directory, and then makes it current.
+// publish moves the draft into the image's directory, where it becomes a version with its record, and makes that current.
 func (d *Draft) publish(dir int, r Record) error {
+	number := strconv.Itoa(r.Version)
+	if err := d.move(dir, number); err != nil {
+		return fmt.Errorf("name version %s: %w", number, err)
+	}
 	if err := writeRecord(dir, r); err != nil {
 		return err
 	}
-	number := strconv.Itoa(r.Version)
-	if d.store.BTRFS {
-		// A read-only subvolume cannot be moved. The snapshot of one lasts a commit, which writes what is in it.
-		if err := btrfs.Snapshot(dir, number, d.fd, true); err != nil {
-			return err
-		}
-	} else {
-		if err := d.store.sync(); err != nil {
-			return err
-		}
-		if err := unix.Renameat2(d.dir, d.Name, dir, number, unix.RENAME_NOREPLACE); err != nil {
-			return fmt.Errorf("name version %s: %w", number, err)
-		}
-	}
 	return setCurrent(dir, r.Version)
 }
+
+// move moves the root file system, which nobody can change any more then. A read-only subvolume cannot be moved: what came
+// as one from elsewhere is copied by a snapshot.
+func (d *Draft) move(dir int, number string) error {
+	if !d.store.BTRFS {
+		return unix.Renameat2(d.dir, d.Name, dir, number, unix.RENAME_NOREPLACE)
+	}
+	sealed, err := btrfs.ReadOnly(d.fd)
+	if err != nil {
+		return err
+	}
+	if sealed {
+		return btrfs.Snapshot(dir, number, d.fd, true)
+	}
+	if err := unix.Renameat2(d.dir, d.Name, dir, number, unix.RENAME_NOREPLACE); err != nil {
+		return err
+	}
+	return btrfs.SetReadOnly(d.fd, true)
+}
+
+// Reclaim has the space of what was removed freed soon: on BTRFS a commit pokes the kernel's cleaner, which
+// otherwise comes by every half a minute.
+func (s *Store) Reclaim() error { return s.sync() }
 
 // sync makes what was done last.
 func (s *Store) sync() error {

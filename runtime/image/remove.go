@@ -47,7 +47,7 @@ func (s *Store) removePlain(ctx context.Context, name string, wait bool) error {
 			return err
 		}
 		if len(users) == 0 {
-			return removeTree(s.fd, name)
+			return errors.Join(removeTree(s.fd, name), s.Reclaim())
 		}
 		if !wait {
 			return fmt.Errorf("it %w by %s", ErrInUse, strings.Join(users, ", "))
@@ -121,7 +121,7 @@ func (s *Store) removeImage(ctx context.Context, name string, wait bool) error {
 			return errors.Join(err, unix.Renameat2(run, hidden, s.fd, name, unix.RENAME_NOREPLACE))
 		}
 	}
-	return removeImageDirectory(run, hidden, dir)
+	return errors.Join(removeImageDirectory(run, hidden, dir), s.Reclaim())
 }
 
 // removedPrefix begins the names of images in the run directory that are being removed.

@@ -9,7 +9,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -26,14 +25,19 @@ const xattrKey = "SCHILY.xattr."
 func Write(ctx context.Context, w io.Writer, top int, progress func(int64)) error {
 	archive := tar.NewWriter(w)
 	buffer := make([]byte, 256<<10)
-	err := tree.Walk(ctx, top, func(e *tree.Entry, file *os.File) error {
+	err := tree.Walk(ctx, top, func(e *tree.Entry, open tree.Opener) error {
 		if err := archive.WriteHeader(header(e)); err != nil {
 			return fmt.Errorf("archive %s: %w", e.Path, err)
 		}
-		if file == nil {
+		if !e.Regular() {
 			return nil
 		}
-		n, err := io.CopyBuffer(struct{ io.Writer }{archive}, struct{ io.Reader }{io.LimitReader(file, e.Size)}, buffer)
+		file, err := open()
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		n, err := io.CopyBuffer(struct{ io.Writer }{archive}, tree.Interruptible(ctx, io.LimitReader(file, e.Size)), buffer)
 		if err == nil && n < e.Size {
 			err = io.ErrUnexpectedEOF
 		}

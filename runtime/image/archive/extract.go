@@ -112,7 +112,7 @@ func (x *Extractor) extract(ctx context.Context, r io.Reader, take func(*tar.Hea
 		}
 		name, err := cleanName(h.Name)
 		if err == nil {
-			err = take(h, name, archive)
+			err = take(h, name, tree.Interruptible(ctx, archive))
 		}
 		if err != nil {
 			return fmt.Errorf("extract %s: %w", strconv.QuoteToASCII(h.Name), err)

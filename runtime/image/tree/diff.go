@@ -47,7 +47,7 @@ func Diff(ctx context.Context, from, to int) ([]Change, error) {
 		case order > 0:
 			changes = append(changes, Change{Kind: "added", Path: b.Path})
 		default:
-			what, err := differences(a, b, from, to)
+			what, err := differences(ctx, a, b, from, to)
 			if err != nil {
 				return nil, err
 			}
@@ -73,7 +73,7 @@ func entries(ctx context.Context, top int) (iter.Seq[*Entry], *error) {
 	var failed error
 	return func(yield func(*Entry) bool) {
 		stop := fmt.Errorf("enough")
-		err := Walk(ctx, top, func(e *Entry, _ *os.File) error {
+		err := Walk(ctx, top, func(e *Entry, _ Opener) error {
 			if !yield(e) {
 				return stop
 			}
@@ -93,7 +93,7 @@ func compare(a, b string) int {
 	return slices.Compare(strings.Split(a, "/"), strings.Split(b, "/"))
 }
 
-func differences(a, b *Entry, from, to int) (string, error) {
+func differences(ctx context.Context, a, b *Entry, from, to int) (string, error) {
 	var what []string
 	add := func(differs bool, word string) {
 		if differs {
@@ -112,7 +112,7 @@ func differences(a, b *Entry, from, to int) (string, error) {
 	add(!slices.Equal(a.Xattrs, b.Xattrs), "attributes")
 	add(!a.MTime.Equal(b.MTime), "time")
 	if a.Regular() {
-		same, err := sameContent(a, b, from, to)
+		same, err := sameContent(ctx, a, b, from, to)
 		if err != nil {
 			return "", err
 		}
@@ -121,23 +121,23 @@ func differences(a, b *Entry, from, to int) (string, error) {
 	return strings.Join(what, ", "), nil
 }
 
-func sameContent(a, b *Entry, from, to int) (bool, error) {
+func sameContent(ctx context.Context, a, b *Entry, from, to int) (bool, error) {
 	if a.Size != b.Size {
 		return false, nil
 	}
 	if a.Inode == b.Inode && a.MTime.Equal(b.MTime) && a.CTime.Equal(b.CTime) {
 		return true, nil
 	}
-	first, err := sumOf(from, a.Path)
+	first, err := sumOf(ctx, from, a.Path)
 	if err != nil {
 		return false, err
 	}
-	second, err := sumOf(to, b.Path)
+	second, err := sumOf(ctx, to, b.Path)
 	return first == second, err
 }
 
 // sumOf sums up one file of a tree.
-func sumOf(top int, path string) (string, error) {
+func sumOf(ctx context.Context, top int, path string) (string, error) {
 	how := unix.OpenHow{Flags: unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS}
 	fd, err := unix.Openat2(top, path, &how)
 	if err != nil {
@@ -145,6 +145,6 @@ func sumOf(top int, path string) (string, error) {
 	}
 	file := os.NewFile(uintptr(fd), path)
 	defer file.Close()
-	sum, _, err := sumUp(file, make([]byte, 256<<10))
+	sum, _, err := sumUp(ctx, file, make([]byte, 256<<10))
 	return hex.EncodeToString(sum[:]), err
 }

@@ -44,14 +44,14 @@ type Summary struct {
 func Digest(ctx context.Context, top int, known map[uint64]Sum, progress func(int64)) (Summary, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	d := &digester{known: known, progress: progress, jobs: make(chan *job, 8), order: make(chan *job, 256)}
+	d := &digester{ctx: ctx, known: known, progress: progress, jobs: make(chan *job, 8), order: make(chan *job, 256)}
 	var workers sync.WaitGroup
 	for range goruntime.GOMAXPROCS(0) {
 		workers.Go(d.work)
 	}
 	walked := make(chan error, 1)
 	go func() {
-		err := Walk(ctx, top, func(e *Entry, file *os.File) error { return d.visit(ctx, e, file) })
+		err := Walk(ctx, top, func(e *Entry, open Opener) error { return d.visit(ctx, e, open) })
 		close(d.jobs)
 		close(d.order)
 		walked <- err
@@ -69,6 +69,7 @@ func Digest(ctx context.Context, top int, known map[uint64]Sum, progress func(in
 
 // A digester reads the contents of several files at a time and puts the records in order.
 type digester struct {
+	ctx      context.Context
 	known    map[uint64]Sum
 	progress func(int64)
 	jobs     chan *job // to be read
@@ -83,16 +84,16 @@ type job struct {
 	done  chan struct{} // nil: there is nothing to wait for
 }
 
-func (d *digester) visit(ctx context.Context, e *Entry, file *os.File) error {
+func (d *digester) visit(ctx context.Context, e *Entry, open Opener) error {
 	j := &job{entry: e}
-	if file != nil {
+	if e.Regular() {
 		sum, ok := d.known[e.Inode]
 		if j.sum = sum; !ok {
-			fd, err := unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, 3) // Walk closes its own
-			if err != nil {
+			var err error
+			if j.file, err = open(); err != nil {
 				return err
 			}
-			j.file, j.done = os.NewFile(uintptr(fd), e.Path), make(chan struct{})
+			j.done = make(chan struct{})
 			d.jobs <- j
 		}
 	}
@@ -108,7 +109,7 @@ func (d *digester) work() {
 	buffer := make([]byte, 256<<10)
 	for j := range d.jobs {
 		var n int64
-		j.sum, n, j.err = sumUp(j.file, buffer)
+		j.sum, n, j.err = sumUp(d.ctx, j.file, buffer)
 		j.file.Close()
 		if j.err == nil && n != j.entry.Size {
 			j.err = fmt.Errorf("read %s: %d bytes instead of %d", j.entry.Path, n, j.entry.Size)
@@ -120,10 +121,25 @@ func (d *digester) work() {
 	}
 }
 
+// Interruptible returns a reader that ends with the context's error when that is done.
+func Interruptible(ctx context.Context, r io.Reader) io.Reader { return interruptible{ctx, r} }
+
+type interruptible struct {
+	ctx context.Context
+	io.Reader
+}
+
+func (i interruptible) Read(b []byte) (int, error) {
+	if err := i.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return i.Reader.Read(b)
+}
+
 // sumUp reads a file to its end.
-func sumUp(file *os.File, buffer []byte) (sum Sum, n int64, err error) {
+func sumUp(ctx context.Context, file *os.File, buffer []byte) (sum Sum, n int64, err error) {
 	h := sha256.New()
-	n, err = io.CopyBuffer(h, struct{ io.Reader }{file}, buffer)
+	n, err = io.CopyBuffer(h, Interruptible(ctx, file), buffer)
 	h.Sum(sum[:0])
 	return sum, n, err
 }

@@ -53,8 +53,11 @@ func (e *Entry) Type() uint32 { return e.Mode & unix.S_IFMT }
 func (e *Entry) Regular() bool { return e.Type() == unix.S_IFREG && e.Link == "" }
 
 // A Visit is called for each entry: the top, then what is in it by the names' bytes, each
-// directory followed by its own entries. A regular file, which has no Link, is open for as long.
-type Visit func(e *Entry, file *os.File) error
+// directory followed by its own entries.
+type Visit func(e *Entry, open Opener) error
+
+// An Opener opens the entry of a visit, which must be Regular, during the visit. The caller closes the file.
+type Opener func() (*os.File, error)
 
 // Walk visits the tree below an open directory, on one file system: what is mounted in it or is
 // a subvolume of its own is visited as an empty directory. The caller keeps the descriptor.
@@ -144,12 +147,7 @@ func (w *walker) entry(dir int, name, path string) error {
 			return fmt.Errorf("%s: %w", path, err)
 		}
 	case unix.S_IFREG:
-		file, err := openRegular(dir, name)
-		if err != nil {
-			return fmt.Errorf("open %s: %w", path, err)
-		}
-		defer file.Close()
-		return w.visit(e, file)
+		return w.visit(e, func() (*os.File, error) { return openRegular(dir, name, path) })
 	}
 	return w.visit(e, nil)
 }
@@ -168,12 +166,12 @@ func entry(path string, st *unix.Stat_t) *Entry {
 
 // openRegular opens what was a regular file a moment ago. O_NONBLOCK: a FIFO in its place must
 // not hold us.
-func openRegular(dir int, name string) (*os.File, error) {
+func openRegular(dir int, name, path string) (*os.File, error) {
 	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
-	return os.NewFile(uintptr(fd), name), nil
+	return os.NewFile(uintptr(fd), path), nil
 }
 
 func readlink(dir int, name string, size int) (string, error) {
