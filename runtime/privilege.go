@@ -241,5 +241,9 @@ func AsRoot(f func() error) error {
 	if err := checkPrivilege(); err != nil {
 		return err
 	}
-	return asRoot(caller, capSysAdmin, f)
+	have, err := nsexec.CurrentCapabilities()
+	if err != nil {
+		return err
+	}
+	return asRoot(caller, capSysAdmin|OverlayCapabilities&have.Permitted, f)
 }

@@ -155,3 +155,58 @@ func TestM05ImageChangedDuringLaunches(t *testing.T) {
 		}
 	})
 }
+
+// An image's versions are added, switched, pruned, and the image renamed and removed, while it is being run.
+func TestM05VersionsDuringLaunches(t *testing.T) {
+	source := func(text string) string {
+		tree := filepath.Join(t.TempDir(), text)
+		must(t, exec.Command("sh", "-ec", "mkdir -p "+tree+"/bin "+tree+"/srv; cp "+helper+" "+tree+"/bin/helper; echo "+text+" >"+tree+"/srv/first; echo "+text+" >"+tree+"/srv/last").Run())
+		return tree
+	}
+	one, two := source("one"), source("two")
+	each(t, func(t *testing.T, w way) {
+		kit.Succeed(t, "image", "import", "attack-versions", one)
+		stop := make(chan struct{})
+		var group sync.WaitGroup
+		group.Go(func() {
+			changes := [][]string{{"import", "--next", "attack-versions", two}, {"rollback", "attack-versions"}, {"import", "--next", "attack-versions", one},
+				{"prune", "--keep", "1", "attack-versions"}, {"rename", "attack-versions", "attack-away"}, {"rename", "attack-away", "attack-versions"},
+				{"remove", "--force", "attack-versions"}, {"import", "attack-versions", one}}
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				_ = exec.Command(kit.Runtime, append([]string{"image"}, changes[i%len(changes)]...)...).Run()
+			}
+		})
+		whole, errors := 0, 0
+		for i := range 200 {
+			args := []string{"run", "--chdir", "/", "attack-versions", "/bin/helper", "show", "/srv/first", "/srv/last"}
+			if i%2 == 1 {
+				args = append([]string{"run", "--writable"}, args[1:]...)
+			}
+			r := w.run(t, args...)
+			switch {
+			case r.Code == 0 && (r.Out == "one\none\n" || r.Out == "two\ntwo\n"):
+				whole++
+			case r.Code == 125:
+				refused(t, "while there is none", r, "unknown image")
+				errors++
+			default:
+				t.Errorf("%+v", r)
+			}
+		}
+		close(stop)
+		group.Wait()
+		for _, name := range []string{"attack-versions", "attack-away"} {
+			_ = exec.Command(kit.Runtime, "image", "remove", name).Run()
+		}
+		t.Logf("%d whole, %d errors", whole, errors)
+		if whole < 20 {
+			t.Errorf("only %d ran", whole)
+		}
+	})
+	kit.NothingLeft(t)
+}
