@@ -72,7 +72,7 @@ type Facts struct {
 	Host         personality.Architecture
 	Version      int                      // of the image, 0: it has none
 	Root         string                   // the image's root file system on the host
-	Incomplete   bool                     // a mount point is missing in the image
+	CopyFirst    bool                     // the image can change, or must not be shared, or lacks a mount point
 	Image        personality.Architecture // zero: /bin/sh tells none
 	User         user.Entry               // who the command runs as
 	Groups       []uint32                 // and the supplementary groups
@@ -102,7 +102,7 @@ func NewPlan(r Request, f Facts) (*Plan, error) {
 		return nil, err
 	}
 	p := &Plan{Store: f.Policy.Store, Image: r.name(), Version: f.Version, Draft: r.Draft, Ephemeral: !r.NoEphemeral,
-		Snapshot: !r.NoEphemeral && (f.Version == 0 || r.Writable || f.Incomplete),
+		Snapshot: !r.NoEphemeral && (r.Writable || f.CopyFirst),
 		SetIDs:   f.Caller.UID != f.User.UID, Timeout: r.Timeout, KillAfter: r.KillAfter}
 	p.bound(f.Policy)
 	if r.Store != "" {

@@ -21,7 +21,7 @@ func facts() Facts {
 	return Facts{
 		Caller: Caller{UID: 1000, GID: 1000, Groups: []uint32{1000, 50}, Dir: "/home/dev/src",
 			Env: []string{"TERM=xterm", "LC_ALL=C", "SECRET=1", "HOME=/home/dev", "PATH=/evil"}},
-		Policy: ordinary(), Host: host, Image: image,
+		Policy: ordinary(), Host: host, Image: image, Root: "/var/lib/machines/deb12-i386", CopyFirst: true,
 		User:    user.Entry{Name: "dev", UID: 1000, GID: 1000, Home: "/home/dev", Shell: "/bin/bash"},
 		Groups:  []uint32{1000, 50},
 		Present: map[string]bool{"/etc/passwd": true, "/etc/group": true, "/home": true, "/etc/resolv.conf": true},

@@ -149,7 +149,7 @@ func (f *Facts) findImage(r Request) error {
 		}
 		defer img.Close()
 		f.Version, f.Root = img.Version, img.Path
-		f.Incomplete = img.Sealed() && f.lacks(mount.RootAt(img.FD()), r)
+		f.CopyFirst = img.Private || f.lacks(mount.RootAt(img.FD()), r)
 		// An image without a readable /bin/sh runs as the host's own architecture:
 		// it may hold nothing but one static program.
 		f.Image, _ = img.Architecture()

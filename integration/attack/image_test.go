@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"mayfly/integration/kit"
@@ -209,4 +210,25 @@ func TestM05VersionsDuringLaunches(t *testing.T) {
 		}
 	})
 	kit.NothingLeft(t)
+}
+
+// A FIFO is a pipe to whoever has the file: two containers must not have the same one.
+func TestM06PipesOfAnImage(t *testing.T) {
+	tree := filepath.Join(t.TempDir(), "tree")
+	must(t, exec.Command("sh", "-ec", "mkdir -p "+tree+"/bin "+tree+"/srv; cp "+helper+" "+tree+"/bin/helper; mkfifo -m 666 "+tree+"/srv/fifo").Run())
+	kit.Succeed(t, "image", "import", "attack-fifo", tree)
+	defer kit.Succeed(t, "image", "remove", "attack-fifo")
+	each(t, func(t *testing.T, w way) {
+		reader := w.cmd(t, "run", "--chdir", "/", "--timeout", "3s", "attack-fifo", "/bin/helper", "show", "/srv/fifo")
+		var out strings.Builder
+		reader.Stdout = &out
+		must(t, reader.Start())
+		time.Sleep(time.Second)
+		writer := w.cmd(t, "run", "--chdir", "/", "--timeout", "1s", "attack-fifo", "/bin/helper", "tell", "/srv/fifo")
+		_ = writer.Run()
+		_ = reader.Wait()
+		if code := kit.Code(reader.ProcessState); out.Len() > 0 || code != 124 {
+			t.Errorf("one container hears %q from another, exit %d", out.String(), code)
+		}
+	})
 }

@@ -154,6 +154,9 @@ func TestAnswersAreNspawnsOrDifferForAReason(t *testing.T) {
 	limit := make(chan struct{}, 2)
 	var group sync.WaitGroup
 	for _, p := range probes {
+		if p.what == "root's file system" && !kit.OnBTRFS() {
+			p.ours = "overlayfs\n"
+		}
 		if p.native && emulated {
 			t.Logf("%s: not asked, an emulator would answer", p.what)
 			continue
@@ -190,6 +193,9 @@ func compare(t *testing.T, p probe) {
 
 func TestTheTableNamesAReasonForEveryDifference(t *testing.T) {
 	for _, p := range probes {
+		if p.what == "root's file system" && !kit.OnBTRFS() {
+			p.ours = "overlayfs\n"
+		}
 		if (p.ours != "") && p.why == "" || strings.TrimSpace(p.script) == "" {
 			t.Errorf("%s: incomplete", p.what)
 		}

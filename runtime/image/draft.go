@@ -137,7 +137,7 @@ func (s *Store) OpenDraft(name string) (*Image, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open draft %s: %w", name, err)
 	}
-	return &Image{Reference{Name: name}, filepath.Join(s.Path, runDirectory, name), fd, -1}, nil
+	return &Image{Reference{Name: name}, filepath.Join(s.Path, runDirectory, name), true, fd, -1}, nil
 }
 
 // A Sealing says how a draft becomes a version.
@@ -187,7 +187,7 @@ func (d *Draft) seal(ctx context.Context, how Sealing) (Record, error) {
 	if how.Want != "" && how.Want != summary.Digest {
 		return record, fmt.Errorf("the content has the digest %s, want %s: it was damaged on its way", summary.Digest, how.Want)
 	}
-	record.Digest, record.Files, record.Bytes = summary.Digest, summary.Files, summary.Bytes
+	record.Digest, record.Files, record.Bytes, record.FIFOs = summary.Digest, summary.Files, summary.Bytes, summary.FIFOs
 	if how.Next {
 		return d.publishNext(how.Name, record)
 	}

@@ -94,6 +94,7 @@ func openHere(at int, name string) (int, error) {
 type Image struct {
 	Reference        // of the version that is open; Version 0: a plain image
 	Path      string // of the root file system
+	Private   bool   // not to be in several containers at a time
 	fd        int
 	record    int // the version's record, locked; -1: none
 }
@@ -130,7 +131,7 @@ func (s *Store) Image(text string) (*Image, error) {
 			unix.Close(dir)
 			return nil, fmt.Errorf("image %s: %w: leave out @%d", ref.Name, ErrPlain, ref.Version)
 		}
-		return &Image{ref, filepath.Join(s.Path, ref.Name), dir, -1}, nil
+		return &Image{ref, filepath.Join(s.Path, ref.Name), true, dir, -1}, nil
 	}
 	defer unix.Close(dir)
 	for range switches {
@@ -209,35 +210,27 @@ func (s *Store) openVersion(dir int, ref Reference) (*Image, error) {
 		return nil, err
 	}
 	fd := -1
-	if err = lockShared(record); err == nil {
+	st, err := lockShared(record)
+	if err == nil {
 		fd, err = openHere(dir, strconv.Itoa(ref.Version))
 	}
 	if err != nil {
 		unix.Close(record)
 		return nil, fmt.Errorf("open image %s: %w", ref, err)
 	}
-	return &Image{ref, filepath.Join(s.Path, ref.Name, strconv.Itoa(ref.Version)), fd, record}, nil
+	path := filepath.Join(s.Path, ref.Name, strconv.Itoa(ref.Version))
+	return &Image{ref, path, st.Mode&0o777 == privateRecord, fd, record}, nil
 }
 
 // lockShared waits for a shared lock: who holds an exclusive one removes the file soon. Then it is ENOENT.
-func lockShared(fd int) error {
-	for {
-		err := syscall.Flock(fd, syscall.LOCK_SH)
-		if err == syscall.EINTR {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("lock: %w", err)
-		}
-		var st unix.Stat_t
-		if err := unix.Fstat(fd, &st); err != nil {
-			return err
-		}
-		if st.Nlink == 0 {
-			return unix.ENOENT
-		}
-		return nil
+func lockShared(fd int) (st unix.Stat_t, err error) {
+	if err := flock(fd, unix.LOCK_SH); err != nil {
+		return st, fmt.Errorf("lock: %w", err)
 	}
+	if err = unix.Fstat(fd, &st); err == nil && st.Nlink == 0 {
+		err = unix.ENOENT
+	}
+	return st, err
 }
 
 // Architecture reads what machine the image is for from the ELF header of its

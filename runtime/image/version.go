@@ -17,6 +17,10 @@ import (
 // currentLink is the symbolic link to the version that a launch takes.
 const currentLink = "current"
 
+// privateRecord is the mode of a version's record whose root file system must not be in several containers at a time: a FIFO
+// in it would connect them. A launch sees it without reading the record.
+const privateRecord = 0o400
+
 // maxRecord bounds what is read of a version's record, in bytes.
 const maxRecord = 4 << 20
 
@@ -31,6 +35,7 @@ type Record struct {
 	Arch    string            `json:"arch,omitempty"`   // Debian's name
 	Files   int64             `json:"files"`
 	Bytes   int64             `json:"bytes"` // allocated, shared ones included
+	FIFOs   int64             `json:"fifos,omitempty"`
 	Labels  map[string]string `json:"labels,omitempty"`
 	Recipe  string            `json:"recipe,omitempty"` // the file that it was created from
 }
@@ -72,7 +77,11 @@ func writeRecord(dir int, r Record) error {
 	if err != nil {
 		return err
 	}
-	fd, err := unix.Openat(dir, ".", unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
+	mode := uint32(0o600)
+	if r.FIFOs > 0 {
+		mode = privateRecord
+	}
+	fd, err := unix.Openat(dir, ".", unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, mode)
 	if err != nil {
 		return fmt.Errorf("make a record: %w", err)
 	}

@@ -24,6 +24,7 @@ type Summary struct {
 	Digest string // "sha256:" and 64 hex digits
 	Files  int64  // entries, directories and links included
 	Bytes  int64  // as allocated
+	FIFOs  int64
 }
 
 // Digest computes the digest of a tree. It depends on what is in the tree and on nothing
@@ -156,6 +157,9 @@ func (d *digester) collect() (Summary, error) {
 			return s, j.err
 		}
 		s.Files++
+		if j.entry.Type() == syscall.S_IFIFO {
+			s.FIFOs++
+		}
 		if j.entry.Link == "" {
 			s.Bytes += j.entry.Blocks * 512
 		}
