@@ -34,8 +34,8 @@ type bench struct {
 
 func main() {
 	log.SetFlags(0)
-	if len(os.Args) != 3 {
-		log.Fatal("usage: bench IMAGE ROUNDS")
+	if len(os.Args) != 3 && len(os.Args) != 4 {
+		log.Fatal("usage: bench IMAGE ROUNDS [PART]")
 	}
 	rounds, err := strconv.Atoi(os.Args[2])
 	if err != nil || rounds < 1 {
@@ -46,12 +46,14 @@ func main() {
 		log.Fatal(err)
 	}
 	b := bench{image: os.Args[1], path: store + "/" + os.Args[1], uid: u.Uid, gid: u.Gid, rounds: rounds}
-	b.launches()
-	b.grant()
-	b.holds()
-	b.inside()
-	b.underLoad()
-	b.crowd()
+	for _, part := range []struct {
+		name string
+		run  func()
+	}{{"launches", b.launches}, {"grant", b.grant}, {"holds", b.holds}, {"inside", b.inside}, {"load", b.underLoad}, {"crowd", b.crowd}, {"images", b.images}} {
+		if len(os.Args) == 3 || os.Args[3] == part.name {
+			part.run()
+		}
+	}
 }
 
 func title(format string, args ...any) { fmt.Printf("\n### "+format+"\n\n", args...) }

@@ -1,0 +1,37 @@
+package image
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestAReferenceIsANameAndPerhapsAVersion(t *testing.T) {
+	for text, want := range map[string]Reference{"a": {"a", 0}, "deb12-i386@1": {"deb12-i386", 1}, "a.b_c@999999999": {"a.b_c", 999999999}} {
+		if got, err := ParseReference(text); err != nil || got != want || got.String() != text {
+			t.Errorf("%q: %+v, %v", text, got, err)
+		}
+	}
+	for _, bad := range []string{"", "@1", "a@", "a@0", "a@01", "a@+1", "a@-1", "a@1@2", "a@1000000000", "a@ 1", ".a", "a/b", "a\n", strings.Repeat("a", 65)} {
+		if got, err := ParseReference(bad); err == nil {
+			t.Errorf("%q is %+v", bad, got)
+		}
+	}
+}
+
+func FuzzReference(f *testing.F) {
+	for _, seed := range []string{"a", "a@1", "deb12@", "@", "a@99999999999999999999"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		got, err := ParseReference(text)
+		if err != nil {
+			return
+		}
+		if again, err := ParseReference(got.String()); err != nil || again != got {
+			t.Errorf("%q: %+v, again %+v, %v", text, got, again, err)
+		}
+		if strings.ContainsAny(got.Name, "/@\x00\n") || got.Name[0] == '.' {
+			t.Errorf("%q has the name %q", text, got.Name)
+		}
+	})
+}
