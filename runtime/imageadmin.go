@@ -60,11 +60,12 @@ func executeAsRoot() error {
 		}
 	}
 	unix.Umask(0o022)
+	// Only this thread becomes root: execve(2) makes it the only one.
 	err := raise(capSetIDs, func() error {
-		return nsexec.SettleProcess(0, 0, []int{0}, LaunchCapabilities)
+		if err := nsexec.SetIDs(0, 0, []uint32{0}); err != nil {
+			return err
+		}
+		return unix.Exec("/proc/self/exe", os.Args, env)
 	})
-	if err == nil {
-		err = unix.Exec("/proc/self/exe", os.Args, env)
-	}
 	return fmt.Errorf("become root for images: %w", err)
 }

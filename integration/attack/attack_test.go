@@ -111,6 +111,9 @@ func (w way) as(t testing.TB, user string, args ...string) *exec.Cmd {
 	cmd := kit.As(t, user, args...)
 	if w.name == "ambient" {
 		cmd.SysProcAttr.AmbientCaps = []uintptr{unix.CAP_SYS_ADMIN, unix.CAP_SETUID, unix.CAP_SETGID, unix.CAP_SETPCAP}
+		if !kit.OnBTRFS() {
+			cmd.SysProcAttr.AmbientCaps = append(cmd.SysProcAttr.AmbientCaps, unix.CAP_CHOWN, unix.CAP_DAC_OVERRIDE, unix.CAP_FOWNER, unix.CAP_FSETID)
+		}
 	}
 	return cmd
 }

@@ -65,6 +65,9 @@ func TestArchivesOfOtherPrograms(t *testing.T) {
 	dir := tree(t, everything)
 	s.succeed(t, "image", "import", "one", dir)
 	want := s.digest(t, "one")
+	tiny := filepath.Join(out, "tiny")
+	kit.Command(t, "sh", "-ec", `mkdir $1.d; echo >$1.d/file; tar -C $1.d -cJf $1 .`, "sh", tiny)
+	s.succeed(t, "image", "import", "tiny", tiny)
 	for name, script := range map[string]string{
 		"gnutar":   "tar -C $1 --xattrs --xattrs-include='*' --acls --format=posix -cf $2 .",
 		"sparse":   "tar -C $1 --xattrs --xattrs-include='*' --acls --format=posix -S -cf $2 .",

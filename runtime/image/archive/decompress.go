@@ -170,32 +170,35 @@ func run(ctx context.Context, f format, args []string, r io.Reader) (io.ReadClos
 		cancel()
 		return nil, fmt.Errorf("%s: %w", f.program, err)
 	}
-	return &decompressor{out, cmd, cancel, false}, nil
+	return &decompressor{out: out, cmd: cmd, cancel: cancel}, nil
 }
 
 type decompressor struct {
 	out    io.Reader
 	cmd    *exec.Cmd
 	cancel func()
-	waited bool
+	end    error // not nil: it was waited for
 }
 
 // Read tells of the program's failure instead of the end of the file.
 func (d *decompressor) Read(b []byte) (int, error) {
+	if d.end != nil {
+		return 0, d.end
+	}
 	n, err := d.out.Read(b)
-	if err == io.EOF && !d.waited {
-		d.waited = true
-		if failed := outcome(d.cmd, d.cmd.Wait()); failed != nil {
-			err = failed
+	if err == io.EOF {
+		if err = outcome(d.cmd, d.cmd.Wait()); err == nil {
+			err = io.EOF
 		}
+		d.end = err
 	}
 	return n, err
 }
 
 func (d *decompressor) Close() error {
 	d.cancel()
-	if !d.waited {
-		d.waited = true
+	if d.end == nil {
+		d.end = os.ErrClosed
 		_ = d.cmd.Wait() // it was killed
 	}
 	return nil
