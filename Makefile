@@ -10,9 +10,10 @@ ROOT     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # The collector of Go 1.26 marks at the end of each page run, which a program too short
 # for a collection pays in page faults: 3 % of a launch. Later compilers may lack the choice.
 GOEXPERIMENT := $(shell GOEXPERIMENT=nogreenteagc go env GOEXPERIMENT 2>/dev/null)
-PACKAGES := btrfs-progs mmdebstrap arch-test systemd systemd-container libcap2-bin libbtrfs-dev gcc libc6-dev dpkg-dev debian-archive-keyring libnss-extrausers sudo strace
+PACKAGES := btrfs-progs mmdebstrap arch-test systemd systemd-container libcap2-bin libbtrfs-dev gcc libc6-dev dpkg-dev debian-archive-keyring libnss-extrausers sudo strace \
+	umoci skopeo squashfs-tools squashfs-tools-ng acl attr xz-utils zstd bzip2 e2fsprogs
 
-.PHONY: build packages install prepare demo test check vulnerabilities bench clean
+.PHONY: build packages install prepare demo test test-overlay check vulnerabilities bench clean
 
 build:
 	CGO_ENABLED=0 GOEXPERIMENT=$(GOEXPERIMENT) go build -trimpath -tags='$(TAGS)' \
@@ -38,6 +39,12 @@ demo: prepare
 
 test: prepare check
 	$(ROOT) env PATH="$$PATH" MAYFLY_INTEGRATION=1 go test -count=1 -p 1 -timeout 25m ./integration/...
+	$(ROOT) env PATH="$$PATH" MAYFLY_INTEGRATION=1 MAYFLY_IMAGE=deb12-i386-sealed go test -count=1 -p 1 ./integration/launch ./integration/parity
+	$(ROOT) env PATH="$$PATH" integration/overlay go test -count=1 -p 1 ./integration/launch ./integration/parity ./integration/build
+
+# The attack suite on the overlay store, which takes as long as on BTRFS.
+test-overlay: prepare
+	$(ROOT) env PATH="$$PATH" integration/overlay go test -count=1 -p 1 -timeout 25m ./integration/attack
 
 # Everything that needs neither root nor preparation.
 check:

@@ -63,7 +63,7 @@ func importImage(ctx context.Context, s *image.Store, from exchange.Source, limi
 	if err != nil {
 		return image.Record{}, err
 	}
-	p := begin("import "+how.Name, 0)
+	p := begin("import "+how.Name, from.Size())
 	defer p.stop()
 	result, err := exchange.Import(ctx, from, exchange.Where{Top: draft.FD(), Spool: draft.Spool(), Limits: limits, Progress: p.add})
 	var record image.Record
@@ -103,11 +103,21 @@ var imageExport = command{
 				return err
 			}
 			defer img.Close()
-			p := begin("export "+args[0], 0)
+			p := begin("export "+args[0], contentOf(s, args[0]))
 			defer p.stop()
 			return exchange.Export(ctx, s, img, to, p.add)
 		})
 	},
+}
+
+// contentOf is about how many bytes of content an image has, for a progress; 0 if that is not known.
+func contentOf(s *image.Store, name string) int64 {
+	ref, err := image.ParseReference(name)
+	if err != nil {
+		return 0
+	}
+	record, _ := s.Record(ref)
+	return record.Bytes
 }
 
 // compressionFor is what a file's name promises.

@@ -65,7 +65,7 @@ var imageVerify = command{
 	setUp: func(flags *flag.FlagSet) action {
 		asJSON := jsonFlag(flags)
 		return inStore(flags, 1, []string{"NAME"}, func(ctx context.Context, s *image.Store, args []string) error {
-			p := begin("verify "+args[0], 0)
+			p := begin("verify "+args[0], contentOf(s, args[0]))
 			record, err := s.Verify(ctx, args[0], p.add)
 			p.stop()
 			if err != nil {

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"path/filepath"
 	"strconv"
@@ -86,17 +85,14 @@ func (d *Draft) begin(ctx context.Context, from *Image, progress func(int64)) er
 	return d.copy(ctx, from.fd, progress)
 }
 
-// copy fills the draft by way of an archive, which knows all that belongs to a tree.
+// copy fills the draft file by file.
 func (d *Draft) copy(ctx context.Context, from int, progress func(int64)) error {
 	x, err := archive.NewExtractor(d.fd, d.Spool(), archive.Limits{Bytes: math.MaxInt64, Entries: math.MaxInt64}, progress)
 	if err != nil {
 		return err
 	}
 	defer x.Close()
-	r, w := io.Pipe()
-	go func() { w.CloseWithError(archive.Write(ctx, w, from, nil)) }()
-	defer r.Close()
-	if err := x.Extract(ctx, r); err != nil {
+	if err := x.ExtractTree(ctx, from); err != nil {
 		return err
 	}
 	return x.Finish()

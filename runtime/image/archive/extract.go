@@ -89,6 +89,23 @@ func (x *Extractor) Extract(ctx context.Context, r io.Reader) error {
 	return x.extract(ctx, r, x.entry)
 }
 
+// ExtractTree copies the tree below an open directory, which the caller keeps, by way of an archive: one piece of code
+// knows all that belongs to a tree.
+func (x *Extractor) ExtractTree(ctx context.Context, from int) error {
+	r, w := io.Pipe()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		out := bufio.NewWriterSize(w, 256<<10)
+		err := Write(ctx, out, from, nil)
+		w.CloseWithError(errors.Join(err, out.Flush()))
+	}()
+	err := x.Extract(ctx, bufio.NewReaderSize(r, 256<<10))
+	r.Close()
+	<-done
+	return err
+}
+
 func (x *Extractor) extract(ctx context.Context, r io.Reader, take func(*tar.Header, string, io.Reader) error) error {
 	archive := tar.NewReader(r)
 	for {

@@ -30,6 +30,15 @@ type Source struct {
 	Arch      string // Debian's name of the architecture, to choose by; "" for any
 }
 
+// Size is about how many bytes of content will come, 0 if that is not known before.
+func (s Source) Size() int64 {
+	info, err := os.Stat(s.Name)
+	if err != nil || !info.Mode().IsRegular() || filepath.Ext(s.Name) != ".tar" {
+		return 0
+	}
+	return info.Size()
+}
+
 // Where says where it is put.
 type Where struct {
 	Top      int    // an empty directory, the caller's
@@ -92,17 +101,13 @@ func extract(ctx context.Context, s Source, to Where, x *archive.Extractor) (Res
 	return extractStream(ctx, file, s, to, x)
 }
 
-// extractDirectory copies by way of an archive, which knows all that belongs to a tree.
 func extractDirectory(ctx context.Context, name string, x *archive.Extractor) (Result, error) {
 	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return Result{}, err
 	}
 	defer unix.Close(fd)
-	r, w := io.Pipe()
-	go func() { w.CloseWithError(archive.Write(ctx, w, fd, nil)) }()
-	defer r.Close()
-	return Result{Origin: "import of directory " + absolute(name)}, x.Extract(ctx, bufio.NewReaderSize(r, 256<<10))
+	return Result{Origin: "import of directory " + absolute(name)}, x.ExtractTree(ctx, fd)
 }
 
 func absolute(name string) string {
