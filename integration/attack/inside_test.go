@@ -126,8 +126,8 @@ func TestI04PID1AndTheHostsBinary(t *testing.T) {
 		}
 		// A command that is a link to its own process, as in CVE-2019-5736, is this binary:
 		// without its grant, and no more to be written to than by anybody on the host.
-		kit.Change(t, "attack-self", "ln -s /proc/self/exe usr/bin/self; printf '#!/proc/self/exe\n' >usr/bin/script; chmod 755 usr/bin/script")
-		for _, command := range []string{"/proc/self/exe", "/proc/1/exe", "/proc/thread-self/exe", "/usr/bin/self", "/usr/bin/script"} {
+		kit.Change(t, "attack-self", "ln -s /proc/self/exe usr/bin/self; printf '#!/proc/self/exe\n' >usr/bin/selfscript; chmod 755 usr/bin/selfscript")
+		for _, command := range []string{"/proc/self/exe", "/proc/1/exe", "/proc/thread-self/exe", "/usr/bin/self", "/usr/bin/selfscript"} {
 			for _, args := range [][]string{{"run", img, "id"}, {"gc"}, {"grant"}} {
 				r := w.run(t, slices.Concat([]string{"run", "attack-self", command}, args)...)
 				if r.Code == 0 || r.Out != "" {
