@@ -42,7 +42,7 @@ func (b bench) importing() {
 		{name: "tar -x", args: []string{"tar", "-C", dir, "-xf", archive}, before: clean},
 		{name: "runtime image import", args: []string{binary, "image", "import", "mayfly-bench", archive}, before: clean},
 	})
-	out := output("/usr/bin/env", "bash", "-c", fmt.Sprintf("%s image remove mayfly-bench; %s image import mayfly-bench %s >/dev/null & pid=$!; most=0; while rss=$(awk '/VmHWM/{print $2}' /proc/$pid/status 2>/dev/null) && [ -n \"$rss\" ]; do most=$rss; sleep 0.05; done; echo $most", binary, binary, archive))
+	out := output("/usr/bin/env", "bash", "-c", fmt.Sprintf("%s image remove mayfly-bench; %s image import mayfly-bench %s >/dev/null 2>&1 & pid=$!; most=0; while rss=$(awk '/VmHWM/{print $2}' /proc/$pid/status 2>/dev/null) && [ -n \"$rss\" ]; do most=$rss; sleep 0.05; done; echo $most", binary, binary, archive))
 	fmt.Printf("\nIt holds %s KiB at most.\n", strings.TrimSpace(out))
 	clean()
 	_ = os.Remove(dir)
