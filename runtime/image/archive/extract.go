@@ -10,7 +10,6 @@ import (
 	"io"
 	"os"
 	"path"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -46,16 +45,6 @@ type Extractor struct {
 	layer    map[uint64]struct{} // hashes of the names that this layer has made; nil: not a layer
 	seed     maphash.Seed
 }
-
-// A parent is the directory that the last entry was in. Entries come mostly by directories.
-type parent struct {
-	path     string
-	fd       int
-	inherits bool // it has a default ACL, which what is made in it gets
-}
-
-// stale is the path of a parent that may have been removed.
-const stale = "\x00"
 
 // maxSums bounds the memory for sums: about 100 bytes each.
 const maxSums = 250_000
@@ -241,11 +230,6 @@ func (x *Extractor) make(dir int, base, name string, h *tar.Header, attributes [
 	return x.setAttributes(dir, base, h, attributes)
 }
 
-func isDirectory(dir int, base string) bool {
-	var st unix.Stat_t
-	return unix.Fstatat(dir, base, &st, unix.AT_SYMLINK_NOFOLLOW) == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR
-}
-
 // link makes a hard link. The way to its source is resolved inside the tree; the source itself may be a
 // symbolic link, of which it then is one more name.
 func (x *Extractor) link(dir int, base, target string) error {
@@ -291,221 +275,4 @@ func (x *Extractor) file(dir int, base string, h *tar.Header, attributes []tree.
 		return err
 	}
 	return unix.UtimesNanoAt(fd, "", timespecs(h.ModTime), unix.AT_EMPTY_PATH)
-}
-
-// directory sets a directory's attributes now, and its time when everything is in it.
-func (x *Extractor) directory(dir int, base, name string, h *tar.Header, attributes []tree.Xattr) error {
-	fd, err := unix.Openat(dir, base, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return err
-	}
-	if err := x.own(fd, &st, h, attributes); err != nil {
-		return err
-	}
-	return x.setLater(name, h.ModTime)
-}
-
-// own gives an open file its owner, mode and attributes, in this order: a change of owner takes set-user-ID bits and
-// capabilities away, and an ACL that was inherited from the directory is in the way of the mode.
-func (x *Extractor) own(fd int, st *unix.Stat_t, h *tar.Header, attributes []tree.Xattr) error {
-	if st.Uid != uint32(h.Uid) || st.Gid != uint32(h.Gid) {
-		if err := unix.Fchown(fd, h.Uid, h.Gid); err != nil {
-			return fmt.Errorf("chown: %w", err)
-		}
-	}
-	if x.parent.inherits || st.Mode&unix.S_IFMT == unix.S_IFDIR { // which may have been there
-		if err := removeOthers("/proc/self/fd/"+strconv.Itoa(fd), attributes); err != nil {
-			return err
-		}
-	}
-	if err := unix.Fchmod(fd, uint32(h.Mode&0o7777)); err != nil {
-		return fmt.Errorf("chmod: %w", err)
-	}
-	for _, a := range attributes {
-		if err := unix.Fsetxattr(fd, a.Name, []byte(a.Value), 0); err != nil {
-			return fmt.Errorf("set extended attribute %s: %w", a.Name, err)
-		}
-	}
-	return nil
-}
-
-// setAttributes does the same for what cannot be opened, and sets its time. Nobody else changes the tree: what was
-// made as a device or FIFO is no link by now. Links have no attributes.
-func (x *Extractor) setAttributes(dir int, base string, h *tar.Header, attributes []tree.Xattr) error {
-	if err := unix.Fchownat(dir, base, h.Uid, h.Gid, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		return fmt.Errorf("chown: %w", err)
-	}
-	if h.Typeflag != tar.TypeSymlink {
-		path := fmt.Sprintf("/proc/self/fd/%d/%s", dir, base)
-		if x.parent.inherits {
-			if err := removeOthers(path, attributes); err != nil {
-				return err
-			}
-		}
-		if err := unix.Fchmodat(dir, base, uint32(h.Mode&0o7777), 0); err != nil {
-			return fmt.Errorf("chmod: %w", err)
-		}
-		for _, a := range attributes {
-			if err := unix.Lsetxattr(path, a.Name, []byte(a.Value), 0); err != nil {
-				return fmt.Errorf("set extended attribute %s: %w", a.Name, err)
-			}
-		}
-	}
-	return unix.UtimesNanoAt(dir, base, timespecs(h.ModTime), unix.AT_SYMLINK_NOFOLLOW)
-}
-
-// removeOthers removes the attributes that a file has already and shall not have: ACLs that it has inherited from its
-// directory, and those of an earlier layer.
-func removeOthers(path string, attributes []tree.Xattr) error {
-	var list [4096]byte
-	n, err := unix.Listxattr(path, list[:])
-	if err != nil && err != unix.ENOTSUP {
-		return fmt.Errorf("list extended attributes: %w", err)
-	}
-	for name := range strings.SplitSeq(string(list[:max(n, 0)]), "\x00") {
-		wanted := slices.ContainsFunc(attributes, func(a tree.Xattr) bool { return a.Name == name })
-		if !tree.Kept(name) || wanted {
-			continue
-		}
-		if err := unix.Removexattr(path, name); err != nil {
-			return fmt.Errorf("remove extended attribute %s: %w", name, err)
-		}
-	}
-	return nil
-}
-
-func timespecs(t time.Time) []unix.Timespec {
-	now := unix.Timespec{Sec: t.Unix(), Nsec: int64(t.Nanosecond())}
-	return []unix.Timespec{now, now}
-}
-
-// attributes are the extended attributes of a header that an image keeps.
-func (x *Extractor) attributes(h *tar.Header) ([]tree.Xattr, error) {
-	var list []tree.Xattr
-	for key, value := range h.PAXRecords {
-		name, is := strings.CutPrefix(key, xattrKey)
-		if acl, ok := aclKeys[key]; ok {
-			var err error
-			if value, err = parseACL(value); err != nil {
-				return nil, err
-			}
-			name, is = acl, true
-		}
-		if !is {
-			continue
-		}
-		if !tree.Kept(name) {
-			x.Dropped++
-			continue
-		}
-		list = append(list, tree.Xattr{Name: name, Value: value})
-	}
-	return list, nil
-}
-
-// openParent opens a directory of the tree, and makes it where it is missing. Links on the way are followed
-// inside the tree. The descriptor is the extractor's.
-func (x *Extractor) openParent(name string) (int, error) {
-	if name == x.parent.path {
-		return x.parent.fd, nil
-	}
-	const flags = unix.O_RDONLY | unix.O_DIRECTORY
-	fd, err := x.inside.Open("/"+name, flags)
-	if err == unix.ENOENT {
-		if err = x.makeParents(name); err == nil {
-			fd, err = x.inside.Open("/"+name, flags)
-		}
-	}
-	if err != nil {
-		return -1, fmt.Errorf("directory %s: %w", strconv.QuoteToASCII(name), err)
-	}
-	x.forgetParent()
-	_, err = unix.Fgetxattr(fd, "system.posix_acl_default", nil)
-	x.parent = parent{name, fd, err == nil}
-	return fd, nil
-}
-
-// makeParents makes directories that the archive has no entries for, or not yet. Their time is always the same: one
-// archive makes one tree.
-func (x *Extractor) makeParents(name string) error {
-	here, err := mount.TreeFromFD(x.top).Place()
-	if err != nil {
-		return err
-	}
-	for i := range len(name) + 1 {
-		if i < len(name) && name[i] != '/' {
-			continue
-		}
-		fd, err := x.inside.Open("/"+name[:i], unix.O_PATH)
-		if err == nil {
-			unix.Close(fd)
-			continue
-		}
-		if err := x.inside.Create("/"+name[:i], true, here.MountID); err != nil {
-			return err
-		}
-		if err := x.setLater(name[:i], time.Unix(0, 0)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// setLater notes the time that a directory shall have when everything is in it.
-func (x *Extractor) setLater(name string, t time.Time) error {
-	_, err := fmt.Fprintf(x.timesOut, "%d %d %s\x00", t.Unix(), t.Nanosecond(), name)
-	return err
-}
-
-func (x *Extractor) forgetParent() {
-	if x.parent.fd >= 0 {
-		unix.Close(x.parent.fd)
-	}
-	x.parent = parent{path: stale, fd: -1}
-}
-
-// Finish sets the times of directories. Nothing may be extracted after it.
-func (x *Extractor) Finish() error {
-	if err := x.timesOut.Flush(); err != nil {
-		return fmt.Errorf("keep the times of directories: %w", err)
-	}
-	if _, err := x.times.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	in := bufio.NewReaderSize(x.times, 64<<10)
-	for {
-		line, err := in.ReadString(0)
-		if err == io.EOF {
-			return nil
-		}
-		if err == nil {
-			err = x.setTime(strings.TrimSuffix(line, "\x00"))
-		}
-		if err != nil {
-			return fmt.Errorf("set the times of directories: %w", err)
-		}
-	}
-}
-
-func (x *Extractor) setTime(line string) error {
-	var ts unix.Timespec
-	if _, err := fmt.Sscanf(line, "%d %d ", &ts.Sec, &ts.Nsec); err != nil {
-		return err
-	}
-	name := strings.SplitN(line, " ", 3)[2]
-	how := unix.OpenHow{Flags: unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT}
-	fd, err := unix.Openat2(x.top, "/"+name, &how)
-	if err == unix.ENOENT || err == unix.ENOTDIR || err == unix.ELOOP { // a later layer has removed or replaced it
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	return unix.UtimesNanoAt(fd, "", []unix.Timespec{ts, ts}, unix.AT_EMPTY_PATH)
 }
