@@ -65,7 +65,7 @@ func importImage(ctx context.Context, s *image.Store, from exchange.Source, limi
 	}
 	p := begin("import "+how.Name, from.Size())
 	defer p.stop()
-	result, err := exchange.Import(ctx, from, exchange.Where{Top: draft.FD(), Spool: draft.Spool(), Limits: limits, Progress: p.add})
+	result, err := exchange.Import(ctx, from, exchange.Where{Top: draft.FD(), Spool: s.Spool(), Limits: limits, Progress: p.add})
 	var record image.Record
 	if err == nil {
 		if result.Dropped > 0 {

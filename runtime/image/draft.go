@@ -87,7 +87,7 @@ func (d *Draft) begin(ctx context.Context, from *Image, progress func(int64)) er
 
 // copy fills the draft file by file.
 func (d *Draft) copy(ctx context.Context, from int, progress func(int64)) error {
-	x, err := archive.NewExtractor(d.fd, d.Spool(), archive.Limits{Bytes: math.MaxInt64, Entries: math.MaxInt64}, progress)
+	x, err := archive.NewExtractor(d.fd, d.store.Spool(), archive.Limits{Bytes: math.MaxInt64, Entries: math.MaxInt64}, progress)
 	if err != nil {
 		return err
 	}
@@ -100,9 +100,6 @@ func (d *Draft) copy(ctx context.Context, from int, progress func(int64)) error 
 
 // FD returns the descriptor of the draft's root directory, owned by the Draft.
 func (d *Draft) FD() int { return d.fd }
-
-// Spool is a directory of the same file system for files without a name.
-func (d *Draft) Spool() string { return d.store.Spool() }
 
 // Discard removes the draft if it is still there, and gives up its lock.
 func (d *Draft) Discard() error {

@@ -80,16 +80,21 @@ func (s *Store) Describe(img *Image) (Description, error) {
 }
 
 func (s *Store) describeVersion(d *Description, version int) error {
-	history, err := s.History(d.Name)
+	dir, _, err := s.openImage(d.Name)
 	if err != nil {
 		return err
 	}
-	d.Kind, d.Versions = "versions", len(history)
-	for _, v := range history {
-		if v.Version == version {
-			d.Version, d.Arch, d.Created, d.Used, d.Bytes = v.Version, v.Arch, v.Created, v.Used, v.Bytes
-		}
+	defer unix.Close(dir)
+	list, err := versions(dir)
+	if err != nil {
+		return fmt.Errorf("image %s: %w", d.Name, err)
 	}
+	r, used, err := readRecord(dir, version)
+	if err != nil {
+		return fmt.Errorf("image %s: %w", d.Name, err)
+	}
+	d.Kind, d.Versions = "versions", len(list)
+	d.Version, d.Arch, d.Created, d.Used, d.Bytes = r.Version, r.Arch, r.Created, used, r.Bytes
 	return nil
 }
 

@@ -137,8 +137,7 @@ func (x *Extractor) setTime(line string) error {
 		return err
 	}
 	name := strings.SplitN(line, " ", 3)[2]
-	how := unix.OpenHow{Flags: unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT}
-	fd, err := unix.Openat2(x.top, "/"+name, &how)
+	fd, err := x.inside.Open("/"+name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW)
 	if err == unix.ENOENT || err == unix.ENOTDIR || err == unix.ELOOP { // a later layer has removed or replaced it
 		return nil
 	}

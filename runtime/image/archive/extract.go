@@ -160,23 +160,11 @@ func (x *Extractor) entry(h *tar.Header, name string, content io.Reader) error {
 	x.mark(name)
 	err = x.make(dir, base, name, h, attributes, content)
 	if err == unix.EEXIST {
-		if err = x.makeRoom(dir, base, h.Typeflag == tar.TypeDir); err == nil {
+		if err = x.remove(dir, base); err == nil {
 			err = x.make(dir, base, name, h, attributes, content)
 		}
 	}
 	return err
-}
-
-// makeRoom removes what has the name already, unless it is a directory that stays one.
-func (x *Extractor) makeRoom(dir int, base string, directory bool) error {
-	var st unix.Stat_t
-	if err := unix.Fstatat(dir, base, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		return err
-	}
-	if directory && st.Mode&unix.S_IFMT == unix.S_IFDIR {
-		return nil
-	}
-	return x.remove(dir, base)
 }
 
 // remove removes an entry and all that is in it. A directory that is remembered may be in there.
@@ -192,7 +180,8 @@ func (x *Extractor) remove(dir int, base string) error {
 	return err
 }
 
-// make makes an entry. Where there is one already it is EEXIST, before anything of the content is read.
+// make makes an entry. Where there is one already it is EEXIST, before anything of the content is read; a directory
+// stays one, and gets the attributes.
 func (x *Extractor) make(dir int, base, name string, h *tar.Header, attributes []tree.Xattr, content io.Reader) error {
 	mode := uint32(h.Mode & 0o7777)
 	switch h.Typeflag {
