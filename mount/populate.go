@@ -26,6 +26,15 @@ func (t Tree) Symlink(target, name string) error {
 	return nil
 }
 
+// Touch makes an empty file of mode 0644 less the umask. It opens nothing: while a file is open for
+// writing, even in a process that only shares the descriptors, its mount cannot be made read-only.
+func (t Tree) Touch(name string) error {
+	if err := touch(t.fd, name); err != nil {
+		return fmt.Errorf("create %s: %w", name, err)
+	}
+	return nil
+}
+
 // WriteFile makes a file with the content, of mode 0644 less the umask.
 func (t Tree) WriteFile(name, content string) error {
 	fd, err := openat(t.fd, name, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_NOFOLLOW, 0o644)

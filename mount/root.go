@@ -180,11 +180,3 @@ func (r Root) createOne(parent, base string, dir bool, on []uint64) error {
 	}
 	return touch(fd, base)
 }
-
-func touch(dirfd int, base string) error {
-	fd, err := openat(dirfd, base, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_NOFOLLOW, 0o644)
-	if err != nil {
-		return err
-	}
-	return closeFD(fd)
-}

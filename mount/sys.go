@@ -113,6 +113,16 @@ func mkdirat(dirfd int, path string, mode uint32) error {
 	return failed(errno)
 }
 
+// touch makes an empty regular file, which needs no capability.
+func touch(dirfd int, path string) error {
+	name, err := path0(path)
+	if err != nil {
+		return err
+	}
+	_, _, errno := unix.RawSyscall6(unix.SYS_MKNODAT, uintptr(dirfd), uintptr(unsafe.Pointer(name)), unix.S_IFREG|0o644, 0, 0, 0)
+	return failed(errno)
+}
+
 func symlinkat(target string, dirfd int, path string) error {
 	old, err := path0(target)
 	if err != nil {

@@ -140,14 +140,14 @@ func (l *launch) populateDev(dev mount.Tree) error {
 			return err
 		}
 	}
-	if err := dev.WriteFile("console", ""); err != nil {
+	if err := dev.Touch("console"); err != nil {
 		return err
 	}
 	for name, tree := range l.sources.devices {
 		if err := makeParents(dev, name); err != nil {
 			return err
 		}
-		if err := dev.WriteFile(name, ""); err != nil {
+		if err := dev.Touch(name); err != nil {
 			return err
 		}
 		if err := l.scratch.bindFile(tree, "/dev/"+name); err != nil {
