@@ -3,6 +3,7 @@ package nsexec
 import (
 	"fmt"
 	"math"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -23,6 +24,9 @@ type Command struct {
 type Process struct {
 	PID   int
 	pidfd int
+
+	mu     sync.Mutex
+	reaped bool // the PID may be somebody else's
 }
 
 // StartCommand forks and executes the command as leader of a new session, with
@@ -54,8 +58,13 @@ func (p *Process) Signal(signal syscall.Signal) error {
 }
 
 // SignalGroup sends a signal to the command's process group, as a terminal does
-// for its keys. It must not be called after Wait has returned.
+// for its keys. After the command has been waited for it does nothing.
 func (p *Process) SignalGroup(signal syscall.Signal) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.reaped {
+		return nil
+	}
 	return ended(unix.Kill(-p.PID, signal))
 }
 
@@ -67,7 +76,21 @@ func ended(err error) error {
 }
 
 // Wait waits for the command to end, from any thread, and returns its wait status.
-func (p *Process) Wait() (syscall.WaitStatus, error) { return wait(p.PID) }
+func (p *Process) Wait() (syscall.WaitStatus, error) {
+	for {
+		err := unix.Waitid(unix.P_PID, p.PID, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if err == nil {
+			break
+		}
+		if err != unix.EINTR {
+			return 0, err
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.reaped = true
+	return wait(p.PID)
+}
 
 // Close releases the descriptor behind Signal.
 func (p *Process) Close() error {

@@ -28,7 +28,17 @@ func environment(r Request, caller Caller, passes func(name string) bool, who us
 			env.set(entry)
 		}
 	}
-	for _, entry := range r.Env {
+	set, err := requested(r.Env, caller.Env)
+	for _, entry := range set {
+		env.set(entry)
+	}
+	return env.list, err
+}
+
+// requested resolves what is to be set, NAME=VALUE, or passed, NAME.
+func requested(list, callers []string) ([]string, error) {
+	var set []string
+	for _, entry := range list {
 		name, _, ok := strings.Cut(entry, "=")
 		if name == "" {
 			return nil, fmt.Errorf("environment entry %q has no name", entry)
@@ -37,15 +47,21 @@ func environment(r Request, caller Caller, passes func(name string) bool, who us
 			return nil, fmt.Errorf("environment entry %q has a NUL byte", entry)
 		}
 		if !ok {
-			i := slices.IndexFunc(caller.Env, func(e string) bool { return strings.HasPrefix(e, name+"=") })
+			i := slices.IndexFunc(callers, func(e string) bool { return strings.HasPrefix(e, name+"=") })
 			if i < 0 {
 				continue
 			}
-			entry = caller.Env[i]
+			entry = callers[i]
 		}
-		env.set(entry)
+		set = append(set, entry)
 	}
-	return env.list, nil
+	return set, nil
+}
+
+// ExecEnvironment resolves what a command that joins a container is to have besides, NAME=VALUE, or NAME with the
+// caller's value. The terminal's type comes along.
+func ExecEnvironment(list []string) ([]string, error) {
+	return requested(append([]string{"TERM"}, list...), callerEnviron())
 }
 
 // environ is an environment in the order of first mention; a later value replaces

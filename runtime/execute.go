@@ -74,7 +74,7 @@ func Execute(ctx context.Context, p *Plan, caller Caller, s Supervisor) (Status,
 		l.start()
 	}
 	status, err := supervise(ctx, l, signals, store)
-	if cleanup := l.finish(); cleanup != nil {
+	if cleanup := l.finish(status); cleanup != nil {
 		err = errors.Join(err, fmt.Errorf("clean up: %w; `runtime gc` tries again", cleanup))
 	}
 	return status, err

@@ -39,8 +39,11 @@ type launch struct {
 	relay   *console.Relay   // nil: not connected
 	Process *nsexec.Process  // nil: not started
 
-	interrupt atomic.Int32 // a signal that came before the command was started
-	started   chan error   // is told once how the steps ended
+	interrupt atomic.Int32  // a signal that came before the command was started
+	started   chan error    // is told once how the steps ended
+	forks     chan fork     // commands to start besides
+	over      chan struct{} // closed when the command has ended
+	service   *service      // nil: not listening
 	undo      undo
 }
 
@@ -71,10 +74,12 @@ type step struct {
 	do    func() error
 }
 
-// start takes the steps on a new thread and returns at once. The thread is never
-// unlocked: when its goroutine ends, the Go runtime throws it away.
+// start takes the steps on a new thread and returns at once. The thread stays, as confined as
+// the command, and starts what else is asked for. It is never unlocked: when its goroutine ends,
+// the Go runtime throws it away.
 func (l *launch) start() {
 	l.started = make(chan error, 1)
+	l.forks, l.over = make(chan fork), make(chan struct{})
 	go func() {
 		goruntime.LockOSThread()
 		err := l.run()
@@ -82,6 +87,9 @@ func (l *launch) start() {
 		// Descriptors of mounts are of no use any more, and the command's running
 		// time is a good time to close them.
 		l.undo.all()
+		if err == nil {
+			l.startOthers()
+		}
 	}()
 }
 
@@ -223,14 +231,16 @@ func (l *launch) becomeUser() error {
 }
 
 // changeDir enters the working directory with the user's own rights.
-func (l *launch) changeDir() error {
-	process := l.plan.Spec.Process
+func (l *launch) changeDir() error { return l.enterDir(l.plan) }
+
+func (l *launch) enterDir(p *Plan) error {
+	process := p.Spec.Process
 	if process.Cwd != "" {
 		err := syscall.Chdir(process.Cwd)
 		if err == nil {
 			return nil
 		}
-		if l.plan.DirRequired {
+		if p.DirRequired {
 			return fmt.Errorf("%s: %w", process.Cwd, err)
 		}
 	}
@@ -251,20 +261,26 @@ func (l *launch) execute() error {
 		slave := uintptr(l.console.Slave())
 		files = []uintptr{slave, slave, slave}
 	}
-	limits := l.plan.Spec.Process.Rlimits
-	if err := setLimits(limits, false); err != nil {
-		return err
-	}
-	process, err := start(l.plan, files, l.console != nil)
+	process, err := l.startWithLimits(l.plan, files, l.console != nil)
 	l.Process = process
-	return errors.Join(err, setLimits(limits, true))
+	return err
+}
+
+func (l *launch) startWithLimits(p *Plan, files []uintptr, terminal bool) (*nsexec.Process, error) {
+	limits := p.Spec.Process.Rlimits
+	if err := setLimits(limits, false); err != nil {
+		return nil, err
+	}
+	process, err := start(p, files, terminal)
+	return process, errors.Join(err, setLimits(limits, true))
 }
 
 // finish ends what is left of the container: its processes, which may still write
 // to the terminal, then the terminal, then what the launch held. While the kernel
 // ends the processes, the snapshot is deleted; what they have open in it stays theirs.
-func (l *launch) finish() error {
+func (l *launch) finish(status Status) error {
 	var errs []error
+	close(l.over)
 	if l.init != nil {
 		errs = append(errs, l.init.Kill())
 	}
@@ -278,6 +294,7 @@ func (l *launch) finish() error {
 	if l.console != nil {
 		errs = append(errs, l.console.Close())
 	}
+	errs = append(errs, l.service.stop(status))
 	if l.Process != nil {
 		errs = append(errs, l.Process.Close())
 	}

@@ -33,6 +33,9 @@ func supervise(ctx context.Context, l *launch, signals <-chan os.Signal, store *
 	}
 	go a.attend(ctx)
 
+	if err := asRoot(l.caller, noCapability, l.serve); err != nil {
+		l.note(err.Error())
+	}
 	collectInPassing(ctx, l, store)
 	ws, err := l.Process.Wait()
 	close(a.ended)

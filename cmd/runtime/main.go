@@ -76,7 +76,7 @@ type action func(args []string) (int, error)
 // commands is the command line, in the order of the help text.
 func commands() []command {
 	return []command{
-		runCommand, shellCommand,
+		runCommand, shellCommand, psCommand, execCommand, killCommand, waitCommand, inspectCommand,
 		{name: "image", summary: "create, list and remove images", sub: imageCommands},
 		{name: "store", summary: "set up the place where images are", sub: storeCommands},
 		{name: "policy", summary: "check, explain and import what users may do", sub: policyCommands},

@@ -34,6 +34,12 @@ func Open(devpts int) (*Console, error) {
 // Slave returns the descriptor that the command gets, owned by the Console.
 func (c *Console) Slave() int { return c.slave }
 
+// FromMaster takes ownership of a master that Open returned elsewhere.
+func FromMaster(fd int) *Console { return &Console{fd, -1} }
+
+// Master returns the descriptor of the terminal's other end, owned by the Console.
+func (c *Console) Master() int { return c.master }
+
 // Number is the terminal's name in its devpts.
 func (c *Console) Number() (int, error) {
 	number, err := unix.IoctlGetInt(c.master, unix.TIOCGPTN)

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -24,6 +25,8 @@ const Directory = "/run/mayfly"
 var (
 	// ErrNameTaken means that a container of that name and owner is running.
 	ErrNameTaken = errors.New("container name is in use")
+	// ErrUnknown means that no container of that name is running.
+	ErrUnknown = errors.New("no such container")
 	// ErrTooMany means that the owner has as many containers as the policy allows.
 	ErrTooMany = errors.New("too many containers")
 )
@@ -39,11 +42,19 @@ type Record struct {
 	Started time.Time `json:"started"`
 }
 
+// Socket is where the container's supervisor answers.
+func (r Record) Socket() string {
+	return filepath.Join(Directory, strconv.FormatUint(uint64(r.UID), 10), socketOf(r.Name))
+}
+
+// socketOf is the name of a record's socket beside it; no container's name begins so.
+func socketOf(name string) string { return "." + name }
+
 // An Entry is the record of a container of one's own. Its holder must Remove it.
 type Entry struct {
-	name string
-	dir  int
-	fd   int
+	Record
+	dir int
+	fd  int
 }
 
 // Register records a container. Where limit is not 0 the owner may have so many, this one
@@ -56,7 +67,7 @@ func register(top string, owner uint32, r Record, limit int) (*Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Entry{name: r.Name, dir: dir, fd: -1}
+	e := &Entry{Record: r, dir: dir, fd: -1}
 	if err := e.register(r, limit); err != nil {
 		e.close()
 		return nil, fmt.Errorf("record container %s: %w", r.Name, err)
@@ -88,7 +99,7 @@ func (e *Entry) register(r Record, limit int) error {
 		return err
 	}
 	if _, err := unix.Write(e.fd, data); err != nil {
-		return errors.Join(fmt.Errorf("write: %w", err), unix.Unlinkat(e.dir, e.name, 0))
+		return errors.Join(fmt.Errorf("write: %w", err), unix.Unlinkat(e.dir, e.Name, 0))
 	}
 	return nil
 }
@@ -96,7 +107,7 @@ func (e *Entry) register(r Record, limit int) error {
 // create makes the file and locks it. One that a dead supervisor left is replaced.
 func (e *Entry) create() error {
 	for range 2 {
-		fd, err := unix.Openat(e.dir, e.name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+		fd, err := unix.Openat(e.dir, e.Name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 		if err == nil {
 			e.fd = fd
 			return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
@@ -104,7 +115,7 @@ func (e *Entry) create() error {
 		if err != unix.EEXIST {
 			return err
 		}
-		if dead, err := removeDead(e.dir, e.name); err != nil || !dead {
+		if dead, err := removeDead(e.dir, e.Name); err != nil || !dead {
 			return errors.Join(ErrNameTaken, err)
 		}
 	}
@@ -123,10 +134,10 @@ func (e *Entry) Sweep() (bool, error) {
 
 // Remove removes the record. The thread must act on files as root.
 func (e *Entry) Remove() error {
-	err := unix.Unlinkat(e.dir, e.name, 0)
+	err := unlink(e.dir, e.Name)
 	e.close()
-	if err != nil && err != unix.ENOENT {
-		return fmt.Errorf("remove the record of container %s: %w", e.name, err)
+	if err != nil {
+		return fmt.Errorf("remove the record of container %s: %w", e.Name, err)
 	}
 	return nil
 }
@@ -196,7 +207,8 @@ func list(dir int) ([]string, error) {
 	}
 	directory := os.NewFile(uintptr(fd), Directory)
 	defer directory.Close()
-	return directory.Readdirnames(-1)
+	names, err := directory.Readdirnames(-1)
+	return slices.DeleteFunc(names, func(name string) bool { return name[0] == '.' }), err
 }
 
 // removeDead removes a record that nobody has locked. One that is gone is dead too.
@@ -216,7 +228,17 @@ func removeDead(dir int, name string) (dead bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	return true, unix.Unlinkat(dir, name, 0)
+	return true, unlink(dir, name)
+}
+
+// unlink removes a record and its socket.
+func unlink(dir int, name string) error {
+	for _, one := range []string{socketOf(name), name} {
+		if err := unix.Unlinkat(dir, one, 0); err != nil && err != unix.ENOENT {
+			return err
+		}
+	}
+	return nil
 }
 
 // Collect removes the records of dead supervisors. The thread must act on files as root.
@@ -298,4 +320,27 @@ func read(dir int, name string) (Record, bool) {
 	}
 	data, err := file.ReadFD(fd, maxSize)
 	return r, err == nil && json.Unmarshal(data, &r) == nil
+}
+
+// Find returns the record of a living container. More than one of that name is an error. The thread must act on
+// files as root.
+func Find(name string, of func(uid uint32) bool) (Record, error) {
+	records, err := List(of)
+	if err != nil {
+		return Record{}, err
+	}
+	records = slices.DeleteFunc(records, func(r Record) bool { return r.Name != name })
+	switch len(records) {
+	case 0:
+		return Record{}, ErrUnknown
+	case 1:
+		return records[0], nil
+	}
+	return Record{}, fmt.Errorf("%d users have a container %s: say OWNER/%s", len(records), name, name)
+}
+
+// Alive tells whether a container's supervisor lives. The thread must act on files as root.
+func Alive(r Record) bool {
+	_, err := Find(r.Name, func(uid uint32) bool { return uid == r.UID })
+	return err == nil
 }

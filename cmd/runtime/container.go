@@ -1,0 +1,261 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"golang.org/x/term"
+
+	"mayfly/runtime"
+	"mayfly/runtime/control"
+)
+
+var execCommand = command{
+	name:     "exec",
+	granted:  true,
+	synopsis: "[flags] NAME [--] COMMAND [ARG...]",
+	summary:  "run another command in a running container, confined like its own",
+	examples: []string{
+		"runtime exec build-1 ps aux",
+		"runtime exec --env DEBUG=1 --chdir /src build-1 -- ./trace.sh",
+	},
+	setUp: func(flags *flag.FlagSet) action {
+		var env []string
+		flags.Func("env", "pass an environment variable, or set it: `NAME[=VALUE]`", appendTo(&env))
+		dir := flags.String("chdir", "", "working `DIR` inside (default: that of the container's command)")
+		tty := flags.Bool("tty", false, "give the command a terminal of its own (default: when we have one)")
+		noTTY := flags.Bool("no-tty", false, "pass standard input, output and error straight through")
+		return func(args []string) (int, error) {
+			name, args := split(args)
+			terminal := term.IsTerminal(0) && term.IsTerminal(1)
+			switch {
+			case name == "":
+				return exit(errors.New("no container given: `runtime ps` lists them"))
+			case len(args) == 0:
+				return exit(errors.New("no command given"))
+			case *tty && *noTTY:
+				return exit(errors.New("--tty and --no-tty exclude each other"))
+			case *tty && !terminal:
+				return exit(errors.New("--tty needs standard input and output on a terminal"))
+			}
+			set, err := runtime.ExecEnvironment(env)
+			if err != nil {
+				return exit(err)
+			}
+			signals := listen()
+			line, err := runtime.Call(name, args)
+			if err != nil {
+				return exit(err)
+			}
+			defer line.Close()
+			status, err := line.Exec(control.Exec{Args: args, Env: set, Dir: *dir, Terminal: terminal && !*noTTY}, signals())
+			if err != nil {
+				return runtime.ExitCodeOf(err), err
+			}
+			return status.ExitCode(), nil
+		}
+	},
+}
+
+var killCommand = command{
+	name:     "kill",
+	granted:  true,
+	synopsis: "[--signal S] NAME... | --all",
+	summary:  "send a signal to the commands of running containers",
+	examples: []string{"runtime kill build-1", "runtime kill --signal KILL --all"},
+	setUp: func(flags *flag.FlagSet) action {
+		name := flags.String("signal", "TERM", "`SIGNAL`, by name or number")
+		all := flags.Bool("all", false, "all containers of yours")
+		return func(args []string) (int, error) {
+			args, err := positional(flags, args, 0, append(make([]string, len(args)), "container")...)
+			if err != nil {
+				return exit(err)
+			}
+			signal, err := parseSignal(*name)
+			if err != nil {
+				return exit(err)
+			}
+			return exit(killAll(args, *all, signal))
+		}
+	},
+}
+
+func killAll(names []string, all bool, signal syscall.Signal) error {
+	switch {
+	case all && len(names) > 0:
+		return errors.New("--all and names exclude each other")
+	case !all && len(names) == 0:
+		return errors.New("no container given: `runtime ps` lists them")
+	}
+	if all {
+		list, err := runtime.Containers(false)
+		if err != nil {
+			return err
+		}
+		for _, c := range list {
+			names = append(names, c.User+"/"+c.Name)
+		}
+	}
+	lines, err := runtime.CallAll(names)
+	for _, line := range lines {
+		err = errors.Join(err, line.Signal(signal), line.Close())
+	}
+	return err
+}
+
+func parseSignal(text string) (syscall.Signal, error) {
+	upper := strings.TrimPrefix(strings.ToUpper(text), "SIG")
+	if s := unix.SignalNum("SIG" + upper); s != 0 {
+		return s, nil
+	}
+	var number int
+	if _, err := fmt.Sscanf(text, "%d", &number); err == nil && number > 0 && number <= 64 && fmt.Sprint(number) == text {
+		return syscall.Signal(number), nil
+	}
+	return 0, fmt.Errorf("signal %q: want a name such as TERM or a number from 1 to 64", text)
+}
+
+var waitCommand = command{
+	name:     "wait",
+	granted:  true,
+	synopsis: "NAME",
+	summary:  "wait until a container has ended, and exit as its command did",
+	examples: []string{"runtime wait build-1"},
+	setUp: func(flags *flag.FlagSet) action {
+		return func(args []string) (int, error) {
+			args, err := positional(flags, args, 1, "container")
+			if err != nil {
+				return exit(err)
+			}
+			line, err := runtime.Call(args[0], nil)
+			if err != nil {
+				return exit(err)
+			}
+			defer line.Close()
+			status, err := line.Wait()
+			if err != nil {
+				return exit(err)
+			}
+			return status.ExitCode(), nil
+		}
+	},
+}
+
+var inspectCommand = command{
+	name:     "inspect",
+	granted:  true,
+	synopsis: "NAME",
+	summary:  "print what a running container is and what it was started with, as JSON",
+	examples: []string{"runtime inspect build-1 | jq .plan.spec.process.env"},
+	setUp: func(flags *flag.FlagSet) action {
+		return func(args []string) (int, error) {
+			args, err := positional(flags, args, 1, "container")
+			if err != nil {
+				return exit(err)
+			}
+			line, err := runtime.Call(args[0], nil)
+			if err != nil {
+				return exit(err)
+			}
+			defer line.Close()
+			view, err := line.Inspect()
+			if err != nil {
+				return exit(err)
+			}
+			return exit(printJSON(view))
+		}
+	},
+}
+
+var psCommand = command{
+	name:     "ps",
+	granted:  true,
+	synopsis: "[flags]",
+	bare:     true,
+	summary:  "list running containers",
+	examples: []string{"runtime ps", "runtime ps --watch", "runtime ps --all-users --json"},
+	setUp: func(flags *flag.FlagSet) action {
+		everybody := flags.Bool("all-users", false, "the containers of all users; only root may")
+		asJSON := jsonFlag(flags)
+		watch := flags.Bool("watch", false, "show them again every second, with CPU as a share of one processor")
+		names := flags.Bool("names", false, "print nothing but names")
+		return func([]string) (int, error) {
+			list, err := runtime.Containers(*everybody)
+			switch {
+			case err != nil:
+				return exit(err)
+			case *asJSON:
+				return exit(printJSON(list))
+			case *names:
+				for _, c := range list {
+					fmt.Println(c.Name)
+				}
+				return 0, nil
+			case *watch:
+				return exit(watchContainers(*everybody, list))
+			}
+			return exit(printContainers(list, nil))
+		}
+	},
+}
+
+// printContainers prints the list; with what was before it, how much of a processor each uses.
+func printContainers(list []runtime.Container, share func(runtime.Container) string) error {
+	return table("NAME\tIMAGE\tUSER\tCOMMAND\tSTARTED\tCPU\tMEMORY\tTASKS", func(row func(...any)) {
+		for _, c := range list {
+			cpu := c.CPU.Round(10 * time.Millisecond).String()
+			if share != nil {
+				cpu = share(c)
+			}
+			row(c.Name, c.Image, c.User, shorten(strings.Join(c.Command, " ")), when(c.Started), cpu, bytesOf(int64(c.Memory)), c.Tasks)
+		}
+	})
+}
+
+// shorten bounds a command line in a table.
+func shorten(text string) string {
+	const most = 40
+	runes := []rune(text)
+	if len(runes) <= most {
+		return text
+	}
+	return string(runes[:most-3]) + "..."
+}
+
+// refresh is how often --watch looks.
+const refresh = time.Second
+
+// watchContainers shows the list until it is interrupted.
+func watchContainers(everybody bool, list []runtime.Container) error {
+	before, at := map[string]time.Duration{}, time.Now()
+	for {
+		elapsed := time.Since(at)
+		if term.IsTerminal(1) {
+			fmt.Fprint(os.Stdout, "\033[H\033[2J")
+		}
+		err := printContainers(list, func(c runtime.Container) string {
+			was, ok := before[c.User+"/"+c.Name]
+			if !ok {
+				return ""
+			}
+			return fmt.Sprintf("%.0f%%", 100*float64(c.CPU-was)/float64(elapsed))
+		})
+		if err != nil {
+			return err
+		}
+		at = time.Now()
+		for _, c := range list {
+			before[c.User+"/"+c.Name] = c.CPU
+		}
+		time.Sleep(refresh)
+		if list, err = runtime.Containers(everybody); err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,253 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mayfly/runtime/audit"
+	"mayfly/runtime/control"
+	"mayfly/runtime/image"
+	"mayfly/runtime/policy"
+	"mayfly/runtime/state"
+	"mayfly/runtime/user"
+)
+
+// ErrNoContainer means that no container of that name is running.
+var ErrNoContainer = errors.New("no such container is running")
+
+// A Container is a running one.
+type Container struct {
+	state.Record
+	User string `json:"user"` // the owner's name, or number
+	Usage
+}
+
+// Containers lists the caller's running containers, or everybody's, by name.
+func Containers(everybody bool) ([]Container, error) {
+	caller, err := CurrentCaller()
+	if err != nil {
+		return nil, err
+	}
+	if everybody && caller.UID != 0 {
+		return nil, fmt.Errorf("containers of all users: %w", ErrNotPermitted)
+	}
+	var records []state.Record
+	err = AsRoot(func() error {
+		records, err = state.List(func(uid uint32) bool { return everybody || uid == caller.UID })
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return describe(records)
+}
+
+func describe(records []state.Record) ([]Container, error) {
+	var supervisors []int
+	for _, r := range records {
+		supervisors = append(supervisors, r.PID)
+	}
+	used, err := usages(supervisors)
+	if err != nil {
+		return nil, err
+	}
+	database, err := user.Load()
+	if err != nil {
+		return nil, fmt.Errorf("read user database: %w", err)
+	}
+	list := []Container{}
+	for _, r := range records {
+		list = append(list, Container{r, ownerName(database, r.UID), used[r.PID]})
+	}
+	slices.SortFunc(list, func(a, b Container) int {
+		return strings.Compare(a.Name+"/"+a.User, b.Name+"/"+b.User)
+	})
+	return list, nil
+}
+
+func ownerName(database *user.Database, uid uint32) string {
+	if entry, listed, err := database.ByID(uid); err == nil && listed {
+		return entry.Name
+	}
+	return strconv.FormatUint(uint64(uid), 10)
+}
+
+// A Line is a connection to the supervisor of a running container. Its holder must Close it. Its methods are for one use.
+type Line struct {
+	state.Record
+	conn       *control.Conn
+	supervisor int // pidfd
+	caller     Caller
+}
+
+// Call connects with a running container: of the caller's, by NAME; root reaches everybody's, as
+// OWNER/NAME where a name is not enough. What is going to be run there (nil: nothing) is told the system's
+// log. Then the process gives up every capability: nothing further needs one.
+func Call(name string, command []string) (*Line, error) {
+	l, err := call(name, command)
+	return l, errors.Join(err, Renounce())
+}
+
+// CallAll is Call for several. Those that could be reached are returned even with an error.
+func CallAll(names []string) ([]*Line, error) {
+	var lines []*Line
+	var errs []error
+	for _, name := range names {
+		l, err := call(name, nil)
+		if err == nil {
+			lines = append(lines, l)
+		}
+		errs = append(errs, err)
+	}
+	return lines, errors.Join(append(errs, Renounce())...)
+}
+
+func call(name string, command []string) (*Line, error) {
+	caller, err := CurrentCaller()
+	if err != nil {
+		return nil, err
+	}
+	database, err := user.Load()
+	if err != nil {
+		return nil, fmt.Errorf("read user database: %w", err)
+	}
+	owner, name, err := splitOwner(database, caller, name)
+	if err != nil {
+		return nil, err
+	}
+	l := &Line{caller: caller}
+	err = AsRoot(func() error { return l.dial(name, owner) })
+	switch {
+	case errors.Is(err, state.ErrUnknown), err == unix.ESRCH:
+		return nil, fmt.Errorf("container %s: %w; `runtime ps` lists yours", name, ErrNoContainer)
+	case err != nil:
+		return nil, fmt.Errorf("container %s: call its supervisor (process %d): %w", name, l.PID, err)
+	}
+	if command != nil {
+		err = l.log(command)
+	}
+	return l, err
+}
+
+func (l *Line) dial(name string, owner func(uid uint32) bool) error {
+	var err error
+	if l.Record, err = state.Find(name, owner); err != nil {
+		return err
+	}
+	// Whoever answers has been there all along, so the process id is still theirs.
+	if l.supervisor, err = unix.PidfdOpen(l.PID, 0); err != nil {
+		return err
+	}
+	if l.conn, err = control.Dial(l.Socket(), func() bool { return state.Alive(l.Record) }); err != nil {
+		unix.Close(l.supervisor)
+	}
+	return err
+}
+
+// splitOwner takes [OWNER/]NAME apart. The result tells whose containers are meant.
+func splitOwner(database *user.Database, c Caller, text string) (func(uid uint32) bool, string, error) {
+	owner, name, ok := strings.Cut(text, "/")
+	if !ok {
+		owner, name = "", text
+	}
+	if err := image.CheckName("container", name); err != nil {
+		return nil, "", err
+	}
+	if owner == "" {
+		return func(uid uint32) bool { return c.UID == 0 || uid == c.UID }, name, nil
+	}
+	entry, _, err := byNameOrNumber(database, owner)
+	if err != nil {
+		return nil, "", fmt.Errorf("owner %s: %w", owner, err)
+	}
+	if c.UID != 0 && c.UID != entry.UID {
+		return nil, "", fmt.Errorf("a container of %s: %w", owner, ErrNotPermitted)
+	}
+	return func(uid uint32) bool { return uid == entry.UID }, name, nil
+}
+
+// Close hangs up.
+func (l *Line) Close() error { return errors.Join(unix.Close(l.supervisor), l.conn.Close()) }
+
+// replyWithin is how long a supervisor may take to answer what needs no waiting.
+const replyWithin = 10 * time.Second
+
+// ask sends a request and receives the answer.
+func (l *Line) ask(q control.Request, within time.Duration, files ...int) (control.Reply, []int, error) {
+	var r control.Reply
+	if err := l.conn.Within(within); err != nil {
+		return r, nil, err
+	}
+	err := l.conn.Send(q, files...)
+	var received []int
+	if err == nil {
+		received, err = l.conn.Receive(&r)
+	}
+	switch {
+	case err != nil:
+		return r, nil, fmt.Errorf("container %s: its supervisor (process %d) does not answer: %w", l.Name, l.PID, err)
+	case r.Problem != "" && r.Code == ExitNotFound, r.Problem != "" && r.Code == ExitNotExecutable:
+		command, reason, _ := strings.Cut(r.Problem, ": ")
+		return r, nil, &CommandError{command, reason, r.Code}
+	case r.Problem != "":
+		return r, nil, fmt.Errorf("container %s: %s", l.Name, r.Problem)
+	}
+	return r, received, nil
+}
+
+// Wait waits until the container has ended, and tells how.
+func (l *Line) Wait() (Status, error) {
+	r, _, err := l.ask(control.Request{Wait: true}, 0)
+	if err != nil {
+		return Status{}, err
+	}
+	return statusOf(r.Ended), nil
+}
+
+// A View is all that is known of a running container.
+type View struct {
+	Container
+	Plan any `json:"plan"` // what it was started with
+}
+
+// Inspect describes the container.
+func (l *Line) Inspect() (View, error) {
+	r, _, err := l.ask(control.Request{Plan: true}, replyWithin)
+	if err != nil {
+		return View{}, err
+	}
+	list, err := describe([]state.Record{l.Record})
+	if err != nil {
+		return View{}, err
+	}
+	return View{list[0], r.Plan}, nil
+}
+
+func statusOf(e *control.Ended) Status {
+	if e == nil {
+		return Status{}
+	}
+	return Status{Code: e.Code, Signal: syscall.Signal(e.Signal), TimedOut: e.TimedOut}
+}
+
+// log tells the system's log that the caller runs something in the container, unless the policy wants no log.
+func (l *Line) log(command []string) error {
+	var settings policy.Settings
+	err := asRoot(l.caller, noCapability, func() (err error) {
+		settings, err = policy.LoadSettings()
+		return err
+	})
+	if err != nil || !settings.Audit {
+		return err
+	}
+	e := audit.Event{UID: l.caller.UID, Image: l.Image, Container: l.Name, Command: command, Decision: audit.Allowed, Result: "joined"}
+	_ = raise(capSetIDs, e.Send) // a log that does not listen stops nobody
+	return nil
+}

@@ -1,0 +1,35 @@
+package control
+
+// A Request is what a supervisor is asked for. On one connection it is the first message; after Exec, Signals may follow.
+type Request struct {
+	Exec   *Exec `json:"exec,omitempty"`
+	Signal int   `json:"signal,omitempty"` // to the command, or to the one that Exec has started
+	Group  bool  `json:"group,omitempty"`  // to its process group
+	Wait   bool  `json:"wait,omitempty"`   // answer when the container has ended
+	Plan   bool  `json:"plan,omitempty"`   // answer with the plan
+}
+
+// An Exec is another command for a container. Its descriptors 0, 1 and 2 come with the message, unless it
+// is to have a terminal.
+type Exec struct {
+	Args     []string `json:"args"`
+	Env      []string `json:"env,omitempty"` // NAME=VALUE, added to that of the container's command
+	Dir      string   `json:"dir,omitempty"` // "": that of the container's command
+	Terminal bool     `json:"terminal,omitempty"`
+}
+
+// A Reply is an answer.
+type Reply struct {
+	Started bool   `json:"started,omitempty"` // the Exec; with a terminal's master where it has one
+	Ended   *Ended `json:"ended,omitempty"`   // the Exec, or the container's command
+	Plan    any    `json:"plan,omitempty"`
+	Problem string `json:"problem,omitempty"` // what was asked for was not done
+	Code    int    `json:"code,omitempty"`    // the exit status that goes with the problem
+}
+
+// Ended tells how a command has ended.
+type Ended struct {
+	Code     int  `json:"code"`
+	Signal   int  `json:"signal,omitempty"`
+	TimedOut bool `json:"timedOut,omitempty"`
+}

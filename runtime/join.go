@@ -1,0 +1,122 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"mayfly/runtime/console"
+	"mayfly/runtime/control"
+)
+
+// Exec runs a command in the container, as confined as the container's own, with descriptors 0, 1 and 2 of this
+// process or a terminal of its own, and tells how it ended. Signals go to the command.
+func (l *Line) Exec(e control.Exec, signals <-chan os.Signal) (Status, error) {
+	var files []int
+	if !e.Terminal {
+		files = []int{0, 1, 2}
+	}
+	_, received, err := l.ask(control.Request{Exec: &e}, replyWithin, files...)
+	if err != nil {
+		return Status{}, err
+	}
+	j := &joined{line: l, ended: make(chan joinedEnd, 1), kill: make(chan struct{}, 1)}
+	if err := l.conn.Within(0); err != nil {
+		return Status{}, err
+	}
+	if e.Terminal {
+		if len(received) != 1 {
+			return Status{}, fmt.Errorf("container %s: its supervisor sent no terminal", l.Name)
+		}
+		stop, err := j.connect(console.FromMaster(received[0]))
+		if err != nil {
+			return Status{}, err
+		}
+		defer stop()
+	}
+	go j.await()
+	return j.attend(signals)
+}
+
+// joined is a command that runs in somebody's container.
+type joined struct {
+	line  *Line
+	relay *console.Relay // nil: no terminal
+	ended chan joinedEnd
+	kill  chan struct{}
+}
+
+type joinedEnd struct {
+	status Status
+	err    error
+}
+
+// connect connects the user's terminal with the command's.
+func (j *joined) connect(terminal *console.Console) (stop func(), err error) {
+	j.relay, err = terminal.Start(0, 1, func() {
+		select {
+		case j.kill <- struct{}{}:
+		default:
+		}
+	})
+	if err != nil {
+		return nil, errors.Join(err, terminal.Close())
+	}
+	return func() {
+		_ = j.relay.Stop()
+		_ = terminal.Close()
+	}, nil
+}
+
+// await receives how the command ended.
+func (j *joined) await() {
+	var r control.Reply
+	_, err := j.line.conn.Receive(&r)
+	if err != nil || r.Ended == nil {
+		j.ended <- joinedEnd{err: fmt.Errorf("container %s: its supervisor has ended", j.line.Name)}
+		return
+	}
+	j.ended <- joinedEnd{status: statusOf(r.Ended)}
+}
+
+func (j *joined) attend(signals <-chan os.Signal) (Status, error) {
+	for {
+		select {
+		case r := <-j.ended:
+			return r.status, r.err
+		case <-j.kill:
+			j.send(syscall.SIGKILL)
+		case got := <-signals:
+			switch {
+			case got != syscall.SIGWINCH:
+				j.send(got.(syscall.Signal))
+			case j.relay != nil:
+				j.relay.Resize()
+			}
+			if got == syscall.SIGCONT && j.relay != nil {
+				j.relay.Continue()
+			}
+		}
+	}
+}
+
+// send passes a signal on. What a terminal's keys send goes to all of the job.
+func (j *joined) send(s syscall.Signal) {
+	_ = j.line.conn.Send(control.Request{Signal: int(s), Group: s == syscall.SIGINT || s == syscall.SIGQUIT})
+}
+
+// Signal sends a signal to the container's command. A supervisor that does not answer is killed with everything that
+// it holds, where the signal is SIGKILL.
+func (l *Line) Signal(s syscall.Signal) error {
+	_, _, err := l.ask(control.Request{Signal: int(s)}, replyWithin)
+	if err == nil || s != syscall.SIGKILL {
+		return err
+	}
+	if kill := unix.PidfdSendSignal(l.supervisor, unix.SIGKILL, nil, 0); kill != nil {
+		return errors.Join(err, fmt.Errorf("kill the supervisor (process %d): %w", l.PID, kill))
+	}
+	return nil
+}
