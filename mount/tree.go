@@ -109,10 +109,6 @@ func (t Tree) SetAttrs(set, clear uint64, recursive bool) error {
 	return setattr(t.fd, "", recursive, unix.MountAttr{Attr_set: set, Attr_clr: clear})
 }
 
-// Copy is Clone of the Tree's own mount, without those below it. The copy has its
-// attributes.
-func (t Tree) Copy() (Tree, error) { return Clone(t.fd, "", false) }
-
 // Attach puts the mount on the target and leaves the Tree usable: changing its
 // attributes changes the mount that was attached.
 func (t Tree) Attach(target Target) error {

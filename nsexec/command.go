@@ -3,8 +3,9 @@ package nsexec
 import (
 	"fmt"
 	"math"
-	"sync"
+	goruntime "runtime"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,98 +15,182 @@ type Command struct {
 	Path  string // of the program, in the thread's root
 	Args  []string
 	Env   []string
-	Files []uintptr // descriptors 0, 1, 2 ...; all others are closed on exec
+	Files [3]uintptr // descriptors 0, 1 and 2, each that number itself or above 2; all others are closed on exec
 	// Terminal makes Files[0] the controlling terminal.
 	Terminal bool
+	Limits   []Limit
+	Filter   []unix.SockFilter // seccomp filter that the command starts under; nil: none but the thread's
+	// Cgroup is the open directory of a control group of version 2 that the command is born in, which is root's; 0: that
+	// of the process. The thread needs CAP_SETUID permitted, which the command does not get.
+	Cgroup int
 }
 
-// A Process is a running command. It is a child of the calling process, in
-// whatever PID namespace.
-type Process struct {
-	PID   int
-	pidfd int
-
-	mu     sync.Mutex
-	reaped bool // the PID may be somebody else's
+// A Limit is a resource limit (RLIMIT_*) of the command.
+type Limit struct {
+	Resource int
+	unix.Rlimit
 }
 
-// StartCommand forks and executes the command as leader of a new session, with
-// everything that the calling thread has been confined to. An error is the
-// errno of execve(2) or of a step before it.
+// StartCommand starts the command as leader of a new session, with everything that the calling thread has been
+// confined to. An error is the errno of execve(2), or tells of a step before it.
 //
-// Every descriptor from 3 on closes on exec, also those that somebody else left
-// open in this process (close_range(2) CLOSE_RANGE_CLOEXEC, since Linux 5.11).
+// What lies between clone and execve is a list of system calls, as for PID 1: so the command can be bounded, be
+// born in a control group and come under a filter which the thread itself need not obey. The thread waits as with
+// vfork(2).
+//
+// Every descriptor from 3 on closes on exec, also those that somebody else left open in this process (close_range(2)
+// CLOSE_RANGE_CLOEXEC, since Linux 5.11). Handled signals have their default action (CLONE_CLEAR_SIGHAND, since Linux
+// 5.5), ignored ones stay ignored, none is blocked.
 func StartCommand(c Command) (*Process, error) {
 	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return nil, fmt.Errorf("close_range: %w", err)
 	}
-	p := &Process{pidfd: -1}
-	pid, err := syscall.ForkExec(c.Path, c.Args, &syscall.ProcAttr{
-		Env:   c.Env,
-		Files: c.Files,
-		Sys:   &syscall.SysProcAttr{Setsid: true, Setctty: c.Terminal, PidFD: &p.pidfd},
-	})
+	b, err := c.birth()
 	if err != nil {
 		return nil, err
 	}
-	p.PID = pid
+	p := &Process{pidfd: -1}
+	args := &cloneArgs{flags: unix.CLONE_VM | unix.CLONE_VFORK | unix.CLONE_PIDFD | unix.CLONE_CLEAR_SIGHAND,
+		exitSignal: uint64(unix.SIGCHLD), pidfd: uint64(uintptr(unsafe.Pointer(&b.pidfd)))}
+	if c.Cgroup != 0 {
+		args.flags |= unix.CLONE_INTO_CGROUP
+		args.cgroup = uint64(c.Cgroup)
+		err = b.asOwnerOfCgroup(func() error {
+			p.PID, err = b.steps.start3(args)
+			return err
+		})
+	} else {
+		p.PID, err = b.steps.start3(args)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("clone: %w", err)
+	}
+	p.pidfd = int(b.pidfd)
+	if err := b.failure(); err != nil {
+		_, waited := wait(p.PID)
+		return nil, firstError(err, waited, p.Close())
+	}
 	return p, nil
 }
 
-// Signal sends a signal to the command. After the command has ended it does nothing.
-func (p *Process) Signal(signal syscall.Signal) error {
-	return ended(unix.PidfdSendSignal(p.pidfd, signal, nil, 0))
-}
-
-// SignalGroup sends a signal to the command's process group, as a terminal does
-// for its keys. After the command has been waited for it does nothing.
-func (p *Process) SignalGroup(signal syscall.Signal) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.reaped {
-		return nil
-	}
-	return ended(unix.Kill(-p.PID, signal))
-}
-
-func ended(err error) error {
-	if err == unix.ESRCH {
-		return nil
-	}
-	return err
-}
-
-// Wait waits for the command to end, from any thread, and returns its wait status.
-func (p *Process) Wait() (syscall.WaitStatus, error) {
-	for {
-		err := unix.Waitid(unix.P_PID, p.PID, nil, unix.WEXITED|unix.WNOWAIT, nil)
-		if err == nil {
-			break
-		}
-		if err != unix.EINTR {
-			return 0, err
+// firstError returns the error that matters most.
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
 		}
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.reaped = true
-	return wait(p.PID)
+	return nil
 }
 
-// Close releases the descriptor behind Signal.
-func (p *Process) Close() error {
-	if p.pidfd < 0 {
-		return nil
+// A birth is what a command does before it is executed, with all that the kernel is pointed to: on the heap, where
+// nothing moves.
+type birth struct {
+	steps   program
+	execute *systemCall
+	own     Capabilities // the thread's, and the command's
+	uid     int
+
+	path       *byte
+	argv, envp []*byte
+	limits     []Limit
+	filter     unix.SockFprog
+	caps       capData
+	noSignals  unix.Sigset_t
+	pidfd      int32
+}
+
+func (c *Command) birth() (*birth, error) {
+	b := &birth{limits: c.Limits, uid: unix.Getuid()}
+	var err error
+	if b.path, err = unix.BytePtrFromString(c.Path); err != nil {
+		return nil, err
 	}
-	return unix.Close(p.pidfd)
-}
-
-func wait(pid int) (syscall.WaitStatus, error) {
-	var status syscall.WaitStatus
-	for {
-		_, err := syscall.Wait4(pid, &status, 0, nil)
-		if err != syscall.EINTR {
-			return status, err
+	if b.argv, err = syscall.SlicePtrFromStrings(c.Args); err != nil {
+		return nil, err
+	}
+	if b.envp, err = syscall.SlicePtrFromStrings(c.Env); err != nil {
+		return nil, err
+	}
+	if b.own, err = CurrentCapabilities(); err != nil {
+		return nil, err
+	}
+	if len(c.Filter) > 0 {
+		b.filter = unix.SockFprog{Len: uint16(len(c.Filter)), Filter: &c.Filter[0]}
+	}
+	for i, fd := range c.Files {
+		if fd < uintptr(len(c.Files)) && fd != uintptr(i) {
+			return nil, fmt.Errorf("descriptor %d as %d: %w", fd, i, unix.EINVAL)
 		}
 	}
+	b.write(c)
+	return b, nil
+}
+
+// write writes the list.
+func (b *birth) write(c *Command) {
+	b.steps = newProgram(16 + len(c.Limits))
+	address := func(v unsafe.Pointer) *uintptr { return value(uintptr(v)) }
+	number := func(v int) *uintptr { return value(uintptr(v)) }
+	fail := b.steps.last(unix.SYS_EXIT, number(127))
+	must := func(nr uintptr, args ...*uintptr) *systemCall { return b.steps.add(fail, nr, args...) }
+
+	must(unix.SYS_SETSID)
+	for i, fd := range c.Files {
+		if int(fd) == i {
+			must(unix.SYS_FCNTL, number(i), number(unix.F_SETFD), &zero)
+		} else {
+			must(unix.SYS_DUP3, number(int(fd)), number(i), &zero)
+		}
+	}
+	if c.Terminal {
+		must(unix.SYS_IOCTL, &zero, number(unix.TIOCSCTTY), &zero)
+	}
+	for i := range b.limits {
+		must(unix.SYS_PRLIMIT64, &zero, number(b.limits[i].Resource), address(unsafe.Pointer(&b.limits[i].Rlimit)), &zero)
+	}
+	if c.Cgroup != 0 {
+		// What made the group accept us is over: these are the ids that the thread has, for files too.
+		must(unix.SYS_SETRESUID, number(b.uid), number(b.uid), number(b.uid))
+		b.own.Permitted &^= ownerOfCgroup
+		b.caps = b.own.data()
+		must(unix.SYS_CAPSET, address(unsafe.Pointer(&capHeader)), address(unsafe.Pointer(&b.caps)))
+	}
+	if b.filter.Len > 0 {
+		must(unix.SYS_SECCOMP, number(unix.SECCOMP_SET_MODE_FILTER), number(unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW),
+			address(unsafe.Pointer(&b.filter)))
+	}
+	must(unix.SYS_RT_SIGPROCMASK, number(unix.SIG_SETMASK), address(unsafe.Pointer(&b.noSignals)), &zero, number(8))
+	b.execute = must(unix.SYS_EXECVE, address(unsafe.Pointer(b.path)), address(unsafe.Pointer(&b.argv[0])), address(unsafe.Pointer(&b.envp[0])))
+}
+
+// failure returns what went wrong, after the clone has executed or ended.
+func (b *birth) failure() error {
+	defer goruntime.KeepAlive(b)
+	if err := b.execute.err(); err != nil {
+		return err
+	}
+	for i := range b.steps {
+		if err := b.steps[i].err(); err != nil {
+			return fmt.Errorf("system call %d before execve: %w", b.steps[i].number, err)
+		}
+	}
+	return nil
+}
+
+// ownerOfCgroup is what the thread raises while the kernel asks whether it may put a process into a group: to act
+// on files as root, who owns the group.
+const ownerOfCgroup = 1 << unix.CAP_SETUID
+
+// asOwnerOfCgroup calls f as one who may write to root's files.
+func (b *birth) asOwnerOfCgroup(f func() error) error {
+	if err := setCapabilities(Capabilities{Effective: b.own.Effective | ownerOfCgroup, Permitted: b.own.Permitted | ownerOfCgroup}); err != nil {
+		return err
+	}
+	gid := unix.Getgid()
+	err := SetFSIDs(0, gid)
+	if err == nil {
+		err = f()
+	}
+	return firstError(err, SetFSIDs(b.uid, gid), SetEffective(b.own.Effective))
 }

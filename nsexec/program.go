@@ -30,6 +30,20 @@ type systemCall struct {
 //go:noescape
 func cloneProgram(flags uintptr, first *systemCall) (pid uintptr)
 
+// clone3Program is cloneProgram by clone3(2).
+//
+//go:noescape
+func clone3Program(args *cloneArgs, first *systemCall) (pid uintptr)
+
+// cloneArgs is struct clone_args of clone3(2), since Linux 5.7.
+type cloneArgs struct {
+	flags, pidfd uint64
+	_            [2]uint64
+	exitSignal   uint64
+	_            [5]uint64
+	cgroup       uint64
+}
+
 // newProgram makes an empty program with room for n steps: steps may not move.
 func newProgram(n int) program { return make(program, 0, n) }
 
@@ -68,6 +82,16 @@ func (c *systemCall) err() error {
 
 // start runs the program in a clone of the calling thread.
 func (p program) start(flags uintptr) (pid int, err error) {
+	return unsignalled(func() uintptr { return cloneProgram(flags, &p[0]) })
+}
+
+// start3 is start by clone3(2).
+func (p program) start3(args *cloneArgs) (pid int, err error) {
+	return unsignalled(func() uintptr { return clone3Program(args, &p[0]) })
+}
+
+// unsignalled clones with all signals blocked, here and in the clone, for which no handler of ours is fit.
+func unsignalled(clone func() uintptr) (pid int, err error) {
 	var all, before unix.Sigset_t
 	for i := range all.Val {
 		all.Val[i] = ^all.Val[i]
@@ -75,7 +99,7 @@ func (p program) start(flags uintptr) (pid int, err error) {
 	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &all, &before); err != nil {
 		return 0, fmt.Errorf("block signals: %w", err)
 	}
-	r := cloneProgram(flags, &p[0])
+	r := clone()
 	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil); err != nil {
 		return 0, fmt.Errorf("restore signals: %w", err)
 	}

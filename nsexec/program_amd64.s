@@ -21,10 +21,28 @@ TEXT ·cloneProgram(SB), NOSPLIT, $0-24
 	MOVQ	$56, AX	// clone
 	SYSCALL
 	TESTQ	AX, AX
-	JZ	step
+	JZ	walk
 	MOVQ	AX, pid+16(FP)
 	RET
+walk:
+	JMP	walk<>(SB)
 
+// func clone3Program(args *cloneArgs, first *systemCall) (pid uintptr)
+TEXT ·clone3Program(SB), NOSPLIT, $0-24
+	MOVQ	first+8(FP), R12
+	MOVQ	args+0(FP), DI
+	MOVQ	$88, SI	// size of struct clone_args
+	MOVQ	$435, AX	// clone3
+	SYSCALL
+	TESTQ	AX, AX
+	JZ	walk
+	MOVQ	AX, pid+16(FP)
+	RET
+walk:
+	JMP	walk<>(SB)
+
+// walk makes the system calls of a list, and never returns.
+TEXT walk<>(SB), NOSPLIT|NOFRAME, $0
 step:
 	MOVQ	ARG(0)(R12), DI
 	MOVQ	(DI), DI

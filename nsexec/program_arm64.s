@@ -20,10 +20,27 @@ TEXT ·cloneProgram(SB), NOSPLIT, $0-24
 	MOVD	ZR, R4
 	MOVD	$220, R8	// clone
 	SVC
-	CBZ	R0, step
+	CBZ	R0, walk
 	MOVD	R0, pid+16(FP)
 	RET
+walk:
+	JMP	walk<>(SB)
 
+// func clone3Program(args *cloneArgs, first *systemCall) (pid uintptr)
+TEXT ·clone3Program(SB), NOSPLIT, $0-24
+	MOVD	first+8(FP), R19
+	MOVD	args+0(FP), R0
+	MOVD	$88, R1	// size of struct clone_args
+	MOVD	$435, R8	// clone3
+	SVC
+	CBZ	R0, walk
+	MOVD	R0, pid+16(FP)
+	RET
+walk:
+	JMP	walk<>(SB)
+
+// walk makes the system calls of a list, and never returns.
+TEXT walk<>(SB), NOSPLIT|NOFRAME, $0
 step:
 	MOVD	ARG(0)(R19), R0
 	MOVD	(R0), R0

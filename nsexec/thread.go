@@ -165,17 +165,6 @@ func NoNewPrivileges() error {
 	return nil
 }
 
-// LoadFilter puts the thread under a seccomp filter. SPEC_ALLOW: the filter is
-// no reason for the kernel to switch off speculation for a compiler.
-func LoadFilter(filter []unix.SockFilter) error {
-	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-	err := raw(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW, uintptr(unsafe.Pointer(&program)))
-	if err != nil {
-		return fmt.Errorf("load seccomp filter: %w", err)
-	}
-	return nil
-}
-
 // Undumpable closes the process to ptrace(2), /proc/PID/mem, /proc/PID/fd and
 // core dumps of everyone without CAP_SYS_PTRACE.
 func Undumpable() error {

@@ -107,7 +107,7 @@ func find(inside mount.Root, destination string, follow bool) (mount.Target, err
 
 // mayCreate tells whether a missing mount point may be made: in a copy, or on a file system of the container's own.
 func (l *launch) mayCreate(destination string) bool {
-	if l.plan.Snapshot {
+	if l.plan.Snapshot || l.plan.Session != "" {
 		return true
 	}
 	return l.plan.Ephemeral && slices.ContainsFunc(l.plan.Spec.Mounts, func(m specs.Mount) bool {

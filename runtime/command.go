@@ -8,21 +8,22 @@ import (
 	"syscall"
 
 	"mayfly/nsexec"
+	"mayfly/runtime/seccomp"
 )
 
-// start executes the plan's command, or its fallback where the container does not
+// startCommand executes the plan's command, or its fallback where the container does not
 // have it. It runs on the launch's thread, with the command's root and rights.
-func start(p *Plan, files []uintptr, terminal bool) (*nsexec.Process, error) {
+func (l *launch) startCommand(p *Plan, files [3]uintptr, terminal bool) (*nsexec.Process, error) {
 	args := p.Spec.Process.Args
-	process, err := startOne(p, args, files, terminal)
+	process, err := l.startOne(p, args, files, terminal)
 	var missing *CommandError
 	if errors.As(err, &missing) && missing.Code == ExitNotFound && p.Fallback != nil {
-		return startOne(p, p.Fallback, files, terminal)
+		return l.startOne(p, p.Fallback, files, terminal)
 	}
 	return process, err
 }
 
-func startOne(p *Plan, args []string, files []uintptr, terminal bool) (*nsexec.Process, error) {
+func (l *launch) startOne(p *Plan, args []string, files [3]uintptr, terminal bool) (*nsexec.Process, error) {
 	env := p.Spec.Process.Env
 	file, err := lookUp(args[0], env)
 	if err != nil {
@@ -31,7 +32,14 @@ func startOne(p *Plan, args []string, files []uintptr, terminal bool) (*nsexec.P
 	if p.Login {
 		args = append([]string{"-" + path.Base(args[0])}, args[1:]...)
 	}
-	process, err := nsexec.StartCommand(nsexec.Command{Path: file, Args: args, Env: env, Files: files, Terminal: terminal})
+	c := nsexec.Command{Path: file, Args: args, Env: env, Files: files, Terminal: terminal, Filter: seccomp.Filter}
+	if c.Limits, err = limitsOf(p.Spec.Process.Rlimits); err != nil {
+		return nil, err
+	}
+	if l.root.group != nil {
+		c.Cgroup = l.root.group.FD()
+	}
+	process, err := nsexec.StartCommand(c)
 	if err != nil {
 		return nil, whyNot(file, err)
 	}

@@ -6,9 +6,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
-	"mayfly/nsexec"
 	"mayfly/personality"
-	"mayfly/runtime/seccomp"
 )
 
 var namespaceFlags = map[specs.LinuxNamespaceType]int{
@@ -55,5 +53,3 @@ func setPersonality(p *specs.LinuxPersonality) error {
 	}
 	return personality.Set(personality.Linux)
 }
-
-func loadFilter() error { return nsexec.LoadFilter(seccomp.Filter) }

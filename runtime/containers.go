@@ -145,32 +145,37 @@ func (l *Line) dial(name string, owner func(uid uint32) bool) error {
 	if l.supervisor, err = unix.PidfdOpen(l.PID, 0); err != nil {
 		return err
 	}
-	if l.conn, err = control.Dial(l.Socket(), func() bool { return state.Alive(l.Record) }); err != nil {
+	if l.conn, err = control.Dial(l.Socket(), func() bool { return state.IsAlive(l.UID, l.Name) }); err != nil {
 		unix.Close(l.supervisor)
 	}
 	return err
 }
 
-// splitOwner takes [OWNER/]NAME apart. The result tells whose containers are meant.
+// splitOwner takes [OWNER/]NAME apart. The result tells whose containers are meant: without an owner, for
+// root everybody's.
 func splitOwner(database *user.Database, c Caller, text string) (func(uid uint32) bool, string, error) {
-	owner, name, ok := strings.Cut(text, "/")
-	if !ok {
-		owner, name = "", text
-	}
-	if err := image.CheckName("container", name); err != nil {
+	uid, name, err := ownerOf(database, c, text)
+	if err != nil {
 		return nil, "", err
 	}
-	if owner == "" {
-		return func(uid uint32) bool { return c.UID == 0 || uid == c.UID }, name, nil
+	anybody := c.UID == 0 && !strings.Contains(text, "/")
+	return func(u uint32) bool { return anybody || u == uid }, name, image.CheckName("container", name)
+}
+
+// ownerOf takes [OWNER/]NAME apart, where only root may name another owner than themself.
+func ownerOf(database *user.Database, c Caller, text string) (uid uint32, name string, err error) {
+	owner, name, ok := strings.Cut(text, "/")
+	if !ok {
+		return c.UID, text, nil
 	}
 	entry, _, err := byNameOrNumber(database, owner)
 	if err != nil {
-		return nil, "", fmt.Errorf("owner %s: %w", owner, err)
+		return 0, "", fmt.Errorf("owner %s: %w", owner, err)
 	}
 	if c.UID != 0 && c.UID != entry.UID {
-		return nil, "", fmt.Errorf("a container of %s: %w", owner, ErrNotPermitted)
+		return 0, "", fmt.Errorf("what belongs to %s: %w", owner, ErrNotPermitted)
 	}
-	return func(uid uint32) bool { return uid == entry.UID }, name, nil
+	return entry.UID, name, nil
 }
 
 // Close hangs up.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"syscall"
+	"time"
 
 	"mayfly/nsexec"
 	"mayfly/runtime/image"
@@ -26,6 +27,9 @@ type Supervisor struct {
 
 // Run surveys, plans and executes a request.
 func Run(ctx context.Context, r Request, s Supervisor) (Status, error) {
+	if err := r.Resolve(); err != nil {
+		return Status{}, err
+	}
 	facts, err := Survey(r)
 	if err != nil {
 		return Status{}, err
@@ -73,9 +77,16 @@ func Execute(ctx context.Context, p *Plan, caller Caller, s Supervisor) (Status,
 	if !overlap {
 		l.start()
 	}
+	began := time.Now()
 	status, err := supervise(ctx, l, signals, store)
 	if cleanup := l.finish(status); cleanup != nil {
 		err = errors.Join(err, fmt.Errorf("clean up: %w; `runtime gc` tries again", cleanup))
+	}
+	if p.Measure && l.Process != nil {
+		status.Used = l.used(status, began)
+	}
+	if kills := l.root.used.OOMKills; kills != nil {
+		status.OutOfMemory = *kills
 	}
 	return status, err
 }
@@ -90,8 +101,8 @@ func open(p *Plan, caller Caller) (store *image.Store, img *image.Image, err err
 			return err
 		}
 		ref := image.Reference{Name: p.Image, Version: p.Version}
-		if img, err = openImage(store, ref.String(), p.Draft); err != nil {
-			if p.Version != 0 && errors.Is(err, image.ErrUnknown) {
+		if img, err = openImage(store, ref.String(), p.Draft, p.Session, caller); err != nil {
+			if p.Version != 0 && p.Session == "" && errors.Is(err, image.ErrUnknown) {
 				err = fmt.Errorf("%w: %w", ErrReplaced, err)
 			}
 			return errors.Join(err, store.Close())

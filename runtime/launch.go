@@ -48,7 +48,7 @@ type launch struct {
 }
 
 // steps is the story of a launch. It runs on a locked thread, whose namespaces,
-// ids, capabilities and filter are in the end those of the command.
+// ids and capabilities are in the end those of the command.
 //
 // Beside each step stand the capabilities that are effective while it is taken.
 func (l *launch) steps() []step {
@@ -180,7 +180,7 @@ func (l *launch) pivot() error {
 }
 
 // confine gives up everything. The order matters: each line needs what a later
-// one takes away.
+// one takes away. The seccomp filter is what a command comes under on its own way, after clone(2).
 func (l *launch) confine() error {
 	nsexec.Umask(l.umask)
 	process, linux := l.plan.Spec.Process, l.plan.Spec.Linux
@@ -199,13 +199,14 @@ func (l *launch) confine() error {
 	if err := l.becomeUser(); err != nil {
 		return err
 	}
-	if err := nsexec.SetCapabilities(keep|shield, keep); err != nil {
+	permitted := keep | shield
+	if linux.Resources != nil {
+		permitted |= intoGroup
+	}
+	if err := nsexec.SetCapabilities(permitted, keep); err != nil {
 		return err
 	}
-	if err := nsexec.NoNewPrivileges(); err != nil {
-		return err
-	}
-	return loadFilter()
+	return nsexec.NoNewPrivileges()
 }
 
 // shield is a capability that the thread is permitted until execve(2) takes it away, and that
@@ -215,6 +216,10 @@ func (l *launch) confine() error {
 // given it back on its way out, with its descriptors still open; and the caller, whose
 // ids the thread has by now, can send it on its way at any moment.
 const shield = capSetPCap
+
+// intoGroup is what the thread is permitted besides where commands are born in a control group (nsexec.Command). A
+// command has lost it before it is executed.
+const intoGroup = 1 << unix.CAP_SETUID
 
 // becomeUser takes on the command's ids. A caller who runs as themself, through
 // file capabilities, has them already, and keeps their groups as the kernel knows
@@ -256,23 +261,14 @@ func (l *launch) enterDir(p *Plan) error {
 // execute forks the command. Descriptors are the terminal's or the caller's own
 // 0, 1 and 2; everything else closes on exec.
 func (l *launch) execute() error {
-	files := []uintptr{0, 1, 2}
+	files := [3]uintptr{0, 1, 2}
 	if l.console != nil {
 		slave := uintptr(l.console.Slave())
-		files = []uintptr{slave, slave, slave}
+		files = [3]uintptr{slave, slave, slave}
 	}
-	process, err := l.startWithLimits(l.plan, files, l.console != nil)
+	process, err := l.startCommand(l.plan, files, l.console != nil)
 	l.Process = process
 	return err
-}
-
-func (l *launch) startWithLimits(p *Plan, files []uintptr, terminal bool) (*nsexec.Process, error) {
-	limits := p.Spec.Process.Rlimits
-	if err := setLimits(limits, false); err != nil {
-		return nil, err
-	}
-	process, err := start(p, files, terminal)
-	return process, errors.Join(err, setLimits(limits, true))
 }
 
 // finish ends what is left of the container: its processes, which may still write

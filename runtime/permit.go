@@ -3,7 +3,6 @@ package runtime
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"mayfly/runtime/image"
@@ -76,6 +75,8 @@ func permitted(r Request, d policy.Decision) error {
 	switch {
 	case r.Writable && !d.Writable:
 		return refuse("--writable")
+	case r.Session != "" && !d.Writable:
+		return refuse("--session, which is writable")
 	case r.EnvAll && !d.EnvAll:
 		return refuse("--env-all")
 	case r.Personality != "" && d.Personality != "" && r.Personality != d.Personality:
@@ -92,34 +93,22 @@ func permitted(r Request, d policy.Decision) error {
 // enforceable refuses a rule that this version cannot keep. To run without what the
 // administrator wants would be worse than not to run.
 func enforceable(d policy.Decision) error {
-	var missing []string
-	if l := d.Limits; l.Memory > 0 {
-		missing = append(missing, "limits.memory")
-	}
-	if d.Limits.Tasks > 0 {
-		missing = append(missing, "limits.tasks")
-	}
-	if d.Limits.CPU > 0 {
-		missing = append(missing, "limits.cpu")
-	}
-	if len(d.Network) == 0 || d.Network[0] != "host" {
-		missing = append(missing, "a network other than host")
-	}
-	if missing == nil || d.Unbound {
+	if d.Unbound || len(d.Network) > 0 && d.Network[0] == "host" {
 		return nil
 	}
-	return fmt.Errorf("the policy's rule at %s asks for %s, which this version cannot give: change the rule",
-		d.Place(), strings.Join(missing, " and "))
+	return fmt.Errorf("the policy's rule at %s asks for a network other than host, which this version cannot give: change the rule", d.Place())
 }
 
-// bound takes over the bounds that the rule sets. Root has none.
-func (p *Plan) bound(d policy.Decision) {
+// bound takes over the bounds that the rule sets. Root has none but those that they ask for.
+func (p *Plan) bound(asked Resources, d policy.Decision) {
 	p.Devices = d.Devices
 	p.BindFrom, p.BindReadOnlyFrom = d.AllowBind, d.AllowBindReadOnly
 	if d.Unbound {
 		p.BindFrom = []string{"/"}
+		p.resources(asked)
 		return
 	}
+	p.resources(asked.within(d.Limits))
 	p.Containers = d.Limits.Containers
 	if most := d.Limits.Time; most > 0 {
 		if p.Timeout == 0 || p.Timeout > most {

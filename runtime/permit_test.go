@@ -41,8 +41,6 @@ func TestTheRuleBoundsTheRequest(t *testing.T) {
 
 func TestWhatCannotBeKeptIsNotRun(t *testing.T) {
 	for want, change := range map[string]func(*policy.Rule){
-		"limits.memory":                func(r *policy.Rule) { r.Limits.Memory = 1 },
-		"limits.tasks and limits.cpu":  func(r *policy.Rule) { r.Limits.Tasks, r.Limits.CPU = 1, 1 },
 		"a network other than host":    func(r *policy.Rule) { r.Network = []string{"none", "host"} },
 		"a network other than host, w": func(r *policy.Rule) { r.Network = nil },
 	} {
@@ -60,13 +58,13 @@ func TestTimeIsBoundedWhateverIsAsked(t *testing.T) {
 		{0, time.Minute, limit, mostKillAfter}, {time.Minute, 0, time.Minute, 0}, {99 * limit, 99 * limit, limit, mostKillAfter},
 	} {
 		p := &Plan{Timeout: c.asked, KillAfter: c.kill}
-		p.bound(policy.Decision{Rule: policy.Rule{Limits: policy.Limits{Time: limit, Containers: 3}}})
+		p.bound(Resources{}, policy.Decision{Rule: policy.Rule{Limits: policy.Limits{Time: limit, Containers: 3}}})
 		if p.Timeout != c.timeout || p.KillAfter != c.killAfter || p.Containers != 3 || p.atMost() != c.timeout+c.killAfter+grace {
 			t.Errorf("asked for %v and %v: %v and %v", c.asked, c.kill, p.Timeout, p.KillAfter)
 		}
 	}
 	root := &Plan{Timeout: 2 * limit}
-	root.bound(policy.Decision{Unbound: true, Rule: policy.Rule{Limits: policy.Limits{Time: limit, Containers: 3}}})
+	root.bound(Resources{}, policy.Decision{Unbound: true, Rule: policy.Rule{Limits: policy.Limits{Time: limit, Containers: 3}}})
 	if root.Timeout != 2*limit || root.Containers != 0 || (&Plan{}).atMost() != 0 {
 		t.Errorf("root: %+v", root)
 	}

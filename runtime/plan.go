@@ -23,6 +23,7 @@ type Plan struct {
 	Image     string `json:"image"`             // name
 	Version   int    `json:"version,omitempty"` // 0: the image has no versions
 	Draft     string `json:"draft,omitempty"`   // an image that is being made, to be changed
+	Session   string `json:"session,omitempty"` // the owner's writable copy of the image, to run in
 	Container string `json:"container"`
 	Ephemeral bool   `json:"ephemeral"` // the image stays as it is
 	// Snapshot: run in a throw-away copy. Without it, and Ephemeral, the image is mounted itself, read-only:
@@ -52,6 +53,9 @@ type Plan struct {
 
 	// Containers is how many the owner may have at a time, this one included; 0: any number.
 	Containers int `json:"containers,omitempty"`
+
+	// Measure: tell afterwards what the container has used.
+	Measure bool `json:"measure,omitempty"`
 
 	Timeout   time.Duration `json:"timeout,omitempty"`
 	KillAfter time.Duration `json:"killAfter,omitempty"`
@@ -101,10 +105,11 @@ func NewPlan(r Request, f Facts) (*Plan, error) {
 	if err := permitted(r, f.Policy); err != nil {
 		return nil, err
 	}
-	p := &Plan{Store: f.Policy.Store, Image: r.name(), Version: f.Version, Draft: r.Draft, Ephemeral: !r.NoEphemeral,
-		Snapshot: !r.NoEphemeral && (r.Writable || f.CopyFirst),
-		SetIDs:   f.Caller.UID != f.User.UID, Timeout: r.Timeout, KillAfter: r.KillAfter}
-	p.bound(f.Policy)
+	p := &Plan{Store: f.Policy.Store, Image: r.name(), Version: f.Version, Draft: r.Draft, Session: r.Session, Ephemeral: !r.NoEphemeral,
+		Snapshot: !r.NoEphemeral && r.Session == "" && (r.Writable || f.CopyFirst),
+		SetIDs:   f.Caller.UID != f.User.UID, Timeout: r.Timeout, KillAfter: r.KillAfter, Measure: r.Measure}
+	p.Spec.Linux = linux()
+	p.bound(r.Resources, f.Policy)
 	if r.Store != "" {
 		p.Store = r.Store
 	}
@@ -113,9 +118,9 @@ func NewPlan(r Request, f Facts) (*Plan, error) {
 	}
 	p.Spec = specs.Spec{
 		Version:  specs.Version,
-		Root:     &specs.Root{Path: f.Root, Readonly: !r.Writable && !r.NoEphemeral},
+		Root:     &specs.Root{Path: f.Root, Readonly: !r.Writable && !r.NoEphemeral && r.Session == ""},
 		Hostname: p.Spec.Hostname,
-		Linux:    linux(),
+		Linux:    p.Spec.Linux,
 	}
 	if err := p.process(r, f); err != nil {
 		return nil, err
@@ -139,6 +144,8 @@ func check(r Request, f Facts) error {
 	case r.NoEphemeral && f.Version != 0:
 		return fmt.Errorf("image %s@%d is sealed, nobody changes it: `runtime image shell %s` makes the next version",
 			r.name(), f.Version, r.name())
+	case r.Session != "" && (r.NoEphemeral || r.Writable):
+		return errors.New("a session is writable, and keeps what is written: --writable and --no-ephemeral make no sense with it")
 	case r.NoEphemeral && r.Writable:
 		return errors.New("--writable and --no-ephemeral exclude each other: the first throws changes away, the second keeps them")
 	case r.Timeout < 0 || r.KillAfter < 0:
@@ -146,8 +153,25 @@ func check(r Request, f Facts) error {
 	case r.Terminal == Yes && !f.Caller.Terminal:
 		return errors.New("--tty needs standard input and output on a terminal")
 	}
+	if err := r.Resources.check(); err != nil {
+		return err
+	}
 	_, err := image.ParseReference(r.Image)
 	return err
+}
+
+// resources gives the container a control group, if it needs one. It has no cgroup namespace then: one can only be made
+// around the group that a process is in, and where the hierarchy is delegated the kernel lets nobody be born outside
+// of theirs. No cgroup file system is in the container either way.
+func (p *Plan) resources(r Resources) {
+	settings := r.settings()
+	if len(settings) == 0 && !p.Measure {
+		return
+	}
+	p.Spec.Linux.Resources = &specs.LinuxResources{Unified: settings}
+	p.Spec.Linux.Namespaces = slices.DeleteFunc(p.Spec.Linux.Namespaces, func(n specs.LinuxNamespace) bool {
+		return n.Type == specs.CgroupNamespace
+	})
 }
 
 // name gives the container its name and host name.

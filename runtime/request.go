@@ -29,6 +29,7 @@ const (
 type Request struct {
 	Store   string   // directory of the images; "": the policy's. Only root may choose.
 	Image   string   // of the store: NAME, or NAME@VERSION
+	Session string   // of the caller's, to run in instead of Image: see Resolve
 	Draft   string   // name of an image that is being made, which is run instead of Image; root only
 	Command []string // empty: the user's login shell
 	Login   bool     // run Command by way of the login shell
@@ -48,6 +49,9 @@ type Request struct {
 
 	Writable    bool // the snapshot may be written to, and is thrown away all the same
 	NoEphemeral bool // the image itself, writable, for maintenance; root only
+
+	Resources Resources // what the container may use
+	Measure   bool      // tell afterwards what it has used
 
 	// Limits are soft limits for the command, where the process itself has higher ones.
 	Limits []specs.POSIXRlimit

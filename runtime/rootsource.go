@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/mount"
+	"mayfly/runtime/cgroup"
 	"mayfly/runtime/image"
 	"mayfly/runtime/state"
 )
@@ -19,9 +20,11 @@ import (
 type rootSource struct {
 	made     chan struct{} // closed when the fields below are valid
 	record   *state.Entry
+	group    *cgroup.Group // nil: the container has none
 	snapshot *image.Snapshot
 	tree     mount.Tree
 	err      error
+	used     cgroup.Stats // by the group, once it is removed
 }
 
 // newRootSource returns a source whose Make the caller must call, and after it Remove.
@@ -60,13 +63,18 @@ func (s *rootSource) make(p *Plan, c Caller, store *image.Store, img *image.Imag
 	if s.record, err = state.Register(record(p, c), p.Containers); err != nil {
 		return err
 	}
+	if p.Spec.Linux.Resources != nil {
+		if s.group, err = makeGroup(p, c); err != nil {
+			return err
+		}
+	}
 	const attrs = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV
 	switch {
 	case p.Snapshot:
 		if s.snapshot, err = store.Snapshot(img, p.Container); err == nil {
 			s.tree, err = s.snapshot.Mount(attrs)
 		}
-	case p.Ephemeral:
+	case p.Ephemeral && p.Session == "":
 		s.tree, err = img.Mount(attrs | unix.MOUNT_ATTR_RDONLY)
 	default:
 		s.tree, err = img.Mount(attrs)
@@ -88,12 +96,26 @@ func record(p *Plan, c Caller) state.Record {
 		Command: p.Spec.Process.Args, Root: p.Path(), Started: time.Now().UTC()}
 }
 
-// Remove deletes the snapshot, if there is one, and then the record. The thread must
-// act on files as root.
+// makeGroup makes the container's control group. Without bounds to keep, a machine that cannot is no reason not to run.
+func makeGroup(p *Plan, c Caller) (*cgroup.Group, error) {
+	settings := p.Spec.Linux.Resources.Unified
+	group, err := cgroup.Make(c.UID, p.Container, settings)
+	if errors.Is(err, cgroup.ErrMissing) && len(settings) == 0 {
+		return nil, nil
+	}
+	return group, err
+}
+
+// Remove deletes the snapshot and the control group, where there are such, and then the record: until
+// it is gone nobody else has the name. The thread must act on files as root.
 func (s *rootSource) Remove() error {
 	var errs []error
 	if s.snapshot != nil {
 		errs = append(errs, s.snapshot.Remove())
+	}
+	if s.group != nil {
+		s.used = s.group.Stats()
+		errs = append(errs, s.group.Remove())
 	}
 	if s.record != nil {
 		errs = append(errs, s.record.Remove())

@@ -34,10 +34,13 @@ func (l *launch) buildScratch() error {
 	if err := tree.AttachTo("/dev"); err != nil {
 		return err
 	}
-	for _, dir := range []string{"root", "dev", "proc", "sys", "empty", "files"} {
+	for _, dir := range []string{"root", "dev", "proc", "sys", hiddenDir, "files"} {
 		if err := tree.Mkdir(dir, 0o755); err != nil {
 			return err
 		}
+	}
+	if err := tree.Touch(hiddenFile); err != nil {
+		return err
 	}
 	for i, f := range l.plan.Files {
 		tree, err := l.scratch.file(strconv.Itoa(i), f.Content)
@@ -203,26 +206,17 @@ func (s *scratch) cloneOnto(source, destination string) error {
 // hidePaths covers the plan's masked paths with emptiness and makes its read-only
 // paths read-only. A path that this kernel does not have needs neither.
 func (l *launch) hidePaths() error {
-	const hidden = unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOEXEC | unix.MOUNT_ATTR_NOSUID
-	file, err := l.sources.devices["null"].Copy()
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	dir, err := mount.Clone(l.scratch.tree.FD(), "empty", false)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	if err := errors.Join(file.SetAttrs(hidden, 0, false), dir.SetAttrs(hidden, 0, false)); err != nil {
-		return err
+	for source, name := range map[string]string{"/dev/null": hiddenFile, hiddenDir: hiddenDir} {
+		if err := l.scratch.stamp(source, name); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
 	}
 	for _, name := range l.plan.Spec.Linux.MaskedPaths {
 		err := l.scratch.cover(name, func(_ mount.Target, isDir bool) (mount.Tree, error) {
 			if isDir {
-				return dir.Copy()
+				return mount.Clone(l.scratch.tree.FD(), hiddenDir, false)
 			}
-			return file.Copy()
+			return mount.Clone(l.scratch.tree.FD(), hiddenFile, false)
 		})
 		if err != nil {
 			return fmt.Errorf("mask %s: %w", name, err)
@@ -234,6 +228,29 @@ func (l *launch) hidePaths() error {
 		}
 	}
 	return nil
+}
+
+// What masked paths are covered with, on the scratch.
+const hiddenFile, hiddenDir = "hidden", "empty"
+
+// stamp mounts a copy of what is at source on a name of the scratch, with the attributes that its further copies will
+// have. It is attached: the kernel copies a mount that is attached nowhere only since Linux 6.15.
+func (s *scratch) stamp(source, name string) error {
+	from, err := s.root.Name(source)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	tree, err := mount.Clone(from.FD(), "", false)
+	if err != nil {
+		return err
+	}
+	defer tree.Close()
+	const hidden = unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOEXEC | unix.MOUNT_ATTR_NOSUID
+	if err := tree.SetAttrs(hidden, 0, false); err != nil {
+		return err
+	}
+	return s.bindFile(tree, name)
 }
 
 // cover mounts on a path what with makes for it, if the path is there.

@@ -265,7 +265,7 @@ func (l *launch) fork(f fork) (*nsexec.Process, *console.Console, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	process, err := l.startWithLimits(plan, files, terminal != nil)
+	process, err := l.startCommand(plan, files, terminal != nil)
 	if err != nil {
 		if terminal != nil {
 			err = errors.Join(err, terminal.Close())
@@ -291,19 +291,19 @@ func (p *Plan) with(e control.Exec) *Plan {
 }
 
 // descriptors are the command's 0, 1 and 2: those of whoever asks, or a terminal's.
-func (f *fork) descriptors() ([]uintptr, *console.Console, error) {
+func (f *fork) descriptors() ([3]uintptr, *console.Console, error) {
 	if !f.Terminal {
-		return []uintptr{uintptr(f.files[0]), uintptr(f.files[1]), uintptr(f.files[2])}, nil, nil
+		return [3]uintptr{uintptr(f.files[0]), uintptr(f.files[1]), uintptr(f.files[2])}, nil, nil
 	}
 	devpts, err := unix.Open("/dev/pts", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, nil, fmt.Errorf("open /dev/pts: %w", err)
+		return [3]uintptr{}, nil, fmt.Errorf("open /dev/pts: %w", err)
 	}
 	defer unix.Close(devpts)
 	terminal, err := console.Open(devpts)
 	if err != nil {
-		return nil, nil, err
+		return [3]uintptr{}, nil, err
 	}
 	slave := uintptr(terminal.Slave())
-	return []uintptr{slave, slave, slave}, terminal, nil
+	return [3]uintptr{slave, slave, slave}, terminal, nil
 }

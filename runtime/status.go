@@ -22,6 +22,9 @@ type Status struct {
 	Code     int            // exit code, when no signal ended it
 	Signal   syscall.Signal // that ended it, or 0
 	TimedOut bool
+	Used     *Used // nil: was not asked for
+	// OutOfMemory is how many processes the kernel has killed at the container's limit of memory.
+	OutOfMemory int64
 }
 
 func newStatus(ws syscall.WaitStatus) Status {

@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"time"
 
+	"mayfly/runtime/cgroup"
 	"mayfly/runtime/console"
 	"mayfly/runtime/image"
 	"mayfly/runtime/state"
@@ -56,7 +57,8 @@ func collectInPassing(ctx context.Context, l *launch, store *image.Store) {
 			return errors.Join(used, swept)
 		}
 		_, err := store.Collect(ctx, collectAtMost)
-		return errors.Join(used, err, state.Collect())
+		_, grouped := cgroup.Collect(state.IsAlive)
+		return errors.Join(used, err, grouped, state.Collect())
 	})
 }
 

@@ -143,7 +143,7 @@ func (f *Facts) findImage(r Request) error {
 		}
 		defer store.Close()
 		onBTRFS = store.BTRFS
-		img, err := openImage(store, r.Image, r.Draft)
+		img, err := openImage(store, r.Image, r.Draft, r.Session, f.Caller)
 		if err != nil {
 			return err
 		}
@@ -161,9 +161,12 @@ func (f *Facts) findImage(r Request) error {
 	return err
 }
 
-func openImage(store *image.Store, name, draft string) (*image.Image, error) {
-	if draft != "" {
+func openImage(store *image.Store, name, draft, session string, c Caller) (*image.Image, error) {
+	switch {
+	case draft != "":
 		return store.OpenDraft(draft)
+	case session != "":
+		return store.Session(c.UID, session)
 	}
 	return store.Image(name)
 }

@@ -10,6 +10,7 @@ import (
 
 	"mayfly/nsexec"
 	"mayfly/runtime"
+	"mayfly/runtime/cgroup"
 	"mayfly/runtime/grant"
 	"mayfly/runtime/image"
 	"mayfly/runtime/policy"
@@ -116,7 +117,7 @@ func (o *grantOptions) apply(path string) error {
 	if o.remove {
 		return nil
 	}
-	return installPolicy()
+	return errors.Join(installPolicy(), cgroup.Prepare())
 }
 
 // installPolicy puts the default policy where none is: without one, only root may do

@@ -7,14 +7,16 @@ import (
 
 // limits are soft resource limits of the caller's that would harm the launcher. The
 // entry point (entry_*.s) raises each to its hard limit before the Go runtime starts, which
-// does not survive a lack of memory or threads; the command gets them back.
+// does not survive a lack of memory or threads; the command gets them back. (That on open files the Go runtime
+// would raise itself, and give back to nobody but package syscall's children.)
 var limits = [limitCount]limit{
 	{resource: unix.RLIMIT_AS}, {resource: unix.RLIMIT_DATA}, {resource: unix.RLIMIT_FSIZE}, {resource: unix.RLIMIT_NPROC},
+	{resource: unix.RLIMIT_NOFILE},
 }
 
-var limitNames = [limitCount]string{"RLIMIT_AS", "RLIMIT_DATA", "RLIMIT_FSIZE", "RLIMIT_NPROC"}
+var limitNames = [limitCount]string{"RLIMIT_AS", "RLIMIT_DATA", "RLIMIT_FSIZE", "RLIMIT_NPROC", "RLIMIT_NOFILE"}
 
-const limitCount = 4
+const limitCount = 5
 
 // A limit's layout is known to the entry point, which fills in all but the first.
 type limit struct {

@@ -77,6 +77,7 @@ type action func(args []string) (int, error)
 func commands() []command {
 	return []command{
 		runCommand, shellCommand, psCommand, execCommand, killCommand, waitCommand, inspectCommand,
+		{name: "session", summary: "writable copies of images that stay between runs", sub: sessionCommands},
 		{name: "image", summary: "create, list and remove images", sub: imageCommands},
 		{name: "store", summary: "set up the place where images are", sub: storeCommands},
 		{name: "policy", summary: "check, explain and import what users may do", sub: policyCommands},

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"mayfly/runtime"
+	"mayfly/runtime/policy"
 )
 
 var runCommand = command{
@@ -29,8 +30,8 @@ var runCommand = command{
 	setUp: func(flags *flag.FlagSet) action {
 		o := declare(flags)
 		return func(args []string) (int, error) {
-			o.image, o.command = split(args)
-			if len(o.command) == 0 && o.image != "" {
+			o.split(args)
+			if len(o.command) == 0 && (o.image != "" || o.session != "") {
 				return runtime.ExitFailure, errors.New("no command given: `runtime shell IMAGE` starts a shell")
 			}
 			return o.launch()
@@ -51,7 +52,7 @@ var shellCommand = command{
 	setUp: func(flags *flag.FlagSet) action {
 		o := declare(flags)
 		return func(args []string) (int, error) {
-			o.image, o.command = split(args)
+			o.split(args)
 			o.login = true
 			return o.launch()
 		}
@@ -64,13 +65,19 @@ type options struct {
 	command []string
 	login   bool
 
-	store, name, hostname, user, dir, personality string
+	session, store, name, hostname, user, dir, personality string
 
 	binds, bindsReadOnly, tmpfs, env []string
 
 	envAll, writable, noEphemeral, tty, noTTY, dryRun, quiet, verbose bool
 
 	timeout, killAfter time.Duration
+
+	memory, swap, stats string
+
+	tasks, cpuWeight, ioWeight int
+
+	cpus float64
 }
 
 func declare(flags *flag.FlagSet) *options {
@@ -84,6 +91,7 @@ func declare(flags *flag.FlagSet) *options {
 	flags.StringVar(&o.user, "user", "", "run as `USER`, name or number; only root may choose another")
 	flags.StringVar(&o.personality, "personality", "", "`ARCH` that uname tells: x86, x86-64, arm, arm64 (default: the image's)")
 	flags.StringVar(&o.name, "name", "", "`NAME` of the container (default: IMAGE-<16 hex digits>)")
+	flags.StringVar(&o.session, "session", "", "run in the session `NAME` instead of an image: what is written there stays")
 	flags.StringVar(&o.hostname, "hostname", "", "host `NAME` inside (default: the container's name)")
 	flags.BoolVar(&o.writable, "writable", false, "the root file system can be written to, and is thrown away all the same")
 	flags.BoolVar(&o.noEphemeral, "no-ephemeral", false, "change the image itself, without the host's binds; only root may")
@@ -91,6 +99,13 @@ func declare(flags *flag.FlagSet) *options {
 	flags.BoolVar(&o.noTTY, "no-tty", false, "pass standard input, output and error straight through")
 	flags.DurationVar(&o.timeout, "timeout", 0, "end the command with SIGTERM after `DURATION` (90s, 10m, 2h), exit status 124")
 	flags.DurationVar(&o.killAfter, "kill-after", 10*time.Second, "with --timeout: kill it this `DURATION` after SIGTERM")
+	flags.StringVar(&o.memory, "memory", "", "most memory of all processes together: `SIZE` such as 512M, 4G")
+	flags.StringVar(&o.swap, "swap", "", "with --memory: most swap besides, `SIZE` (default: none)")
+	flags.IntVar(&o.tasks, "tasks", 0, "most processes and threads, `N`")
+	flags.Float64Var(&o.cpus, "cpus", 0, "most processor time, in processors: `N` such as 1.5")
+	flags.IntVar(&o.cpuWeight, "cpu-weight", 0, "share of the processors beside others, `N` from 1 to 10000, usual is 100")
+	flags.IntVar(&o.ioWeight, "io-weight", 0, "the same for disks")
+	flags.StringVar(&o.stats, "stats", "", "write what the container has used to `FILE` (-: standard error) as JSON, at the end")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "print the plan as JSON and change nothing")
 	flags.BoolVar(&o.quiet, "quiet", false, "tell nothing but errors")
 	flags.BoolVar(&o.verbose, "verbose", false, "tell of the container's beginning and end (default: on a terminal)")
@@ -118,15 +133,28 @@ func split(args []string) (image string, command []string) {
 	return image, command
 }
 
+// split takes the arguments apart. With a session there is no image among them.
+func (o *options) split(args []string) {
+	if o.session == "" {
+		o.image, o.command = split(args)
+	} else {
+		o.command = args
+	}
+}
+
 func (o *options) request() (runtime.Request, error) {
 	r := runtime.Request{
-		Store: o.store, Image: o.image, Command: o.command, Login: o.login, Name: o.name, Hostname: o.hostname,
+		Store: o.store, Image: o.image, Session: o.session, Command: o.command, Login: o.login, Name: o.name, Hostname: o.hostname,
 		Env: o.env, EnvAll: o.envAll, Dir: o.dir, User: o.user, Personality: o.personality,
 		Writable: o.writable, NoEphemeral: o.noEphemeral, Timeout: o.timeout, KillAfter: o.killAfter,
-		Limits: callersLimits(),
+		Limits: callersLimits(), Measure: o.stats != "",
+		Resources: runtime.Resources{Tasks: o.tasks, CPUs: o.cpus, CPUWeight: o.cpuWeight, IOWeight: o.ioWeight},
+	}
+	if err := o.sizes(&r.Resources); err != nil {
+		return r, err
 	}
 	switch {
-	case o.image == "":
+	case o.image == "" && o.session == "":
 		return r, errors.New("no image given: `runtime image list` shows what there is")
 	case o.tty && o.noTTY:
 		return r, errors.New("--tty and --no-tty exclude each other")
@@ -138,6 +166,25 @@ func (o *options) request() (runtime.Request, error) {
 		r.Terminal = runtime.No
 	}
 	return r, o.mounts(&r)
+}
+
+// sizes reads the bounds on memory.
+func (o *options) sizes(r *runtime.Resources) error {
+	if o.memory != "" {
+		bytes, err := policy.ParseBytes(o.memory)
+		if err != nil || bytes == 0 {
+			return fmt.Errorf("--memory %q: want a size such as 512M", o.memory)
+		}
+		r.Memory = bytes
+	}
+	if o.swap != "" {
+		bytes, err := policy.ParseBytes(o.swap)
+		if err != nil {
+			return fmt.Errorf("--swap %q: want a size such as 512M, or 0", o.swap)
+		}
+		r.Swap = &bytes
+	}
+	return nil
 }
 
 func (o *options) mounts(r *runtime.Request) error {
@@ -187,6 +234,9 @@ func (o *options) launch() (int, error) {
 const replacements = 5
 
 func (o *options) attempt(r runtime.Request, signals func() <-chan os.Signal) (int, error) {
+	if err := r.Resolve(); err != nil {
+		return runtime.ExitFailure, err
+	}
 	log := runtime.StartAudit(r)
 	facts, err := runtime.Survey(r)
 	log.Facts = facts
@@ -209,6 +259,13 @@ func (o *options) attempt(r runtime.Request, signals func() <-chan os.Signal) (i
 	if logged := log.Ended(plan, status, err); logged != nil {
 		o.note(logged.Error()) // a log that does not listen is no reason for a build to fail
 	}
+	if status.OutOfMemory > 0 {
+		message("runtime: out of memory: the kernel killed %d of the container's processes at its limit of %s bytes",
+			status.OutOfMemory, plan.Spec.Linux.Resources.Unified["memory.max"])
+	}
+	if told := o.tellStats(status); told != nil {
+		o.note(told.Error())
+	}
 	if err != nil {
 		return runtime.ExitCodeOf(err), err
 	}
@@ -216,6 +273,27 @@ func (o *options) attempt(r runtime.Request, signals func() <-chan os.Signal) (i
 		message("Container %s %s.", plan.Container, status)
 	}
 	return status.ExitCode(), nil
+}
+
+// tellStats writes what the container has used. The process has the caller's rights on files, no more.
+func (o *options) tellStats(s runtime.Status) error {
+	if s.Used == nil {
+		return nil
+	}
+	data, err := json.Marshal(s.Used)
+	if err != nil {
+		return err
+	}
+	data = append(data, '\n')
+	if o.stats == "-" {
+		_, err = os.Stderr.Write(data)
+	} else {
+		err = os.WriteFile(o.stats, data, 0o666)
+	}
+	if err != nil {
+		return fmt.Errorf("--stats: %w", err)
+	}
+	return nil
 }
 
 func (o *options) tells(plan *runtime.Plan) bool {

@@ -10,9 +10,9 @@ import (
 	"syscall"
 
 	"mayfly/runtime"
+	"mayfly/runtime/cgroup"
 	"mayfly/runtime/image"
 	"mayfly/runtime/policy"
-	"mayfly/runtime/state"
 )
 
 func storeCommands() []command {
@@ -29,6 +29,7 @@ func storeCommands() []command {
 				store := storeFlag(flags)
 				return asRootOnly(func(context.Context, []string) error {
 					done, err := image.Init(store.path(), *size, *overlay)
+					err = errors.Join(err, cgroup.Prepare())
 					if done != "" {
 						fmt.Println(done)
 					}
@@ -40,11 +41,13 @@ func storeCommands() []command {
 			name:     "mount",
 			synopsis: "[flags]",
 			bare:     true,
-			summary:  "mount the store made by init, at boot where no systemd does it (root)",
+			summary:  "mount the store made by init, and prepare control groups, at boot where no systemd does it (root)",
 			examples: []string{"runtime store mount"},
 			setUp: func(flags *flag.FlagSet) action {
 				store := storeFlag(flags)
-				return asRootOnly(func(context.Context, []string) error { return image.Mount(store.path()) })
+				return asRootOnly(func(context.Context, []string) error {
+					return errors.Join(image.Mount(store.path()), cgroup.Prepare())
+				})
 			},
 		},
 		storeStatus,
@@ -94,34 +97,6 @@ func printSpace(s image.Space) {
 	line("images", fmt.Sprintf("%d, %d versions", s.Images, s.Versions))
 	line("containers", fmt.Sprint(s.Running))
 	line("copies", fmt.Sprintf("%d in use, %d orphans", s.Living, s.Orphans))
-}
-
-var gcCommand = command{
-	name:     "gc",
-	granted:  true,
-	synopsis: "[flags]",
-	bare:     true,
-	summary:  "remove what killed launches and changes of images have left",
-	examples: []string{"runtime gc"},
-	setUp: func(flags *flag.FlagSet) action {
-		store := storeFlag(flags)
-		return func([]string) (int, error) {
-			return exit(withStore(store, func(s *image.Store) error {
-				removed, err := s.Collect(context.Background(), 0)
-				for _, name := range removed {
-					fmt.Println("removed " + printable(name))
-				}
-				swept, sweep := s.Sweep()
-				for _, name := range swept {
-					fmt.Println("removed " + printable(name))
-				}
-				if len(removed)+len(swept) > 0 {
-					err = errors.Join(err, s.Reclaim())
-				}
-				return errors.Join(err, sweep, state.Collect())
-			}))
-		}
-	},
 }
 
 // A storeChoice is the --store flag: the policy's store unless root says otherwise.

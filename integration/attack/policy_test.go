@@ -126,8 +126,8 @@ func TestTheRuleIsKept(t *testing.T) {
 		}
 		refused(t, "another user", kit.Do(t, w.as(t, kit.Other, w.args("run", img, "true")...)), "says no")
 		must(t, os.Remove(dropIn))
-		rule(t, allow+"limits.memory = \"1G\"\nlimits.tasks = 5\n")
-		refused(t, "what cannot be kept", w.run(t, "run", img, "true"), "limits.memory and limits.tasks")
+		rule(t, allow+"network = [\"none\"]\n")
+		refused(t, "what cannot be kept", w.run(t, "run", img, "true"), "a network other than host")
 	})
 }
 

@@ -250,6 +250,9 @@ func collect(dir int, name string) (bool, error) {
 	if strings.HasPrefix(name, removedPrefix) || strings.HasPrefix(name, imagePrefix) {
 		remove = func() error { return removeImageDirectory(dir, name, fd) }
 	}
+	if strings.HasPrefix(name, endedPrefix) {
+		remove = func() error { return removeSession(dir, name, fd) }
+	}
 	if err := remove(); err != nil {
 		return false, fmt.Errorf("remove %s: %w", name, err)
 	}

@@ -34,16 +34,20 @@ const (
 	keyNetwork
 	keyRootInside
 	keyContainers
+	keySessions
 	keyMemory
+	keySwap
 	keyTasks
 	keyCPU
+	keyCPUWeight
+	keyIOWeight
 	keyTime
 	keyCount
 )
 
 var keyNames = [keyCount]string{"images", "users", "groups", "deny", "bind-ro", "bind", "devices", "allow-bind-ro", "allow-bind",
 	"env", "env-all", "personality", "writable", "network", "root-inside",
-	"limits.containers", "limits.memory", "limits.tasks", "limits.cpu", "limits.time"}
+	"limits.containers", "limits.sessions", "limits.memory", "limits.swap", "limits.tasks", "limits.cpu", "limits.cpu-weight", "limits.io-weight", "limits.time"}
 
 // setting returns where a key's value is, as a pointer.
 func (r *Rule) setting(k key) any {
@@ -80,12 +84,20 @@ func (r *Rule) setting(k key) any {
 		return &r.RootInside
 	case keyContainers:
 		return &r.Limits.Containers
+	case keySessions:
+		return &r.Limits.Sessions
 	case keyMemory:
 		return (*memory)(&r.Limits.Memory)
+	case keySwap:
+		return (*memory)(&r.Limits.Swap)
 	case keyTasks:
 		return &r.Limits.Tasks
 	case keyCPU:
 		return &r.Limits.CPU
+	case keyCPUWeight:
+		return &r.Limits.CPUWeight
+	case keyIOWeight:
+		return &r.Limits.IOWeight
 	default:
 		return &r.Limits.Time
 	}
@@ -126,9 +138,13 @@ func (r *Rule) check(k key) error {
 		return err
 	case keyNetwork:
 		return each(r.Network, checkNetwork)
-	case keyContainers, keyMemory, keyTasks, keyCPU, keyTime:
+	case keyCPUWeight, keyIOWeight:
+		if l := r.Limits; l.CPUWeight < 0 || l.CPUWeight > 10000 || l.IOWeight < 0 || l.IOWeight > 10000 {
+			return errors.New("want a weight from 1 to 10000, usual is 100")
+		}
+	case keyContainers, keySessions, keyMemory, keySwap, keyTasks, keyCPU, keyTime:
 		l := r.Limits
-		if l.Containers < 0 || l.Memory < 0 || l.Tasks < 0 || l.CPU < 0 || l.Time < 0 {
+		if l.Containers < 0 || l.Sessions < 0 || l.Memory < 0 || l.Swap < 0 || l.Tasks < 0 || l.CPU < 0 || l.Time < 0 {
 			return errors.New("a limit cannot be negative; leave it out for none")
 		}
 	}
@@ -192,8 +208,8 @@ func checkNetwork(mode string) error {
 	return nil
 }
 
-// parseBytes reads 1024, 64K, 512M, 4G, 1T.
-func parseBytes(text string) (int64, error) {
+// ParseBytes reads an amount in bytes: 1024, 64K, 512M, 4G, 1T.
+func ParseBytes(text string) (int64, error) {
 	number, shift := text, 0
 	if i := strings.IndexAny(text, "KMGT"); i >= 0 && i == len(text)-1 {
 		number, shift = text[:i], 10*(1+strings.IndexByte("KMGT", text[i]))

@@ -218,7 +218,7 @@ func assignText(target any, text string) (err error) {
 		*t = text
 	case *memory:
 		var n int64
-		n, err = parseBytes(text)
+		n, err = ParseBytes(text)
 		*t = memory(n)
 	case *time.Duration:
 		*t, err = parseTime(text)

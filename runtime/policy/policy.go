@@ -68,9 +68,13 @@ type Rule struct {
 // Limits bound what a caller can use up. Zero: no limit.
 type Limits struct {
 	Containers int           // of one user at a time
+	Sessions   int           // of one user
 	Memory     int64         // bytes, of one container
+	Swap       int64         // bytes besides; where Memory is bounded, none unless this says so
 	Tasks      int           // of one container
 	CPU        float64       // processors, of one container
+	CPUWeight  int           // of one container, beside others that want the processors: 1 to 10000, usual is 100
+	IOWeight   int           // the same for disks
 	Time       time.Duration // of one command
 }
 

@@ -339,8 +339,21 @@ func Find(name string, of func(uid uint32) bool) (Record, error) {
 	return Record{}, fmt.Errorf("%d users have a container %s: say OWNER/%s", len(records), name, name)
 }
 
-// Alive tells whether a container's supervisor lives. The thread must act on files as root.
-func Alive(r Record) bool {
-	_, err := Find(r.Name, func(uid uint32) bool { return uid == r.UID })
-	return err == nil
+// IsAlive tells whether the supervisor of an owner's container lives, or may: it is asked under the lock of the
+// owner's directory, so that one that is just beginning is not taken for dead. The thread must act on files as root.
+func IsAlive(owner uint32, name string) bool {
+	dir, err := unix.Open(filepath.Join(Directory, strconv.FormatUint(uint64(owner), 10)), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err != unix.ENOENT
+	}
+	defer unix.Close(dir)
+	if unix.Flock(dir, unix.LOCK_EX) != nil {
+		return true
+	}
+	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err != unix.ENOENT
+	}
+	defer unix.Close(fd)
+	return unix.Flock(fd, unix.LOCK_SH|unix.LOCK_NB) == unix.EWOULDBLOCK
 }

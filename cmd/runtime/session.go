@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+
+	"mayfly/runtime"
+)
+
+func sessionCommands() []command { return []command{sessionBegin, sessionList, sessionEnd} }
+
+var sessionBegin = command{
+	name:     "begin",
+	granted:  true,
+	synopsis: "[--name NAME] IMAGE",
+	summary:  "make a writable copy of an image that lives until it is ended, and print its name",
+	examples: []string{"runtime session begin --name work deb12-i386", "runtime run --session work -- make"},
+	setUp: func(flags *flag.FlagSet) action {
+		name := flags.String("name", "", "`NAME` of the session (default: IMAGE-<8 hex digits>)")
+		return func(args []string) (int, error) {
+			args, err := positional(flags, args, 1, "image")
+			if err != nil {
+				return exit(err)
+			}
+			session, err := runtime.BeginSession(context.Background(), args[0], *name)
+			if err != nil {
+				return exit(err)
+			}
+			fmt.Println(session)
+			return 0, nil
+		}
+	},
+}
+
+var sessionList = command{
+	name:     "list",
+	granted:  true,
+	synopsis: "[flags]",
+	bare:     true,
+	summary:  "list sessions",
+	examples: []string{"runtime session list", "runtime session list --all-users --json"},
+	setUp: func(flags *flag.FlagSet) action {
+		everybody := flags.Bool("all-users", false, "the sessions of all users; only root may")
+		asJSON := jsonFlag(flags)
+		names := flags.Bool("names", false, "print nothing but names")
+		return func([]string) (int, error) {
+			list, err := runtime.Sessions(*everybody)
+			switch {
+			case err != nil:
+				return exit(err)
+			case *asJSON:
+				return exit(printJSON(list))
+			case *names:
+				for _, s := range list {
+					fmt.Println(s.Name)
+				}
+				return 0, nil
+			}
+			return exit(table("NAME\tIMAGE\tUSER\tBEGAN\tLAST USED\tIN USE", func(row func(...any)) {
+				for _, s := range list {
+					row(s.Name, s.Image, s.User, when(s.Began), when(s.Used), s.InUse)
+				}
+			}))
+		}
+	},
+}
+
+var sessionEnd = command{
+	name:     "end",
+	granted:  true,
+	synopsis: "NAME",
+	summary:  "remove a session and what was written in it",
+	examples: []string{"runtime session end work"},
+	setUp: func(flags *flag.FlagSet) action {
+		return func(args []string) (int, error) {
+			args, err := positional(flags, args, 1, "session")
+			if err != nil {
+				return exit(err)
+			}
+			return exit(runtime.EndSession(args[0]))
+		}
+	},
+}

@@ -1,0 +1,167 @@
+// Package vm tests what needs a machine of one's own: another kernel, and control groups that nobody else has.
+package vm
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"mayfly/integration/kit"
+)
+
+func TestMain(m *testing.M) { kit.Main(m) }
+
+// kernels is where `integration/prepare` unpacks Debian's kernel.
+const kernels = "/var/cache/mayfly-test/kernel"
+
+// A scenario is a script that runs in the machine, as root, and what its output must hold.
+type scenario struct {
+	name, script string
+	want         []string // regular expressions
+}
+
+const user = `su -s /bin/sh user -c `
+
+// The policy's limits are for user; root has those of the command line.
+var scenarios = []scenario{
+	{"kernel", "uname -r; cat /sys/fs/cgroup/cgroup.controllers", []string{`(?m)^6\.1\.`, `\bmemory\b`, `\bpids\b`, `\bcpu\b`, `\bio\b`}},
+	{"plain run", `runtime run --quiet bb -- id; ` + user + `"runtime run --quiet --writable bb -- id"`, []string{`uid=0`, `uid=1000`}},
+	{"another build goes on", `runtime run --quiet --name build bb -- sh -c 'for i in 1 2 3 4 5 6; do sleep 1; head -c 1m /dev/zero | md5sum >/dev/null; done; echo built' > /tmp/built 2>&1 &
+echo $! > /tmp/build.pid`, nil},
+	{"memory hog", `runtime run --quiet --memory 30M --stats - bb -- sh -c 'cat /proc/self/cgroup; head -c 100m /dev/zero | tail -c 90m > /dev/null; echo hog $?'`,
+		[]string{`0::/mayfly/0\.bb-`, `hog 137`, `runtime: out of memory: the kernel killed \d+ of the container's processes at its limit of 31457280 bytes`, `"oomKills":[1-9]`}},
+	{"fork bomb", `runtime run --quiet --tasks 30 --timeout 3s --kill-after 1s --stats - bb -- sh -c 'exec 2>/dev/null; bomb() { while :; do (bomb) & done; }; bomb'`,
+		[]string{`"tasksPeak":30,`}},
+	{"tmpfs filler", `runtime run --quiet --memory 30M --stats - bb -- sh -c 'head -c 60m /dev/zero > /tmp/fill; echo filled $?'`, []string{`filled 137`, `"memoryPeakBytes":31457280`}},
+	{"processor", `runtime run --quiet --cpus 0.2 --stats - bb -- sh -c 'i=0; while [ $i -lt 15000 ]; do i=$((i+1)); done'`, []string{`"of":"container"`}},
+	{"the build", `while [ ! -s /tmp/built ] && kill -0 $(cat /tmp/build.pid); do sleep 0.2; done; cat /tmp/built`, []string{`^built\n$`}},
+	{"the policy's bounds", `printf '[[rule]]\nimages = ["*"]\nwritable = true\nlimits = { memory = "30M", tasks = 20, cpu = 1.5, cpu-weight = 50, sessions = 1 }\n' > /etc/mayfly/policy.toml
+` + user + `"runtime run --quiet --name bound --memory 1T --swap 1T --tasks 9999 --cpus 64 --cpu-weight 10000 bb -- sleep 60" &
+until runtime exec user/bound true; do sleep 0.1; done
+cd /sys/fs/cgroup/mayfly/1000.bound; echo $(cat memory.max pids.max cpu.max cpu.weight)
+runtime exec user/bound cat /proc/self/cgroup; cat cgroup.procs | wc -l; ` + user + `"runtime kill --signal KILL bound"; wait; ls /sys/fs/cgroup/mayfly | grep -c bound`,
+		[]string{`31457280 20 150000 100000 50`, `0::/mayfly/1000\.bound`, `(?m)^1$`, `(?m)^0$`}},
+	{"sessions", user + `"runtime session begin --name a bb && runtime session begin --name b bb; runtime run --quiet --session a -- sh -c 'echo kept > /open/file'; runtime run --quiet --session a -- cat /open/file; runtime session end a; runtime session list --names" `,
+		[]string{`(?m)^a$`, `too many sessions: the policy allows you 1`, `(?m)^kept$`}},
+	{"killed supervisor", `runtime run --quiet --name dead --tasks 20 bb -- sleep 60 & pid=$!
+until runtime exec dead true; do sleep 0.1; done; kill -9 $pid; wait; runtime gc; find /sys/fs/cgroup/mayfly -mindepth 1 -type d | wc -l; ls -A /run/mayfly/0 /var/lib/machines/.mayfly`,
+		[]string{`removed /sys/fs/cgroup/mayfly/0\.dead`, `(?m)^0$`}},
+	{"a user does not leave", user + `"echo 0 > /sys/fs/cgroup/cgroup.procs; mkdir /sys/fs/cgroup/mayfly/x"`, []string{`(?i)permission denied[^z]*permission denied`}},
+}
+
+func TestLimitsHoldOnALinuxOfTheirOwn(t *testing.T) {
+	results := boot(t)
+	for i, s := range scenarios {
+		t.Run(s.name, func(t *testing.T) {
+			out, ok := results[fmt.Sprintf("%02d", i)]
+			if !ok {
+				t.Fatal("did not run")
+			}
+			for _, want := range s.want {
+				if !regexp.MustCompile(want).MatchString(out) {
+					t.Errorf("no %q in:\n%s", want, out)
+				}
+			}
+			if s.name == "processor" {
+				checkProcessor(t, out)
+			}
+		})
+	}
+}
+
+// checkProcessor wants a fifth of a processor, and something for the kernel's own measure.
+func checkProcessor(t *testing.T, out string) {
+	var used struct{ WallSeconds, UserSeconds, SystemSeconds float64 }
+	if err := json.Unmarshal([]byte(out), &used); err != nil {
+		t.Fatalf("%v in %q", err, out)
+	}
+	if share := (used.UserSeconds + used.SystemSeconds) / used.WallSeconds; share < 0.05 || share > 0.3 {
+		t.Errorf("%.2f of a processor, want 0.2", share)
+	}
+}
+
+// boot runs the scenarios in a virtual machine and returns what each wrote, by number.
+func boot(t *testing.T) map[string]string {
+	t.Helper()
+	root := filepath.Join(t.TempDir(), "root")
+	build(t, root)
+	initrd := filepath.Join(t.TempDir(), "initrd")
+	must(t, pack(root, initrd))
+	kernel := one(t, kernels+"/boot/vmlinuz-*")
+	cmd := exec.Command("timeout", "600", "qemu-system-x86_64", "-M", "microvm,acpi=off", "-cpu", "max", "-m", "512", "-smp", "2", "-nographic",
+		"-no-reboot", "-kernel", kernel, "-initrd", initrd, "-append", "console=ttyS0 panic=-1 quiet reboot=t")
+	begun := time.Now()
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("qemu: %v\n%s", err, out)
+	}
+	t.Logf("the machine ran %v", time.Since(begun).Round(time.Second))
+	results := map[string]string{}
+	text := strings.ReplaceAll(string(out), "\r", "")
+	for _, m := range regexp.MustCompile(`(?s)== begin (\d+)\n(.*?)== end \d+\n`).FindAllStringSubmatch(text, -1) {
+		results[m[1]] = m[2]
+	}
+	if len(results) != len(scenarios) {
+		t.Logf("the machine's console:\n%s", text)
+	}
+	return results
+}
+
+func one(t *testing.T, pattern string) string {
+	t.Helper()
+	found, err := filepath.Glob(pattern)
+	if err != nil || len(found) == 0 {
+		t.Fatalf("no %s: `make prepare` gets it", pattern)
+	}
+	return found[0]
+}
+
+// build makes the machine's root file system, and an image in it, of one static program.
+func build(t *testing.T, root string) {
+	t.Helper()
+	for _, dir := range []string{"bin", "dev", "etc/mayfly", "home", "modules", "proc", "run", "sys", "tests", "tmp", "var/lib",
+		"image/bin", "image/dev", "image/etc", "image/home", "image/open", "image/opt", "image/proc", "image/run", "image/sys", "image/tmp", "image/var/tmp"} {
+		must(t, os.MkdirAll(filepath.Join(root, dir), 0o755))
+	}
+	must(t, os.Chmod(filepath.Join(root, "image/open"), 0o777))
+	must(t, os.Chmod(root, 0o755))
+	for from, to := range map[string]string{"/bin/busybox": "bin", kit.Runtime: "bin", "init": "", one(t, kernels+"/lib/modules/*/kernel/fs/overlayfs/overlay.ko"): "modules"} {
+		kit.Command(t, "install", "-m", "0755", from, filepath.Join(root, to)+"/")
+	}
+	kit.Command(t, "install", "/bin/busybox", filepath.Join(root, "image/bin")+"/")
+	for _, name := range strings.Fields("sh cat id sleep head tail md5sum true") {
+		must(t, os.Symlink("busybox", filepath.Join(root, "image/bin", name)))
+	}
+	for name, text := range map[string]string{"passwd": "root:x:0:0::/:/bin/sh\nuser:x:1000:1000::/home:/bin/sh\n", "group": "root:x:0:\nuser:x:1000:\n"} {
+		must(t, os.WriteFile(filepath.Join(root, "etc", name), []byte(text), 0o644))
+	}
+	for i, s := range scenarios {
+		must(t, os.WriteFile(filepath.Join(root, "tests", fmt.Sprintf("%02d", i)), []byte(s.script+"\n"), 0o644))
+	}
+}
+
+// pack makes an initramfs of a directory.
+func pack(root, initrd string) error {
+	cmd := exec.Command("sh", "-c", "find . | cpio -o -H newc --quiet -R 0:0 | gzip -1 > "+initrd)
+	cmd.Dir = root
+	var problem bytes.Buffer
+	cmd.Stderr = &problem
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("pack: %w: %s", err, problem.String())
+	}
+	return nil
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

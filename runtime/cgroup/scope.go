@@ -1,0 +1,93 @@
+package cgroup
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"mayfly/nsexec"
+)
+
+// busctl speaks D-Bus for us. It comes with systemd.
+const busctl = "/usr/bin/busctl"
+
+// booted tells whether systemd is the machine's init (sd_booted(3)): then the hierarchy is its own, and it gives a
+// part of it to whoever asks.
+func booted() bool {
+	_, err := os.Lstat("/run/systemd/system")
+	return err == nil
+}
+
+// moveWithin bounds how long systemd may take.
+const moveWithin = 10 * time.Second
+
+// makeScope has systemd make a delegated scope with this process in it, and makes two groups inside: one for the
+// process, unbounded, one for the container. The scope is in the slice of the owner, whose bounds hold for it too.
+func (g *Group) makeScope(root string, owner uint32, container string, controllers []string) error {
+	unit := fmt.Sprintf("mayfly-%d-%s.scope", owner, container)
+	slice := "system.slice"
+	if owner != 0 {
+		slice = fmt.Sprintf("user-%d.slice", owner)
+	}
+	cmd := exec.Command(busctl, "--system", "--quiet", "call", "org.freedesktop.systemd1", "/org/freedesktop/systemd1",
+		"org.freedesktop.systemd1.Manager", "StartTransientUnit", "ssa(sv)a(sa(sv))", unit, "fail", "5",
+		"Description", "s", "Mayfly container "+container,
+		"PIDs", "au", "1", strconv.Itoa(os.Getpid()),
+		"Slice", "s", slice,
+		"Delegate", "b", "true",
+		"CollectMode", "s", "inactive-or-failed",
+		"0")
+	cmd.Env, cmd.Dir = []string{"PATH=/usr/bin:/bin"}, "/"
+	if _, err := nsexec.OutputAs(cmd, 0, 0); err != nil {
+		var failed *exec.ExitError
+		if errors.As(err, &failed) {
+			return fmt.Errorf("systemd gives no scope: %s", strings.TrimSpace(string(failed.Stderr)))
+		}
+		return fmt.Errorf("systemd gives no scope: %w", err)
+	}
+	top, err := awaitMove(root, unit)
+	if err != nil {
+		return err
+	}
+	g.scope = top
+	for _, name := range []string{"supervisor", "container"} {
+		if err := os.Mkdir(filepath.Join(top, name), 0o755); err != nil {
+			return err
+		}
+	}
+	g.path = filepath.Join(top, "container")
+	if err := write(filepath.Join(top, "supervisor", "cgroup.procs"), strconv.Itoa(os.Getpid())); err != nil {
+		return err
+	}
+	return enable(top, controllers)
+}
+
+// awaitMove waits until systemd has moved this process into the unit, and returns its directory.
+func awaitMove(root, unit string) (string, error) {
+	for begun := time.Now(); time.Since(begun) < moveWithin; time.Sleep(pause) {
+		data, err := os.ReadFile("/proc/self/cgroup")
+		if err != nil {
+			return "", err
+		}
+		for line := range strings.Lines(string(data)) {
+			path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::")
+			if ok && filepath.Base(path) == unit {
+				return filepath.Join(root, path), nil
+			}
+		}
+	}
+	return "", fmt.Errorf("systemd did not start %s within %v", unit, moveWithin)
+}
+
+// leaveScope removes the container's group. The scope ends with this process, its last.
+func (g *Group) leaveScope() error {
+	if g.path == "" {
+		return nil
+	}
+	return removeWhole(g.path)
+}

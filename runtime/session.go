@@ -1,0 +1,157 @@
+package runtime
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"mayfly/runtime/image"
+	"mayfly/runtime/policy"
+	"mayfly/runtime/user"
+)
+
+// Resolve finds the image of a request that names a session. It comes before anything else that looks at the request.
+func (r *Request) Resolve() error {
+	if r.Session == "" {
+		return nil
+	}
+	if r.Image != "" {
+		return fmt.Errorf("image %s and session %s: a session has its image already", r.Image, r.Session)
+	}
+	caller, err := CurrentCaller()
+	if err != nil {
+		return err
+	}
+	if r.Store != "" && caller.UID != 0 {
+		return fmt.Errorf("--store: %w", ErrNotPermitted)
+	}
+	return withStore(r.Store, func(s *image.Store) error {
+		img, err := s.Session(caller.UID, r.Session)
+		if err != nil {
+			return err
+		}
+		r.Image = img.Reference.String()
+		return img.Close()
+	})
+}
+
+// withStore opens a store, the policy's if path is empty, with the rights of root on files.
+func withStore(path string, f func(*image.Store) error) error {
+	return AsRoot(func() error {
+		if path == "" {
+			settings, err := policy.LoadSettings()
+			if err != nil {
+				return err
+			}
+			path = settings.Store
+		}
+		s, err := image.Open(path)
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		if err := CheckStore(s); err != nil {
+			return err
+		}
+		return f(s)
+	})
+}
+
+// BeginSession makes a session of an image for the caller, and returns its name: the one asked for, or the image's with
+// random digits.
+func BeginSession(ctx context.Context, ref, name string) (string, error) {
+	caller, err := CurrentCaller()
+	if err != nil {
+		return "", err
+	}
+	parsed, err := image.ParseReference(ref)
+	if err != nil {
+		return "", err
+	}
+	if err := checkPrivilege(); err != nil {
+		return "", err
+	}
+	database, err := user.Load()
+	if err != nil {
+		return "", fmt.Errorf("read user database: %w", err)
+	}
+	d, err := decide(parsed.Name, caller, database)
+	if err != nil {
+		return "", err
+	}
+	if err := permitted(Request{Image: ref, Session: "new"}, d); err != nil {
+		return "", err
+	}
+	if name == "" {
+		var random [4]byte
+		if _, err := unix.Getrandom(random[:], 0); err != nil {
+			return "", fmt.Errorf("random number: %w", err)
+		}
+		name = parsed.Name[:min(len(parsed.Name), 50)] + "-" + hex.EncodeToString(random[:])
+	}
+	limit := d.Limits.Sessions
+	if d.Unbound {
+		limit = 0
+	}
+	return name, withStore("", func(s *image.Store) error {
+		img, err := s.Image(ref)
+		if err != nil {
+			return err
+		}
+		defer img.Close()
+		return s.BeginSession(ctx, img, caller.UID, name, limit)
+	})
+}
+
+// An OwnedSession is a session with its owner's name.
+type OwnedSession struct {
+	image.Session
+	User string `json:"user"`
+}
+
+// Sessions lists the caller's sessions, or everybody's.
+func Sessions(everybody bool) ([]OwnedSession, error) {
+	caller, err := CurrentCaller()
+	if err != nil {
+		return nil, err
+	}
+	if everybody && caller.UID != 0 {
+		return nil, fmt.Errorf("sessions of all users: %w", ErrNotPermitted)
+	}
+	var found []image.Session
+	err = withStore("", func(s *image.Store) (err error) {
+		found, err = s.Sessions(func(uid uint32) bool { return everybody || uid == caller.UID })
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	database, err := user.Load()
+	if err != nil {
+		return nil, fmt.Errorf("read user database: %w", err)
+	}
+	list := []OwnedSession{}
+	for _, s := range found {
+		list = append(list, OwnedSession{s, ownerName(database, s.UID)})
+	}
+	return list, nil
+}
+
+// EndSession removes a session: NAME of the caller's, or for root OWNER/NAME.
+func EndSession(text string) error {
+	caller, err := CurrentCaller()
+	if err != nil {
+		return err
+	}
+	database, err := user.Load()
+	if err != nil {
+		return fmt.Errorf("read user database: %w", err)
+	}
+	uid, name, err := ownerOf(database, caller, text)
+	if err != nil {
+		return err
+	}
+	return withStore("", func(s *image.Store) error { return s.EndSession(uid, name) })
+}
