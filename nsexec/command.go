@@ -56,11 +56,11 @@ func StartCommand(c Command) (*Process, error) {
 		args.flags |= unix.CLONE_INTO_CGROUP
 		args.cgroup = uint64(c.Cgroup)
 		err = b.asOwnerOfCgroup(func() error {
-			p.PID, err = b.steps.start3(args)
+			p.PID, err = b.steps.start(args)
 			return err
 		})
 	} else {
-		p.PID, err = b.steps.start3(args)
+		p.PID, err = b.steps.start(args)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("clone: %w", err)

@@ -1,6 +1,7 @@
 package nsexec
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	goruntime "runtime"
@@ -22,8 +23,9 @@ import (
 // read, write and exit; the memory is closed to the container by the dumpable flag.
 type Init struct {
 	pid   int
-	line  int // our end of the socket pair: PID 1 ends when it closes
-	child int // PID 1's end, ours too until it has its own descriptor table
+	pidfd int32 // until Proc
+	line  int   // our end of the socket pair: PID 1 ends when it closes
+	child int   // PID 1's end, ours too until it has its own descriptor table
 	steps program
 	mount *systemCall // whose result is the procfs
 }
@@ -59,7 +61,9 @@ func StartInit(atMost time.Duration) (*Init, error) {
 		}
 	}
 	i.write()
-	if i.pid, err = i.steps.start(unix.CLONE_VM | unix.CLONE_FILES | uintptr(unix.SIGCHLD)); err != nil {
+	args := &cloneArgs{flags: unix.CLONE_VM | unix.CLONE_FILES | unix.CLONE_PIDFD, exitSignal: uint64(unix.SIGCHLD),
+		pidfd: uint64(uintptr(unsafe.Pointer(&i.pidfd)))}
+	if i.pid, err = i.steps.start(args); err != nil {
 		unix.Close(pair[0])
 		unix.Close(pair[1])
 		return nil, fmt.Errorf("clone PID 1: %w", err)
@@ -120,11 +124,18 @@ func (i *Init) write() {
 // Proc waits until PID 1 is ready and returns a detached mount of the procfs of
 // its namespace, as a descriptor that the caller owns. Call it once.
 func (i *Init) Proc() (int, error) {
-	var ready [1]byte
-	n, err := unix.Read(i.line, ready[:])
+	// As long as PID 1 has no descriptors of its own, the line does not break with its end.
+	fds := []unix.PollFd{{Fd: int32(i.line), Events: unix.POLLIN}, {Fd: i.pidfd, Events: unix.POLLIN}}
+	_, err := unix.Poll(fds, -1)
 	for err == unix.EINTR {
+		_, err = unix.Poll(fds, -1)
+	}
+	var ready [1]byte
+	n := 0
+	if err == nil && fds[0].Revents != 0 {
 		n, err = unix.Read(i.line, ready[:])
 	}
+	unix.Close(int(i.pidfd))
 	unix.Close(i.child)
 	i.child = -1
 	if err == nil && n == 1 {
@@ -135,7 +146,10 @@ func (i *Init) Proc() (int, error) {
 			return -1, fmt.Errorf("PID 1: system call %d: %w", i.steps[k].number, e)
 		}
 	}
-	return -1, fmt.Errorf("PID 1 ended before it was ready: %w", err)
+	if err != nil {
+		return -1, fmt.Errorf("wait for PID 1 to be ready: %w", err)
+	}
+	return -1, errors.New("PID 1 was killed before it was ready")
 }
 
 // Kill ends PID 1, and with it every process of its namespace, by closing the line. It does
@@ -143,6 +157,7 @@ func (i *Init) Proc() (int, error) {
 func (i *Init) Kill() error {
 	if i.child >= 0 {
 		unix.Close(i.child)
+		unix.Close(int(i.pidfd))
 	}
 	if err := unix.Close(i.line); err != nil {
 		return fmt.Errorf("let PID 1 go: %w", err)

@@ -24,16 +24,11 @@ type systemCall struct {
 	onError *systemCall // where to go on when that is an error; nil: the next step
 }
 
-// cloneProgram clones the calling thread; the child walks the list from first. It
+// cloneProgram clones the calling thread by clone3(2); the child walks the list from first. It
 // never returns in the child. All signals must be blocked.
 //
 //go:noescape
-func cloneProgram(flags uintptr, first *systemCall) (pid uintptr)
-
-// clone3Program is cloneProgram by clone3(2).
-//
-//go:noescape
-func clone3Program(args *cloneArgs, first *systemCall) (pid uintptr)
+func cloneProgram(args *cloneArgs, first *systemCall) (pid uintptr)
 
 // cloneArgs is struct clone_args of clone3(2), since Linux 5.7.
 type cloneArgs struct {
@@ -80,18 +75,9 @@ func (c *systemCall) err() error {
 	return nil
 }
 
-// start runs the program in a clone of the calling thread.
-func (p program) start(flags uintptr) (pid int, err error) {
-	return unsignalled(func() uintptr { return cloneProgram(flags, &p[0]) })
-}
-
-// start3 is start by clone3(2).
-func (p program) start3(args *cloneArgs) (pid int, err error) {
-	return unsignalled(func() uintptr { return clone3Program(args, &p[0]) })
-}
-
-// unsignalled clones with all signals blocked, here and in the clone, for which no handler of ours is fit.
-func unsignalled(clone func() uintptr) (pid int, err error) {
+// start runs the program in a clone of the calling thread, with all signals blocked, here and in the clone, for which
+// no handler of ours is fit.
+func (p program) start(args *cloneArgs) (pid int, err error) {
 	var all, before unix.Sigset_t
 	for i := range all.Val {
 		all.Val[i] = ^all.Val[i]
@@ -99,7 +85,7 @@ func unsignalled(clone func() uintptr) (pid int, err error) {
 	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &all, &before); err != nil {
 		return 0, fmt.Errorf("block signals: %w", err)
 	}
-	r := clone()
+	r := cloneProgram(args, &p[0])
 	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil); err != nil {
 		return 0, fmt.Errorf("restore signals: %w", err)
 	}

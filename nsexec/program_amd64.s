@@ -7,28 +7,11 @@
 #define ONERROR 64
 #define SIZE 72
 
-// func cloneProgram(flags uintptr, first *systemCall) (pid uintptr)
+// func cloneProgram(args *cloneArgs, first *systemCall) (pid uintptr)
 //
 // The child shares the parent's memory and its stack pointer, and touches no
 // stack: it lives in registers. SYSCALL clobbers RCX, R11 and AX only.
 TEXT ·cloneProgram(SB), NOSPLIT, $0-24
-	MOVQ	first+8(FP), R12
-	MOVQ	flags+0(FP), DI
-	XORL	SI, SI
-	XORL	DX, DX
-	XORL	R10, R10
-	XORL	R8, R8
-	MOVQ	$56, AX	// clone
-	SYSCALL
-	TESTQ	AX, AX
-	JZ	walk
-	MOVQ	AX, pid+16(FP)
-	RET
-walk:
-	JMP	walk<>(SB)
-
-// func clone3Program(args *cloneArgs, first *systemCall) (pid uintptr)
-TEXT ·clone3Program(SB), NOSPLIT, $0-24
 	MOVQ	first+8(FP), R12
 	MOVQ	args+0(FP), DI
 	MOVQ	$88, SI	// size of struct clone_args

@@ -7,27 +7,11 @@
 #define ONERROR 64
 #define SIZE 72
 
-// func cloneProgram(flags uintptr, first *systemCall) (pid uintptr)
+// func cloneProgram(args *cloneArgs, first *systemCall) (pid uintptr)
 //
 // The child shares the parent's memory and its stack pointer, and touches no
 // stack: it lives in registers. SVC clobbers R0 only.
 TEXT ·cloneProgram(SB), NOSPLIT, $0-24
-	MOVD	first+8(FP), R19
-	MOVD	flags+0(FP), R0
-	MOVD	ZR, R1
-	MOVD	ZR, R2
-	MOVD	ZR, R3
-	MOVD	ZR, R4
-	MOVD	$220, R8	// clone
-	SVC
-	CBZ	R0, walk
-	MOVD	R0, pid+16(FP)
-	RET
-walk:
-	JMP	walk<>(SB)
-
-// func clone3Program(args *cloneArgs, first *systemCall) (pid uintptr)
-TEXT ·clone3Program(SB), NOSPLIT, $0-24
 	MOVD	first+8(FP), R19
 	MOVD	args+0(FP), R0
 	MOVD	$88, R1	// size of struct clone_args

@@ -73,6 +73,8 @@ func result(s Status) string {
 	switch {
 	case s.TimedOut:
 		return "time limit"
+	case s.Flooded:
+		return "output limit"
 	case s.Signal != 0:
 		return "signal " + signalName(s.Signal)
 	}

@@ -77,6 +77,9 @@ func lookUp(name string, env []string) (string, error) {
 
 // whyNot turns the errno of execve(2) into what the user can act on.
 func whyNot(file string, err error) error {
+	if _, ofExecve := err.(syscall.Errno); !ofExecve {
+		return fmt.Errorf("start %s: %w", file, err)
+	}
 	var st syscall.Stat_t
 	exists := syscall.Stat(file, &st) == nil
 	switch {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"syscall"
 	"time"
@@ -23,6 +24,7 @@ type Supervisor struct {
 	// is made that would outlive the process, and may wait until signals are received.
 	Signals func() <-chan os.Signal
 	Note    func(text string) // is told what the user should know and is no error
+	Record  io.Writer         // gets a copy of what is shown, as an asciicast
 }
 
 // Run surveys, plans and executes a request.
@@ -68,7 +70,7 @@ func Execute(ctx context.Context, p *Plan, caller Caller, s Supervisor) (Status,
 	umask := nsexec.Umask(0o022)
 	defer nsexec.Umask(umask)
 	l := &launch{plan: p, caller: caller, note: s.Note, umask: umask,
-		store: store, image: img, root: newRootSource()}
+		store: store, image: img, root: newRootSource(), output: newOutput(p, s.Record)}
 	if overlap {
 		l.start()
 	}

@@ -35,6 +35,7 @@ type launch struct {
 	devIDs  []uint64   // and of those in /dev
 	umask   int        // the caller's
 
+	output  *output          // nil: nobody looks at it
 	console *console.Console // nil: descriptors 0, 1, 2 are passed through
 	relay   *console.Relay   // nil: not connected
 	Process *nsexec.Process  // nil: not started
@@ -265,9 +266,16 @@ func (l *launch) execute() error {
 	if l.console != nil {
 		slave := uintptr(l.console.Slave())
 		files = [3]uintptr{slave, slave, slave}
+	} else if l.output != nil {
+		pipes, err := l.output.pipes()
+		if err != nil {
+			return err
+		}
+		files[1], files[2] = pipes[0], pipes[1]
 	}
 	process, err := l.startCommand(l.plan, files, l.console != nil)
 	l.Process = process
+	l.output.started()
 	return err
 }
 
@@ -290,7 +298,7 @@ func (l *launch) finish(status Status) error {
 	if l.console != nil {
 		errs = append(errs, l.console.Close())
 	}
-	errs = append(errs, l.service.stop(status))
+	errs = append(errs, l.output.stop(), l.service.stop(status))
 	if l.Process != nil {
 		errs = append(errs, l.Process.Close())
 	}

@@ -59,6 +59,8 @@ type Plan struct {
 
 	Timeout   time.Duration `json:"timeout,omitempty"`
 	KillAfter time.Duration `json:"killAfter,omitempty"`
+	// OutputLimit is how many bytes the command may write to standard output and error; 0: any number.
+	OutputLimit int64 `json:"outputLimit,omitempty"`
 
 	Spec specs.Spec `json:"spec"`
 }
@@ -107,7 +109,7 @@ func NewPlan(r Request, f Facts) (*Plan, error) {
 	}
 	p := &Plan{Store: f.Policy.Store, Image: r.name(), Version: f.Version, Draft: r.Draft, Session: r.Session, Ephemeral: !r.NoEphemeral,
 		Snapshot: !r.NoEphemeral && r.Session == "" && (r.Writable || f.CopyFirst),
-		SetIDs:   f.Caller.UID != f.User.UID, Timeout: r.Timeout, KillAfter: r.KillAfter, Measure: r.Measure}
+		SetIDs:   f.Caller.UID != f.User.UID, Timeout: r.Timeout, KillAfter: r.KillAfter, Measure: r.Measure, OutputLimit: r.OutputLimit}
 	p.Spec.Linux = linux()
 	p.bound(r.Resources, f.Policy)
 	if r.Store != "" {
@@ -150,6 +152,8 @@ func check(r Request, f Facts) error {
 		return errors.New("--writable and --no-ephemeral exclude each other: the first throws changes away, the second keeps them")
 	case r.Timeout < 0 || r.KillAfter < 0:
 		return errors.New("a time limit cannot be negative")
+	case r.OutputLimit < 0:
+		return errors.New("an output limit cannot be negative")
 	case r.Terminal == Yes && !f.Caller.Terminal:
 		return errors.New("--tty needs standard input and output on a terminal")
 	}

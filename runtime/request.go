@@ -58,7 +58,9 @@ type Request struct {
 
 	Terminal  Choice        // a pseudo-terminal of the container's own
 	Timeout   time.Duration // 0: none
-	KillAfter time.Duration // from SIGTERM at the time limit to the end of the container
+	KillAfter time.Duration // from SIGTERM at a limit to the end of the container
+
+	OutputLimit int64 // bytes of standard output and error together; 0: none
 }
 
 // name is the image's name alone.

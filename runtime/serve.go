@@ -33,6 +33,8 @@ const (
 	maxAsking = 256
 	// answerWithin bounds how long a single message may take.
 	answerWithin = 10 * time.Second
+	// stopWithin bounds how long the end of the container waits for answers.
+	stopWithin = 2 * time.Second
 )
 
 // serve begins to answer. The thread must act on files as root.
@@ -99,8 +101,17 @@ func (s *service) stop(status Status) error {
 	}
 	s.mu.Unlock()
 	s.listener.Hangup()
-	s.working.Wait()
-	return s.listener.Close()
+	answered := make(chan struct{})
+	go func() {
+		s.working.Wait()
+		close(answered)
+	}()
+	select {
+	case <-answered:
+		return s.listener.Close()
+	case <-time.After(stopWithin):
+		return errors.New("somebody who asked has not been answered")
+	}
 }
 
 // answer answers one connection.

@@ -10,7 +10,7 @@ import (
 
 // Exit statuses of the runtime command itself; everything else is the command's own.
 const (
-	ExitTimeout       = 124 // the time limit was reached
+	ExitTimeout       = 124 // the limit of time or output was reached
 	ExitFailure       = 125 // Mayfly failed
 	ExitNotExecutable = 126 // the command was found and cannot be executed
 	ExitNotFound      = 127 // the command was not found
@@ -22,6 +22,7 @@ type Status struct {
 	Code     int            // exit code, when no signal ended it
 	Signal   syscall.Signal // that ended it, or 0
 	TimedOut bool
+	Flooded  bool  // it wrote more than its limit
 	Used     *Used // nil: was not asked for
 	// OutOfMemory is how many processes the kernel has killed at the container's limit of memory.
 	OutOfMemory int64
@@ -37,7 +38,7 @@ func newStatus(ws syscall.WaitStatus) Status {
 // ExitCode is what a shell would see.
 func (s Status) ExitCode() int {
 	switch {
-	case s.TimedOut:
+	case s.TimedOut, s.Flooded:
 		return ExitTimeout
 	case s.Signal != 0:
 		return exitSignal + int(s.Signal)
@@ -50,6 +51,8 @@ func (s Status) String() string {
 	switch {
 	case s.TimedOut:
 		return "ended at its time limit"
+	case s.Flooded:
+		return "ended at its output limit"
 	case s.Signal != 0:
 		return "terminated by signal " + signalName(s.Signal)
 	case s.Code != 0:

@@ -42,7 +42,7 @@ func supervise(ctx context.Context, l *launch, signals <-chan os.Signal, store *
 	close(a.ended)
 	<-a.done
 	status := newStatus(ws)
-	status.TimedOut = a.timedOut
+	status.TimedOut, status.Flooded = a.timedOut, l.output.exceeded()
 	return status, err
 }
 
@@ -88,6 +88,9 @@ func (l *launch) connectTerminals() (*console.Relay, <-chan struct{}, error) {
 		return nil, nil, nil
 	}
 	kill := make(chan struct{}, 1)
+	if l.output != nil {
+		l.console.Pass = l.output.pass
+	}
 	relay, err := l.console.Start(0, 1, func() {
 		select {
 		case kill <- struct{}{}:
@@ -107,6 +110,7 @@ type attendant struct {
 	ended    chan struct{} // closed when the command has ended
 	done     chan struct{} // closed when attend has
 	timedOut bool          // valid when done
+	ending   bool          // the command was told to end
 }
 
 func (a *attendant) attend(ctx context.Context) {
@@ -115,6 +119,10 @@ func (a *attendant) attend(ctx context.Context) {
 	var limit <-chan time.Time
 	if t := a.launch.plan.Timeout; t > 0 {
 		limit = time.After(t)
+	}
+	var full <-chan struct{}
+	if o := a.launch.output; o != nil {
+		full = o.full
 	}
 	cancelled := ctx.Done()
 	for {
@@ -125,13 +133,17 @@ func (a *attendant) attend(ctx context.Context) {
 			a.handle(got.(syscall.Signal))
 		case <-limit:
 			// Twice: TERM, and after a while the end.
-			if a.timedOut {
+			if a.ending {
 				_ = process.Signal(syscall.SIGKILL)
 				continue
 			}
 			a.timedOut = true
-			_ = process.Signal(syscall.SIGTERM)
-			limit = time.After(a.launch.plan.KillAfter)
+			limit = a.end()
+		case <-full:
+			full = nil
+			if !a.ending {
+				limit = a.end()
+			}
 		case <-a.kill:
 			_ = process.Signal(syscall.SIGKILL)
 		case <-cancelled:
@@ -141,12 +153,20 @@ func (a *attendant) attend(ctx context.Context) {
 	}
 }
 
+// end tells the command to end. The channel tells when it has had its time.
+func (a *attendant) end() <-chan time.Time {
+	a.ending = true
+	_ = a.launch.Process.Signal(syscall.SIGTERM)
+	return time.After(a.launch.plan.KillAfter)
+}
+
 func (a *attendant) handle(got syscall.Signal) {
 	process := a.launch.Process
 	switch got {
 	case syscall.SIGWINCH:
 		if a.relay != nil {
 			a.relay.Resize()
+			a.launch.output.resized()
 		}
 		return
 	case syscall.SIGINT, syscall.SIGQUIT:

@@ -22,6 +22,7 @@ var imageList = command{
 	examples: []string{"runtime image list", "runtime image list --json"},
 	setUp: func(flags *flag.FlagSet) action {
 		asJSON := jsonFlag(flags)
+		names := flags.Bool("names", false, "print nothing but names")
 		store := storeFlag(flags)
 		return func([]string) (int, error) {
 			var list []image.Description
@@ -36,6 +37,11 @@ var imageList = command{
 				return exit(err)
 			case *asJSON:
 				return exit(printJSON(list))
+			case *names:
+				for _, d := range list {
+					fmt.Println(d.Name)
+				}
+				return 0, nil
 			}
 			return exit(printImages(list))
 		}

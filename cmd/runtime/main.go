@@ -81,7 +81,7 @@ func commands() []command {
 		{name: "image", summary: "create, list and remove images", sub: imageCommands},
 		{name: "store", summary: "set up the place where images are", sub: storeCommands},
 		{name: "policy", summary: "check, explain and import what users may do", sub: policyCommands},
-		grantCommand, gcCommand, logCommand, asCallerCommand(), versionCommand,
+		grantCommand, gcCommand, doctorCommand, completionCommand(), logCommand, asCallerCommand(), versionCommand,
 	}
 }
 

@@ -73,7 +73,7 @@ type options struct {
 
 	timeout, killAfter time.Duration
 
-	memory, swap, stats string
+	memory, swap, stats, outputLimit, record string
 
 	tasks, cpuWeight, ioWeight int
 
@@ -106,6 +106,8 @@ func declare(flags *flag.FlagSet) *options {
 	flags.IntVar(&o.cpuWeight, "cpu-weight", 0, "share of the processors beside others, `N` from 1 to 10000, usual is 100")
 	flags.IntVar(&o.ioWeight, "io-weight", 0, "the same for disks")
 	flags.StringVar(&o.stats, "stats", "", "write what the container has used to `FILE` (-: standard error) as JSON, at the end")
+	flags.StringVar(&o.outputLimit, "output-limit", "", "end the command when it has written `SIZE` such as 50M, exit status 124")
+	flags.StringVar(&o.record, "log", "", "write a copy of what is shown to `FILE`, as an asciicast (asciinema play)")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "print the plan as JSON and change nothing")
 	flags.BoolVar(&o.quiet, "quiet", false, "tell nothing but errors")
 	flags.BoolVar(&o.verbose, "verbose", false, "tell of the container's beginning and end (default: on a terminal)")
@@ -150,7 +152,7 @@ func (o *options) request() (runtime.Request, error) {
 		Limits: callersLimits(), Measure: o.stats != "",
 		Resources: runtime.Resources{Tasks: o.tasks, CPUs: o.cpus, CPUWeight: o.cpuWeight, IOWeight: o.ioWeight},
 	}
-	if err := o.sizes(&r.Resources); err != nil {
+	if err := o.sizes(&r); err != nil {
 		return r, err
 	}
 	switch {
@@ -168,21 +170,28 @@ func (o *options) request() (runtime.Request, error) {
 	return r, o.mounts(&r)
 }
 
-// sizes reads the bounds on memory.
-func (o *options) sizes(r *runtime.Resources) error {
+// sizes reads the bounds that are amounts of bytes.
+func (o *options) sizes(r *runtime.Request) error {
+	if o.outputLimit != "" {
+		bytes, err := policy.ParseBytes(o.outputLimit)
+		if err != nil || bytes == 0 {
+			return fmt.Errorf("--output-limit %q: want a size such as 50M", o.outputLimit)
+		}
+		r.OutputLimit = bytes
+	}
 	if o.memory != "" {
 		bytes, err := policy.ParseBytes(o.memory)
 		if err != nil || bytes == 0 {
 			return fmt.Errorf("--memory %q: want a size such as 512M", o.memory)
 		}
-		r.Memory = bytes
+		r.Resources.Memory = bytes
 	}
 	if o.swap != "" {
 		bytes, err := policy.ParseBytes(o.swap)
 		if err != nil {
 			return fmt.Errorf("--swap %q: want a size such as 512M, or 0", o.swap)
 		}
-		r.Swap = &bytes
+		r.Resources.Swap = &bytes
 	}
 	return nil
 }
@@ -252,12 +261,24 @@ func (o *options) attempt(r runtime.Request, signals func() <-chan os.Signal) (i
 	}
 	o.tellOfBeginning(plan)
 	releaseLater()
-	status, err := runtime.Execute(context.Background(), plan, facts.Caller, runtime.Supervisor{Signals: signals, Note: o.note})
+	supervisor := runtime.Supervisor{Signals: signals, Note: o.note}
+	if o.record != "" {
+		file, err := os.OpenFile(o.record, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+		if err != nil {
+			return runtime.ExitFailure, fmt.Errorf("--log: %w", err)
+		}
+		defer file.Close()
+		supervisor.Record = file
+	}
+	status, err := runtime.Execute(context.Background(), plan, facts.Caller, supervisor)
 	if errors.Is(err, runtime.ErrReplaced) {
 		return runtime.ExitFailure, err
 	}
 	if logged := log.Ended(plan, status, err); logged != nil {
 		o.note(logged.Error()) // a log that does not listen is no reason for a build to fail
+	}
+	if status.Flooded {
+		message("runtime: ended: the command wrote more than its limit of %d bytes", plan.OutputLimit)
 	}
 	if status.OutOfMemory > 0 {
 		message("runtime: out of memory: the kernel killed %d of the container's processes at its limit of %s bytes",

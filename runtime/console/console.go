@@ -9,7 +9,11 @@ import (
 )
 
 // A Console is a pseudo-terminal of a container's devpts.
-type Console struct{ master, slave int }
+type Console struct {
+	master, slave int
+	// Pass, where it is set, is told what a Relay is about to show, and returns how much of it is to be shown.
+	Pass func([]byte) []byte
+}
 
 // Open makes a pseudo-terminal in the devpts whose root directory is open as
 // devpts. The slave is opened by its master (TIOCGPTPEER, since Linux 4.13): no
@@ -28,14 +32,14 @@ func Open(devpts int) (*Console, error) {
 		unix.Close(master)
 		return nil, fmt.Errorf("open terminal: %w", errno)
 	}
-	return &Console{master, int(slave)}, nil
+	return &Console{master: master, slave: int(slave)}, nil
 }
 
 // Slave returns the descriptor that the command gets, owned by the Console.
 func (c *Console) Slave() int { return c.slave }
 
 // FromMaster takes ownership of a master that Open returned elsewhere.
-func FromMaster(fd int) *Console { return &Console{fd, -1} }
+func FromMaster(fd int) *Console { return &Console{master: fd, slave: -1} }
 
 // Master returns the descriptor of the terminal's other end, owned by the Console.
 func (c *Console) Master() int { return c.master }

@@ -15,7 +15,8 @@ const (
 	escapeWithin = time.Second
 	// drainTime bounds how long output is waited for after everything in the
 	// container has ended, in milliseconds: somebody may hold the terminal open.
-	drainTime = 200
+	drainTime   = 200
+	drainAtMost = 5 * time.Second
 )
 
 // A Relay copies between the user's terminal and a Console until Stop.
@@ -148,13 +149,18 @@ func (r *Relay) show() bool {
 	if n <= 0 {
 		return false
 	}
-	return writeAll(r.out, buffer[:n]) == nil
+	data := buffer[:n]
+	if r.console.Pass != nil {
+		data = r.console.Pass(data)
+	}
+	return writeAll(r.out, data) == nil
 }
 
-// drain shows what is left once nobody writes any more.
+// drain shows what is left once nobody writes any more. Of a command that has joined a container others may write
+// still: that is bounded, too.
 func (r *Relay) drain() {
 	r.console.closeSlave()
-	for {
+	for begun := time.Now(); time.Since(begun) < drainAtMost; {
 		fds := []unix.PollFd{{Fd: int32(r.console.master), Events: unix.POLLIN}}
 		n, err := unix.Poll(fds, drainTime)
 		if err == unix.EINTR {

@@ -150,7 +150,11 @@ func claim(dir int, name string) (int, error) {
 		return -1, fmt.Errorf("open snapshot %s: %w", name, err)
 	}
 	taken, err := lock(fd)
-	if err == nil && (!taken || !stillThere(dir, name, fd)) {
+	there := false
+	if err == nil && taken {
+		there, err = stillThere(dir, name, fd)
+	}
+	if err == nil && !there {
 		err = errCollected
 	}
 	if err != nil {
@@ -161,11 +165,19 @@ func claim(dir int, name string) (int, error) {
 }
 
 // stillThere compares device numbers too: every subvolume has one of its own.
-func stillThere(dir int, name string, fd int) bool {
+func stillThere(dir int, name string, fd int) (bool, error) {
 	var open, named unix.Stat_t
-	return unix.Fstat(fd, &open) == nil &&
-		unix.Fstatat(dir, name, &named, unix.AT_SYMLINK_NOFOLLOW) == nil &&
-		open.Dev == named.Dev && open.Ino == named.Ino
+	err := unix.Fstat(fd, &open)
+	if err == nil {
+		err = unix.Fstatat(dir, name, &named, unix.AT_SYMLINK_NOFOLLOW)
+	}
+	if err == unix.ENOENT {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("stat %s: %w", name, err)
+	}
+	return open.Dev == named.Dev && open.Ino == named.Ino, nil
 }
 
 // FD returns the descriptor of the root directory whose files will be read, owned by the Snapshot or the Image.
@@ -233,8 +245,8 @@ func collect(dir int, name string) (bool, error) {
 	if taken, err := lock(fd); err != nil || !taken {
 		return false, err
 	}
-	if !stillThere(dir, name, fd) {
-		return false, nil
+	if there, err := stillThere(dir, name, fd); err != nil || !there {
+		return false, err
 	}
 	if strings.HasPrefix(name, removedPrefix) {
 		locks, err := lockVersions(fd)

@@ -195,7 +195,11 @@ func (s *Store) lockImage(name string) (int, error) {
 		return -1, fmt.Errorf("image %s: %w: `runtime image import NEW %s` makes an image with versions of it",
 			name, ErrPlain, s.Path+"/"+name)
 	}
-	if err = flock(dir, unix.LOCK_EX); err == nil && !stillThere(s.fd, name, dir) {
+	there := false
+	if err = flock(dir, unix.LOCK_EX); err == nil {
+		there, err = stillThere(s.fd, name, dir)
+	}
+	if err == nil && !there {
 		err = s.unknown(Reference{Name: name})
 	}
 	if err != nil {

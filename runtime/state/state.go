@@ -78,10 +78,10 @@ func register(top string, owner uint32, r Record, limit int) (*Entry, error) {
 // register counts and writes under the lock of the owner's directory, which nobody else
 // can open, so that of two launches at once each sees the other.
 func (e *Entry) register(r Record, limit int) error {
-	if err := unix.Flock(e.dir, unix.LOCK_EX); err != nil {
+	if err := flock(e.dir, unix.LOCK_EX); err != nil {
 		return fmt.Errorf("lock: %w", err)
 	}
-	defer func() { _ = unix.Flock(e.dir, unix.LOCK_UN) }()
+	defer func() { _ = flock(e.dir, unix.LOCK_UN) }()
 	if limit > 0 {
 		living, _, err := sweep(e.dir)
 		if err != nil {
@@ -110,7 +110,10 @@ func (e *Entry) create() error {
 		fd, err := unix.Openat(e.dir, e.Name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 		if err == nil {
 			e.fd = fd
-			return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
+			if err := flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != nil {
+				return errors.Join(err, unlink(e.dir, e.Name))
+			}
+			return nil
 		}
 		if err != unix.EEXIST {
 			return err
@@ -122,12 +125,21 @@ func (e *Entry) create() error {
 	return ErrNameTaken
 }
 
+// flock is flock(2), which a signal can interrupt.
+func flock(fd, how int) error {
+	for {
+		if err := unix.Flock(fd, how); err != unix.EINTR {
+			return err
+		}
+	}
+}
+
 // Sweep removes the owner's dead records and tells whether there were any. The thread must act on files as root.
 func (e *Entry) Sweep() (bool, error) {
-	if err := unix.Flock(e.dir, unix.LOCK_EX); err != nil {
+	if err := flock(e.dir, unix.LOCK_EX); err != nil {
 		return false, fmt.Errorf("lock: %w", err)
 	}
-	defer func() { _ = unix.Flock(e.dir, unix.LOCK_UN) }()
+	defer func() { _ = flock(e.dir, unix.LOCK_UN) }()
 	_, dead, err := sweep(e.dir)
 	return dead > 0, err
 }
@@ -221,7 +233,7 @@ func removeDead(dir int, name string) (dead bool, err error) {
 		return false, err
 	}
 	defer unix.Close(fd)
-	err = unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
+	err = flock(fd, unix.LOCK_EX|unix.LOCK_NB)
 	if err == unix.EWOULDBLOCK {
 		return false, nil
 	}
@@ -247,7 +259,7 @@ func Collect() error { return collect(Directory) }
 func collect(top string) error {
 	return eachOwner(top, func(dir int) error {
 		// Under the directory's lock: a record is not locked in the moment of its creation.
-		if err := unix.Flock(dir, unix.LOCK_EX); err != nil {
+		if err := flock(dir, unix.LOCK_EX); err != nil {
 			return err
 		}
 		_, _, err := sweep(dir)
@@ -315,7 +327,7 @@ func read(dir int, name string) (Record, bool) {
 		return r, false
 	}
 	defer unix.Close(fd)
-	if unix.Flock(fd, unix.LOCK_SH|unix.LOCK_NB) != unix.EWOULDBLOCK {
+	if flock(fd, unix.LOCK_SH|unix.LOCK_NB) != unix.EWOULDBLOCK {
 		return r, false
 	}
 	data, err := file.ReadFD(fd, maxSize)
@@ -347,7 +359,7 @@ func IsAlive(owner uint32, name string) bool {
 		return err != unix.ENOENT
 	}
 	defer unix.Close(dir)
-	if unix.Flock(dir, unix.LOCK_EX) != nil {
+	if flock(dir, unix.LOCK_EX) != nil {
 		return true
 	}
 	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
@@ -355,5 +367,5 @@ func IsAlive(owner uint32, name string) bool {
 		return err != unix.ENOENT
 	}
 	defer unix.Close(fd)
-	return unix.Flock(fd, unix.LOCK_SH|unix.LOCK_NB) == unix.EWOULDBLOCK
+	return flock(fd, unix.LOCK_SH|unix.LOCK_NB) == unix.EWOULDBLOCK
 }

@@ -1,0 +1,97 @@
+package main
+
+import (
+	_ "embed" // for the scripts
+	"flag"
+	"fmt"
+	"sort"
+	"strings"
+)
+
+// The shells' scripts. What depends on the command line they ask `runtime completion words` for.
+var (
+	//go:embed completion/bash
+	bashCompletion string
+	//go:embed completion/zsh
+	zshCompletion string
+	//go:embed completion/fish
+	fishCompletion string
+)
+
+// completionCommand is a function since it looks at all commands, itself among them.
+func completionCommand() command {
+	return command{
+		name:     "completion",
+		synopsis: "bash|zsh|fish",
+		summary:  "print a script that makes the shell complete commands, flags and names",
+		examples: []string{
+			"runtime completion bash > /etc/bash_completion.d/runtime",
+			"runtime completion zsh > /usr/share/zsh/vendor-completions/_runtime",
+			"runtime completion fish > /etc/fish/completions/runtime.fish",
+		},
+		setUp: func(*flag.FlagSet) action {
+			return func(args []string) (int, error) {
+				scripts := map[string]string{"bash": bashCompletion, "zsh": zshCompletion, "fish": fishCompletion}
+				switch {
+				case len(args) > 0 && args[0] == "words":
+					fmt.Print(strings.Join(append(words(args[1:]), ""), "\n"))
+					return 0, nil
+				case len(args) != 1 || scripts[args[0]] == "":
+					return exit(fmt.Errorf("want one of bash, zsh, fish"))
+				}
+				fmt.Print(scripts[args[0]])
+				return 0, nil
+			}
+		},
+	}
+}
+
+// words are what can come next on a command line: the names of commands, then flags, and "<containers>" and the like for
+// names that the script asks another command for.
+func words(line []string) []string {
+	list, path := commands(), []string{}
+	for _, word := range line {
+		found := false
+		for _, c := range list {
+			if c.name != word {
+				continue
+			}
+			if c.sub == nil {
+				return append(flagNames(c), nameKinds(append(path, word))...)
+			}
+			list, path, found = c.sub(), append(path, word), true
+			break
+		}
+		if !found {
+			break
+		}
+	}
+	var result []string
+	for _, c := range list {
+		result = append(result, c.name)
+	}
+	return result
+}
+
+func flagNames(c command) []string {
+	flags := flag.NewFlagSet(c.name, flag.ContinueOnError)
+	c.setUp(flags)
+	var result []string
+	flags.VisitAll(func(f *flag.Flag) { result = append(result, "--"+f.Name) })
+	sort.Strings(result)
+	return result
+}
+
+// nameKinds tells of what kind the names are that a command takes.
+func nameKinds(path []string) []string {
+	switch strings.Join(path, " ") {
+	case "exec", "kill", "wait", "inspect":
+		return []string{"<containers>"}
+	case "session end":
+		return []string{"<sessions>"}
+	case "run", "shell", "session begin", "policy explain", "image shell", "image export", "image inspect", "image history", "image diff",
+		"image verify", "image rollback", "image prune", "image clone", "image rename", "image remove", "image send":
+		return []string{"<images>"}
+	}
+	return nil
+}

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+
+	"mayfly/runtime"
+)
+
+var doctorCommand = command{
+	name:     "doctor",
+	granted:  true,
+	synopsis: "[--json]",
+	bare:     true,
+	summary:  "examine this machine: what runs need, what is wrong, what to do",
+	examples: []string{"runtime doctor"},
+	setUp: func(flags *flag.FlagSet) action {
+		asJSON := jsonFlag(flags)
+		return func([]string) (int, error) {
+			list, code := runtime.Examine(), 0
+			for _, f := range list {
+				if !f.OK && f.Needed {
+					code = runtime.ExitFailure
+				}
+			}
+			if *asJSON {
+				return code, printJSON(list)
+			}
+			for _, f := range list {
+				fmt.Printf("%-8s%-18s%s\n", mark(f), f.What, printable(f.Found))
+				if f.Advice != "" {
+					fmt.Printf("%-26s%s\n", "", f.Advice)
+				}
+			}
+			return code, nil
+		}
+	},
+}
+
+func mark(f runtime.Finding) string {
+	switch {
+	case f.OK:
+		return "ok"
+	case f.Needed:
+		return "WRONG"
+	}
+	return "missing"
+}

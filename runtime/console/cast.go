@@ -1,0 +1,84 @@
+package console
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+	"unicode/utf8"
+)
+
+// A Cast is a recording of what a terminal showed, in the format asciicast v2: a line of JSON that describes it, and one
+// for each event. (https://docs.asciinema.org/manual/asciicast/v2/)
+type Cast struct {
+	mu    sync.Mutex
+	w     io.Writer
+	began time.Time
+	rest  []byte // the beginning of a character whose end is still to come
+	err   error
+}
+
+// NewCast begins a recording of a terminal of that size, in characters.
+func NewCast(w io.Writer, width, height int, command string) *Cast {
+	c := &Cast{w: w, began: time.Now()}
+	c.line(map[string]any{"version": 2, "width": width, "height": height, "timestamp": c.began.Unix(), "command": command})
+	return c
+}
+
+// Output records what was shown.
+func (c *Cast) Output(data []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	text := append(c.rest, data...)
+	whole := len(text) - unfinished(text)
+	c.rest = append([]byte(nil), text[whole:]...)
+	if whole > 0 {
+		c.event("o", string(text[:whole]))
+	}
+}
+
+// unfinished is how many bytes at the end begin a character.
+func unfinished(text []byte) int {
+	for n := 1; n <= min(utf8.UTFMax-1, len(text)); n++ {
+		if tail := text[len(text)-n:]; utf8.RuneStart(tail[0]) {
+			if utf8.FullRune(tail) {
+				return 0
+			}
+			return n
+		}
+	}
+	return 0
+}
+
+// Resize records that the terminal has another size.
+func (c *Cast) Resize(width, height int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.event("r", fmt.Sprintf("%dx%d", width, height))
+}
+
+// Close ends the recording and returns the first error of it. The writer is the caller's to close.
+func (c *Cast) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.rest) > 0 {
+		c.event("o", string(c.rest))
+	}
+	return c.err
+}
+
+func (c *Cast) event(kind, data string) {
+	c.line([]any{time.Since(c.began).Seconds(), kind, data})
+}
+
+func (c *Cast) line(v any) {
+	if c.err != nil {
+		return
+	}
+	text, err := json.Marshal(v)
+	if err == nil {
+		_, err = c.w.Write(append(text, '\n'))
+	}
+	c.err = err
+}

@@ -1,0 +1,202 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"mayfly/nsexec"
+	"mayfly/runtime/cgroup"
+	"mayfly/runtime/image"
+	"mayfly/runtime/internal/file"
+	"mayfly/runtime/policy"
+)
+
+// A Finding is what an examination of the machine found in one place.
+type Finding struct {
+	What   string `json:"what"`
+	OK     bool   `json:"ok"`
+	Found  string `json:"found"`
+	Advice string `json:"advice,omitempty"` // what to do
+	Needed bool   `json:"needed"`           // without it nothing runs
+}
+
+// Examine looks at everything that a launch depends on. It changes nothing.
+func Examine() []Finding {
+	var list []Finding
+	for _, look := range []func() Finding{examineKernel, examineNamespaces, examineOverlay, examine32Bit, examineDumpable, examineGrant,
+		examinePolicy, examineStore, examineState, examineCgroups, examineLSM} {
+		list = append(list, look())
+	}
+	return list
+}
+
+// finding is what was found, or what is wrong and what to do about it.
+func finding(what string, needed bool, found string, err error, advice string) Finding {
+	if err != nil {
+		return Finding{What: what, Found: err.Error(), Advice: advice, Needed: needed}
+	}
+	return Finding{What: what, OK: true, Found: found, Needed: needed}
+}
+
+func examineKernel() Finding {
+	var name unix.Utsname
+	_ = unix.Uname(&name)
+	return finding("kernel", true, "Linux "+unix.ByteSliceToString(name.Release[:]), checkKernel(), "boot a later kernel")
+}
+
+func examineNamespaces() Finding {
+	var missing []string
+	for _, kind := range []string{"mnt", "pid", "uts", "ipc", "cgroup", "net", "user"} {
+		if _, err := os.Stat("/proc/self/ns/" + kind); err != nil {
+			missing = append(missing, kind)
+		}
+	}
+	var err error
+	if missing != nil {
+		err = fmt.Errorf("this kernel has none of kind %s", strings.Join(missing, ", "))
+	}
+	return finding("namespaces", true, "all kinds", err, "boot a kernel with CONFIG_NAMESPACES and all below it")
+}
+
+func examineOverlay() Finding {
+	data, err := file.Read("/proc/filesystems", 1<<16)
+	var have []string
+	for line := range strings.Lines(string(data)) {
+		if name := strings.TrimSpace(strings.TrimPrefix(line, "nodev")); name == "btrfs" || name == "overlay" {
+			have = append(have, name)
+		}
+	}
+	if err == nil && have == nil {
+		err = errors.New("neither BTRFS nor overlayfs is loaded")
+	}
+	return finding("file systems", true, strings.Join(have, ", "), err, "`modprobe btrfs`, or overlay for a store without BTRFS")
+}
+
+func examine32Bit() Finding {
+	var err error
+	found := "this machine is none that runs 32-bit programs"
+	if host, unknown := hostArchitecture(); unknown == nil && host.Name == "x86-64" {
+		found = "i386 programs run"
+		// A setting that only a kernel with IA32 emulation has.
+		if _, missing := os.Stat("/proc/sys/abi/vsyscall32"); missing != nil {
+			err = errors.New("this kernel runs no i386 programs")
+		}
+	}
+	return finding("32-bit", false, found, err, "boot with ia32_emulation=1, or have qemu-user-static run them")
+}
+
+func examineDumpable() Finding {
+	data, err := file.Read(dumpableFile, 16)
+	setting := strings.TrimSpace(string(data))
+	if err == nil && setting == "1" {
+		err = errors.New("fs.suid_dumpable is 1, which opens privileged programs to their callers")
+	}
+	return finding("fs.suid_dumpable", true, setting, err, "`sysctl fs.suid_dumpable=0`")
+}
+
+func examineGrant() Finding {
+	have, err := nsexec.CurrentCapabilities()
+	var missing []string
+	for _, n := range NeededCapabilities {
+		if err == nil && have.Permitted&(1<<n.Bit) == 0 {
+			missing = append(missing, n.Name)
+		}
+	}
+	if missing != nil {
+		err = fmt.Errorf("%s missing", strings.Join(missing, ", "))
+	}
+	found := "this call has the capabilities of a launch"
+	if os.Getuid() == 0 {
+		found = "this call is root's: ask as a user"
+	}
+	return finding("grant", true, found, err, "as root `runtime grant`; `runtime grant --check` tells what is wrong")
+}
+
+func examinePolicy() Finding {
+	err := lookAsRoot(func() error {
+		_, err := policy.LoadSettings()
+		return err
+	})
+	return finding("policy", true, "in order", err, "`runtime policy check` tells where")
+}
+
+// leastFree is how much space a store shall have, as a share: BTRFS is in trouble before it is full.
+const leastFree = 0.05
+
+func examineStore() Finding {
+	found := ""
+	err := lookAsRoot(func() error {
+		settings, err := policy.LoadSettings()
+		if err != nil {
+			return err
+		}
+		s, err := image.Open(settings.Store)
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		space, err := s.Status()
+		if err != nil {
+			return err
+		}
+		found = fmt.Sprintf("%s, %s, %d images, %.0f %% free, %d orphans", space.Path, space.Kind, space.Images,
+			100*float64(space.Free)/float64(max(space.Size, 1)), space.Orphans)
+		if float64(space.Free) < leastFree*float64(space.Size) {
+			return fmt.Errorf("%s is nearly full", space.Path)
+		}
+		if space.Orphans > 0 {
+			return fmt.Errorf("%d copies whose supervisor is dead", space.Orphans)
+		}
+		return CheckStore(s)
+	})
+	return finding("image store", true, found, err, "as root `runtime store init`, `runtime gc`, `runtime image prune`")
+}
+
+func examineState() Finding {
+	var fs unix.Statfs_t
+	err := unix.Statfs("/run", &fs)
+	if err == nil && fs.Bavail*uint64(fs.Bsize) < 1<<20 {
+		err = errors.New("/run is full")
+	}
+	return finding("/run", true, "has room for records", err, "remove what fills /run")
+}
+
+func examineCgroups() Finding {
+	have, err := cgroup.Controllers()
+	var missing []string
+	for _, c := range []string{"memory", "pids", "cpu", "io"} {
+		if !slices.Contains(have, c) {
+			missing = append(missing, c)
+		}
+	}
+	if err == nil && missing != nil {
+		err = fmt.Errorf("version 2 has no controller for %s", strings.Join(missing, ", "))
+	}
+	return finding("control groups", false, "bounds for "+strings.Join(have, ", "), err,
+		"for --memory, --tasks and the like: boot with systemd.unified_cgroup_hierarchy=1 (cgroup_no_v1=all without systemd)")
+}
+
+func examineLSM() Finding {
+	data, err := file.Read("/sys/kernel/security/lsm", 4096)
+	if err != nil {
+		data, err = []byte("not told (securityfs is not mounted)"), nil
+	}
+	list := string(data)
+	if restricted, _ := file.Read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", 16); strings.TrimSpace(string(restricted)) == "1" {
+		list += "; AppArmor restricts user namespaces, which a granted runtime does not need"
+	}
+	return finding("security modules", false, list, err, "")
+}
+
+// lookAsRoot calls f with root's rights on files where the grant gives them, else with those that there are.
+func lookAsRoot(f func() error) error {
+	if checkPrivilege() != nil {
+		return f()
+	}
+	return AsRoot(f)
+}
