@@ -106,3 +106,12 @@ func (m *Terminal) Wait() int {
 	}
 	return Code(m.Cmd.ProcessState)
 }
+
+// HangUp takes the terminal away, as a lost connection does.
+func (m *Terminal) HangUp() {
+	m.t.Helper()
+	const vhangup = 0x5437 // TIOCVHANGUP: for whoever has the terminal open it is as if the other end were closed
+	if err := unix.IoctlSetInt(int(m.slave.Fd()), vhangup, 0); err != nil {
+		m.t.Fatal(err)
+	}
+}

@@ -99,3 +99,69 @@ func TestNothingInsidePushesInputIntoTheTerminal(t *testing.T) {
 		}
 	}
 }
+
+// What uses the whole screen, by a program that needs nothing of the image.
+func TestFullScreenProgramsOnATerminal(t *testing.T) {
+	m := onTerminal(t, kit.Runtime, "shell", "--bind-ro", "/bin/busybox:/mnt/busybox", kit.Image)
+	before := m.Modes()
+	m.Await("$ ")
+	m.Type("stty -a > /tmp/before; /mnt/busybox vi /tmp/text\n")
+	m.Await("- /tmp/text 1/1")
+	m.Type("ifirst line\x1b")
+	time.Sleep(200 * time.Millisecond) // else it is the beginning of a key's code
+	m.Type(":wq\n")
+	m.Await("\x1b[?1049l")
+	m.Type("cat /tmp/text; seq 500 | /mnt/busybox less\n")
+	m.Await("\r\nfirst line\r\n")
+	m.Await("standard input")
+	m.Type("q")
+	m.Type("stty -a > /tmp/after; cmp /tmp/before /tmp/after && echo the same; exit\n")
+	m.Await("\r\nthe same\r\n")
+	if code := m.Wait(); code != 0 {
+		t.Errorf("exit %d", code)
+	}
+	if after := m.Modes(); after != before {
+		t.Errorf("terminal modes before %+v, after %+v", before, after)
+	}
+	kit.NothingLeft(t)
+}
+
+// A job that a shell starts in the background is stopped when it wants the terminal, and goes on in the foreground.
+func TestStartedInTheBackground(t *testing.T) {
+	m := onTerminal(t, "bash", "--norc", "-i")
+	m.Await("$ ")
+	m.Type(kit.Runtime + " run --quiet " + kit.Image + " sh -c 'read line; echo got $line; exit 6' &\n")
+	m.Await("[1]")
+	time.Sleep(300 * time.Millisecond)
+	m.Type("jobs\n")
+	m.Await("Stopped")
+	m.Type("fg\n")
+	time.Sleep(200 * time.Millisecond)
+	m.Type("typed\n")
+	m.Await("\r\ngot typed\r\n")
+	m.Type("echo status $?\n")
+	m.Await("\r\nstatus 6\r\n")
+	// What wants no terminal runs on there.
+	m.Type(kit.Runtime + " run --quiet " + kit.Image + " sh -c 'echo in; sleep 0.1; echo the background' < /dev/null &\n")
+	m.Await("\r\nthe background")
+	m.Type("exit\n")
+	m.Wait()
+	kit.NothingLeft(t)
+}
+
+func TestHangUp(t *testing.T) {
+	m := onTerminal(t, kit.Runtime, "shell", kit.Image)
+	m.Await("$ ")
+	m.HangUp()
+	if code := m.Wait(); code != 128+int(syscall.SIGHUP) {
+		t.Errorf("exit %d", code)
+	}
+	// Who ignores the signal reads nothing any more.
+	m = onTerminal(t, kit.Runtime, "run", kit.Image, "sh", "-c", "trap '' HUP; echo ready; cat; exit 4")
+	m.Await("ready\r\n")
+	m.HangUp()
+	if code := m.Wait(); code != 4 {
+		t.Errorf("exit %d, want 4", code)
+	}
+	kit.NothingLeft(t)
+}

@@ -68,6 +68,17 @@ func (c *Console) Close() error {
 	return unix.Close(c.master)
 }
 
+// hangUp ends the terminal as a lost connection does: its session gets SIGHUP, and whoever ignores that, the end of what
+// there is to read. The descriptor stays, of nothing.
+func (c *Console) hangUp() {
+	nothing, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	_ = unix.Dup3(nothing, c.master, unix.O_CLOEXEC)
+	unix.Close(nothing)
+}
+
 func (c *Console) closeSlave() {
 	if c.slave >= 0 {
 		unix.Close(c.slave)

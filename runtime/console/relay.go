@@ -28,6 +28,7 @@ type Relay struct {
 	wake    [2]int
 	done    chan struct{}
 
+	gone    bool   // the user's terminal is
 	pending []byte // typed and not yet taken by the container
 	escapes escapes
 }
@@ -88,7 +89,7 @@ func (r *Relay) copy() {
 			fds[user].Fd = -1
 			fds[container].Events |= unix.POLLOUT
 		}
-		if r.in < 0 {
+		if r.gone {
 			fds[user].Fd = -1
 		}
 		if _, err := unix.Poll(fds, -1); err != nil && err != unix.EINTR {
@@ -118,7 +119,8 @@ func (r *Relay) take() {
 		return
 	}
 	if n <= 0 {
-		r.in = -1
+		r.gone = true
+		r.console.hangUp()
 		return
 	}
 	r.pending = buffer[:n]
