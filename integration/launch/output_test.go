@@ -1,0 +1,171 @@
+package launch
+
+import (
+	"bufio"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"mayfly/integration/kit"
+)
+
+// scratch is a directory of the ordinary user's.
+func scratch(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/home/"+kit.User, "test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	_, uid, gid := kit.Lookup(t, kit.User)
+	if err := os.Chown(dir, int(uid), int(gid)); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func TestOutputLimit(t *testing.T) {
+	if r := kit.Inside(t, "yes", "--output-limit", "64K"); r.Code != 124 || len(r.Out) != 64<<10 || !strings.Contains(r.Err, "more than its limit of 65536 bytes") {
+		t.Errorf("exit %d, %d bytes, %q", r.Code, len(r.Out), r.Err)
+	}
+	if r := kit.Inside(t, "trap '' TERM; yes >&2", "--output-limit", "1K", "--kill-after", "100ms"); r.Code != 124 {
+		t.Errorf("exit %d", r.Code)
+	}
+	if r := kit.Inside(t, "seq 1000; echo problem >&2; exit 3", "--output-limit", "1M"); r.Code != 3 || r.Out[len(r.Out)-5:] != "1000\n" || r.Err != "problem\n" {
+		t.Errorf("%+v", r)
+	}
+	m := onTerminal(t, kit.Runtime, "run", "--quiet", "--output-limit", "10K", kit.Image, "yes")
+	if code := m.Wait(); code != 124 || len(m.Shows()) > 11<<10 {
+		t.Errorf("on a terminal: exit %d, %d bytes", code, len(m.Shows()))
+	}
+	for _, bad := range []string{"0", "-1", "x", "1.5M"} {
+		if r := kit.Inside(t, "true", "--output-limit", bad); r.Code != 125 {
+			t.Errorf("%s: %+v", bad, r)
+		}
+	}
+	kit.NothingLeft(t)
+}
+
+// shown is what a recording shows.
+func shown(t *testing.T, name string) string {
+	t.Helper()
+	file, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	lines, text, last := bufio.NewScanner(file), "", 0.0
+	for n := 0; lines.Scan(); n++ {
+		if n == 0 {
+			var head struct{ Version, Width, Height int }
+			if err := json.Unmarshal(lines.Bytes(), &head); err != nil || head.Version != 2 || head.Width < 1 || head.Height < 1 {
+				t.Errorf("%s: %v", lines.Text(), err)
+			}
+			continue
+		}
+		var event []any
+		if err := json.Unmarshal(lines.Bytes(), &event); err != nil || event[0].(float64) < last {
+			t.Errorf("%s: %v", lines.Text(), err)
+			continue
+		}
+		last = event[0].(float64)
+		if event[1] == "o" {
+			text += event[2].(string)
+		}
+	}
+	return text
+}
+
+func TestARecordingShowsWhatWasShown(t *testing.T) {
+	log := filepath.Join(scratch(t), "log.cast")
+	if r := kit.Inside(t, "echo out; sleep 0.1; echo ä >&2; exit 2", "--log", log); r.Code != 2 || r.Out != "out\n" || shown(t, log) != "out\nä\n" {
+		t.Errorf("%+v, %q", r, shown(t, log))
+	}
+	m := onTerminal(t, kit.Runtime, "shell", "--quiet", "--log", log, kit.Image)
+	m.Await("$ ")
+	m.Type("echo recorded\nexit\n")
+	if code := m.Wait(); code != 0 || !strings.Contains(m.Shows(), shown(t, log)) || !strings.Contains(shown(t, log), "\nrecorded\r\n") {
+		t.Errorf("exit %d; shown\n%q\nrecorded\n%q", code, m.Shows(), shown(t, log))
+	}
+	if r := kit.Inside(t, "true", "--log", "/root/not-mine"); r.Code != 125 || !strings.Contains(r.Err, "permission denied") {
+		t.Errorf("where the caller may not write: %+v", r)
+	}
+}
+
+func TestStatsTellWhatWasUsed(t *testing.T) {
+	name := filepath.Join(scratch(t), "stats")
+	r := kit.Inside(t, "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; exit 4", "--stats", name)
+	var used struct {
+		WallSeconds, UserSeconds float64
+		MemoryPeakBytes          int64
+		Exit                     int
+		Of                       string
+	}
+	data, err := os.ReadFile(name)
+	if err == nil {
+		err = json.Unmarshal(data, &used)
+	}
+	if err != nil || r.Code != 4 || used.Exit != 4 || used.WallSeconds < 0.01 || used.UserSeconds < 0.01 || used.Of == "" {
+		t.Errorf("%+v, %+v, %v: %s", r, used, err, data)
+	}
+	if r := kit.Inside(t, "kill -9 $$", "--stats", "-"); r.Code != 137 || !strings.Contains(r.Err, `"signal":"KILL"`) {
+		t.Errorf("%+v", r)
+	}
+	if r := kit.Inside(t, "true", "--stats", "/root/not-mine"); r.Code != 0 || !strings.Contains(r.Err, "permission denied") {
+		t.Errorf("where the caller may not write: %+v", r)
+	}
+}
+
+func TestDoctor(t *testing.T) {
+	r := kit.Run(t, "doctor", "--json")
+	var list []struct {
+		What, Found, Advice string
+		OK, Needed          bool
+	}
+	if err := json.Unmarshal([]byte(r.Out), &list); err != nil || len(list) < 8 || r.Code != 0 {
+		t.Fatalf("%+v: %v", r, err)
+	}
+	for _, f := range list {
+		if f.Needed && !f.OK || !f.OK && f.Advice == "" {
+			t.Errorf("%+v", f)
+		}
+	}
+	// Without a grant there is something to do.
+	bare := filepath.Join(scratch(t), "runtime")
+	kit.Command(t, "install", "-m", "0755", kit.Runtime, bare)
+	if r := kit.Do(t, kit.As(t, kit.User, bare, "doctor")); r.Code != 125 || !strings.Contains(r.Out, "runtime grant") {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestCompletion(t *testing.T) {
+	script := filepath.Join(scratch(t), "completion")
+	data := kit.Succeed(t, "completion", "bash")
+	if err := os.WriteFile(script, []byte(data), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	complete := func(words ...string) string {
+		const ask = `source "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _runtime; echo "${COMPREPLY[*]}"`
+		cmd := kit.As(t, kit.User, append([]string{"bash", "-c", ask, script}, words...)...)
+		return strings.TrimSpace(kit.Do(t, cmd).Out)
+	}
+	for want, words := range map[string][]string{
+		"session":       {"runtime", "ses"},
+		"begin":         {"runtime", "session", "b"},
+		"--personality": {"runtime", "run", "--pers"},
+		kit.Sealed:      {"runtime", "run", kit.Sealed[:len(kit.Sealed)-2]},
+		"remove rename": {"runtime", "image", "re"},
+	} {
+		if got := complete(words...); got != want && !(want == "remove rename" && strings.Contains(got, "remove") && strings.Contains(got, "rename")) {
+			t.Errorf("%v: %q, want %q", words, got, want)
+		}
+	}
+	for _, shell := range []string{"zsh", "fish"} {
+		if err := os.WriteFile(script, []byte(kit.Succeed(t, "completion", shell)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		kit.Command(t, shell, "-n", script) // only reads it
+	}
+}
