@@ -84,6 +84,9 @@ func Execute(ctx context.Context, p *Plan, caller Caller, s Supervisor) (Status,
 	if cleanup := l.finish(status); cleanup != nil {
 		err = errors.Join(err, fmt.Errorf("clean up: %w; `runtime gc` tries again", cleanup))
 	}
+	if err := l.output.stop(); err != nil {
+		s.Note(err.Error()) // a record that could not be written is no reason for a build to fail
+	}
 	if p.Measure && l.Process != nil {
 		status.Used = l.used(status, began)
 	}

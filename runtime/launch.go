@@ -298,7 +298,7 @@ func (l *launch) finish(status Status) error {
 	if l.console != nil {
 		errs = append(errs, l.console.Close())
 	}
-	errs = append(errs, l.output.stop(), l.service.stop(status))
+	errs = append(errs, l.service.stop(status))
 	if l.Process != nil {
 		errs = append(errs, l.Process.Close())
 	}

@@ -76,11 +76,10 @@ func (o *output) pipes() (files [2]uintptr, err error) {
 	return files, nil
 }
 
-// copy reads to the end even when nothing may pass any more, or nobody wants it: who writes shall not be stopped in the middle.
+// copy reads to the end even when nothing may pass any more: the command is being told to end.
 func (o *output) copy(from, to int) {
 	defer unix.Close(from)
 	buffer := make([]byte, 64<<10)
-	gone := false
 	for {
 		n, err := unix.Read(from, buffer)
 		if err == unix.EINTR {
@@ -90,14 +89,14 @@ func (o *output) copy(from, to int) {
 			return
 		}
 		data := o.pass(buffer[:n])
-		for len(data) > 0 && !gone {
+		for len(data) > 0 {
 			n, err := unix.Write(to, data)
 			switch {
 			case err == unix.EINTR:
 			case err == unix.EAGAIN:
 				_, _ = unix.Poll([]unix.PollFd{{Fd: int32(to), Events: unix.POLLOUT}}, -1)
 			case err != nil:
-				gone = true
+				return // nobody wants it: the command gets SIGPIPE
 			default:
 				data = data[n:]
 			}

@@ -164,20 +164,6 @@ func check(r Request, f Facts) error {
 	return err
 }
 
-// resources gives the container a control group, if it needs one. It has no cgroup namespace then: one can only be made
-// around the group that a process is in, and where the hierarchy is delegated the kernel lets nobody be born outside
-// of theirs. No cgroup file system is in the container either way.
-func (p *Plan) resources(r Resources) {
-	settings := r.settings()
-	if len(settings) == 0 && !p.Measure {
-		return
-	}
-	p.Spec.Linux.Resources = &specs.LinuxResources{Unified: settings}
-	p.Spec.Linux.Namespaces = slices.DeleteFunc(p.Spec.Linux.Namespaces, func(n specs.LinuxNamespace) bool {
-		return n.Type == specs.CgroupNamespace
-	})
-}
-
 // name gives the container its name and host name.
 func (p *Plan) name(r Request, f Facts) error {
 	p.Container = r.Name

@@ -3,7 +3,10 @@ package runtime
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"mayfly/runtime/policy"
 )
@@ -81,4 +84,18 @@ func (r Resources) settings() map[string]string {
 		set["io.weight"] = strconv.Itoa(r.IOWeight)
 	}
 	return set
+}
+
+// resources gives the container a control group, if it needs one. It has no cgroup namespace then: one can only be made
+// around the group that a process is in, and where the hierarchy is delegated the kernel lets nobody be born outside
+// of theirs. No cgroup file system is in the container either way.
+func (p *Plan) resources(r Resources) {
+	settings := r.settings()
+	if len(settings) == 0 && !p.Measure {
+		return
+	}
+	p.Spec.Linux.Resources = &specs.LinuxResources{Unified: settings}
+	p.Spec.Linux.Namespaces = slices.DeleteFunc(p.Spec.Linux.Namespaces, func(n specs.LinuxNamespace) bool {
+		return n.Type == specs.CgroupNamespace
+	})
 }

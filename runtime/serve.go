@@ -121,20 +121,23 @@ func (s *service) answer(c *control.Conn) {
 		return
 	}
 	files, err := c.Receive(&q)
+	defer func() { closeAll(files) }()
 	if err != nil {
 		return
 	}
-	defer func() {
-		for _, fd := range files {
-			unix.Close(fd)
-		}
-	}()
 	s.mu.Lock()
 	s.asking[c] = false
 	s.mu.Unlock()
 	switch {
 	case q.Exec != nil:
-		s.exec(c, *q.Exec, files)
+		process, terminal, err := s.launch.ask(*q.Exec, files)
+		closeAll(files) // the command has its own, whose end somebody may be waiting for
+		files = nil
+		if err != nil {
+			_ = c.Send(problem(err))
+			return
+		}
+		s.exec(c, process, terminal)
 	case q.Wait:
 		s.wait(c)
 	case q.Plan:
@@ -178,13 +181,15 @@ func (s *service) wait(c *control.Conn) {
 	<-gone
 }
 
-// exec runs another command in the container, and passes signals to it. When the other goes, so does the command.
-func (s *service) exec(c *control.Conn, e control.Exec, files []int) {
-	process, terminal, err := s.launch.ask(e, files)
-	if err != nil {
-		_ = c.Send(problem(err))
-		return
+func closeAll(files []int) {
+	for _, fd := range files {
+		unix.Close(fd)
 	}
+}
+
+// exec looks after a command that has joined the container: it tells of its beginning and end, and passes signals to it.
+// When the other goes, so does the command.
+func (s *service) exec(c *control.Conn, process *nsexec.Process, terminal *console.Console) {
 	started := make(chan struct{})
 	done := make(chan struct{})
 	go func() {
@@ -197,124 +202,23 @@ func (s *service) exec(c *control.Conn, e control.Exec, files []int) {
 		}
 		c.Hangup()
 	}()
-	reply := control.Reply{Started: true}
-	if terminal != nil {
-		err = c.Send(reply, terminal.Master())
-		err = errors.Join(err, terminal.Close())
+	var err error
+	if reply := (control.Reply{Started: true}); terminal != nil {
+		err = errors.Join(c.Send(reply, terminal.Master()), terminal.Close())
 	} else {
 		err = c.Send(reply)
 	}
 	close(started)
 	for err == nil && c.Within(0) == nil {
 		var q control.Request
-		var extra []int
-		extra, err = c.Receive(&q)
-		files = append(files, extra...)
-		if err == nil && (len(extra) > 0 || signal(process, q) != nil) {
-			err = unix.EPROTO
+		var files []int
+		files, err = c.Receive(&q)
+		closeAll(files)
+		if err == nil {
+			err = signal(process, q)
 		}
 	}
 	_ = process.Signal(syscall.SIGKILL)
 	<-done
 	_ = process.Close()
-	for _, fd := range files[min(len(files), 3):] {
-		unix.Close(fd)
-	}
-}
-
-// A fork is a command that the launch's thread is asked to start.
-type fork struct {
-	control.Exec
-	files  []int
-	result chan forked
-}
-
-type forked struct {
-	process *nsexec.Process
-	console *console.Console
-	err     error
-}
-
-var errEnding = errors.New("the container is ending")
-
-// ask has the launch's thread start another command.
-func (l *launch) ask(e control.Exec, files []int) (*nsexec.Process, *console.Console, error) {
-	if len(e.Args) == 0 || e.Terminal && len(files) != 0 || !e.Terminal && len(files) != 3 {
-		return nil, nil, unix.EINVAL
-	}
-	f := fork{e, files, make(chan forked, 1)}
-	select {
-	case l.forks <- f:
-		r := <-f.result
-		return r.process, r.console, r.err
-	case <-l.over:
-		return nil, nil, errEnding
-	}
-}
-
-// startOthers starts what is asked for until the container ends. The thread has been confined: what it forks is
-// confined in the same way.
-func (l *launch) startOthers() {
-	for {
-		select {
-		case f := <-l.forks:
-			var r forked
-			r.process, r.console, r.err = l.fork(f)
-			f.result <- r
-		case <-l.over:
-			return
-		}
-	}
-}
-
-func (l *launch) fork(f fork) (*nsexec.Process, *console.Console, error) {
-	plan := l.plan.with(f.Exec)
-	if err := l.enterDir(plan); err != nil {
-		return nil, nil, err
-	}
-	files, terminal, err := f.descriptors()
-	if err != nil {
-		return nil, nil, err
-	}
-	process, err := l.startCommand(plan, files, terminal != nil)
-	if err != nil {
-		if terminal != nil {
-			err = errors.Join(err, terminal.Close())
-		}
-		return nil, nil, err
-	}
-	return process, terminal, nil
-}
-
-// with is the plan with another command.
-func (p *Plan) with(e control.Exec) *Plan {
-	other, process := *p, *p.Spec.Process
-	env := newEnviron(process.Env...)
-	for _, entry := range e.Env {
-		env.set(entry)
-	}
-	process.Args, process.Env = e.Args, env.list
-	if e.Dir != "" {
-		process.Cwd, other.DirRequired = e.Dir, true
-	}
-	other.Login, other.Fallback, other.Spec.Process = false, nil, &process
-	return &other
-}
-
-// descriptors are the command's 0, 1 and 2: those of whoever asks, or a terminal's.
-func (f *fork) descriptors() ([3]uintptr, *console.Console, error) {
-	if !f.Terminal {
-		return [3]uintptr{uintptr(f.files[0]), uintptr(f.files[1]), uintptr(f.files[2])}, nil, nil
-	}
-	devpts, err := unix.Open("/dev/pts", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return [3]uintptr{}, nil, fmt.Errorf("open /dev/pts: %w", err)
-	}
-	defer unix.Close(devpts)
-	terminal, err := console.Open(devpts)
-	if err != nil {
-		return [3]uintptr{}, nil, err
-	}
-	slave := uintptr(terminal.Slave())
-	return [3]uintptr{slave, slave, slave}, terminal, nil
 }

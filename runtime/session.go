@@ -8,7 +8,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/runtime/image"
-	"mayfly/runtime/policy"
 	"mayfly/runtime/user"
 )
 
@@ -24,38 +23,13 @@ func (r *Request) Resolve() error {
 	if err != nil {
 		return err
 	}
-	if r.Store != "" && caller.UID != 0 {
-		return fmt.Errorf("--store: %w", ErrNotPermitted)
-	}
-	return withStore(r.Store, func(s *image.Store) error {
+	return WithStore(r.Store, func(s *image.Store) error {
 		img, err := s.Session(caller.UID, r.Session)
 		if err != nil {
 			return err
 		}
 		r.Image = img.Reference.String()
 		return img.Close()
-	})
-}
-
-// withStore opens a store, the policy's if path is empty, with the rights of root on files.
-func withStore(path string, f func(*image.Store) error) error {
-	return AsRoot(func() error {
-		if path == "" {
-			settings, err := policy.LoadSettings()
-			if err != nil {
-				return err
-			}
-			path = settings.Store
-		}
-		s, err := image.Open(path)
-		if err != nil {
-			return err
-		}
-		defer s.Close()
-		if err := CheckStore(s); err != nil {
-			return err
-		}
-		return f(s)
 	})
 }
 
@@ -95,7 +69,10 @@ func BeginSession(ctx context.Context, ref, name string) (string, error) {
 	if d.Unbound {
 		limit = 0
 	}
-	return name, withStore("", func(s *image.Store) error {
+	return name, WithStore("", func(s *image.Store) error {
+		if err := CheckStore(s); err != nil {
+			return err
+		}
 		img, err := s.Image(ref)
 		if err != nil {
 			return err
@@ -121,7 +98,7 @@ func Sessions(everybody bool) ([]OwnedSession, error) {
 		return nil, fmt.Errorf("sessions of all users: %w", ErrNotPermitted)
 	}
 	var found []image.Session
-	err = withStore("", func(s *image.Store) (err error) {
+	err = WithStore("", func(s *image.Store) (err error) {
 		found, err = s.Sessions(func(uid uint32) bool { return everybody || uid == caller.UID })
 		return err
 	})
@@ -153,5 +130,10 @@ func EndSession(text string) error {
 	if err != nil {
 		return err
 	}
-	return withStore("", func(s *image.Store) error { return s.EndSession(uid, name) })
+	return WithStore("", func(s *image.Store) error {
+		if err := CheckStore(s); err != nil {
+			return err
+		}
+		return s.EndSession(uid, name)
+	})
 }

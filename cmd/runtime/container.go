@@ -128,22 +128,13 @@ var waitCommand = command{
 	summary:  "wait until a container has ended, and exit as its command did",
 	examples: []string{"runtime wait build-1"},
 	setUp: func(flags *flag.FlagSet) action {
-		return func(args []string) (int, error) {
-			args, err := positional(flags, args, 1, "container")
-			if err != nil {
-				return exit(err)
-			}
-			line, err := runtime.Call(args[0], nil)
-			if err != nil {
-				return exit(err)
-			}
-			defer line.Close()
+		return calling(flags, func(line *runtime.Line) (int, error) {
 			status, err := line.Wait()
 			if err != nil {
 				return exit(err)
 			}
 			return status.ExitCode(), nil
-		}
+		})
 	},
 }
 
@@ -154,23 +145,30 @@ var inspectCommand = command{
 	summary:  "print what a running container is and what it was started with, as JSON",
 	examples: []string{"runtime inspect build-1 | jq .plan.spec.process.env"},
 	setUp: func(flags *flag.FlagSet) action {
-		return func(args []string) (int, error) {
-			args, err := positional(flags, args, 1, "container")
-			if err != nil {
-				return exit(err)
-			}
-			line, err := runtime.Call(args[0], nil)
-			if err != nil {
-				return exit(err)
-			}
-			defer line.Close()
+		return calling(flags, func(line *runtime.Line) (int, error) {
 			view, err := line.Inspect()
 			if err != nil {
 				return exit(err)
 			}
 			return exit(printJSON(view))
-		}
+		})
 	},
+}
+
+// calling connects with the one container that the arguments name.
+func calling(flags *flag.FlagSet, f func(*runtime.Line) (int, error)) action {
+	return func(args []string) (int, error) {
+		args, err := positional(flags, args, 1, "container")
+		if err != nil {
+			return exit(err)
+		}
+		line, err := runtime.Call(args[0], nil)
+		if err != nil {
+			return exit(err)
+		}
+		defer line.Close()
+		return f(line)
+	}
 }
 
 var psCommand = command{

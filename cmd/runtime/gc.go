@@ -6,10 +6,9 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 
 	"mayfly/runtime/cgroup"
+	"mayfly/runtime/grant"
 	"mayfly/runtime/image"
 	"mayfly/runtime/state"
 )
@@ -26,7 +25,7 @@ var gcCommand = command{
 		timer := flags.Bool("install-timer", false, "have systemd do it every hour (root)")
 		return func([]string) (int, error) {
 			if *timer {
-				return asRootOnly(func(context.Context, []string) error { return installTimer() })(nil)
+				return asRootOnly(installTimer)(nil)
 			}
 			var removed []string
 			err := withStore(store, func(s *image.Store) (err error) {
@@ -57,31 +56,10 @@ func collectAll(s *image.Store) ([]string, error) {
 	return append(removed, groups...), errors.Join(err, sweep, grouped, state.Collect())
 }
 
-// The units of the timer, and where an administrator's are.
-const (
-	unitDirectory = "/etc/systemd/system"
-	gcService     = "[Unit]\nDescription=Remove what killed Mayfly containers have left\n\n[Service]\nType=oneshot\nExecStart=%s gc\n"
-	gcTimer       = "[Unit]\nDescription=Remove what killed Mayfly containers have left, every hour\n\n" +
-		"[Timer]\nOnBootSec=5min\nOnUnitActiveSec=1h\n\n[Install]\nWantedBy=timers.target\n"
-)
-
-func installTimer() error {
-	if _, err := os.Stat("/run/systemd/system"); err != nil {
-		return errors.New("systemd does not run here: have cron call `runtime gc`")
-	}
+func installTimer(context.Context, []string) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	for name, text := range map[string]string{"mayfly-gc.service": fmt.Sprintf(gcService, self), "mayfly-gc.timer": gcTimer} {
-		if err := os.WriteFile(filepath.Join(unitDirectory, name), []byte(text), 0o644); err != nil {
-			return fmt.Errorf("install timer: %w", err)
-		}
-	}
-	for _, args := range [][]string{{"daemon-reload"}, {"enable", "--now", "mayfly-gc.timer"}} {
-		if out, err := exec.Command("systemctl", args...).CombinedOutput(); err != nil {
-			return fmt.Errorf("systemctl %s: %w: %s", args[0], err, out)
-		}
-	}
-	return nil
+	return grant.InstallTimer(self)
 }

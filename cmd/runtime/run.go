@@ -10,10 +10,8 @@ import (
 	"os/signal"
 	"slices"
 	"syscall"
-	"time"
 
 	"mayfly/runtime"
-	"mayfly/runtime/policy"
 )
 
 var runCommand = command{
@@ -57,170 +55,6 @@ var shellCommand = command{
 			return o.launch()
 		}
 	},
-}
-
-// options are the flags of run and shell.
-type options struct {
-	image   string
-	command []string
-	login   bool
-
-	session, store, name, hostname, user, dir, personality string
-
-	binds, bindsReadOnly, tmpfs, env []string
-
-	envAll, writable, noEphemeral, tty, noTTY, dryRun, quiet, verbose bool
-
-	timeout, killAfter time.Duration
-
-	memory, swap, stats, outputLimit, record string
-
-	tasks, cpuWeight, ioWeight int
-
-	cpus float64
-}
-
-func declare(flags *flag.FlagSet) *options {
-	o := &options{}
-	flags.Func("bind", "make SRC of the host appear inside, writable: `SRC[:DST]`, a backslash escapes a colon", appendTo(&o.binds))
-	flags.Func("bind-ro", "the same, read-only: `SRC[:DST]`", appendTo(&o.bindsReadOnly))
-	flags.Func("tmpfs", "an empty file system in memory: `DST[:OPTIONS]`, options as in mount(8)", appendTo(&o.tmpfs))
-	flags.Func("env", "pass an environment variable, or set it: `NAME[=VALUE]`", appendTo(&o.env))
-	flags.BoolVar(&o.envAll, "env-all", false, "pass the whole environment")
-	flags.StringVar(&o.dir, "chdir", "", "working `DIR` inside (default: the current one, else HOME, else /)")
-	flags.StringVar(&o.user, "user", "", "run as `USER`, name or number; only root may choose another")
-	flags.StringVar(&o.personality, "personality", "", "`ARCH` that uname tells: x86, x86-64, arm, arm64 (default: the image's)")
-	flags.StringVar(&o.name, "name", "", "`NAME` of the container (default: IMAGE-<16 hex digits>)")
-	flags.StringVar(&o.session, "session", "", "run in the session `NAME` instead of an image: what is written there stays")
-	flags.StringVar(&o.hostname, "hostname", "", "host `NAME` inside (default: the container's name)")
-	flags.BoolVar(&o.writable, "writable", false, "the root file system can be written to, and is thrown away all the same")
-	flags.BoolVar(&o.noEphemeral, "no-ephemeral", false, "change the image itself, without the host's binds; only root may")
-	flags.BoolVar(&o.tty, "tty", false, "give the command a terminal of its own (default: when we have one)")
-	flags.BoolVar(&o.noTTY, "no-tty", false, "pass standard input, output and error straight through")
-	flags.DurationVar(&o.timeout, "timeout", 0, "end the command with SIGTERM after `DURATION` (90s, 10m, 2h), exit status 124")
-	flags.DurationVar(&o.killAfter, "kill-after", 10*time.Second, "with --timeout: kill it this `DURATION` after SIGTERM")
-	flags.StringVar(&o.memory, "memory", "", "most memory of all processes together: `SIZE` such as 512M, 4G")
-	flags.StringVar(&o.swap, "swap", "", "with --memory: most swap besides, `SIZE` (default: none)")
-	flags.IntVar(&o.tasks, "tasks", 0, "most processes and threads, `N`")
-	flags.Float64Var(&o.cpus, "cpus", 0, "most processor time, in processors: `N` such as 1.5")
-	flags.IntVar(&o.cpuWeight, "cpu-weight", 0, "share of the processors beside others, `N` from 1 to 10000, usual is 100")
-	flags.IntVar(&o.ioWeight, "io-weight", 0, "the same for disks")
-	flags.StringVar(&o.stats, "stats", "", "write what the container has used to `FILE` (-: standard error) as JSON, at the end")
-	flags.StringVar(&o.outputLimit, "output-limit", "", "end the command when it has written `SIZE` such as 50M, exit status 124")
-	flags.StringVar(&o.record, "log", "", "write a copy of what is shown to `FILE`, as an asciicast (asciinema play)")
-	flags.BoolVar(&o.dryRun, "dry-run", false, "print the plan as JSON and change nothing")
-	flags.BoolVar(&o.quiet, "quiet", false, "tell nothing but errors")
-	flags.BoolVar(&o.verbose, "verbose", false, "tell of the container's beginning and end (default: on a terminal)")
-	flags.StringVar(&o.store, "store", "", "`DIR` of the images; only root may choose")
-	return o
-}
-
-// appendTo collects a flag that can be given several times.
-func appendTo(list *[]string) func(string) error {
-	return func(value string) error {
-		*list = append(*list, value)
-		return nil
-	}
-}
-
-// split takes IMAGE [--] COMMAND apart.
-func split(args []string) (image string, command []string) {
-	if len(args) == 0 {
-		return "", nil
-	}
-	image, command = args[0], args[1:]
-	if len(command) > 0 && command[0] == "--" {
-		command = command[1:]
-	}
-	return image, command
-}
-
-// split takes the arguments apart. With a session there is no image among them.
-func (o *options) split(args []string) {
-	if o.session == "" {
-		o.image, o.command = split(args)
-	} else {
-		o.command = args
-	}
-}
-
-func (o *options) request() (runtime.Request, error) {
-	r := runtime.Request{
-		Store: o.store, Image: o.image, Session: o.session, Command: o.command, Login: o.login, Name: o.name, Hostname: o.hostname,
-		Env: o.env, EnvAll: o.envAll, Dir: o.dir, User: o.user, Personality: o.personality,
-		Writable: o.writable, NoEphemeral: o.noEphemeral, Timeout: o.timeout, KillAfter: o.killAfter,
-		Limits: callersLimits(), Measure: o.stats != "",
-		Resources: runtime.Resources{Tasks: o.tasks, CPUs: o.cpus, CPUWeight: o.cpuWeight, IOWeight: o.ioWeight},
-	}
-	if err := o.sizes(&r); err != nil {
-		return r, err
-	}
-	switch {
-	case o.image == "" && o.session == "":
-		return r, errors.New("no image given: `runtime image list` shows what there is")
-	case o.tty && o.noTTY:
-		return r, errors.New("--tty and --no-tty exclude each other")
-	case o.quiet && o.verbose:
-		return r, errors.New("--quiet and --verbose exclude each other")
-	case o.tty:
-		r.Terminal = runtime.Yes
-	case o.noTTY:
-		r.Terminal = runtime.No
-	}
-	return r, o.mounts(&r)
-}
-
-// sizes reads the bounds that are amounts of bytes.
-func (o *options) sizes(r *runtime.Request) error {
-	if o.outputLimit != "" {
-		bytes, err := policy.ParseBytes(o.outputLimit)
-		if err != nil || bytes == 0 {
-			return fmt.Errorf("--output-limit %q: want a size such as 50M", o.outputLimit)
-		}
-		r.OutputLimit = bytes
-	}
-	if o.memory != "" {
-		bytes, err := policy.ParseBytes(o.memory)
-		if err != nil || bytes == 0 {
-			return fmt.Errorf("--memory %q: want a size such as 512M", o.memory)
-		}
-		r.Resources.Memory = bytes
-	}
-	if o.swap != "" {
-		bytes, err := policy.ParseBytes(o.swap)
-		if err != nil {
-			return fmt.Errorf("--swap %q: want a size such as 512M, or 0", o.swap)
-		}
-		r.Resources.Swap = &bytes
-	}
-	return nil
-}
-
-func (o *options) mounts(r *runtime.Request) error {
-	dir, err := os.Getwd()
-	if err != nil {
-		dir = "/"
-	}
-	for _, list := range []struct {
-		texts    []string
-		readOnly bool
-	}{{o.binds, false}, {o.bindsReadOnly, true}} {
-		for _, text := range list.texts {
-			bind, err := runtime.ParseBind(text, dir, list.readOnly)
-			if err != nil {
-				return err
-			}
-			r.Binds = append(r.Binds, bind)
-		}
-	}
-	for _, text := range o.tmpfs {
-		tmpfs, err := runtime.ParseTmpfs(text)
-		if err != nil {
-			return err
-		}
-		r.Tmpfs = append(r.Tmpfs, tmpfs)
-	}
-	return nil
 }
 
 // launch runs the request, and tells the user and the system's log of it.
@@ -281,8 +115,11 @@ func (o *options) attempt(r runtime.Request, signals func() <-chan os.Signal) (i
 		message("runtime: ended: the command wrote more than its limit of %d bytes", plan.OutputLimit)
 	}
 	if status.OutOfMemory > 0 {
-		message("runtime: out of memory: the kernel killed %d of the container's processes at its limit of %s bytes",
-			status.OutOfMemory, plan.Spec.Linux.Resources.Unified["memory.max"])
+		limit := plan.Spec.Linux.Resources.Unified["memory.max"] + " bytes"
+		if limit == " bytes" {
+			limit = "what it is part of"
+		}
+		message("runtime: out of memory: the kernel killed %d of the container's processes at its limit of %s", status.OutOfMemory, limit)
 	}
 	if told := o.tellStats(status); told != nil {
 		o.note(told.Error())

@@ -116,29 +116,8 @@ func (c storeChoice) path() string {
 	return policy.DefaultStore
 }
 
-// withStore opens the store with the rights of root, for what any user may see. What f
-// prints it prints elsewhere: to write a time, say, is to read what the caller's TZ names.
-func withStore(c storeChoice, f func(*image.Store) error) error {
-	if *c.flag != "" && os.Getuid() != 0 {
-		return fmt.Errorf("--store: %w", runtime.ErrNotPermitted)
-	}
-	return runtime.AsRoot(func() error {
-		path := *c.flag
-		if path == "" {
-			settings, err := policy.LoadSettings()
-			if err != nil {
-				return err
-			}
-			path = settings.Store
-		}
-		s, err := image.Open(path)
-		if err != nil {
-			return err
-		}
-		defer s.Close()
-		return f(s)
-	})
-}
+// withStore opens the chosen store for what any user may see.
+func withStore(c storeChoice, f func(*image.Store) error) error { return runtime.WithStore(*c.flag, f) }
 
 // asRootOnly is for what changes images or the machine. The context ends with
 // SIGINT, SIGTERM and SIGHUP.

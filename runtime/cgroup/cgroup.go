@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"mayfly/runtime/internal/host"
 )
 
 // ErrMissing means that this machine cannot do what is asked for.
@@ -100,7 +102,8 @@ func Make(owner uint32, container string, settings map[string]string) (*Group, e
 		return nil, err
 	}
 	g := &Group{fd: -1}
-	if booted() {
+	// Where systemd is the init, the hierarchy is its own, and it gives a part of it to whoever asks.
+	if host.Systemd() {
 		err = g.makeScope(root, owner, container, needed(settings))
 	} else {
 		err = g.makeDirect(root, owner, container, needed(settings))
@@ -121,7 +124,7 @@ func Make(owner uint32, container string, settings map[string]string) (*Group, e
 // is there until the next boot.
 func Prepare() error {
 	root, err := Hierarchy()
-	if err != nil || booted() {
+	if err != nil || host.Systemd() {
 		return nil
 	}
 	err = os.Mkdir(filepath.Join(root, parent), 0o755)

@@ -16,13 +16,6 @@ import (
 // busctl speaks D-Bus for us. It comes with systemd.
 const busctl = "/usr/bin/busctl"
 
-// booted tells whether systemd is the machine's init (sd_booted(3)): then the hierarchy is its own, and it gives a
-// part of it to whoever asks.
-func booted() bool {
-	_, err := os.Lstat("/run/systemd/system")
-	return err == nil
-}
-
 // moveWithin bounds how long systemd may take.
 const moveWithin = 10 * time.Second
 

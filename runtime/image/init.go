@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/btrfs"
+	"mayfly/runtime/internal/host"
 )
 
 // backingFile is where the file system of a store is that is not on BTRFS itself.
@@ -151,21 +152,12 @@ func Mount(path string) error {
 	return tool("mount", "mount", "-t", "btrfs", "-o", mountOptions, file, path)
 }
 
-// systemdRuns is sd_booted(3).
-func systemdRuns() bool {
-	_, err := os.Stat("/run/systemd/system")
-	return err == nil
-}
-
 func bootHint() string {
-	if systemdRuns() {
+	if host.Systemd() {
 		return " at every boot"
 	}
 	return "; `runtime store mount` mounts it again after a boot"
 }
-
-// unitDirectory is where an administrator's units of systemd are.
-const unitDirectory = "/etc/systemd/system"
 
 // unitName is the name that a mount unit for the path must have.
 func unitName(path string) (string, error) {
@@ -178,7 +170,7 @@ func unitName(path string) (string, error) {
 
 // mountAtBoot installs a mount unit where systemd runs.
 func mountAtBoot(path string) error {
-	if !systemdRuns() {
+	if !host.Systemd() {
 		return nil
 	}
 	unit, err := unitName(path)
@@ -187,7 +179,7 @@ func mountAtBoot(path string) error {
 	}
 	text := fmt.Sprintf("[Unit]\nDescription=Image store of Mayfly\n\n[Mount]\nWhat=%s\nWhere=%s\nType=btrfs\nOptions=%s\n\n"+
 		"[Install]\nWantedBy=local-fs.target\n", backingFile(path), filepath.Clean(path), mountOptions)
-	if err := os.WriteFile(filepath.Join(unitDirectory, unit), []byte(text), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(host.UnitDirectory, unit), []byte(text), 0o644); err != nil {
 		return fmt.Errorf("install mount unit: %w", err)
 	}
 	if err := tool("systemctl", "systemd", "daemon-reload"); err != nil {
@@ -198,14 +190,14 @@ func mountAtBoot(path string) error {
 
 // forgetAtBoot takes back what mountAtBoot did, as far as it came.
 func forgetAtBoot(path string) error {
-	if !systemdRuns() {
+	if !host.Systemd() {
 		return nil
 	}
 	unit, err := unitName(path)
 	if err != nil {
 		return err
 	}
-	file := filepath.Join(unitDirectory, unit)
+	file := filepath.Join(host.UnitDirectory, unit)
 	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
 		return nil
 	}

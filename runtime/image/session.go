@@ -116,7 +116,7 @@ func (s *Store) publishSession(run int, draft string, r Session, limit int) erro
 		return err
 	}
 	defer unix.Close(all)
-	if err := flock(all, unix.LOCK_EX); err != nil {
+	if err := file.Flock(all, unix.LOCK_EX); err != nil {
 		return err
 	}
 	list, err := entries(all, ".")

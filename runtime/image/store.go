@@ -224,7 +224,7 @@ func (s *Store) openVersion(dir int, ref Reference) (*Image, error) {
 
 // lockShared waits for a shared lock: who holds an exclusive one removes the file soon. Then it is ENOENT.
 func lockShared(fd int) (st unix.Stat_t, err error) {
-	if err := flock(fd, unix.LOCK_SH); err != nil {
+	if err := file.Flock(fd, unix.LOCK_SH); err != nil {
 		return st, fmt.Errorf("lock: %w", err)
 	}
 	if err = unix.Fstat(fd, &st); err == nil && st.Nlink == 0 {

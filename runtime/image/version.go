@@ -196,7 +196,7 @@ func (s *Store) lockImage(name string) (int, error) {
 			name, ErrPlain, s.Path+"/"+name)
 	}
 	there := false
-	if err = flock(dir, unix.LOCK_EX); err == nil {
+	if err = file.Flock(dir, unix.LOCK_EX); err == nil {
 		there, err = stillThere(s.fd, name, dir)
 	}
 	if err == nil && !there {
@@ -207,13 +207,4 @@ func (s *Store) lockImage(name string) (int, error) {
 		return -1, err
 	}
 	return dir, nil
-}
-
-func flock(fd, how int) error {
-	for {
-		err := unix.Flock(fd, how)
-		if err != unix.EINTR {
-			return err
-		}
-	}
 }

@@ -78,10 +78,10 @@ func register(top string, owner uint32, r Record, limit int) (*Entry, error) {
 // register counts and writes under the lock of the owner's directory, which nobody else
 // can open, so that of two launches at once each sees the other.
 func (e *Entry) register(r Record, limit int) error {
-	if err := flock(e.dir, unix.LOCK_EX); err != nil {
+	if err := file.Flock(e.dir, unix.LOCK_EX); err != nil {
 		return fmt.Errorf("lock: %w", err)
 	}
-	defer func() { _ = flock(e.dir, unix.LOCK_UN) }()
+	defer func() { _ = file.Flock(e.dir, unix.LOCK_UN) }()
 	if limit > 0 {
 		living, _, err := sweep(e.dir)
 		if err != nil {
@@ -110,7 +110,7 @@ func (e *Entry) create() error {
 		fd, err := unix.Openat(e.dir, e.Name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 		if err == nil {
 			e.fd = fd
-			if err := flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != nil {
+			if err := file.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != nil {
 				return errors.Join(err, unlink(e.dir, e.Name))
 			}
 			return nil
@@ -125,21 +125,12 @@ func (e *Entry) create() error {
 	return ErrNameTaken
 }
 
-// flock is flock(2), which a signal can interrupt.
-func flock(fd, how int) error {
-	for {
-		if err := unix.Flock(fd, how); err != unix.EINTR {
-			return err
-		}
-	}
-}
-
 // Sweep removes the owner's dead records and tells whether there were any. The thread must act on files as root.
 func (e *Entry) Sweep() (bool, error) {
-	if err := flock(e.dir, unix.LOCK_EX); err != nil {
+	if err := file.Flock(e.dir, unix.LOCK_EX); err != nil {
 		return false, fmt.Errorf("lock: %w", err)
 	}
-	defer func() { _ = flock(e.dir, unix.LOCK_UN) }()
+	defer func() { _ = file.Flock(e.dir, unix.LOCK_UN) }()
 	_, dead, err := sweep(e.dir)
 	return dead > 0, err
 }
@@ -233,7 +224,7 @@ func removeDead(dir int, name string) (dead bool, err error) {
 		return false, err
 	}
 	defer unix.Close(fd)
-	err = flock(fd, unix.LOCK_EX|unix.LOCK_NB)
+	err = file.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
 	if err == unix.EWOULDBLOCK {
 		return false, nil
 	}
@@ -259,7 +250,7 @@ func Collect() error { return collect(Directory) }
 func collect(top string) error {
 	return eachOwner(top, func(dir int) error {
 		// Under the directory's lock: a record is not locked in the moment of its creation.
-		if err := flock(dir, unix.LOCK_EX); err != nil {
+		if err := file.Flock(dir, unix.LOCK_EX); err != nil {
 			return err
 		}
 		_, _, err := sweep(dir)
@@ -293,79 +284,4 @@ func eachOwner(top string, f func(dir int) error) error {
 		unix.Close(dir)
 	}
 	return errors.Join(errs...)
-}
-
-// maxSize bounds a record, in bytes: a command line can be long.
-const maxSize = 4 << 20
-
-// List returns the records of living containers, of one owner or of all. The thread must
-// act on files as root.
-func List(of func(uid uint32) bool) ([]Record, error) { return listRecords(Directory, of) }
-
-func listRecords(top string, of func(uid uint32) bool) ([]Record, error) {
-	records := []Record{}
-	err := eachOwner(top, func(dir int) error {
-		names, err := list(dir)
-		if err != nil {
-			return err
-		}
-		for _, name := range names {
-			if r, ok := read(dir, name); ok && of(r.UID) {
-				records = append(records, r)
-			}
-		}
-		return nil
-	})
-	return records, err
-}
-
-// read reads a living record. One that is just being written is not there yet.
-func read(dir int, name string) (Record, bool) {
-	var r Record
-	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return r, false
-	}
-	defer unix.Close(fd)
-	if flock(fd, unix.LOCK_SH|unix.LOCK_NB) != unix.EWOULDBLOCK {
-		return r, false
-	}
-	data, err := file.ReadFD(fd, maxSize)
-	return r, err == nil && json.Unmarshal(data, &r) == nil
-}
-
-// Find returns the record of a living container. More than one of that name is an error. The thread must act on
-// files as root.
-func Find(name string, of func(uid uint32) bool) (Record, error) {
-	records, err := List(of)
-	if err != nil {
-		return Record{}, err
-	}
-	records = slices.DeleteFunc(records, func(r Record) bool { return r.Name != name })
-	switch len(records) {
-	case 0:
-		return Record{}, ErrUnknown
-	case 1:
-		return records[0], nil
-	}
-	return Record{}, fmt.Errorf("%d users have a container %s: say OWNER/%s", len(records), name, name)
-}
-
-// IsAlive tells whether the supervisor of an owner's container lives, or may: it is asked under the lock of the
-// owner's directory, so that one that is just beginning is not taken for dead. The thread must act on files as root.
-func IsAlive(owner uint32, name string) bool {
-	dir, err := unix.Open(filepath.Join(Directory, strconv.FormatUint(uint64(owner), 10)), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err != unix.ENOENT
-	}
-	defer unix.Close(dir)
-	if flock(dir, unix.LOCK_EX) != nil {
-		return true
-	}
-	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err != unix.ENOENT
-	}
-	defer unix.Close(fd)
-	return flock(fd, unix.LOCK_SH|unix.LOCK_NB) == unix.EWOULDBLOCK
 }

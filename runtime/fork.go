@@ -1,0 +1,109 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"mayfly/nsexec"
+	"mayfly/runtime/console"
+	"mayfly/runtime/control"
+)
+
+// A fork is a command that the launch's thread is asked to start.
+type fork struct {
+	control.Exec
+	files  []int
+	result chan forked
+}
+
+type forked struct {
+	process *nsexec.Process
+	console *console.Console
+	err     error
+}
+
+var errEnding = errors.New("the container is ending")
+
+// ask has the launch's thread start another command.
+func (l *launch) ask(e control.Exec, files []int) (*nsexec.Process, *console.Console, error) {
+	if len(e.Args) == 0 || e.Terminal && len(files) != 0 || !e.Terminal && len(files) != 3 {
+		return nil, nil, unix.EINVAL
+	}
+	f := fork{e, files, make(chan forked, 1)}
+	select {
+	case l.forks <- f:
+		r := <-f.result
+		return r.process, r.console, r.err
+	case <-l.over:
+		return nil, nil, errEnding
+	}
+}
+
+// startOthers starts what is asked for until the container ends. The thread has been confined: what it forks is
+// confined in the same way.
+func (l *launch) startOthers() {
+	for {
+		select {
+		case f := <-l.forks:
+			var r forked
+			r.process, r.console, r.err = l.fork(f)
+			f.result <- r
+		case <-l.over:
+			return
+		}
+	}
+}
+
+func (l *launch) fork(f fork) (*nsexec.Process, *console.Console, error) {
+	plan := l.plan.with(f.Exec)
+	if err := l.enterDir(plan); err != nil {
+		return nil, nil, err
+	}
+	files, terminal, err := f.descriptors()
+	if err != nil {
+		return nil, nil, err
+	}
+	process, err := l.startCommand(plan, files, terminal != nil)
+	if err != nil {
+		if terminal != nil {
+			err = errors.Join(err, terminal.Close())
+		}
+		return nil, nil, err
+	}
+	return process, terminal, nil
+}
+
+// with is the plan with another command.
+func (p *Plan) with(e control.Exec) *Plan {
+	other, process := *p, *p.Spec.Process
+	env := newEnviron(process.Env...)
+	for _, entry := range e.Env {
+		env.set(entry)
+	}
+	process.Args, process.Env = e.Args, env.list
+	if e.Dir != "" {
+		process.Cwd, other.DirRequired = e.Dir, true
+	}
+	other.Login, other.Fallback, other.Spec.Process = false, nil, &process
+	return &other
+}
+
+// descriptors are the command's 0, 1 and 2: those of whoever asks, or a terminal's.
+func (f *fork) descriptors() ([3]uintptr, *console.Console, error) {
+	if !f.Terminal {
+		return [3]uintptr{uintptr(f.files[0]), uintptr(f.files[1]), uintptr(f.files[2])}, nil, nil
+	}
+	devpts, err := unix.Open("/dev/pts", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return [3]uintptr{}, nil, fmt.Errorf("open /dev/pts: %w", err)
+	}
+	defer unix.Close(devpts)
+	terminal, err := console.Open(devpts)
+	if err != nil {
+		return [3]uintptr{}, nil, err
+	}
+	slave := uintptr(terminal.Slave())
+	return [3]uintptr{slave, slave, slave}, terminal, nil
+}

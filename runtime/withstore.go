@@ -1,0 +1,33 @@
+package runtime
+
+import (
+	"fmt"
+	"os"
+
+	"mayfly/runtime/image"
+	"mayfly/runtime/policy"
+)
+
+// WithStore opens a store, the policy's if path is empty, and calls f with the rights of root on files, for what any user may
+// see or do. Only root may choose a path. What f prints it prints elsewhere: to write a time, say, is to read what the
+// caller's TZ names.
+func WithStore(path string, f func(*image.Store) error) error {
+	if path != "" && os.Getuid() != 0 {
+		return fmt.Errorf("--store: %w", ErrNotPermitted)
+	}
+	return AsRoot(func() error {
+		if path == "" {
+			settings, err := policy.LoadSettings()
+			if err != nil {
+				return err
+			}
+			path = settings.Store
+		}
+		s, err := image.Open(path)
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		return f(s)
+	})
+}
