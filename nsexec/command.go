@@ -62,10 +62,12 @@ func StartCommand(c Command) (*Process, error) {
 	} else {
 		p.PID, err = b.steps.start(args)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("clone: %w", err)
+	if p.PID != 0 {
+		p.pidfd = int(b.pidfd)
 	}
-	p.pidfd = int(b.pidfd)
+	if err != nil {
+		return nil, fmt.Errorf("clone: %w", firstError(err, p.discard()))
+	}
 	if err := b.failure(); err != nil {
 		_, waited := wait(p.PID)
 		return nil, firstError(err, waited, p.Close())

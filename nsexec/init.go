@@ -63,7 +63,7 @@ func StartInit(atMost time.Duration) (*Init, error) {
 	i.write()
 	args := &cloneArgs{flags: unix.CLONE_VM | unix.CLONE_FILES | unix.CLONE_PIDFD, exitSignal: uint64(unix.SIGCHLD),
 		pidfd: uint64(uintptr(unsafe.Pointer(&i.pidfd)))}
-	if i.pid, err = i.steps.start(args); err != nil {
+	if i.pid, err = i.steps.start(args); i.pid == 0 {
 		unix.Close(pair[0])
 		unix.Close(pair[1])
 		return nil, fmt.Errorf("clone PID 1: %w", err)
@@ -152,9 +152,11 @@ func (i *Init) Proc() (int, error) {
 	return -1, errors.New("PID 1 was killed before it was ready")
 }
 
-// Kill ends PID 1, and with it every process of its namespace, by closing the line. It does
+// Kill ends PID 1, and with it every process of its namespace, by ending the line. It does
 // not wait.
 func (i *Init) Kill() error {
+	// Before it is closed: a descriptor of it that somebody has taken along would keep it open.
+	_ = unix.Shutdown(i.line, unix.SHUT_RDWR)
 	if i.child >= 0 {
 		unix.Close(i.child)
 		unix.Close(int(i.pidfd))

@@ -76,7 +76,7 @@ func (c *systemCall) err() error {
 }
 
 // start runs the program in a clone of the calling thread, with all signals blocked, here and in the clone, for which
-// no handler of ours is fit.
+// no handler of ours is fit. Where there is an error and a process id, the clone is there all the same.
 func (p program) start(args *cloneArgs) (pid int, err error) {
 	var all, before unix.Sigset_t
 	for i := range all.Val {
@@ -86,9 +86,12 @@ func (p program) start(args *cloneArgs) (pid int, err error) {
 		return 0, fmt.Errorf("block signals: %w", err)
 	}
 	r := cloneProgram(args, &p[0])
-	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil); err != nil {
-		return 0, fmt.Errorf("restore signals: %w", err)
-	}
 	c := systemCall{result: r}
+	if err := c.err(); err != nil {
+		r = 0
+	}
+	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil); err != nil {
+		return int(r), fmt.Errorf("restore signals: %w", err)
+	}
 	return int(r), c.err()
 }

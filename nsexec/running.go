@@ -59,6 +59,16 @@ func (p *Process) Wait() (syscall.WaitStatus, error) {
 	return waitUsage(p.PID, &p.Usage)
 }
 
+// discard ends a process that was not to be started, if it is there.
+func (p *Process) discard() error {
+	if p.PID == 0 {
+		return nil
+	}
+	_ = unix.Kill(p.PID, unix.SIGKILL)
+	_, err := wait(p.PID)
+	return firstError(err, p.Close())
+}
+
 // Close releases the descriptor behind Signal.
 func (p *Process) Close() error {
 	if p.pidfd < 0 {

@@ -29,7 +29,10 @@ func traced(t *testing.T, log string, options ...string) kit.Result {
 	args := append([]string{"strace", "-f", "-qq", "-b", "execve", "-e", "signal=none", "-u", kit.User, "-o", log}, options...)
 	cmd := exec.Command(args[0], append(args[1:], launch...)...)
 	cmd.Dir = "/"
-	return kit.DoWithin(t, within, cmd)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	r := kit.DoWithin(t, within, cmd)
+	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // a launch that hangs would be in the way of all later ones
+	return r
 }
 
 // within is how long a launch may take that meets with a fault: it must not hang.
@@ -164,8 +167,8 @@ func judge(t *testing.T, what, call string, r kit.Result) string {
 		kind = "in spite of it"
 	case r.Code == 125 && told:
 		kind = "with an error"
-	case r.Code == 125 && call == "write" && r.Err == "":
-		kind = "with an error that could not be written"
+	case call == "write" && r.Err == "" && (r.Code == 125 || r.Code == 128+int(syscall.SIGPIPE)):
+		kind = "with an error that could not be written" // the same fault met the message
 	case r.Code == 2 && slices.Contains(goOwn, call):
 		kind = "by the Go runtime"
 	case call == "execve" && r.Code == 126:
