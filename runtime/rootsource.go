@@ -100,7 +100,7 @@ func record(p *Plan, c Caller) state.Record {
 func makeGroup(p *Plan, c Caller) (*cgroup.Group, error) {
 	settings := p.Spec.Linux.Resources.Unified
 	group, err := cgroup.Make(c.UID, p.Container, settings)
-	if errors.Is(err, cgroup.ErrMissing) && len(settings) == 0 {
+	if (errors.Is(err, cgroup.ErrMissing) || errors.Is(err, cgroup.ErrBounded)) && len(settings) == 0 {
 		return nil, nil
 	}
 	return group, err

@@ -138,6 +138,11 @@ func Prepare() error {
 func directName(owner uint32, container string) string { return fmt.Sprintf("%d.%s", owner, container) }
 
 func (g *Group) makeDirect(root string, owner uint32, container string, controllers []string) error {
+	if owner != 0 {
+		if err := checkBounds(root); err != nil {
+			return err
+		}
+	}
 	top := filepath.Join(root, parent)
 	if err := Prepare(); err != nil {
 		return fmt.Errorf("%w: %w; root makes that directory with `runtime gc` or `runtime store mount`, at every boot", ErrMissing, err)
