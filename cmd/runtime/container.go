@@ -180,25 +180,19 @@ var psCommand = command{
 	examples: []string{"runtime ps", "runtime ps --watch", "runtime ps --all-users --json"},
 	setUp: func(flags *flag.FlagSet) action {
 		everybody := flags.Bool("all-users", false, "the containers of all users; only root may")
-		asJSON := jsonFlag(flags)
+		form := listingFlags(flags)
 		watch := flags.Bool("watch", false, "show them again every second, with CPU as a share of one processor")
-		names := flags.Bool("names", false, "print nothing but names")
 		return func([]string) (int, error) {
 			list, err := runtime.Containers(*everybody)
-			switch {
-			case err != nil:
+			if err != nil {
 				return exit(err)
-			case *asJSON:
-				return exit(printJSON(list))
-			case *names:
-				for _, c := range list {
-					fmt.Println(c.Name)
-				}
-				return 0, nil
-			case *watch:
-				return exit(watchContainers(*everybody, list))
 			}
-			return exit(printContainers(list, nil))
+			return exit(form.print(list, namesOf(list, func(c runtime.Container) string { return c.Name }), func() error {
+				if *watch {
+					return watchContainers(*everybody, list)
+				}
+				return printContainers(list, nil)
+			}))
 		}
 	},
 }

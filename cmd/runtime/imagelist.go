@@ -21,8 +21,7 @@ var imageList = command{
 	summary:  "list the images",
 	examples: []string{"runtime image list", "runtime image list --json"},
 	setUp: func(flags *flag.FlagSet) action {
-		asJSON := jsonFlag(flags)
-		names := flags.Bool("names", false, "print nothing but names")
+		form := listingFlags(flags)
 		store := storeFlag(flags)
 		return func([]string) (int, error) {
 			var list []image.Description
@@ -32,18 +31,10 @@ var imageList = command{
 				}
 				return countRunning(list)
 			})
-			switch {
-			case err != nil:
+			if err != nil {
 				return exit(err)
-			case *asJSON:
-				return exit(printJSON(list))
-			case *names:
-				for _, d := range list {
-					fmt.Println(d.Name)
-				}
-				return 0, nil
 			}
-			return exit(printImages(list))
+			return exit(form.print(list, namesOf(list, func(d image.Description) string { return d.Name }), func() error { return printImages(list) }))
 		}
 	},
 }

@@ -42,28 +42,24 @@ var sessionList = command{
 	examples: []string{"runtime session list", "runtime session list --all-users --json"},
 	setUp: func(flags *flag.FlagSet) action {
 		everybody := flags.Bool("all-users", false, "the sessions of all users; only root may")
-		asJSON := jsonFlag(flags)
-		names := flags.Bool("names", false, "print nothing but names")
+		form := listingFlags(flags)
 		return func([]string) (int, error) {
 			list, err := runtime.Sessions(*everybody)
-			switch {
-			case err != nil:
+			if err != nil {
 				return exit(err)
-			case *asJSON:
-				return exit(printJSON(list))
-			case *names:
-				for _, s := range list {
-					fmt.Println(s.Name)
-				}
-				return 0, nil
 			}
-			return exit(table("NAME\tIMAGE\tUSER\tBEGAN\tLAST USED\tIN USE", func(row func(...any)) {
-				for _, s := range list {
-					row(s.Name, s.Image, s.User, when(s.Began), when(s.Used), s.InUse)
-				}
-			}))
+			name := func(s runtime.OwnedSession) string { return s.Name }
+			return exit(form.print(list, namesOf(list, name), func() error { return printSessions(list) }))
 		}
 	},
+}
+
+func printSessions(list []runtime.OwnedSession) error {
+	return table("NAME\tIMAGE\tUSER\tBEGAN\tLAST USED\tIN USE", func(row func(...any)) {
+		for _, s := range list {
+			row(s.Name, s.Image, s.User, when(s.Began), when(s.Used), s.InUse)
+		}
+	})
 }
 
 var sessionEnd = command{

@@ -63,15 +63,12 @@ func (g *Group) makeScope(root string, owner uint32, container string, controlle
 // awaitMove waits until systemd has moved this process into the unit, and returns its directory.
 func awaitMove(root, unit string) (string, error) {
 	for begun := time.Now(); time.Since(begun) < moveWithin; time.Sleep(pause) {
-		data, err := os.ReadFile("/proc/self/cgroup")
+		path, err := ownGroup()
 		if err != nil {
 			return "", err
 		}
-		for line := range strings.Lines(string(data)) {
-			path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::")
-			if ok && filepath.Base(path) == unit {
-				return filepath.Join(root, path), nil
-			}
+		if filepath.Base(path) == unit {
+			return filepath.Join(root, path), nil
 		}
 	}
 	return "", fmt.Errorf("systemd did not start %s within %v", unit, moveWithin)
