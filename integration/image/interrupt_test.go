@@ -53,6 +53,20 @@ func TestAKillAtAnyMomentLeavesTheOldStateOrTheNew(t *testing.T) {
 	})
 }
 
+// A kill between a link's making and its taking its place is rare.
+func TestGcRemovesALinkThatDidNotTakeItsPlace(t *testing.T) {
+	each(t, func(t *testing.T, s store) {
+		s.small(t, "one", "0")
+		if err := os.Symlink("1", filepath.Join(s.path, "one", ".current")); err != nil {
+			t.Fatal(err)
+		}
+		if out := s.succeed(t, "gc"); out != "removed one/.current\n" {
+			t.Errorf("gc: %q", out)
+		}
+		s.whole(t, nil)
+	})
+}
+
 // whole checks the store after a kill.
 func (s store) whole(t *testing.T, change []string) {
 	t.Helper()

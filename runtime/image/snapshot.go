@@ -316,5 +316,10 @@ func (s *Store) sweep(name string) (removed []string, err error) {
 		}
 		removed = append(removed, name+"/"+entry.Name())
 	}
+	if err := unix.Unlinkat(dir, currentDraft, 0); err == nil {
+		removed = append(removed, name+"/"+currentDraft)
+	} else if err != unix.ENOENT {
+		return removed, fmt.Errorf("image %s: %w", name, err)
+	}
 	return removed, nil
 }

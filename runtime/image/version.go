@@ -17,6 +17,9 @@ import (
 // currentLink is the symbolic link to the version that a launch takes.
 const currentLink = "current"
 
+// currentDraft is its name before it takes the place of the one before.
+const currentDraft = ".current"
+
 // privateRecord is the mode of a version's record whose root file system must not be in several containers at a time: a FIFO
 // in it would connect them. A launch sees it without reading the record.
 const privateRecord = 0o400
@@ -58,14 +61,13 @@ func current(dir int) (int, error) {
 
 // setCurrent makes a version the current one, in one step for whoever looks. The caller has the image's lock.
 func setCurrent(dir, version int) error {
-	const draft = ".current"
-	if err := unix.Unlinkat(dir, draft, 0); err != nil && err != unix.ENOENT {
+	if err := unix.Unlinkat(dir, currentDraft, 0); err != nil && err != unix.ENOENT {
 		return err
 	}
-	if err := unix.Symlinkat(strconv.Itoa(version), dir, draft); err != nil {
+	if err := unix.Symlinkat(strconv.Itoa(version), dir, currentDraft); err != nil {
 		return fmt.Errorf("make the link to version %d: %w", version, err)
 	}
-	if err := unix.Renameat(dir, draft, dir, currentLink); err != nil {
+	if err := unix.Renameat(dir, currentDraft, dir, currentLink); err != nil {
 		return fmt.Errorf("switch to version %d: %w", version, err)
 	}
 	return nil
