@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"os/user"
 	"path/filepath"
 	"strconv"
@@ -64,8 +65,9 @@ func Main(m *testing.M, after ...func()) {
 		fmt.Println("FAIL: integration tests cannot run:", problem)
 		os.Exit(1)
 	}
-	// make(1) leaves a signal of the C library's ignored in what it starts: the tests begin
-	// as from a shell.
+	// make(1) leaves a signal of the C library's ignored in what it starts, nohup(1) SIGHUP: the tests begin
+	// as from a shell. What Go handles has its default action in children.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	if err := nsexec.ResetInheritance(); err != nil {
 		fmt.Println("FAIL:", err)
 		os.Exit(1)
