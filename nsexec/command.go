@@ -69,8 +69,7 @@ func StartCommand(c Command) (*Process, error) {
 		return nil, fmt.Errorf("clone: %w", firstError(err, p.discard()))
 	}
 	if err := b.failure(); err != nil {
-		_, waited := wait(p.PID)
-		return nil, firstError(err, waited, p.Close())
+		return nil, firstError(err, p.discard())
 	}
 	return p, nil
 }

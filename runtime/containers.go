@@ -14,7 +14,6 @@ import (
 	"mayfly/runtime/audit"
 	"mayfly/runtime/control"
 	"mayfly/runtime/image"
-	"mayfly/runtime/policy"
 	"mayfly/runtime/state"
 	"mayfly/runtime/user"
 )
@@ -244,11 +243,7 @@ func statusOf(e *control.Ended) Status {
 
 // log tells the system's log that the caller runs something in the container, unless the policy wants no log.
 func (l *Line) log(command []string) error {
-	var settings policy.Settings
-	err := asRoot(l.caller, noCapability, func() (err error) {
-		settings, err = policy.LoadSettings()
-		return err
-	})
+	settings, err := loadSettings(l.caller)
 	if err != nil || !settings.Audit {
 		return err
 	}

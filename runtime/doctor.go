@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"mayfly/nsexec"
 	"mayfly/runtime/cgroup"
 	"mayfly/runtime/image"
 	"mayfly/runtime/internal/file"
@@ -100,15 +99,13 @@ func examineDumpable() Finding {
 }
 
 func examineGrant() Finding {
-	have, err := nsexec.CurrentCapabilities()
-	var missing []string
-	for _, n := range NeededCapabilities {
-		if err == nil && have.Permitted&(1<<n.Bit) == 0 {
-			missing = append(missing, n.Name)
-		}
+	list, err := missing(NeededCapabilities)
+	var names []string
+	for _, n := range list {
+		names = append(names, n.Name)
 	}
-	if missing != nil {
-		err = fmt.Errorf("%s missing", strings.Join(missing, ", "))
+	if names != nil {
+		err = fmt.Errorf("%s missing", strings.Join(names, ", "))
 	}
 	found := "this call has the capabilities of a launch"
 	if os.Getuid() == 0 {

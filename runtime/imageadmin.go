@@ -10,7 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/nsexec"
-	"mayfly/runtime/policy"
 	"mayfly/runtime/user"
 )
 
@@ -27,11 +26,7 @@ func ExecuteAsRoot() error {
 	if err := checkPrivilege(); err != nil {
 		return errors.Join(ErrNotPermitted, err)
 	}
-	var settings policy.Settings
-	err = asRoot(caller, noCapability, func() error {
-		settings, err = policy.LoadSettings()
-		return err
-	})
+	settings, err := loadSettings(caller)
 	if err != nil {
 		return err
 	}

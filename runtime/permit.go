@@ -20,6 +20,15 @@ func decide(name string, c Caller, database *user.Database) (d policy.Decision, 
 	return d, err
 }
 
+// loadSettings reads what the policy says for everything, in the same way.
+func loadSettings(c Caller) (settings policy.Settings, err error) {
+	err = asRoot(c, noCapability, func() error {
+		settings, err = policy.LoadSettings()
+		return err
+	})
+	return settings, err
+}
+
 // policyCaller is a user as the policy wants to know them.
 func policyCaller(uid uint32, gids []uint32, database *user.Database) policy.Caller {
 	return policy.Caller{UID: uid, GIDs: gids,

@@ -29,22 +29,22 @@ const (
 	OverlayCapabilities uint64 = 1<<unix.CAP_CHOWN | 1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_FOWNER | 1<<unix.CAP_FSETID
 )
 
-// NeededCapabilities are the capabilities that a launch cannot do without, and what for.
-var NeededCapabilities = []struct {
+// A Need is a capability, and what it is for.
+type Need struct {
 	Bit       int
 	Name, Why string
-}{
+}
+
+// NeededCapabilities are those that a launch cannot do without.
+var NeededCapabilities = []Need{
 	{unix.CAP_SYS_ADMIN, "cap_sys_admin", "make namespaces, mounts and snapshots"},
 	{unix.CAP_SETUID, "cap_setuid", "act on root's files, and on nobody else's"},
 	{unix.CAP_SETGID, "cap_setgid", "the same for root's group, so that what is made in a container is root's"},
 	{unix.CAP_SETPCAP, "cap_setpcap", "empty the bounding set, so that nothing inside can be given a capability"},
 }
 
-// OverlayNeeds are the capabilities that a store without BTRFS takes besides, and what for.
-var OverlayNeeds = []struct {
-	Bit       int
-	Name, Why string
-}{
+// OverlayNeeds are those that a store without BTRFS takes besides.
+var OverlayNeeds = []Need{
 	{unix.CAP_CHOWN, "cap_chown", "give files in an overlay their owners"},
 	{unix.CAP_DAC_OVERRIDE, "cap_dac_override", "reach what is not root's in an overlay, and remove it"},
 	{unix.CAP_FOWNER, "cap_fowner", "the same where only an owner may"},
@@ -85,19 +85,29 @@ func settle(keep uint64) error {
 	return nsexec.Undumpable() // a change of ids may have set it again
 }
 
-// checkPrivilege says what is missing and how an administrator grants it.
-func checkPrivilege() error {
+// missing are those of the needs that the thread is not permitted.
+func missing(needs []Need) ([]Need, error) {
 	have, err := nsexec.CurrentCapabilities()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for _, n := range NeededCapabilities {
+	var list []Need
+	for _, n := range needs {
 		if have.Permitted&(1<<n.Bit) == 0 {
-			return fmt.Errorf("%w: %s is missing (to %s); root grants it with `runtime grant`, "+
-				"`runtime grant --check` tells what is wrong", ErrNoPrivilege, n.Name, n.Why)
+			list = append(list, n)
 		}
 	}
-	return nil
+	return list, nil
+}
+
+// checkPrivilege says what is missing and how an administrator grants it.
+func checkPrivilege() error {
+	list, err := missing(NeededCapabilities)
+	if err != nil || list == nil {
+		return err
+	}
+	return fmt.Errorf("%w: %s is missing (to %s); root grants it with `runtime grant`, "+
+		"`runtime grant --check` tells what is wrong", ErrNoPrivilege, list[0].Name, list[0].Why)
 }
 
 // CheckStore says what is missing for a store that is not on BTRFS.
@@ -105,17 +115,12 @@ func CheckStore(store *image.Store) error {
 	if store.BTRFS {
 		return nil
 	}
-	have, err := nsexec.CurrentCapabilities()
-	if err != nil {
+	list, err := missing(OverlayNeeds)
+	if err != nil || list == nil {
 		return err
 	}
-	for _, n := range OverlayNeeds {
-		if have.Permitted&(1<<n.Bit) == 0 {
-			return fmt.Errorf("%w: %s is missing (to %s): the image store %s is not on BTRFS; root grants it with `runtime grant`",
-				ErrNoPrivilege, n.Name, n.Why, store.Path)
-		}
-	}
-	return nil
+	return fmt.Errorf("%w: %s is missing (to %s): the image store %s is not on BTRFS; root grants it with `runtime grant`",
+		ErrNoPrivilege, list[0].Name, list[0].Why, store.Path)
 }
 
 // renounceOverlay gives up what only a store without BTRFS takes, for grants that came with more.
