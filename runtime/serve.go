@@ -12,6 +12,7 @@ import (
 	"mayfly/nsexec"
 	"mayfly/runtime/console"
 	"mayfly/runtime/control"
+	"mayfly/runtime/internal/file"
 )
 
 // A service answers those who join a container, signal it, wait for it or look at it. They are its owner and
@@ -121,7 +122,7 @@ func (s *service) answer(c *control.Conn) {
 		return
 	}
 	files, err := c.Receive(&q)
-	defer func() { closeAll(files) }()
+	defer func() { file.CloseAll(files) }()
 	if err != nil {
 		return
 	}
@@ -131,7 +132,7 @@ func (s *service) answer(c *control.Conn) {
 	switch {
 	case q.Exec != nil:
 		process, terminal, err := s.launch.ask(*q.Exec, files)
-		closeAll(files) // the command has its own, whose end somebody may be waiting for
+		file.CloseAll(files) // the command has its own, whose end somebody may be waiting for
 		files = nil
 		if err != nil {
 			_ = c.Send(problem(err))
@@ -181,12 +182,6 @@ func (s *service) wait(c *control.Conn) {
 	<-gone
 }
 
-func closeAll(files []int) {
-	for _, fd := range files {
-		unix.Close(fd)
-	}
-}
-
 // exec looks after a command that has joined the container: it tells of its beginning and end, and passes signals to it.
 // When the other goes, so does the command.
 func (s *service) exec(c *control.Conn, process *nsexec.Process, terminal *console.Console) {
@@ -213,7 +208,7 @@ func (s *service) exec(c *control.Conn, process *nsexec.Process, terminal *conso
 		var q control.Request
 		var files []int
 		files, err = c.Receive(&q)
-		closeAll(files)
+		file.CloseAll(files)
 		if err == nil {
 			err = signal(process, q)
 		}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"mayfly/runtime/internal/file"
 )
 
 const (
@@ -74,7 +76,7 @@ func (c *Conn) Send(message any, files ...int) error {
 func (c *Conn) Receive(message any) (files []int, err error) {
 	defer func() {
 		if err != nil {
-			closeAll(files)
+			file.CloseAll(files)
 			files = nil
 		}
 	}()
@@ -135,10 +137,4 @@ func parseRights(data []byte) ([]int, error) {
 		files = append(files, got...)
 	}
 	return files, nil
-}
-
-func closeAll(files []int) {
-	for _, fd := range files {
-		unix.Close(fd)
-	}
 }

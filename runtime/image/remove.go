@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/btrfs"
+	"mayfly/runtime/internal/file"
 	"mayfly/runtime/state"
 )
 
@@ -93,7 +94,7 @@ func (s *Store) removeImage(ctx context.Context, name string, wait bool) error {
 		if err != nil {
 			return s.explainUse(name, err)
 		}
-		defer closeAll(locks)
+		defer file.CloseAll(locks)
 	}
 	run, err := s.runDir()
 	if err != nil {
@@ -111,7 +112,7 @@ func (s *Store) removeImage(ctx context.Context, name string, wait bool) error {
 	for wait {
 		locks, err := lockVersions(dir)
 		if err == nil {
-			defer closeAll(locks)
+			defer file.CloseAll(locks)
 			break
 		}
 		if errors.Is(err, ErrInUse) {
@@ -144,7 +145,7 @@ func lockVersions(dir int) ([]int, error) {
 	for _, n := range list {
 		fd, err := lockVersion(dir, n)
 		if err != nil {
-			closeAll(locks)
+			file.CloseAll(locks)
 			return nil, err
 		}
 		locks = append(locks, fd)
@@ -167,12 +168,6 @@ func lockVersion(dir, version int) (int, error) {
 		return -1, err
 	}
 	return fd, nil
-}
-
-func closeAll(fds []int) {
-	for _, fd := range fds {
-		unix.Close(fd)
-	}
 }
 
 // removeVersion removes what there is of a version. The record goes first: without it there is no version. The caller

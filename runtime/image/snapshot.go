@@ -12,6 +12,7 @@ import (
 
 	"mayfly/btrfs"
 	"mayfly/mount"
+	"mayfly/runtime/internal/file"
 )
 
 // ErrNameTaken means that a container of that name is running.
@@ -256,7 +257,7 @@ func collect(dir int, name string) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		defer closeAll(locks)
+		defer file.CloseAll(locks)
 	}
 	remove := func() error { return removeTree(dir, name) }
 	if strings.HasPrefix(name, removedPrefix) || strings.HasPrefix(name, imagePrefix) {
