@@ -172,6 +172,23 @@ func TestARealImageGoesRound(t *testing.T) {
 	}
 }
 
+// TestSendKeepsTheTimesOfTheTopDirectory, where the kernel's stream does not: many directories come after the last
+// one that is in the top directory. So all that a launch needs is there, before.
+func TestSendKeepsTheTimesOfTheTopDirectory(t *testing.T) {
+	from, to := store{kit.NewStore(t), true}, store{kit.NewStore(t), true}
+	dir := t.TempDir()
+	kit.Command(t, "sh", "-ec", "cd "+dir+`; mkdir -p dev etc home opt proc run sys tmp usr var/tmp zoo; i=0; while [ $i -lt 300 ]; do mkdir zoo/$i; i=$((i+1)); done
+		touch etc/passwd etc/group etc/resolv.conf etc/localtime; for d in zoo/*; do echo $d >$d/file; done; touch -d 2020-02-02 .`)
+	from.succeed(t, "image", "import", "many", dir)
+	from.succeed(t, "image", "create", "many", "--next", recipe(t, "from = \"many\"\n[[file]]\npath = \"/zoo/7/more\"\ncontent = \"x\"\n"))
+	for _, args := range []string{"many@1", "--parent 1 many@2"} {
+		kit.Command(t, "sh", "-c", kit.Runtime+" image send --store "+from.path+" "+args+" | "+kit.Runtime+" image receive --store "+to.path)
+	}
+	if from.digest(t, "many") != to.digest(t, "many") {
+		t.Error("the digest is another")
+	}
+}
+
 func TestSendIsIncrementalAndChecked(t *testing.T) {
 	from, to := store{kit.NewStore(t), true}, store{kit.NewStore(t), true}
 	from.small(t, "one", "first")

@@ -68,9 +68,42 @@ func (s *Store) Send(ctx context.Context, text string, parent int, w *os.File) e
 	if _, err := w.Write(append(line, '\n')); err != nil {
 		return fmt.Errorf("send image %s: %w", img, err)
 	}
-	cmd := exec.CommandContext(ctx, "btrfs", append(args, img.Path)...)
-	cmd.Stdout = w
-	return said(cmd, "send image "+img.String())
+	if err := sendStream(ctx, append(args, img.Path), w); err != nil {
+		return fmt.Errorf("send image %s: %w", img, err)
+	}
+	return nil
+}
+
+// sendStream runs btrfs(8), whose last argument is a subvolume, and passes its stream on.
+func sendStream(ctx context.Context, args []string, w io.Writer) error {
+	var top unix.Stat_t
+	if err := unix.Stat(args[len(args)-1], &top); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "btrfs", args...)
+	var text bytes.Buffer
+	cmd.Stderr = &text
+	stream, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	copied := btrfs.CopyStream(w, stream, top)
+	if copied != nil {
+		cancel()
+	}
+	failed := cmd.Wait()
+	switch {
+	case text.Len() > 0 && failed != nil:
+		return fmt.Errorf("btrfs: %w: %s", failed, bytes.TrimSpace(text.Bytes()))
+	case copied != nil:
+		return copied
+	}
+	return failed
 }
 
 // said runs a program, and makes an error of what it says when it fails.
