@@ -8,6 +8,7 @@
 package mount
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -87,7 +88,9 @@ func complaint(fs int) string {
 // Clone copies the mount at path (relative to dirfd; the descriptor itself when
 // path is empty) into a detached Tree, with the mounts below it when recursive.
 // The source must be in the mount namespace of the calling thread. The copy is
-// made private, so that nothing propagates to or from the original. See open_tree(2).
+// made private, so that nothing propagates to or from the original: as the kernel
+// makes it, it is a peer of a shared original (which systemd makes all of a host's
+// mounts), and what is mounted on it would appear there. See open_tree(2).
 func Clone(dirfd int, path string, recursive bool) (Tree, error) {
 	flags := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC | unix.AT_EMPTY_PATH | unix.AT_NO_AUTOMOUNT)
 	if recursive {
@@ -97,7 +100,11 @@ func Clone(dirfd int, path string, recursive bool) (Tree, error) {
 	if err != nil {
 		return Tree{}, fmt.Errorf("open_tree %s: %w", path, err)
 	}
-	return Tree{fd}, nil
+	t := Tree{fd}
+	if err := setattr(fd, "", recursive, unix.MountAttr{Propagation: unix.MS_PRIVATE}); err != nil {
+		return Tree{}, errors.Join(err, t.Close())
+	}
+	return t, nil
 }
 
 // SetAttrs sets and clears attributes (MOUNT_ATTR_*) of the mount, and of all

@@ -451,6 +451,26 @@ func TestWithoutProtectionOfPrivilegedMemoryNothingRuns(t *testing.T) {
 	}
 }
 
+// TestNothingPropagates: the mounts of a host are shared with one another where systemd has made them, and the
+// container's are copies of some of them.
+func TestNothingPropagates(t *testing.T) {
+	script := `user=$1 runtime=$2; shift 2; mounts() { cut -d" " -f4- /proc/self/mountinfo | sort; }
+cd /; before=$(mounts)
+su "$user" -c "$runtime run --quiet --name shared $* -- sleep 60" &
+until su "$user" -c "$runtime exec shared true" 2>/dev/null; do kill -0 $! || exit 1; sleep 0.05; done
+during=$(mounts)
+su "$user" -c "$runtime kill shared"; wait $!
+echo "$before" | grep -c shared:
+[ "$during" = "$before" ] && [ "$(mounts)" = "$before" ] || { echo "$before" >/tmp/before; echo "$during" | diff /tmp/before -; exit 1; }`
+	for _, flags := range [][]string{{kit.Image}, {kit.Sealed}, {"--writable", kit.Sealed}, {"--bind", "/tmp:/mnt", kit.Image}} {
+		args := append([]string{"unshare", "--mount", "--propagation", "shared", "sh", "-c", script, "sh", kit.User, kit.Runtime}, flags...)
+		if r := kit.Do(t, exec.Command(args[0], args[1:]...)); r.Code != 0 || r.Out == "0\n" {
+			t.Errorf("%v: %+v", flags, r)
+		}
+	}
+	kit.NothingLeft(t)
+}
+
 func TestARunningContainerHoldsLittle(t *testing.T) {
 	info, err := os.Stat(kit.Runtime)
 	if err != nil || info.Size() > 8<<20 {
