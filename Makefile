@@ -11,13 +11,21 @@ ROOT     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # for a collection pays in page faults: 3 % of a launch. Later compilers may lack the choice.
 GOEXPERIMENT := $(shell GOEXPERIMENT=nogreenteagc go env GOEXPERIMENT 2>/dev/null)
 PACKAGES := btrfs-progs mmdebstrap arch-test systemd systemd-container libcap2-bin libbtrfs-dev gcc libc6-dev dpkg-dev debian-archive-keyring libnss-extrausers sudo strace \
-	umoci skopeo squashfs-tools squashfs-tools-ng acl attr xz-utils zstd bzip2 e2fsprogs qemu-system-x86 busybox-static cpio zsh fish
+	umoci skopeo squashfs-tools squashfs-tools-ng acl attr xz-utils zstd bzip2 e2fsprogs qemu-system-x86 qemu-utils busybox-static cpio zsh fish
 
-.PHONY: build packages install prepare demo test test-overlay check vulnerabilities bench clean
+.PHONY: build man deb packages install prepare vm-test demo test test-overlay check vulnerabilities bench clean
 
 build:
 	CGO_ENABLED=0 GOEXPERIMENT=$(GOEXPERIMENT) go build -trimpath -tags='$(TAGS)' \
 		-ldflags='-s -w -E _rt0_mayfly -X main.version=$(VERSION)' -o $(BIN) ./cmd/runtime
+
+# The manual pages, of docs and of the help texts.
+man: build
+	rm -rf bin/man
+	go run ./cmd/manual $(BIN) docs bin/man "$$(LC_ALL=C date -u -d "@$$(git log -1 --format=%ct)" '+%B %Y')"
+
+deb: man
+	.deb/build $(VERSION)
 
 packages:
 	@missing=$$(for p in $(PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
@@ -37,10 +45,20 @@ prepare: install
 demo: prepare
 	integration/demo
 
-test: prepare check
+test: prepare check deb
 	$(ROOT) env PATH="$$PATH" MAYFLY_INTEGRATION=1 go test -count=1 -p 1 -timeout 25m ./integration/...
 	$(ROOT) env PATH="$$PATH" MAYFLY_INTEGRATION=1 MAYFLY_IMAGE=deb12-i386-sealed go test -count=1 -p 1 ./integration/launch ./integration/parity
 	$(ROOT) env PATH="$$PATH" integration/overlay go test -count=1 -p 1 ./integration/launch ./integration/parity ./integration/build
+
+# All integration tests in virtual machines, with the kernels and the systemd of several distributions, and thirty power cuts.
+# In an emulated machine that takes hours. The results are in bin/platforms.md.
+PLATFORMS := jammy bookworm trixie
+vm-test: prepare deb
+	rm -f bin/platforms.md
+	$(ROOT) env PATH="$$PATH" MAYFLY_INTEGRATION=1 MAYFLY_PLATFORMS="$(PLATFORMS)" MAYFLY_PACKAGES="$(TESTS)" MAYFLY_POWER_CUTS=$(CUTS) \
+		MAYFLY_VERSION="$(VERSION)" MAYFLY_RESULTS="$(CURDIR)/bin/platforms.md" go test -count=1 -v -timeout 0 ./integration/vm
+CUTS := 30
+TESTS :=
 
 # The attack suite on the overlay store, which takes as long as on BTRFS.
 test-overlay: prepare

@@ -13,4 +13,9 @@ require (
 
 require github.com/creack/pty v1.1.24
 
-require github.com/containerd/btrfs/v2 v2.0.0
+require (
+	github.com/containerd/btrfs/v2 v2.0.0
+	github.com/cpuguy83/go-md2man/v2 v2.0.7
+)
+
+require github.com/russross/blackfriday/v2 v2.1.0 // indirect

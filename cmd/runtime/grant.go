@@ -35,13 +35,14 @@ var grantCommand = command{
 		flags.BoolVar(&o.remove, "remove", false, "take the grant away")
 		flags.BoolVar(&o.check, "check", false, "tell what is granted, whether it is honoured, and what works")
 		flags.StringVar(&o.group, "group", "", "only members of group `NAME` may execute it")
+		flags.StringVar(&o.like, "like", "", "as another `FILE` is granted: by the same, for the same")
 		return o.do
 	},
 }
 
 type grantOptions struct {
 	setuid, sudo, remove, check bool
-	group                       string
+	group, like                 string
 }
 
 func (o *grantOptions) do(args []string) (int, error) {
@@ -55,8 +56,11 @@ func (o *grantOptions) do(args []string) (int, error) {
 			chosen++
 		}
 	}
-	if chosen > 1 {
-		return runtime.ExitFailure, errors.New("--setuid, --sudo, --remove and --check exclude each other")
+	if o.like != "" {
+		chosen++
+	}
+	if chosen > 1 || o.like != "" && o.group != "" {
+		return runtime.ExitFailure, errors.New("--setuid, --sudo, --remove, --check and --like exclude each other, and --like excludes --group")
 	}
 	if o.check {
 		return checkGrant(path, len(args) == 0)
@@ -83,28 +87,13 @@ func binaryPath(args []string) (string, error) {
 }
 
 func (o *grantOptions) apply(path string) error {
-	gid := grant.EveryUser
-	if o.group != "" {
-		database, err := user.Load()
-		if err != nil {
-			return err
-		}
-		number, err := database.GroupByName(o.group)
-		if err != nil {
-			return err
-		}
-		gid = int(number)
+	kind, gid, err := o.wanted()
+	if err != nil {
+		return err
 	}
 	if o.sudo {
 		fmt.Print(grant.Sudoers(path, o.group))
 		return nil
-	}
-	kind := grant.FileCapabilities
-	switch {
-	case o.setuid:
-		kind = grant.SetUID
-	case o.remove:
-		kind = grant.None
 	}
 	if err := grant.Apply(path, kind, gid, needed()); err != nil {
 		return err
@@ -120,10 +109,38 @@ func (o *grantOptions) apply(path string) error {
 	return errors.Join(installPolicy(), cgroup.Prepare())
 }
 
+// wanted is the kind of grant, and the group it is for.
+func (o *grantOptions) wanted() (grant.Kind, int, error) {
+	if o.like != "" {
+		return grant.Like(o.like)
+	}
+	kind := grant.FileCapabilities
+	switch {
+	case o.setuid:
+		kind = grant.SetUID
+	case o.remove:
+		kind = grant.None
+	}
+	gid, err := o.groupNumber()
+	return kind, gid, err
+}
+
+func (o *grantOptions) groupNumber() (int, error) {
+	if o.group == "" {
+		return grant.EveryUser, nil
+	}
+	database, err := user.Load()
+	if err != nil {
+		return 0, err
+	}
+	number, err := database.GroupByName(o.group)
+	return int(number), err
+}
+
 // installPolicy puts the default policy where none is: without one, only root may do
 // anything.
 func installPolicy() error {
-	if err := os.MkdirAll(policy.Directory, 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(policy.Directory, "policy.d"), 0o755); err != nil {
 		return err
 	}
 	file, err := os.OpenFile(policy.File, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)

@@ -148,7 +148,7 @@ func flagHelp(f *flag.Flag) string {
 	if len(name) < 23 {
 		gap = strings.Repeat(" ", 24-len(name))
 	}
-	if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0s" {
+	if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0s" && f.DefValue != "0" {
 		usage += " (default " + f.DefValue + ")"
 	}
 	return "  " + name + gap + usage + "\n"

@@ -56,7 +56,7 @@ func declare(flags *flag.FlagSet) *options {
 	flags.IntVar(&o.tasks, "tasks", 0, "most processes and threads, `N`")
 	flags.Float64Var(&o.cpus, "cpus", 0, "most processor time, in processors: `N` such as 1.5")
 	flags.IntVar(&o.cpuWeight, "cpu-weight", 0, "share of the processors beside others, `N` from 1 to 10000, usual is 100")
-	flags.IntVar(&o.ioWeight, "io-weight", 0, "the same for disks")
+	flags.IntVar(&o.ioWeight, "io-weight", 0, "the same for disks, `N`")
 	flags.StringVar(&o.stats, "stats", "", "write what the container has used to `FILE` (-: standard error) as JSON, at the end")
 	flags.StringVar(&o.outputLimit, "output-limit", "", "end the command when it has written `SIZE` such as 50M, exit status 124")
 	flags.StringVar(&o.record, "log", "", "write a copy of what is shown to `FILE`, as an asciicast (asciinema play)")

@@ -141,6 +141,10 @@ func TestGrantingAndTakingAway(t *testing.T) {
 		t.Error("it runs before it is granted")
 	}
 	check("grant        no grant", "executed by  everybody")
+	model := binary + ".model"
+	kit.Command(t, "cp", binary, model)
+	defer os.Remove(model)
+	kit.Command(t, kit.Runtime, "grant", "--setuid", "--group", kit.Group, model)
 	for _, c := range []struct {
 		flags       []string
 		user, other bool
@@ -151,6 +155,8 @@ func TestGrantingAndTakingAway(t *testing.T) {
 		{[]string{"--setuid"}, true, true, "set-user-ID root"},
 		{[]string{"--setuid", "--group", kit.Group}, true, false, "group " + kit.Group},
 		{[]string{"--remove"}, false, false, "no grant"},
+		{[]string{"--like", model}, true, false, "group " + kit.Group},
+		{[]string{"--like", kit.Runtime}, true, true, "cap_sys_admin,cap_setuid,cap_setgid,cap_setpcap\n"},
 	} {
 		args := append(append([]string{"grant"}, c.flags...), binary)
 		if r := kit.Root(t, args...); r.Code != 0 {
@@ -170,7 +176,7 @@ func TestGrantingAndTakingAway(t *testing.T) {
 	if out, err := exec.Command("visudo", "--check", "--file", file).CombinedOutput(); err != nil {
 		t.Errorf("visudo: %v: %s", err, out)
 	}
-	for _, args := range [][]string{{"--group", "nosuchgroup", binary}, {"--setuid", "--sudo", binary}, {"/nosuch"}, {"/etc/passwd", "x"}, {"/tmp"}, {"--group", "-x", binary}} {
+	for _, args := range [][]string{{"--group", "nosuchgroup", binary}, {"--setuid", "--sudo", binary}, {"/nosuch"}, {"/etc/passwd", "x"}, {"/tmp"}, {"--group", "-x", binary}, {"--like", "/nosuch", binary}, {"--like", "/proc/self/exe", "--group", "root", binary}} {
 		if r := kit.Root(t, append([]string{"grant"}, args...)...); r.Code != 125 || strings.Count(r.Err, "\n") != 1 {
 			t.Errorf("grant %v: %+v", args, r)
 		}

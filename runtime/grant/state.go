@@ -51,3 +51,19 @@ func Look(path string) (State, error) {
 	}
 	return s, nil
 }
+
+// Like tells by what, and for whom, another binary is granted. One that others than root execute must be root's and
+// nobody else's to write, as for Apply.
+func Like(path string) (Kind, int, error) {
+	s, err := Look(path)
+	if err == nil {
+		err = s.Untrusted
+	}
+	if err != nil {
+		return None, 0, err
+	}
+	if s.Mode&0o001 != 0 {
+		return s.Kind, EveryUser, nil
+	}
+	return s.Kind, int(s.GID), nil
+}

@@ -1,28 +1,34 @@
 package grant
 
 import (
+	_ "embed" // for the units
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 
 	"mayfly/runtime/internal/host"
 )
 
-// The units of the timer.
-const (
-	gcService = "[Unit]\nDescription=Remove what killed Mayfly containers have left\n\n[Service]\nType=oneshot\nExecStart=%s gc\n"
-	gcTimer   = "[Unit]\nDescription=Remove what killed Mayfly containers have left, every hour\n\n" +
-		"[Timer]\nOnBootSec=5min\nOnUnitActiveSec=1h\n\n[Install]\nWantedBy=timers.target\n"
+// The units of the timer, which the Debian package has too.
+var (
+	//go:embed units/mayfly-gc.service
+	gcService string
+	//go:embed units/mayfly-gc.timer
+	gcTimer string
 )
+
+// packaged is the path of the program in the units.
+const packaged = "/usr/bin/runtime"
 
 // InstallTimer has systemd clean up every hour with the program at path.
 func InstallTimer(path string) error {
 	if !host.Systemd() {
 		return errors.New("systemd does not run here: have cron call `runtime gc`")
 	}
-	for name, text := range map[string]string{"mayfly-gc.service": fmt.Sprintf(gcService, path), "mayfly-gc.timer": gcTimer} {
+	for name, text := range map[string]string{"mayfly-gc.service": strings.ReplaceAll(gcService, packaged, path), "mayfly-gc.timer": gcTimer} {
 		if err := os.WriteFile(filepath.Join(host.UnitDirectory, name), []byte(text), 0o644); err != nil {
 			return fmt.Errorf("install timer: %w", err)
 		}
