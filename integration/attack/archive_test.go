@@ -150,7 +150,7 @@ func TestM04HostileArchives(t *testing.T) {
 	} {
 		name := filepath.Join(outside, "archive")
 		must(t, os.WriteFile(name, c.data, 0o644))
-		r := kit.DoWithin(t, 10*time.Minute, exec.Command(kit.Runtime, "image", "import", "--max-size", "4G", "attack-archive", name))
+		r := kit.DoWithin(t, kit.Within(10*time.Minute), exec.Command(kit.Runtime, "image", "import", "--max-size", "4G", "attack-archive", name))
 		r.Err = strings.Join(slices.DeleteFunc(strings.SplitAfter(r.Err, "\n"), func(line string) bool { return strings.HasPrefix(line, "import ") }), "")
 		must(t, os.Remove(name))
 		if c.err != "" || r.Code != 0 {

@@ -351,10 +351,10 @@ func TestC10LookingIntoTheLauncher(t *testing.T) {
 		}
 		// At every moment of the launch. Before the binary is executed the process is the
 		// caller's own: then its name is another.
-		for i := range 100 {
+		for i := range kit.Times(100) {
 			cmd := w.cmd(t, "run", img, "true")
 			must(t, cmd.Start())
-			time.Sleep(time.Duration(i*200) * time.Microsecond)
+			time.Sleep(kit.Within(time.Duration(i*200*kit.Patience) * time.Microsecond))
 			pid := strconv.Itoa(cmd.Process.Pid)
 			r := kit.Do(t, kit.As(t, kit.User, helper, "peek", pid))
 			if strings.ContainsAny(strings.ReplaceAll(r.Out, "exe ", ""), "abcdefghijklmnopqrstuvwxyz") {
@@ -370,7 +370,7 @@ func TestC10LookingIntoTheLauncher(t *testing.T) {
 // moment it still has its descriptors: nor may they be had then.
 func TestC10StealingFromTheDying(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
-		for i := range 100 {
+		for i := range kit.Times(100) {
 			cmd := w.cmd(t, "run", img, "sleep", "60")
 			must(t, cmd.Start())
 			supervisor := supervisorOf(t, cmd)

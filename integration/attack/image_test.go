@@ -140,7 +140,7 @@ func TestM05ImageChangedDuringLaunches(t *testing.T) {
 			}
 		})
 		whole, errors := 0, 0
-		for range 100 {
+		for range kit.Times(100) {
 			r := w.run(t, "run", "attack-live", "cat", "/srv/first", "/srv/last")
 			switch {
 			case r.Code == 0 && (r.Out == "one\none\n" || r.Out == "two\ntwo\n"):
@@ -187,7 +187,7 @@ func TestM05VersionsDuringLaunches(t *testing.T) {
 			}
 		})
 		whole, errors := 0, 0
-		for i := range 200 {
+		for i := range kit.Times(200) {
 			args := []string{"run", "--chdir", "/", "attack-versions", "/bin/helper", "show", "/srv/first", "/srv/last"}
 			if i%2 == 1 {
 				args = append([]string{"run", "--writable"}, args[1:]...)

@@ -70,7 +70,7 @@ func TestC13PolicySwapped(t *testing.T) {
 		defer os.Remove(evil)
 		swap := exec.Command(helper, "swap", dropIn, evil)
 		must(t, swap.Start())
-		for range 100 {
+		for range kit.Times(100) {
 			if r := w.run(t, "run", img, "true"); r.Code != 125 {
 				t.Fatalf("it ran: %+v", r)
 			}
@@ -170,7 +170,7 @@ func TestC22PastTheLimit(t *testing.T) {
 		}
 		kit.Eventually(t, "five run", func() bool { return len(kit.Inits(t)) == 5 })
 		var group sync.WaitGroup
-		for range 500 {
+		for range kit.Times(500) {
 			group.Go(func() {
 				refused(t, "one more", w.run(t, "run", img, "true"), "too many containers")
 			})

@@ -30,7 +30,7 @@ func traced(t *testing.T, log string, options ...string) kit.Result {
 	cmd := exec.Command(args[0], append(args[1:], launch...)...)
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	r := kit.DoWithin(t, within, cmd)
+	r := kit.DoWithin(t, kit.Within(within), cmd)
 	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // a launch that hangs would be in the way of all later ones
 	return r
 }
@@ -103,7 +103,7 @@ func mounts(t *testing.T) []byte {
 // gone waits for what ends by itself: the processes of a killed launch.
 func gone(t *testing.T) {
 	t.Helper()
-	for range 500 {
+	for range 500 * kit.Patience {
 		if len(kit.Inits(t)) == 0 {
 			return
 		}
@@ -125,7 +125,7 @@ func collect(t *testing.T, what string) {
 
 func TestEveryCallFailsOnce(t *testing.T) {
 	before, log := mounts(t), filepath.Join(t.TempDir(), "log")
-	tried, injected, ended := 0, 0, map[string]int{}
+	turn, tried, injected, ended := 0, 0, 0, map[string]int{}
 	for call, most := range calls(t) {
 		if slices.Contains(notFailing, call) {
 			continue
@@ -136,6 +136,9 @@ func TestEveryCallFailsOnce(t *testing.T) {
 		}
 		for when := 1; when <= most; when++ {
 			for _, errno := range list {
+				if turn++; turn%kit.Patience != 0 {
+					continue
+				}
 				what := fmt.Sprintf("%s %s the %d. time", call, errno, when)
 				r := traced(t, log, "-e", "trace="+call, "-e", fmt.Sprintf("inject=%s:error=%s:when=%d", call, errno, when))
 				data, err := os.ReadFile(log)
@@ -152,7 +155,7 @@ func TestEveryCallFailsOnce(t *testing.T) {
 		t.Error("the host's mounts have changed")
 	}
 	t.Logf("%d faults tried, %d calls failed; how the launches ended: %v", tried, injected, ended)
-	if injected < 300 {
+	if injected < kit.Times(300) {
 		t.Errorf("only %d calls failed", injected)
 	}
 }
@@ -192,12 +195,15 @@ func judge(t *testing.T, what, call string, r kit.Result) string {
 
 func TestKilledAtEveryCall(t *testing.T) {
 	before, log := mounts(t), filepath.Join(t.TempDir(), "log")
-	tried, killed, orphans := 0, 0, 0
+	turn, tried, killed, orphans := 0, 0, 0, 0
 	for call, most := range calls(t) {
 		if call == "execve" { // the first is strace's
 			continue
 		}
 		for when := 1; when <= most; when++ {
+			if turn++; turn%kit.Patience != 0 {
+				continue
+			}
 			what := fmt.Sprintf("killed at %s the %d. time", call, when)
 			r := traced(t, log, "-e", "trace="+call, "-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", call, when))
 			tried++
@@ -215,7 +221,7 @@ func TestKilledAtEveryCall(t *testing.T) {
 		t.Error("the host's mounts have changed")
 	}
 	t.Logf("%d kills tried, %d launches died of them, %d left something, which gc removed", tried, killed, orphans)
-	if killed < 200 {
+	if killed < kit.Times(200) {
 		t.Error(errors.New("hardly any launch died"))
 	}
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // everything is a tree with all that an image can hold.
-const everything = program + `
+var everything = program + `
 	umask 022; mkdir -p a/b empty; echo text >a/file; ln a/file a/b/hard; ln -s ../file a/b/soft; ln -s /nowhere dangling; ln a/b/soft a/softhard
 	mkfifo fifo; mknod null c 1 3; mknod -m 600 disk b 7 200; chown 12:34 a/file; chmod 4751 a/file; chmod 2775 a/b; chmod 1777 empty
 	setfattr -n user.note -v value a/file; setfattr -n user.note -v directory a/b; setfacl -m u:1234:rwx,g:99:r a/b; setfacl -d -m u:77:rx a/b

@@ -66,7 +66,7 @@ func tree(t testing.TB, script string) string {
 }
 
 // program is a script that puts our own binary into a tree: an image of one static program.
-const program = "install -D -m 0755 " + kit.Runtime + " bin/program; mkdir -p srv;"
+var program = "install -D -m 0755 " + kit.Runtime + " bin/program; mkdir -p srv;"
 
 // small makes an image of a program and a file srv/what with a text.
 func (s store) small(t testing.TB, name, text string, flags ...string) {

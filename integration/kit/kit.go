@@ -22,8 +22,6 @@ import (
 
 // What `make prepare` has set up.
 const (
-	Runtime   = "/usr/local/bin/runtime"
-	NspawnRun = "/usr/local/bin/nspawn-run"
 	// NativeImage is there where Image is emulated.
 	NativeImage = "deb12-amd64"
 	User        = "mayfly-test" // in the group Group besides its own
@@ -31,11 +29,31 @@ const (
 	Group       = "mayfly-group"
 )
 
-// What the tests run on can be chosen: another image, another store.
+// What the tests run on can be chosen: another binary, another image, another store.
 var (
-	Store = setting("MAYFLY_STORE", "/var/lib/machines")
-	Image = setting("MAYFLY_IMAGE", "deb12-i386")
+	Runtime   = setting("MAYFLY_RUNTIME", "/usr/local/bin/runtime")
+	NspawnRun = filepath.Join(filepath.Dir(Runtime), "nspawn-run")
+	Store     = setting("MAYFLY_STORE", "/var/lib/machines")
+	Image     = setting("MAYFLY_IMAGE", "deb12-i386")
 )
+
+// Patience is by how much the machine is slower than others, as an emulated one is: a test waits that much longer
+// before it gives up, and does that much less of what it does many times over.
+var Patience = patience()
+
+func patience() int {
+	n, err := strconv.Atoi(setting("MAYFLY_PATIENCE", "1"))
+	if err != nil || n < 1 {
+		panic("MAYFLY_PATIENCE: want a number from 1")
+	}
+	return n
+}
+
+// Within is how long something may take that takes at most so long on a usual machine.
+func Within(usual time.Duration) time.Duration { return usual * time.Duration(Patience) }
+
+// Times is how often to do what is done so often on a usual machine.
+func Times(usual int) int { return max(usual/Patience, 1) }
 
 // Plain is the root file system of Image as a plain subvolume, on BTRFS.
 const Plain = "/var/lib/machines/deb12-i386"
@@ -150,7 +168,7 @@ func As(t testing.TB, name string, args ...string) *exec.Cmd {
 // Do runs a program to its end, or fails the test after a minute.
 func Do(t testing.TB, cmd *exec.Cmd) Result {
 	t.Helper()
-	return DoWithin(t, time.Minute, cmd)
+	return DoWithin(t, Within(time.Minute), cmd)
 }
 
 // DoWithin runs a program to its end, or fails the test when it has not ended by then.
@@ -158,7 +176,7 @@ func DoWithin(t testing.TB, most time.Duration, cmd *exec.Cmd) Result {
 	t.Helper()
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	cmd.WaitDelay = 20 * time.Second
+	cmd.WaitDelay = Within(20 * time.Second)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -284,10 +302,10 @@ func NothingLeft(t testing.TB) {
 	}
 }
 
-// Eventually waits until a condition holds, for ten seconds.
+// Eventually waits until a condition holds, for ten seconds of a usual machine.
 func Eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(Within(10 * time.Second)); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if holds() {
 			return
 		}

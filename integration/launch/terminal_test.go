@@ -132,13 +132,13 @@ func TestStartedInTheBackground(t *testing.T) {
 	m.Await("$ ")
 	m.Type(kit.Runtime + " run --quiet " + kit.Image + " sh -c 'read line; echo got $line; exit 6' &\n")
 	m.Await("[1]")
-	time.Sleep(300 * time.Millisecond)
-	m.Type("jobs\n")
-	m.Await("Stopped")
+	m.Type("until jobs | grep Stopped; do sleep 0.1; done\n")
+	m.Await("\n[1]+  Stopped")
 	m.Type("fg\n")
-	time.Sleep(200 * time.Millisecond)
+	time.Sleep(kit.Within(200 * time.Millisecond))
 	m.Type("typed\n")
 	m.Await("\r\ngot typed\r\n")
+	time.Sleep(kit.Within(200 * time.Millisecond)) // what is typed before its end is the container's
 	m.Type("echo status $?\n")
 	m.Await("\r\nstatus 6\r\n")
 	// What wants no terminal runs on there.

@@ -68,7 +68,8 @@ func mounts(t *testing.T) string {
 // Of a sealed image no copy is made, which is what such an image is for; systemd-nspawn makes one of the same content for each
 // container. The plain image, of which both make a copy, is told beside that.
 func TestManyShortContainersAndNspawn(t *testing.T) {
-	const ours, theirs, atATime = 500, 60, 20
+	const atATime = 20
+	ours, theirs := kit.Times(500), max(kit.Times(60), atATime)
 	before := mounts(t)
 	perSecond := func(n int, d time.Duration) float64 { return float64(n) / d.Seconds() }
 	runs := func(image string) float64 {
@@ -94,7 +95,7 @@ func TestManyShortContainersAndNspawn(t *testing.T) {
 }
 
 func TestAHundredLongContainersAtOnce(t *testing.T) {
-	const many = 100
+	many := kit.Times(100)
 	before := mounts(t)
 	ends := make(chan error, many)
 	for i := range many {
@@ -106,7 +107,7 @@ func TestAHundredLongContainersAtOnce(t *testing.T) {
 	}
 	running := func() int { return strings.Count(kit.Root(t, "ps", "--all-users", "--names").Out, "long-") }
 	kit.Eventually(t, "all run", func() bool { return running() == many })
-	for _, i := range []int{0, 1, 2, 50, 99} {
+	for _, i := range []int{0, 1, 2, many / 2, many - 1} {
 		if r := kit.Do(t, call(t, callers[i%len(callers)], "exec", fmt.Sprintf("long-%d", i), "true")); r.Code != 0 {
 			t.Errorf("join %d: %+v", i, r)
 		}
@@ -139,11 +140,11 @@ func TestASupervisorDoesNotGrow(t *testing.T) {
 		together(t, n, 8, func(int) *exec.Cmd { return call(t, kit.User, "exec", "grows", "true") })
 	}
 	kit.Eventually(t, "it runs", func() bool { return kit.Run(t, "exec", "grows", "true").Code == 0 })
-	joined(100)
+	joined(kit.Times(100))
 	files, memory := held(t, cmd.Process.Pid)
-	joined(400)
+	joined(kit.Times(400))
 	filesAfter, memoryAfter := held(t, cmd.Process.Pid)
-	t.Logf("after 100 commands that joined: %d descriptors, %d KiB; after 500: %d, %d KiB", files, memory, filesAfter, memoryAfter)
+	t.Logf("after %d commands that joined: %d descriptors, %d KiB; after five times as many: %d, %d KiB", kit.Times(100), files, memory, filesAfter, memoryAfter)
 	if filesAfter > files || memoryAfter > memory+4096 {
 		t.Error("it grows")
 	}
@@ -195,7 +196,7 @@ int main(void) {
 func TestFiftyThousandOrphansAreReaped(t *testing.T) {
 	cmd := call(t, kit.User, "run", "--quiet", "--chdir", "/tmp", kit.Image, "sh", "-c", "cat > a.c && gcc -O a.c && ./a.out")
 	cmd.Stdin = strings.NewReader(orphans)
-	r := kit.DoWithin(t, 5*time.Minute, cmd)
+	r := kit.DoWithin(t, kit.Within(5*time.Minute), cmd)
 	if r.Out != "3\n" || r.Code != 0 { // PID 1, the shell, itself
 		t.Errorf("%+v", r)
 	}

@@ -1,0 +1,178 @@
+package vm
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// An example is a command line of the documentation. Who runs it: root where it says #, or where help is for root.
+type example struct {
+	from, line string
+	root       bool
+}
+
+// documented are all examples of README, docs, manual pages and help texts.
+func documented(t *testing.T) []example {
+	t.Helper()
+	var list []example
+	files, err := filepath.Glob(source + "/docs/*.md")
+	must(t, err)
+	pages, err := filepath.Glob(source + "/docs/man/*.md")
+	must(t, err)
+	for _, name := range append(append(files, pages...), source+"/README.md", source+"/SECURITY.md") {
+		text, err := os.ReadFile(name)
+		must(t, err)
+		for _, found := range regexp.MustCompile(`(?m)^    ([$#]) ((?:runtime|nspawn-run|ssh) .*)$`).FindAllStringSubmatch(string(text), -1) {
+			list = append(list, example{filepath.Base(name), uncommented(found[2]), found[1] == "#"})
+		}
+		if bare := regexp.MustCompile(`(?m)^    (runtime|nspawn-run) [a-z].*$`).FindString(string(text)); bare != "" && !strings.HasSuffix(name, "architecture.md") {
+			t.Errorf("%s: nobody runs %q: it has no prompt", name, bare)
+		}
+	}
+	return append(list, helped(t, "runtime")...)
+}
+
+// uncommented is a line without what stands behind it.
+func uncommented(line string) string {
+	return strings.TrimSpace(regexp.MustCompile(`\s{2,}# .*$`).ReplaceAllString(line, ""))
+}
+
+// rootsOwn are commands whose help is for root.
+var rootsOwn = regexp.MustCompile(`^runtime (image|store|grant|gc|log|completion|policy (import|explain --user)|.* --all-users)|ssh `)
+
+// helped are the examples of the help texts from a command down.
+func helped(t *testing.T, path ...string) []example {
+	t.Helper()
+	out, err := exec.Command(source+"/bin/runtime", append(path[1:len(path):len(path)], "--help")...).Output()
+	must(t, err)
+	text := string(out)
+	var list []example
+	if _, below, ok := strings.Cut(text, "\ncommands:\n"); ok {
+		for _, found := range regexp.MustCompile(`(?m)^  (\S+) +`).FindAllStringSubmatch(below, -1) {
+			list = append(list, helped(t, append(path[:len(path):len(path)], found[1])...)...)
+		}
+		return list
+	}
+	_, below, ok := strings.Cut(text, "\nexamples:\n")
+	if !ok {
+		t.Errorf("%s --help has no examples", strings.Join(path, " "))
+	}
+	for line := range strings.Lines(below) {
+		line = strings.TrimSpace(line)
+		list = append(list, example{strings.Join(path, " ") + " --help", line, rootsOwn.MatchString(line)})
+	}
+	return list
+}
+
+// A setting is what examples take for granted, by the beginning of their line, and what is put back afterwards. All that match
+// are set, in this order. Each is a script of root's.
+type setting struct{ pattern, before, after string }
+
+const (
+	running = asUser + `"cd; runtime run --quiet --name build-1 --bind ~/src:/src deb12-i386 sleep 600" & until runtime exec mayfly-test/build-1 true 2>/dev/null; do sleep 0.2; done
+`
+	stopped = `runtime kill --signal KILL mayfly-test/build-1 2>/dev/null; true`
+	without = `runtime image remove --force %s >/dev/null 2>&1; `
+)
+
+var settings = []setting{
+	{`(runtime (exec|kill|inspect))`, running, stopped},
+	{`runtime wait`, asUser + `"cd /; runtime run --quiet --name build-1 deb12-i386 sleep 3" & until runtime exec mayfly-test/build-1 true 2>/dev/null; do sleep 0.2; done`, ""},
+	{`runtime (run|shell) --session|runtime session end`, asUser + `"cd /; runtime session begin --name work deb12-i386 >/dev/null"`, ""},
+	{`runtime (run|shell) --session|runtime session begin`, "", asUser + `"cd /; runtime session end work"`},
+	{`runtime image create deb12-i386 --suite`, fmt.Sprintf(without, "deb12-i386"), ""},
+	{`runtime image create deb11`, fmt.Sprintf(without, "deb11"), ""},
+	{`runtime image create deb12-qt --next|runtime image rename`, `runtime image clone deb12-i386 deb12-qt >/dev/null; runtime image clone deb12-i386 deb12-next >/dev/null`, ""},
+	{`runtime image (import|rename deb12-next) deb12-i386`, fmt.Sprintf(without, "deb12-i386"), ""},
+	{`runtime image import( --ref bookworm --arch amd64)? deb1[12]|debootstrap-somewhere`, `runtime image remove --force deb11 deb12 >/dev/null 2>&1`, ""},
+	{`runtime image rollback deb12-i386@5`, `runtime image rollback deb12-i386@4 >/dev/null`, ""},
+	{`.*ssh host`, `other 'runtime image remove --force deb12-i386 deb12' >/dev/null 2>&1; true`, ""},
+	{`runtime image send --parent 3`, `runtime image send deb12-i386@3 | other 'runtime image receive' >/dev/null`, ""},
+	{`ssh host runtime image send`, `runtime image send deb12-i386 | other 'runtime image receive' >/dev/null; ` + fmt.Sprintf(without, "deb12-i386"), ""},
+	{`runtime store init --store`, "", `systemctl stop srv-images.mount; systemctl disable -q srv-images.mount; rm -f /srv/images.btrfs /etc/systemd/system/srv-images.mount`},
+	{`runtime policy import >`, "", `rm /etc/mayfly/policy.d/50-imported.toml`},
+	{`runtime grant --group`, "", `runtime grant >/dev/null`},
+	{`runtime grant --sudo`, "", `rm /etc/sudoers.d/mayfly`},
+	{`sudo runtime as-caller`, `runtime grant --sudo >/etc/sudoers.d/mayfly`, `rm /etc/sudoers.d/mayfly`},
+	{`runtime gc --install-timer`, "", `rm /etc/systemd/system/mayfly-gc.*; systemctl daemon-reload`},
+}
+
+// stage makes what all examples take for granted: images of one static program, a project of the user's, another host, and
+// stand-ins for programs that would download something or are not there.
+const stage = `set -e
+tree=/srv/chroots/deb12-i386; mkdir -p $tree && cd $tree
+mkdir -p bin dev etc home opt proc run sdk sys tmp usr var/tmp /srv/sdk; cp /bin/busybox bin/; for name in $(bin/busybox --list); do [ -e bin/$name ] || ln -s busybox bin/$name; done
+printf '#!/bin/sh\nexec sh ./build.sh\n' >bin/make; printf '#!/bin/sh\n' >bin/apt-get; rm -f bin/bash; printf '#!/bin/sh\nexec sh "$@"\n' >bin/bash; chmod 755 bin/make bin/apt-get bin/bash
+cd /home/mayfly-test; mkdir -p src; printf '#!/bin/sh\necho built\n' | tee build.sh configure src/build.sh src/trace.sh >/dev/null; chmod 755 build.sh configure src/*.sh
+printf 'from = "deb12-i386"\n[[file]]\npath = "/srv/what"\ncontent = "x"\n' >image.toml; runtime policy default >new.toml
+tar -cJf rootfs.tar.xz -C $tree .; chown -R mayfly-test: .
+umoci init --layout oci-layout; umoci new --image oci-layout:bookworm; umoci unpack --image oci-layout:bookworm u 2>/dev/null; cp -a $tree/. u/rootfs/; umoci repack --image oci-layout:bookworm u; rm -rf u
+groupadd -f developers; useradd ci 2>/dev/null || :; mkdir -p /etc/fish/completions /etc/systemd/nspawn /etc/schroot/chroot.d /srv/other
+printf '[Files]\nReadOnly=yes\n' >/etc/systemd/nspawn/deb11.nspawn; printf '[deb11]\ntype=directory\ndirectory=/srv/deb11\nusers=ci\n' >/etc/schroot/chroot.d/deb11
+runtime store init --store /srv/other --size 400M
+cd /usr/local/bin
+printf '#!/bin/sh\nexec unshare --mount sh -c "mount --bind /srv/other /var/lib/machines; $*"\n' >other
+printf '#!/bin/sh\nshift; exec other "$*"\n' >ssh; printf '#!/bin/sh\nexec cat\n' >jq
+printf '#!/bin/sh\nexec tar -cf - -C %s .\n' $tree >debootstrap-somewhere
+printf '#!/bin/sh\nfor last; do case $last in /var/lib/machines/*) cp -a %s/. $last/; esac; done\n' $tree >mmdebstrap
+chmod 755 other ssh jq debootstrap-somewhere mmdebstrap
+cat >restage <<'SCRIPT'
+cd /var/lib/machines
+for name in deb12-qt deb12-next deb12-old; do [ ! -e $name ] || runtime image remove --force $name; done
+for name in deb11 deb12; do [ -e $name ] || runtime image import $name /srv/chroots/deb12-i386; done
+if [ "$(readlink deb12-i386/current) $(ls -d deb12-i386/[1-9])" != "5 $(for i in 1 2 3 4 5; do echo deb12-i386/$i; done)" ]; then
+	runtime image remove --force deb12-i386; runtime image import deb12-i386 /srv/chroots/deb12-i386
+	for i in 2 3 4 5; do runtime image create deb12-i386 --next --from deb12-i386 --run "echo $i >/etc/i"; done
+fi
+SCRIPT
+chmod 755 restage; sed -i '1i#!/bin/sh' restage; runtime image remove --force deb12-i386; sh restage`
+
+func TestExamples(t *testing.T) {
+	m := Boot(t, "bookworm", Disk{}, storeDisk(t), payload(t))
+	m.Must(t, unpack+" && dpkg -i /src/mayfly_*.deb && "+prepare)
+	m.Must(t, stage)
+	done := map[string]bool{}
+	for _, e := range documented(t) {
+		if done[e.line] {
+			continue
+		}
+		done[e.line] = true
+		t.Run(e.from+"/"+e.line, func(t *testing.T) {
+			out, code, err := m.Do(e.script(), 5*time.Minute, nil)
+			if err != nil || code != 0 {
+				t.Errorf("%s: exit %d, %v:\n%s", e.line, code, err, out)
+			}
+		})
+	}
+	if len(done) < 100 {
+		t.Errorf("only %d examples", len(done))
+	}
+}
+
+// script sets the scene, runs the line as who would, and clears up.
+func (e example) script() string {
+	line, before, after := e.line, "", ""
+	for _, s := range settings {
+		if regexp.MustCompile(`^(?:` + s.pattern + `)`).MatchString(line) {
+			before, after = before+s.before+"\n", after+s.after+"\n"
+		}
+	}
+	if strings.Contains(line, "--watch") {
+		line = "timeout 3 " + line + "; [ $? = 124 ]"
+	}
+	if regexp.MustCompile(`^runtime image shell [^-]*$`).MatchString(line) { // asks on a terminal
+		line = "(sleep 2; echo exit; sleep 2; echo y; sleep 2) | script -qec '" + line + "' /dev/null"
+	}
+	quoted := "'" + strings.ReplaceAll("cd /home/mayfly-test; "+line, "'", `'\''`) + "'"
+	who := "sh -c "
+	if !e.root {
+		who = asUser
+	}
+	return before + who + quoted + "\ncode=$?\n" + after + "restage >/dev/null 2>&1\nexit $code"
+}

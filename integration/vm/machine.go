@@ -1,0 +1,172 @@
+// Package vm tests on machines of their own: on other kernels, with systemd, with control groups that nobody else has,
+// and when the power goes.
+package vm
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// A Machine is a virtual machine under qemu, emulated in software where the hardware's virtualization is not to be
+// had, with a distribution's kernel and systemd.
+type Machine struct {
+	Suite   string
+	cmd     *exec.Cmd
+	port    net.Conn // to the agent inside
+	answers *bufio.Reader
+	console *console
+	results []result
+}
+
+// A Disk is a file that the machine sees as /dev/vdX, in the order of the list.
+type Disk struct {
+	Path   string
+	Format string // raw or qcow2
+	Kept   bool   // what is written is written to the file; else it goes with the machine
+}
+
+// console keeps what the machine says, for when it does not come up.
+type console struct {
+	sync.Mutex
+	bytes.Buffer
+}
+
+func (c *console) Write(p []byte) (int, error) {
+	c.Lock()
+	defer c.Unlock()
+	return c.Buffer.Write(p)
+}
+
+// bootWithin bounds the time from the start to the agent's first word. Emulation takes half a minute; other machines
+// may be at work.
+const bootWithin = 10 * time.Minute
+
+// Boot starts a machine of a suite and waits until systemd has started the agent. The disks come after the
+// root file system, which is thrown away unless the first of them says what else to use.
+func Boot(t testing.TB, suite string, root Disk, disks ...Disk) *Machine {
+	t.Helper()
+	directory := Prepare(t, suite)
+	if root.Path == "" {
+		root = Disk{Path: filepath.Join(directory, "root.img"), Format: "raw"}
+	}
+	socket := filepath.Join(t.TempDir(), "agent")
+	listener, err := net.Listen("unix", socket)
+	must(t, err)
+	defer listener.Close()
+	args := []string{"-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max,la57=off", "-m", "3072", "-smp", "2", "-nographic", "-no-reboot",
+		"-kernel", filepath.Join(directory, "vmlinuz"), "-initrd", filepath.Join(directory, "initrd"),
+		"-append", "console=ttyS0 root=/dev/vda rw panic=-1 quiet net.ifnames=0 systemd.show_status=false",
+		"-nic", "user,model=virtio-net-pci", "-device", "virtio-rng-pci",
+		"-device", "virtio-serial-pci", "-chardev", "socket,id=agent,path=" + socket, "-device", "virtserialport,chardev=agent,name=agent"}
+	for _, d := range append([]Disk{root}, disks...) {
+		args = append(args, "-drive", d.argument())
+	}
+	m := &Machine{Suite: suite, cmd: exec.Command("qemu-system-x86_64", args...), console: &console{}}
+	m.cmd.Stdout, m.cmd.Stderr = m.console, m.console
+	must(t, m.cmd.Start())
+	t.Cleanup(m.Kill)
+	must(t, listener.(*net.UnixListener).SetDeadline(time.Now().Add(time.Minute)))
+	if m.port, err = listener.Accept(); err != nil {
+		t.Fatalf("qemu does not come: %v\n%s", err, m.console.String())
+	}
+	m.answers = bufio.NewReader(m.port)
+	must(t, m.port.SetReadDeadline(time.Now().Add(bootWithin)))
+	for line := ""; line != "== ready\n"; {
+		if line, err = m.answers.ReadString('\n'); err != nil {
+			t.Fatalf("%s does not come up: %v\n%s", suite, err, m.console.String())
+		}
+	}
+	return m
+}
+
+func (d Disk) argument() string {
+	if d.Kept {
+		return fmt.Sprintf("file=%s,format=%s,if=virtio,cache=writeback", d.Path, d.Format)
+	}
+	return fmt.Sprintf("file=%s,format=%s,if=virtio,cache=unsafe,snapshot=on", d.Path, d.Format)
+}
+
+// Prepare makes the disk of a suite where it is not there yet, and returns its directory.
+func Prepare(t testing.TB, suite string) string {
+	t.Helper()
+	cmd := exec.Command("./prepare", suite)
+	var problem bytes.Buffer
+	cmd.Stderr = &problem
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("make the disk of %s: %v: %s", suite, err, problem.String())
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// ErrGone is a machine that ended in the middle of a script.
+var ErrGone = errors.New("the machine has ended")
+
+// Do runs a shell script as root inside and returns what it wrote, both streams together, and its exit status.
+// Each line is also handed to see, as it comes, where see is not nil.
+func (m *Machine) Do(script string, within time.Duration, see func(line string)) (out string, code int, err error) {
+	if err := m.port.SetDeadline(time.Now().Add(within)); err != nil {
+		return "", 0, err
+	}
+	if _, err := fmt.Fprintln(m.port, base64.StdEncoding.EncodeToString([]byte(script))); err != nil {
+		return "", 0, fmt.Errorf("%w: %w", ErrGone, err)
+	}
+	var all strings.Builder
+	for {
+		line, err := m.answers.ReadString('\n')
+		if errors.Is(err, io.EOF) {
+			return all.String(), 0, ErrGone
+		}
+		if err != nil {
+			return all.String(), 0, fmt.Errorf("%s: no answer within %v: %w", m.Suite, within, err)
+		}
+		if status, ok := strings.CutPrefix(line, "== end "); ok {
+			code, err := strconv.Atoi(strings.TrimSpace(status))
+			return strings.TrimSuffix(all.String(), "\n"), code, err
+		}
+		all.WriteString(line)
+		if see != nil {
+			see(strings.TrimSuffix(line, "\n"))
+		}
+	}
+}
+
+// Must runs a script that must succeed.
+func (m *Machine) Must(t testing.TB, script string) string {
+	t.Helper()
+	out, code, err := m.Do(script, 20*time.Minute, nil)
+	if err != nil || code != 0 {
+		t.Fatalf("%s: %s: exit %d, %v:\n%s\nconsole:\n%s", m.Suite, script, code, err, out, m.console.String())
+	}
+	return out
+}
+
+// Kill is a power cut: what the machine had not written to its disks is lost.
+func (m *Machine) Kill() {
+	if m.cmd.ProcessState == nil {
+		_ = m.cmd.Process.Kill()
+		_ = m.cmd.Wait()
+	}
+	if m.port != nil {
+		m.port.Close()
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,55 @@
+package vm
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// source is the top of the source tree, seen from here.
+const source = "../.."
+
+// payload makes a disk that is a tar archive of what is under test: the sources, each package's tests as a program, and the
+// Debian package.
+func payload(t testing.TB) Disk {
+	t.Helper()
+	dir := t.TempDir()
+	tree := filepath.Join(dir, "src")
+	command(t, source, "sh", "-ec", `mkdir "$1"; git ls-files | tar -cf - -T - | tar -xf - -C "$1"; cp bin/*.deb "$1"/`, "sh", tree)
+	packages := strings.Fields(command(t, source, "go", "list", "-f", "{{if .TestGoFiles}}{{.ImportPath}}{{end}}", "./integration/..."))
+	packages = slices.DeleteFunc(packages, func(p string) bool { return filepath.Base(p) == "vm" })
+	command(t, source, append([]string{"go", "test", "-c", "-o", tree + "/", "-ldflags=-s -w"}, packages...)...)
+	for _, p := range packages {
+		program := filepath.Base(p) + ".test"
+		must(t, os.Rename(filepath.Join(tree, program), filepath.Join(tree, strings.TrimPrefix(p, "mayfly"), program)))
+	}
+	disk := filepath.Join(dir, "payload")
+	command(t, dir, "tar", "-cf", disk, "src")
+	return Disk{Path: disk, Format: "raw"}
+}
+
+// storeDisk is a BTRFS disk with images. What is written to it goes with the machine.
+func storeDisk(t testing.TB) Disk {
+	t.Helper()
+	return Disk{Path: strings.TrimSpace(command(t, ".", "./store")), Format: "raw"}
+}
+
+// command runs a program of this machine in a directory and returns its output.
+func command(t testing.TB, dir string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	var problem bytes.Buffer
+	cmd.Stderr = &problem
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(fmt.Errorf("%q: %w: %s%s", args, err, out, problem.String()))
+	}
+	return string(out)
+}

@@ -1,0 +1,108 @@
+package vm
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// platforms are the suites that a run is about: one in `make test`, all in `make vm-test`.
+func platforms() []string {
+	if list := os.Getenv("MAYFLY_PLATFORMS"); list != "" {
+		return strings.Fields(list)
+	}
+	return []string{"bookworm"}
+}
+
+// patience is how much slower than this machine one is that is emulated.
+const patience = 12
+
+// suiteWithin bounds the time that one package's tests take in a machine.
+const suiteWithin = 2 * time.Hour
+
+// unpack gets a machine what the payload has; then scenarios install the package, as an administrator does; prepare
+// makes what the suite needs.
+const (
+	unpack  = `tar -xf /dev/vdc -C /`
+	prepare = `/src/integration/prepare && runtime doctor`
+)
+
+func TestTheSuiteOnPlatforms(t *testing.T) {
+	disk := payload(t)
+	for _, suite := range platforms() {
+		t.Run(suite, func(t *testing.T) {
+			m := Boot(t, suite, Disk{}, storeDisk(t), disk)
+			defer func() { tell(t, m) }()
+			m.Must(t, unpack)
+			m.play(t, "package", packageScenarios)
+			t.Log(m.Must(t, prepare))
+			m.play(t, "systemd", systemdScenarios)
+			for _, p := range chosen(strings.Fields(m.Must(t, "cd /src && ls -d integration/*/*.test"))) {
+				t.Run(program(p), func(t *testing.T) { inGuest(t, m, p) })
+			}
+		})
+	}
+}
+
+// program is the name of a package of tests, of the path of its program.
+func program(path string) string {
+	return strings.TrimSuffix(path[strings.LastIndex(path, "/")+1:], ".test")
+}
+
+// chosen are the test programs that MAYFLY_PACKAGES, a regular expression, matches.
+func chosen(programs []string) []string {
+	var list []string
+	for _, p := range programs {
+		if regexp.MustCompile("^(?:" + os.Getenv("MAYFLY_PACKAGES") + ")").MatchString(program(p)) {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+var ended = regexp.MustCompile(`^--- (PASS|FAIL|SKIP): (\S+) \((.*)\)$`)
+
+// inGuest runs a package's tests in a machine: each becomes one here, with its output.
+func inGuest(t *testing.T, m *Machine, path string) {
+	script := fmt.Sprintf(`cd /src/%s && MAYFLY_INTEGRATION=1 MAYFLY_RUNTIME=/usr/bin/runtime MAYFLY_PATIENCE=%d ./%s.test -test.v -test.timeout 0`,
+		path[:strings.LastIndex(path, "/")], patience, program(path))
+	var output strings.Builder
+	tests := 0
+	_, code, err := m.Do(script, suiteWithin, func(line string) {
+		found := ended.FindStringSubmatch(line)
+		if found == nil {
+			fmt.Fprintln(&output, line)
+			return
+		}
+		tests++
+		said := output.String()
+		output.Reset()
+		m.count(program(path), t.Run(found[2], func(t *testing.T) {
+			t.Log(found[3] + " in the machine\n" + said)
+			if found[1] != "PASS" {
+				t.Error(found[1])
+			}
+		}))
+	})
+	if err != nil || code != 0 || tests == 0 {
+		t.Errorf("%d tests, exit %d, %v:\n%s", tests, code, err, output.String())
+	}
+}
+
+// TestAKernelThatIsTooOld: bullseye's 5.10 lacks what a launch needs. The package can be installed all the same, and says what is missing.
+func TestAKernelThatIsTooOld(t *testing.T) {
+	m := Boot(t, "bullseye", Disk{}, storeDisk(t), payload(t))
+	m.Must(t, unpack+" && useradd --create-home mayfly-test")
+	m.play(t, "too old", []scenario{
+		{"the kernel", "uname -r", []string{`^5\.10\.`}},
+		{"the package is installed", "dpkg -i /src/mayfly_*.deb && echo installed", []string{`(?m)^installed$`}},
+		{"a launch by root", "cd /; runtime run deb12-i386 -- true; echo exit $?", []string{`\Aruntime: [^\n]*Linux 5\.15[^\n]*\nexit 125\n?\z`}},
+		{"a launch by a user", asUser + `"cd /; runtime run deb12-i386 -- true"; echo exit $?`, []string{`\Aruntime: [^\n]*Linux 5\.15[^\n]*\nexit 125\n?\z`}},
+		{"doctor", "runtime doctor; echo exit $?", []string{`(?m)^[a-z]+ +kernel +.*5\.10.*5\.15`, `exit 125`}},
+		{"nothing is left", "ls -A /var/lib/machines/.mayfly /run/mayfly/* | grep -v : | wc -w", []string{`^0\n?$`}},
+		{"what needs no launch", "runtime image list && runtime image verify deb12-i386-sealed && runtime policy check", []string{`as it was sealed`}},
+	})
+}

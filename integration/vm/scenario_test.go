@@ -1,0 +1,40 @@
+package vm
+
+import (
+	"regexp"
+	"testing"
+	"time"
+
+	"mayfly/integration/kit"
+)
+
+func TestMain(m *testing.M) { kit.Main(m) }
+
+// A scenario is a script that runs in the machine, as root, and what its output must hold.
+type scenario struct {
+	name, script string
+	want         []string // regular expressions
+}
+
+// check compares what a scenario's script wrote with what it must.
+func (s scenario) check(t *testing.T, out string) {
+	t.Helper()
+	for _, want := range s.want {
+		if !regexp.MustCompile(want).MatchString(out) {
+			t.Errorf("no %q in:\n%s", want, out)
+		}
+	}
+}
+
+// play runs scenarios in a machine, one after the other, and counts in the machine's results how they ended.
+func (m *Machine) play(t *testing.T, group string, scenarios []scenario) {
+	for _, s := range scenarios {
+		m.count(group, t.Run(s.name, func(t *testing.T) {
+			out, _, err := m.Do(s.script, 10*time.Minute, nil)
+			if err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			s.check(t, out)
+		}))
+	}
+}
