@@ -25,7 +25,7 @@ func completionCommand() command {
 		synopsis: "bash|zsh|fish",
 		summary:  "print a script that makes the shell complete commands, flags and names",
 		examples: []string{
-			"runtime completion bash > /etc/bash_completion.d/runtime",
+			"runtime completion bash > /usr/share/bash-completion/completions/runtime",
 			"runtime completion zsh > /usr/share/zsh/vendor-completions/_runtime",
 			"runtime completion fish > /etc/fish/completions/runtime.fish",
 		},

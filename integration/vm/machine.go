@@ -65,7 +65,11 @@ func Boot(t testing.TB, suite string, root Disk, disks ...Disk) *Machine {
 	listener, err := net.Listen("unix", socket)
 	must(t, err)
 	defer listener.Close()
-	args := []string{"-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max,la57=off", "-m", "3072", "-smp", "2", "-nographic", "-no-reboot",
+	cpu := "max,la57=off"
+	if suite == "bullseye" {
+		cpu = "Nehalem" // its kernel does not come up on what the emulator has besides
+	}
+	args := []string{"-M", "q35", "-accel", "tcg,thread=multi", "-cpu", cpu, "-m", "3072", "-smp", "2", "-nographic", "-no-reboot",
 		"-kernel", filepath.Join(directory, "vmlinuz"), "-initrd", filepath.Join(directory, "initrd"),
 		"-append", "console=ttyS0 root=/dev/vda rw panic=-1 quiet net.ifnames=0 systemd.show_status=false",
 		"-nic", "user,model=virtio-net-pci", "-device", "virtio-rng-pci",
@@ -114,13 +118,20 @@ func Prepare(t testing.TB, suite string) string {
 // ErrGone is a machine that ended in the middle of a script.
 var ErrGone = errors.New("the machine has ended")
 
+// await is a function of all scripts: it waits until a container runs.
+const await = `await() {
+	for i in $(seq 300); do runtime exec "$1" true 2>/dev/null && return; sleep 0.2; done
+	echo "$1 does not run"; return 1
+}
+`
+
 // Do runs a shell script as root inside and returns what it wrote, both streams together, and its exit status.
 // Each line is also handed to see, as it comes, where see is not nil.
 func (m *Machine) Do(script string, within time.Duration, see func(line string)) (out string, code int, err error) {
 	if err := m.port.SetDeadline(time.Now().Add(within)); err != nil {
 		return "", 0, err
 	}
-	if _, err := fmt.Fprintln(m.port, base64.StdEncoding.EncodeToString([]byte(script))); err != nil {
+	if _, err := fmt.Fprintln(m.port, base64.StdEncoding.EncodeToString([]byte(await+script))); err != nil {
 		return "", 0, fmt.Errorf("%w: %w", ErrGone, err)
 	}
 	var all strings.Builder

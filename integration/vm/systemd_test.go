@@ -4,7 +4,7 @@ package vm
 const (
 	asUser  = `su mayfly-test -c `
 	bounded = asUser + `"cd /; runtime run --quiet --name slow --memory 30M --tasks 20 bb -- sleep 600" &
-until runtime exec mayfly-test/slow true 2>/dev/null; do sleep 0.2; done; uid=$(id -u mayfly-test)
+await mayfly-test/slow; uid=$(id -u mayfly-test)
 `
 	nothingLeft = `
 ls -A /run/mayfly/* /var/lib/machines/.mayfly | grep -v : | wc -w; pgrep -c mayfly-init; find /sys/fs/cgroup -name '*mayfly-*.scope' | wc -l`
@@ -12,10 +12,10 @@ ls -A /run/mayfly/* /var/lib/machines/.mayfly | grep -v : | wc -w; pgrep -c mayf
 
 // image makes an image of one static program.
 const image = `mkdir -p /tmp/bb && cd /tmp/bb && mkdir -p bin dev etc home opt proc run sys tmp var/tmp && mkdir -p -m 0777 srv && cp /bin/busybox bin/ &&
-for name in sh cat id sleep head tail md5sum true; do ln -s busybox bin/$name; done; runtime image import bb /tmp/bb`
+for name in sh cat id sleep head tail md5sum true; do ln -sf busybox bin/$name; done; [ -e /var/lib/machines/bb ] || runtime image import bb /tmp/bb; runtime image list`
 
 var systemdScenarios = []scenario{
-	{"an image", image, []string{`image bb@1`}},
+	{"an image", image, []string{`(?m)^bb +1 `}},
 	{"control groups", `cat /sys/fs/cgroup/cgroup.controllers; stat -fc %T /sys/fs/cgroup; ps -p 1 -o comm=`, []string{`\bmemory\b`, `\bpids\b`, `\bcpu\b`, `\bio\b`, `cgroup2fs`, `(?m)^systemd$`}},
 	{"root's scope", `cd /; runtime run --quiet --memory 30M --tasks 20 --stats - bb -- cat /proc/self/cgroup`,
 		[]string{`(?m)^0::/system\.slice/mayfly-0-bb-[0-9a-f]+\.scope/container$`, `"of":"container"`}},
@@ -26,7 +26,7 @@ systemd-cgls --no-pager -l /user.slice; ` + asUser + `"runtime kill --signal KIL
 			`(?s)mayfly-\d+-slow\.scope.*container.*sleep 600`}},
 	{"the slice is stopped", bounded + `systemctl stop user-$uid.slice; wait; echo ended` + nothingLeft, []string{`ended\n0\n0\n0\n?$`}},
 	{"killed supervisor", `cd /; runtime run --quiet --name dead --memory 30M bb -- sleep 60 & pid=$!
-until runtime exec dead true 2>/dev/null; do sleep 0.2; done; kill -9 $pid; wait; sleep 1; runtime gc; echo collected` + nothingLeft, []string{`collected\n0\n0\n0\n?$`}},
+await dead; kill -9 $pid; wait; sleep 1; runtime gc; echo collected` + nothingLeft, []string{`collected\n0\n0\n0\n?$`}},
 	{"memory hog", `cd /; runtime run --quiet --memory 30M --stats - bb -- sh -c 'head -c 100m /dev/zero | tail -c 90m > /dev/null; echo hog $?'`,
 		[]string{`hog 137`, `runtime: out of memory: the kernel killed \d+`, `"memoryPeakBytes":3\d{7}\b`, `"oomKills":[1-9]`}},
 	{"fork bomb", `cd /; runtime run --quiet --tasks 30 --timeout 5s --kill-after 1s --stats - bb -- sh -c 'exec 2>/dev/null; bomb() { while :; do (bomb) & done; }; bomb'`,
@@ -34,7 +34,7 @@ until runtime exec dead true 2>/dev/null; do sleep 0.2; done; kill -9 $pid; wait
 	{"processor", `cd /; runtime run --quiet --cpus 0.2 --stats - bb -- sh -c 'i=0; while [ $i -lt 15000 ]; do i=$((i+1)); done'`, []string{`"of":"container"`}},
 	{"the policy's bounds", `printf '[[rule]]\nimages = ["bb"]\nusers = ["mayfly-test"]\nlimits = { memory = "30M", tasks = 20, cpu = 1.5, cpu-weight = 50 }\n' > /etc/mayfly/policy.d/10-bound.toml
 ` + asUser + `"cd /; runtime run --quiet --name bound --memory 1T --tasks 9999 --cpus 64 --cpu-weight 10000 bb -- sleep 600" &
-until runtime exec mayfly-test/bound true 2>/dev/null; do sleep 0.2; done
+await mayfly-test/bound
 cd /sys/fs/cgroup/user.slice/user-*.slice/mayfly-*-bound.scope/container; echo $(cat memory.max pids.max cpu.max cpu.weight)
 ` + asUser + `"runtime kill --signal KILL bound"; wait; rm /etc/mayfly/policy.d/10-bound.toml`, []string{`31457280 20 150000 100000 50`}},
 	{"gc timer", `systemctl is-active mayfly-gc.timer; systemctl start mayfly-gc.service && systemctl show -p Result mayfly-gc.service

@@ -27,20 +27,15 @@ func (g *Group) makeScope(root string, owner uint32, container string, controlle
 	if owner != 0 {
 		slice = fmt.Sprintf("user-%d.slice", owner)
 	}
-	cmd := exec.Command(busctl, "--system", "--quiet", "call", "org.freedesktop.systemd1", "/org/freedesktop/systemd1",
+	args := []string{"--system", "--quiet", "call", "org.freedesktop.systemd1", "/org/freedesktop/systemd1",
 		"org.freedesktop.systemd1.Manager", "StartTransientUnit", "ssa(sv)a(sa(sv))", unit, "fail", "5",
-		"Description", "s", "Mayfly container "+container,
+		"Description", "s", "Mayfly container " + container,
 		"PIDs", "au", "1", strconv.Itoa(os.Getpid()),
 		"Slice", "s", slice,
 		"Delegate", "b", "true",
 		"CollectMode", "s", "inactive-or-failed",
-		"0")
-	cmd.Env, cmd.Dir = []string{"PATH=/usr/bin:/bin"}, "/"
-	if _, err := nsexec.OutputAs(cmd, 0, 0); err != nil {
-		var failed *exec.ExitError
-		if errors.As(err, &failed) {
-			return fmt.Errorf("systemd gives no scope: %s", strings.TrimSpace(string(failed.Stderr)))
-		}
+		"0"}
+	if err := callSystemd(args); err != nil {
 		return fmt.Errorf("systemd gives no scope: %w", err)
 	}
 	top, err := awaitMove(root, unit)
@@ -58,6 +53,24 @@ func (g *Group) makeScope(root string, owner uint32, container string, controlle
 		return err
 	}
 	return enable(top, controllers)
+}
+
+// callSystemd makes a call by busctl, as root. A unit of that name may be there for a moment longer than the container that it was
+// for, who had the name before: no living container has it.
+func callSystemd(args []string) error {
+	for begun := time.Now(); ; time.Sleep(moveWithin / 100) {
+		cmd := exec.Command(busctl, args...)
+		cmd.Env, cmd.Dir = []string{"PATH=/usr/bin:/bin"}, "/"
+		_, err := nsexec.OutputAs(cmd, 0, 0)
+		var failed *exec.ExitError
+		if !errors.As(err, &failed) {
+			return err
+		}
+		said := strings.TrimSpace(string(failed.Stderr))
+		if !strings.Contains(said, "already") || time.Since(begun) > moveWithin {
+			return errors.New(said)
+		}
+	}
 }
 
 // awaitMove waits until systemd has moved this process into the unit, and returns its directory.
