@@ -2,6 +2,7 @@ package compile
 
 import (
 	"encoding/binary"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -111,7 +112,7 @@ func TestProfileNamesExist(t *testing.T) {
 }
 
 func TestGeneratedFilterIsCurrent(t *testing.T) {
-	program, err := Program("amd64")
+	program, err := Program(runtime.GOARCH)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,6 +120,6 @@ func TestGeneratedFilterIsCurrent(t *testing.T) {
 		return a.Code == b.Code && a.JumpTrue == b.Jt && a.JumpFalse == b.Jf && a.K == b.K
 	})
 	if !same {
-		t.Error("zfilter_amd64.go is not what the profile compiles to: run go generate ./...")
+		t.Error("zfilter_" + runtime.GOARCH + ".go is not what the profile compiles to: run go generate ./...")
 	}
 }
