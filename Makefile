@@ -2,6 +2,9 @@
 # make test    the same preparation, then all tests, integration included
 # make build   only the binary, bin/runtime
 
+# The package and the manual pages bear the time of the last commit.
+SOURCE_DATE_EPOCH := $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+export SOURCE_DATE_EPOCH
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 BIN      := bin/runtime
 TAGS     :=
@@ -13,7 +16,7 @@ GOEXPERIMENT := $(shell GOEXPERIMENT=nogreenteagc go env GOEXPERIMENT 2>/dev/nul
 PACKAGES := btrfs-progs mmdebstrap arch-test systemd systemd-container libcap2-bin libbtrfs-dev gcc libc6-dev dpkg-dev debian-archive-keyring libnss-extrausers sudo strace \
 	umoci skopeo squashfs-tools squashfs-tools-ng acl attr xz-utils zstd bzip2 e2fsprogs qemu-system-x86 qemu-utils busybox-static cpio zsh fish
 
-.PHONY: build man deb packages install prepare vm-test demo test test-overlay check vulnerabilities bench clean
+.PHONY: build man deb packages install prepare vm-test picture demo test test-overlay check vulnerabilities bench clean
 
 build:
 	CGO_ENABLED=0 GOEXPERIMENT=$(GOEXPERIMENT) go build -trimpath -tags='$(TAGS)' \
@@ -22,7 +25,7 @@ build:
 # The manual pages, of docs and of the help texts.
 man: build
 	rm -rf bin/man
-	go run ./cmd/manual $(BIN) docs bin/man "$$(LC_ALL=C date -u -d "@$$(git log -1 --format=%ct)" '+%B %Y')"
+	go run ./cmd/manual $(BIN) docs bin/man "$$(LC_ALL=C date -u -d "@$(SOURCE_DATE_EPOCH)" '+%B %Y')"
 
 deb: man
 	.deb/build $(VERSION)
@@ -52,7 +55,7 @@ test: prepare check deb
 
 # All integration tests in virtual machines, with the kernels and the systemd of several distributions, and thirty power cuts.
 # In an emulated machine that takes hours. The results are in bin/platforms.md.
-PLATFORMS := jammy bookworm trixie
+PLATFORMS := bullseye jammy bookworm trixie
 vm-test: prepare deb
 	rm -f bin/platforms.md
 	$(ROOT) env PATH="$$PATH" MAYFLY_INTEGRATION=1 MAYFLY_PLATFORMS="$(PLATFORMS)" MAYFLY_PACKAGES="$(TESTS)" MAYFLY_POWER_CUTS=$(CUTS) \
@@ -82,6 +85,12 @@ vulnerabilities:
 
 bench: prepare
 	$(ROOT) env PATH="$$PATH" integration/bench/run
+
+# The terminal session that README shows: a real one.
+picture: prepare
+	$(ROOT) useradd --create-home --shell /bin/bash developer1
+	$(ROOT) env PATH="$$PATH" unshare --uts sh -c 'hostname buildhost; exec go run ./integration/picture developer1' > bin/session.svg; \
+	code=$$?; $(ROOT) userdel --remove developer1 2>/dev/null; [ $$code = 0 ] && cp bin/session.svg docs/session.svg
 
 clean:
 	rm -rf bin

@@ -174,5 +174,8 @@ func (e example) script() string {
 	if !e.root {
 		who = asUser
 	}
-	return before + who + quoted + "\ncode=$?\n" + after + "restage >/dev/null 2>&1\nexit $code"
+	if e.root && strings.Contains(line, "image") {
+		after += "restage >/dev/null 2>&1\n"
+	}
+	return before + who + quoted + "\ncode=$?\n" + after + "exit $code"
 }

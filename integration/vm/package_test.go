@@ -1,5 +1,12 @@
 package vm
 
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
 // What a machine is asked of the package itself, before anything else is installed. The package's next version is made of
 // it there.
 const next = `set -e; rm -rf /tmp/next; dpkg-deb -R /src/mayfly_*.deb /tmp/next; sed -i 's/^Version: .*/Version: 9:9/' /tmp/next/DEBIAN/control
@@ -26,4 +33,19 @@ dpkg -P mayfly; echo purged; ls -d /etc/mayfly /run/mayfly /var/lib/mayfly /usr/
 find / -xdev -name '*mayfly*' -not -path '/proc/*' -not -path '/src/*' -not -path '/tmp/*' -not -path '/var/lib/dpkg/*'; find / -xdev -name 'runtime' -path '*bin*'; ls /var/lib/machines`,
 		[]string{`(?s)purged\n(ls: cannot access [^\n]*\n){4}0\n(/var/lib/systemd/[^\n]*\n)*bb\n`}},
 	{"installed again", `dpkg -i /src/mayfly_*.deb; groupdel builders; runtime grant --check`, []string{`(?m)^all is well$`}},
+}
+
+// TestThePackageIsReproducible: built twice, in other places and at other times of day, it is the same to the byte.
+func TestThePackageIsReproducible(t *testing.T) {
+	var sums []string
+	for i, settings := range []string{"umask 022; export TZ=UTC LC_ALL=C", "umask 077; export TZ=Asia/Tokyo LC_ALL=C.UTF-8"} {
+		dir := filepath.Join(t.TempDir(), strings.Repeat("deeper/", i))
+		must(t, os.MkdirAll(dir, 0o755))
+		command(t, source, "sh", "-ec", `git ls-files | tar -cf - -T - | (cd "$1" && tar -xf -)
+			cd "$1"; `+settings+`; make -s deb VERSION=v1.2.3 SOURCE_DATE_EPOCH=1700000000`, "sh", dir)
+		sums = append(sums, strings.Fields(command(t, dir, "sh", "-c", "sha256sum bin/mayfly_1.2.3_*.deb"))[0])
+	}
+	if sums[0] != sums[1] {
+		t.Errorf("two builds: %v", sums)
+	}
 }

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// platforms are the suites that a run is about: one in `make test`, all in `make vm-test`.
+// platforms are the suites that a run is about: one in `make test`, all in `make vm-test`. Of the former's tests, few run inside,
+// since all take hours.
 func platforms() []string {
 	if list := os.Getenv("MAYFLY_PLATFORMS"); list != "" {
 		return strings.Fields(list)
@@ -34,6 +35,10 @@ func TestTheSuiteOnPlatforms(t *testing.T) {
 	disk := payload(t)
 	for _, suite := range platforms() {
 		t.Run(suite, func(t *testing.T) {
+			if suite == "bullseye" {
+				isTooOld(t, disk)
+				return
+			}
 			m := Boot(t, suite, Disk{}, storeDisk(t), disk)
 			defer func() { tell(t, m) }()
 			m.Must(t, unpack)
@@ -54,9 +59,13 @@ func program(path string) string {
 
 // chosen are the test programs that MAYFLY_PACKAGES, a regular expression, matches.
 func chosen(programs []string) []string {
+	which, set := os.LookupEnv("MAYFLY_PACKAGES")
+	if !set {
+		which = "btrfs|grant"
+	}
 	var list []string
 	for _, p := range programs {
-		if regexp.MustCompile("^(?:" + os.Getenv("MAYFLY_PACKAGES") + ")").MatchString(program(p)) {
+		if regexp.MustCompile("^(?:" + which + ")").MatchString(program(p)) {
 			list = append(list, p)
 		}
 	}
@@ -92,9 +101,10 @@ func inGuest(t *testing.T, m *Machine, path string) {
 	}
 }
 
-// TestAKernelThatIsTooOld: bullseye's 5.10 lacks what a launch needs. The package can be installed all the same, and says what is missing.
-func TestAKernelThatIsTooOld(t *testing.T) {
-	m := Boot(t, "bullseye", Disk{}, storeDisk(t), payload(t))
+// isTooOld: bullseye's 5.10 lacks what a launch needs. The package can be installed all the same, and says what is missing.
+func isTooOld(t *testing.T, disk Disk) {
+	m := Boot(t, "bullseye", Disk{}, storeDisk(t), disk)
+	defer func() { tell(t, m) }()
 	m.Must(t, unpack+" && useradd --create-home mayfly-test")
 	m.play(t, "too old", []scenario{
 		{"the kernel", "uname -r", []string{`^5\.10\.`}},

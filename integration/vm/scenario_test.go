@@ -1,6 +1,7 @@
 package vm
 
 import (
+	"encoding/json"
 	"regexp"
 	"testing"
 	"time"
@@ -23,6 +24,20 @@ func (s scenario) check(t *testing.T, out string) {
 		if !regexp.MustCompile(want).MatchString(out) {
 			t.Errorf("no %q in:\n%s", want, out)
 		}
+	}
+	if s.name == "processor" {
+		checkProcessor(t, out)
+	}
+}
+
+// checkProcessor wants a fifth of a processor, and something for the kernel's own measure.
+func checkProcessor(t *testing.T, out string) {
+	var used struct{ WallSeconds, UserSeconds, SystemSeconds float64 }
+	if err := json.Unmarshal([]byte(out), &used); err != nil {
+		t.Fatalf("%v in %q", err, out)
+	}
+	if share := (used.UserSeconds + used.SystemSeconds) / used.WallSeconds; share < 0.05 || share > 0.3 {
+		t.Errorf("%.2f of a processor, want 0.2", share)
 	}
 }
 
