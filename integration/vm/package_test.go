@@ -29,7 +29,7 @@ dpkg -i /tmp/next.deb; runtime grant --check; dpkg-query -W mayfly; tail -n 1 /e
 		[]string{`(?m)^executed by +group builders$`, `(?m)^grant +capabilities`, `mayfly\t9:9`, `(?m)^# changed$`, `cannot access '/var/lib/mayfly'`}},
 	{"an upgrade gives back nothing that was taken away", next + `runtime grant --remove; dpkg -i /tmp/next.deb; runtime grant --check`, []string{`(?m)^grant +no grant$`}},
 	{"a purge leaves nothing but images", image + `
-dpkg -P mayfly; echo purged; ls -d /etc/mayfly /run/mayfly /var/lib/mayfly /usr/share/doc/mayfly; systemctl list-unit-files 'mayfly*' --no-legend | wc -l
+rm -rf /tmp/next /tmp/next.deb; dpkg -P mayfly; echo purged; ls -d /etc/mayfly /run/mayfly /var/lib/mayfly /usr/share/doc/mayfly; systemctl list-unit-files 'mayfly*' --no-legend | wc -l
 find / -xdev -name '*mayfly*' -not -path '/proc/*' -not -path '/src/*' -not -path '/tmp/*' -not -path '/var/lib/dpkg/*'; find / -xdev -name 'runtime' -path '*bin*'; ls /var/lib/machines`,
 		[]string{`(?s)purged\n(ls: cannot access [^\n]*\n){4}0\n(/var/lib/systemd/[^\n]*\n)*bb\n`}},
 	{"installed again", `dpkg -i /src/mayfly_*.deb; groupdel builders; runtime grant --check`, []string{`(?m)^all is well$`}},

@@ -14,6 +14,7 @@ ls -A /run/mayfly/* /var/lib/machines/.mayfly | grep -v : | wc -w; pgrep -c mayf
 const image = `mkdir -p /tmp/bb && cd /tmp/bb && mkdir -p bin dev etc home opt proc run sys tmp var/tmp && mkdir -p -m 0777 srv && cp /bin/busybox bin/ &&
 for name in sh cat id sleep head tail md5sum true; do ln -sf busybox bin/$name; done; [ -e /var/lib/machines/bb ] || runtime image import bb /tmp/bb; runtime image list`
 
+// (Linux 5.15 does not tell peaks: memory.peak is there since 5.19, pids.peak since 6.1.)
 var systemdScenarios = []scenario{
 	{"an image", image, []string{`(?m)^bb +1 `}},
 	{"control groups", `cat /sys/fs/cgroup/cgroup.controllers; stat -fc %T /sys/fs/cgroup; ps -p 1 -o comm=`, []string{`\bmemory\b`, `\bpids\b`, `\bcpu\b`, `\bio\b`, `cgroup2fs`, `(?m)^systemd$`}},
@@ -27,10 +28,10 @@ systemd-cgls --no-pager -l /user.slice; ` + asUser + `"runtime kill --signal KIL
 	{"the slice is stopped", bounded + `systemctl stop user-$uid.slice; wait; echo ended` + nothingLeft, []string{`ended\n0\n0\n0\n?$`}},
 	{"killed supervisor", `cd /; runtime run --quiet --name dead --memory 30M bb -- sleep 60 & pid=$!
 await dead; kill -9 $pid; wait; sleep 1; runtime gc; echo collected` + nothingLeft, []string{`collected\n0\n0\n0\n?$`}},
-	{"memory hog", `cd /; runtime run --quiet --memory 30M --stats - bb -- sh -c 'head -c 100m /dev/zero | tail -c 90m > /dev/null; echo hog $?'`,
-		[]string{`hog 137`, `runtime: out of memory: the kernel killed \d+`, `"memoryPeakBytes":3\d{7}\b`, `"oomKills":[1-9]`}},
-	{"fork bomb", `cd /; runtime run --quiet --tasks 30 --timeout 5s --kill-after 1s --stats - bb -- sh -c 'exec 2>/dev/null; bomb() { while :; do (bomb) & done; }; bomb'`,
-		[]string{`"tasksPeak":30,`}},
+	{"memory hog", `uname -r; cd /; runtime run --quiet --memory 30M --stats - bb -- sh -c 'head -c 100m /dev/zero | tail -c 90m > /dev/null; echo hog $?'`,
+		[]string{`hog 137`, `runtime: out of memory: the kernel killed \d+`, `\A5\.15|"memoryPeakBytes":3\d{7}\b`, `"oomKills":[1-9]`}},
+	{"fork bomb", `uname -r; cd /; runtime run --quiet --tasks 30 --timeout 5s --kill-after 1s --stats - bb -- sh -c 'exec 2>/dev/null; bomb() { while :; do (bomb) & done; }; bomb'`,
+		[]string{`\A5\.15|"tasksPeak":30,`}},
 	{"processor", `cd /; runtime run --quiet --cpus 0.2 --stats - bb -- sh -c 'i=0; while [ $i -lt 15000 ]; do i=$((i+1)); done'`, []string{`"of":"container"`}},
 	{"the policy's bounds", `printf '[[rule]]\nimages = ["bb"]\nusers = ["mayfly-test"]\nlimits = { memory = "30M", tasks = 20, cpu = 1.5, cpu-weight = 50 }\n' > /etc/mayfly/policy.d/10-bound.toml
 ` + asUser + `"cd /; runtime run --quiet --name bound --memory 1T --tasks 9999 --cpus 64 --cpu-weight 10000 bb -- sleep 600" &
