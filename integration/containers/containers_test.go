@@ -3,6 +3,7 @@ package containers
 
 import (
 	"encoding/json"
+	"fmt"
 	"os/exec"
 	"strings"
 	"syscall"
@@ -181,7 +182,7 @@ func inside(t *testing.T, name, command string) int {
 }
 
 func TestTheEndOfAContainerEndsAllWhoJoined(t *testing.T) {
-	r := start(t, kit.User, "ending", "read line < /tmp/never || sleep 1; exit 3")
+	r := start(t, kit.User, "ending", fmt.Sprintf("read line < /tmp/never || sleep %v; exit 3", kit.Within(time.Second).Seconds()))
 	joined, waited := make(chan kit.Result, 1), make(chan kit.Result, 1)
 	go func() { joined <- kit.Run(t, "exec", "ending", "sleep", "60") }()
 	go func() { waited <- kit.Run(t, "wait", "ending") }()

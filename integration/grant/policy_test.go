@@ -215,7 +215,7 @@ func TestSyslogWhereThereIsNoJournal(t *testing.T) {
 		must(t, os.WriteFile("/dev/log", nil, 0o644)) // to mount on
 		defer os.Remove("/dev/log")
 	}
-	script := `[ ! -d /run/systemd/journal ] || mount -t tmpfs tmpfs /run/systemd/journal; mount --bind "$1" /dev/log; shift
+	script := `[ ! -d /run/systemd/journal ] || { mount -t tmpfs tmpfs /run/systemd/journal; touch /run/systemd/journal/dev-log; }; mount --bind "$1" /dev/log; shift
 		cd / && exec setpriv --reuid ` + kit.User + ` --regid ` + kit.User + ` --init-groups "$@"`
 	r := kit.Do(t, exec.Command("unshare", "--mount", "sh", "-ec", script, "sh", socket, kit.Runtime, "run", kit.Image, "sh", "-c", "exit 5"))
 	if r.Code != 5 {

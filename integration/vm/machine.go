@@ -92,6 +92,9 @@ func Boot(t testing.TB, suite string, root Disk, disks ...Disk) *Machine {
 			t.Fatalf("%s does not come up: %v\n%s", suite, err, m.console.String())
 		}
 	}
+	if len(disks) > 0 {
+		m.Must(t, "systemctl start var-lib-machines.mount") // it may be on its way
+	}
 	return m
 }
 

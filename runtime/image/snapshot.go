@@ -155,6 +155,9 @@ func claim(dir int, name string) (int, error) {
 	if err == nil && taken {
 		there, err = stillThere(dir, name, fd)
 	}
+	if err == nil && !taken {
+		err = file.Flock(fd, unix.LOCK_SH) // until the collector has removed it: then the name can be had again
+	}
 	if err == nil && !there {
 		err = errCollected
 	}
