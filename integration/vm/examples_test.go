@@ -133,9 +133,8 @@ fi
 SCRIPT
 chmod 755 restage; sed -i '1i#!/bin/sh' restage; runtime image remove --force deb12-i386; sh restage`
 
-func TestExamples(t *testing.T) {
-	m := Boot(t, "bookworm", Disk{}, storeDisk(t), payload(t))
-	m.Must(t, unpack+" && dpkg -i /src/mayfly_*.deb && "+prepare)
+// runExamples runs all examples in a machine, which is not good for much afterwards.
+func (m *Machine) runExamples(t *testing.T) {
 	m.Must(t, stage)
 	done := map[string]bool{}
 	for _, e := range documented(t) {
@@ -143,12 +142,12 @@ func TestExamples(t *testing.T) {
 			continue
 		}
 		done[e.line] = true
-		t.Run(e.from+"/"+e.line, func(t *testing.T) {
+		m.count("examples", t.Run(e.from+"/"+e.line, func(t *testing.T) {
 			out, code, err := m.Do(e.script(), 5*time.Minute, nil)
 			if err != nil || code != 0 {
 				t.Errorf("%s: exit %d, %v:\n%s", e.line, code, err, out)
 			}
-		})
+		}))
 	}
 	if len(done) < 90 {
 		t.Errorf("only %d examples", len(done))

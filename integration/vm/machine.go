@@ -105,17 +105,15 @@ func (d Disk) argument() string {
 	return fmt.Sprintf("file=%s,format=%s,if=virtio,cache=unsafe,snapshot=on", d.Path, d.Format)
 }
 
+// preparing is held by whoever makes a disk.
+var preparing sync.Mutex
+
 // Prepare makes the disk of a suite where it is not there yet, and returns its directory.
 func Prepare(t testing.TB, suite string) string {
 	t.Helper()
-	cmd := exec.Command("./prepare", suite)
-	var problem bytes.Buffer
-	cmd.Stderr = &problem
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("make the disk of %s: %v: %s", suite, err, problem.String())
-	}
-	return strings.TrimSpace(string(out))
+	preparing.Lock()
+	defer preparing.Unlock()
+	return strings.TrimSpace(command(t, ".", "./prepare", suite))
 }
 
 // ErrGone is a machine that ended in the middle of a script.

@@ -36,6 +36,8 @@ func payload(t testing.TB) Disk {
 // storeDisk is a BTRFS disk with images. What is written to it goes with the machine.
 func storeDisk(t testing.TB) Disk {
 	t.Helper()
+	preparing.Lock()
+	defer preparing.Unlock()
 	return Disk{Path: strings.TrimSpace(command(t, ".", "./store")), Format: "raw"}
 }
 

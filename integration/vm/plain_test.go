@@ -47,6 +47,7 @@ sh -c 'echo $$ > /sys/fs/cgroup/job/cgroup.procs; su -s /bin/sh user -c "runtime
 }
 
 func TestLimitsHoldWithoutSystemd(t *testing.T) {
+	t.Parallel()
 	results := boot(t, plainScenarios)
 	for i, s := range plainScenarios {
 		t.Run(s.name, func(t *testing.T) {

@@ -32,6 +32,7 @@ const (
 )
 
 func TestTheSuiteOnPlatforms(t *testing.T) {
+	t.Parallel()
 	disk := payload(t)
 	for _, suite := range platforms() {
 		t.Run(suite, func(t *testing.T) {
@@ -47,6 +48,9 @@ func TestTheSuiteOnPlatforms(t *testing.T) {
 			m.play(t, "systemd", systemdScenarios)
 			for _, p := range chosen(strings.Fields(m.Must(t, "cd /src && ls -d integration/*/*.test"))) {
 				t.Run(program(p), func(t *testing.T) { inGuest(t, m, p) })
+			}
+			if suite == "bookworm" {
+				t.Run("examples", m.runExamples)
 			}
 		})
 	}
