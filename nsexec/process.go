@@ -114,8 +114,8 @@ func ResetInheritance() error {
 var defaultAction [4]uintptr
 
 // OutputAs runs a program as another user, with no supplementary groups, and returns its
-// standard output. Without CAP_SETUID and CAP_SETGID it runs as the real user, with none of the
-// process's privilege either way.
+// standard output; when it fails, an *exec.ExitError with its standard error. Without CAP_SETUID
+// and CAP_SETGID it runs as the real user, with none of the process's privilege either way.
 func OutputAs(cmd *exec.Cmd, uid, gid uint32) ([]byte, error) {
 	goruntime.LockOSThread()
 	defer goruntime.UnlockOSThread()
@@ -128,8 +128,8 @@ func OutputAs(cmd *exec.Cmd, uid, gid uint32) ([]byte, error) {
 		return cmd.Output()
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: gid}}
-	var out bytes.Buffer
-	cmd.Stdout = &out
+	var out, problem bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &problem
 	// The fork happens on this thread; only it has the capabilities, for that long.
 	if err := SetEffective(now.Effective | needs); err != nil {
 		return nil, err
@@ -141,6 +141,10 @@ func OutputAs(cmd *exec.Cmd, uid, gid uint32) ([]byte, error) {
 	}
 	if err == nil {
 		err = cmd.Wait()
+	}
+	var failed *exec.ExitError
+	if errors.As(err, &failed) {
+		failed.Stderr = problem.Bytes()
 	}
 	return out.Bytes(), err
 }

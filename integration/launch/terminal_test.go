@@ -144,7 +144,7 @@ func TestStartedInTheBackground(t *testing.T) {
 	// What wants no terminal runs on there.
 	m.Type(kit.Runtime + " run --quiet " + kit.Image + " sh -c 'echo in; sleep 0.1; echo the background' < /dev/null &\n")
 	m.Await("\r\nthe background")
-	m.Type("exit\n")
+	m.Type("wait; exit\n")
 	m.Wait()
 	kit.NothingLeft(t)
 }

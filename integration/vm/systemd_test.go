@@ -28,6 +28,10 @@ systemd-cgls --no-pager -l /user.slice; ` + asUser + `"runtime kill --signal KIL
 	{"the slice is stopped", bounded + `systemctl stop user-$uid.slice; wait; echo ended` + nothingLeft, []string{`ended\n0\n0\n0\n?$`}},
 	{"killed supervisor", `cd /; runtime run --quiet --name dead --memory 30M bb -- sleep 60 & pid=$!
 await dead; kill -9 $pid; wait; sleep 1; runtime gc; echo collected` + nothingLeft, []string{`collected\n0\n0\n0\n?$`}},
+	{"a scope on its way out", `cd /; systemd-run --quiet --scope --unit=mayfly-0-taken sleep 3 & sleep 1; runtime run --quiet --name taken --memory 30M bb -- true; echo exit $?; wait`,
+		[]string{`(?m)^exit 0$`}},
+	{"a scope that stays", `cd /; systemd-run --quiet --scope --unit=mayfly-0-taken sleep 600 & sleep 1; runtime run --quiet --name taken --memory 30M bb -- true; echo exit $?; systemctl stop mayfly-0-taken.scope; wait`,
+		[]string{`(?m)^runtime: .*systemd gives no scope: .*already`, `(?m)^exit 125$`}},
 	{"memory hog", `uname -r; cd /; runtime run --quiet --memory 30M --stats - bb -- sh -c 'head -c 100m /dev/zero | tail -c 90m > /dev/null; echo hog $?'`,
 		[]string{`hog 137`, `runtime: out of memory: the kernel killed \d+`, `\A5\.15|"memoryPeakBytes":3\d{7}\b`, `"oomKills":[1-9]`}},
 	{"fork bomb", `uname -r; cd /; runtime run --quiet --tasks 30 --timeout 5s --kill-after 1s --stats - bb -- sh -c 'exec 2>/dev/null; bomb() { while :; do (bomb) & done; }; bomb'`,

@@ -68,7 +68,7 @@ func callSystemd(args []string) error {
 		}
 		said := strings.TrimSpace(string(failed.Stderr))
 		if !strings.Contains(said, "already") || time.Since(begun) > moveWithin {
-			return errors.New(said)
+			return fmt.Errorf("busctl: %w: %s", err, said)
 		}
 	}
 }
