@@ -49,7 +49,7 @@ demo: prepare
 	integration/demo
 
 test: prepare check deb
-	$(ROOT) env PATH="$$PATH" MAYFLY_INTEGRATION=1 go test -count=1 -p 1 -timeout 25m ./integration/...
+	$(ROOT) env PATH="$$PATH" MAYFLY_INTEGRATION=1 go test -count=1 -p 1 -timeout 60m ./integration/...
 	$(ROOT) env PATH="$$PATH" MAYFLY_INTEGRATION=1 MAYFLY_IMAGE=deb12-i386-sealed go test -count=1 -p 1 ./integration/launch ./integration/parity
 	$(ROOT) env PATH="$$PATH" integration/overlay go test -count=1 -p 1 ./integration/launch ./integration/parity ./integration/build
 
@@ -65,7 +65,7 @@ TESTS :=
 
 # The attack suite on the overlay store, which takes as long as on BTRFS.
 test-overlay: prepare
-	$(ROOT) env PATH="$$PATH" integration/overlay go test -count=1 -p 1 -timeout 25m ./integration/attack
+	$(ROOT) env PATH="$$PATH" integration/overlay go test -count=1 -p 1 -timeout 60m ./integration/attack
 
 # Everything that needs neither root nor preparation.
 check:
