@@ -135,7 +135,7 @@ func (s store) start(t testing.TB, args ...string) (stop func()) {
 		t.Fatal(err)
 	}
 	kit.Eventually(t, "the container runs", func() bool {
-		return exec.Command("pgrep", "-P", itoa(cmd.Process.Pid), "-f", "^/bin/program|^cat|^sh").Run() == nil
+		return exec.Command("pgrep", "-P", itoa(cmd.Process.Pid), "-f", "^/bin/program|^cat|^sh|^[^ ]*qemu-i386").Run() == nil
 	})
 	return func() {
 		in.Close()
