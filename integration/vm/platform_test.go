@@ -65,7 +65,7 @@ func program(path string) string {
 func chosen(programs []string) []string {
 	which, set := os.LookupEnv("MAYFLY_PACKAGES")
 	if !set {
-		which = "btrfs|grant"
+		which = "grant"
 	}
 	var list []string
 	for _, p := range programs {

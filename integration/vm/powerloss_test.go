@@ -48,7 +48,7 @@ wait`
 // examine runs after a boot: everything that is sealed is as it was, gc leaves nothing, everything goes on. It ends with what
 // the image and the session hold.
 const examine = `cd /; set -e
-! dmesg | grep -iE 'btrfs.*(error|corrupt|checksum|failed)'
+if dmesg | grep -E 'BTRFS (error|critical|alert|emergency)'; then exit 1; fi
 [ "$1" != all ] || btrfs scrub start -B /var/lib/machines | grep -i 'no errors found'
 for record in /var/lib/machines/*/*.json; do
 	version=${record%.json}; name=${version%/*}; case $name in */deb12-*) [ "$1" = all ] || continue ;; esac
