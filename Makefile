@@ -50,7 +50,7 @@ demo: prepare
 
 test: prepare check deb
 	$(ROOT) env PATH="$$PATH" MAYFLY_INTEGRATION=1 go test -count=1 -p 1 -timeout 60m ./integration/...
-	$(ROOT) env PATH="$$PATH" MAYFLY_INTEGRATION=1 MAYFLY_IMAGE=deb12-i386-sealed go test -count=1 -p 1 ./integration/launch ./integration/parity
+	$(ROOT) env PATH="$$PATH" MAYFLY_INTEGRATION=1 MAYFLY_SEALED=yes go test -count=1 -p 1 ./integration/launch ./integration/parity
 	$(ROOT) env PATH="$$PATH" integration/overlay go test -count=1 -p 1 ./integration/launch ./integration/parity ./integration/build
 
 # All integration tests in virtual machines, with the kernels and the systemd of several distributions, and thirty power cuts.

@@ -23,6 +23,12 @@ type Command struct {
 	// Cgroup is the open directory of a control group of version 2 that the command is born in, which is root's; 0: that
 	// of the process. The thread needs CAP_SETUID permitted, which the command does not get.
 	Cgroup int
+	// UserNamespace is entered by the command, which becomes its root; nil: none. The thread needs CAP_SETUID permitted.
+	UserNamespace *UserNamespace
+	// Dirs are entered by the command, with its own rights, each that can be: the last counts. None: the thread's.
+	Dirs []string
+	// DirRequired: without the last of them the command is not executed.
+	DirRequired bool
 }
 
 // A Limit is a resource limit (RLIMIT_*) of the command.
@@ -49,7 +55,7 @@ func StartCommand(c Command) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Process{pidfd: -1}
+	p := &Process{pidfd: -1, others: c.UserNamespace != nil}
 	args := &cloneArgs{flags: unix.CLONE_VM | unix.CLONE_VFORK | unix.CLONE_PIDFD | unix.CLONE_CLEAR_SIGHAND,
 		exitSignal: uint64(unix.SIGCHLD), pidfd: uint64(uintptr(unsafe.Pointer(&b.pidfd)))}
 	if c.Cgroup != 0 {
@@ -71,6 +77,7 @@ func StartCommand(c Command) (*Process, error) {
 	if err := b.failure(); err != nil {
 		return nil, firstError(err, p.discard())
 	}
+	p.Dir = b.entered()
 	return p, nil
 }
 
@@ -93,6 +100,8 @@ type birth struct {
 	uid     int
 
 	path       *byte
+	dirs       []*byte
+	chdirs     []*systemCall
 	argv, envp []*byte
 	limits     []Limit
 	filter     unix.SockFprog
@@ -113,6 +122,9 @@ func (c *Command) birth() (*birth, error) {
 	if b.envp, err = syscall.SlicePtrFromStrings(c.Env); err != nil {
 		return nil, err
 	}
+	if b.dirs, err = syscall.SlicePtrFromStrings(c.Dirs); err != nil {
+		return nil, err
+	}
 	if b.own, err = CurrentCapabilities(); err != nil {
 		return nil, err
 	}
@@ -130,9 +142,7 @@ func (c *Command) birth() (*birth, error) {
 
 // write writes the list.
 func (b *birth) write(c *Command) {
-	b.steps = newProgram(16 + len(c.Limits))
-	address := func(v unsafe.Pointer) *uintptr { return value(uintptr(v)) }
-	number := func(v int) *uintptr { return value(uintptr(v)) }
+	b.steps = newProgram(16 + len(c.Limits) + len(c.Dirs) + 64)
 	fail := b.steps.last(unix.SYS_EXIT, number(127))
 	must := func(nr uintptr, args ...*uintptr) *systemCall { return b.steps.add(fail, nr, args...) }
 
@@ -150,12 +160,21 @@ func (b *birth) write(c *Command) {
 	for i := range b.limits {
 		must(unix.SYS_PRLIMIT64, &zero, number(b.limits[i].Resource), address(unsafe.Pointer(&b.limits[i].Rlimit)), &zero)
 	}
-	if c.Cgroup != 0 {
+	if c.UserNamespace != nil {
+		b.enter(c.UserNamespace, must)
+	} else if c.Cgroup != 0 {
 		// What made the group accept us is over: these are the ids that the thread has, for files too.
 		must(unix.SYS_SETRESUID, number(b.uid), number(b.uid), number(b.uid))
 		b.own.Permitted &^= ownerOfCgroup
 		b.caps = b.own.data()
 		must(unix.SYS_CAPSET, address(unsafe.Pointer(&capHeader)), address(unsafe.Pointer(&b.caps)))
+	}
+	for i := range c.Dirs {
+		var onError *systemCall
+		if c.DirRequired && i == len(c.Dirs)-1 {
+			onError = fail
+		}
+		b.chdirs = append(b.chdirs, b.steps.add(onError, unix.SYS_CHDIR, address(unsafe.Pointer(b.dirs[i]))))
 	}
 	if b.filter.Len > 0 {
 		must(unix.SYS_SECCOMP, number(unix.SECCOMP_SET_MODE_FILTER), number(unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW),
@@ -172,11 +191,24 @@ func (b *birth) failure() error {
 		return err
 	}
 	for i := range b.steps {
-		if err := b.steps[i].err(); err != nil {
+		if err := b.steps[i].err(); err != nil && b.steps[i].onError != nil {
+			if b.steps[i].number == unix.SYS_CHDIR {
+				return fmt.Errorf("change directory: %w", err)
+			}
 			return fmt.Errorf("system call %d before execve: %w", b.steps[i].number, err)
 		}
 	}
 	return nil
+}
+
+// entered is the last of the directories that the command could enter, as an index, or -1.
+func (b *birth) entered() int {
+	for i := len(b.chdirs) - 1; i >= 0; i-- {
+		if b.chdirs[i].err() == nil {
+			return i
+		}
+	}
+	return -1
 }
 
 // ownerOfCgroup is what the thread raises while the kernel asks whether it may put a process into a group: to act

@@ -75,8 +75,6 @@ func StartInit(atMost time.Duration) (*Init, error) {
 func (i *Init) write() {
 	i.steps = newProgram(32)
 	p := &i.steps
-	address := func(v unsafe.Pointer) *uintptr { return value(uintptr(v)) }
-	number := func(v int) *uintptr { return value(uintptr(v)) }
 	line, one := number(i.child), number(1)
 
 	// A step that may not fail goes to this exit, and never says that it is ready.

@@ -3,6 +3,7 @@ package nsexec
 import (
 	"fmt"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -64,8 +65,17 @@ func (c *systemCall) set(onError *systemCall, number uintptr, args []*uintptr) *
 
 var zero uintptr
 
-// value makes an argument of a constant.
-func value(v uintptr) *uintptr { return &v }
+// number makes an argument of a constant.
+func number(v int) *uintptr {
+	u := uintptr(v)
+	return &u
+}
+
+// address makes an argument of what a pointer points to, which must be on the heap, or global, and kept there.
+func address(p unsafe.Pointer) *uintptr {
+	u := uintptr(p)
+	return &u
+}
 
 // err returns what went wrong in a call, after it was made.
 func (c *systemCall) err() error {

@@ -1,6 +1,7 @@
 package nsexec
 
 import (
+	"errors"
 	"sync"
 	"syscall"
 
@@ -12,6 +13,9 @@ import (
 type Process struct {
 	PID   int
 	pidfd int
+	Dir   int // which of the command's Dirs it started in, as an index; -1: none of them
+	// others: it is root of a user namespace of root's, and the caller may not signal it.
+	others bool
 	// Usage is what the command and those whom it has waited for have used. It is valid after Wait.
 	Usage syscall.Rusage
 
@@ -21,6 +25,9 @@ type Process struct {
 
 // Signal sends a signal to the command. After the command has ended it does nothing.
 func (p *Process) Signal(signal syscall.Signal) error {
+	if p.others {
+		return ended(asOwner(unix.SYS_PIDFD_SEND_SIGNAL, p.pidfd, int(signal), 0, 0))
+	}
 	return ended(unix.PidfdSendSignal(p.pidfd, signal, nil, 0))
 }
 
@@ -32,11 +39,14 @@ func (p *Process) SignalGroup(signal syscall.Signal) error {
 	if p.reaped {
 		return nil
 	}
+	if p.others {
+		return ended(asOwner(unix.SYS_KILL, -p.PID, int(signal)))
+	}
 	return ended(unix.Kill(-p.PID, signal))
 }
 
 func ended(err error) error {
-	if err == unix.ESRCH {
+	if errors.Is(err, unix.ESRCH) {
 		return nil
 	}
 	return err
@@ -64,7 +74,7 @@ func (p *Process) discard() error {
 	if p.PID == 0 {
 		return nil
 	}
-	_ = unix.Kill(p.PID, unix.SIGKILL)
+	_ = p.Signal(unix.SIGKILL)
 	_, err := wait(p.PID)
 	return firstError(err, p.Close())
 }

@@ -39,10 +39,16 @@ func (l *launch) startOne(p *Plan, args []string, files [3]uintptr, terminal boo
 	if l.root.group != nil {
 		c.Cgroup = l.root.group.FD()
 	}
+	if p.rootInside() {
+		if err := l.becomesRoot(p, &c); err != nil {
+			return nil, err
+		}
+	}
 	process, err := nsexec.StartCommand(c)
 	if err != nil {
 		return nil, whyNot(file, err)
 	}
+	l.tellDir(p, c.Dirs, process)
 	return process, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"mayfly/mount"
@@ -33,6 +34,7 @@ type launch struct {
 	tree    mount.Tree // the container's root file system
 	rootID  uint64     // the id of its mount
 	devIDs  []uint64   // and of those in /dev
+	userns  *os.File   // that the command is root of; nil: none
 	umask   int        // the caller's
 
 	output  *output          // nil: nobody looks at it
@@ -56,10 +58,12 @@ func (l *launch) steps() []step {
 	return []step{
 		{"act on files as root", capSetIDs, l.becomeRootForFiles},
 		{"open what is bound from the host", openSourcesNeeds, l.openSources},
+		{"make a user namespace", capSetIDs, l.makeUserNamespace},
 		{"make namespaces", capSysAdmin, l.makeNamespaces},
 		{"start PID 1", capSysAdmin | capSetIDs, l.startInit},
 		{"build /dev, /proc and /sys", capSysAdmin, l.buildScratch},
 		{"take the root file system", capSysAdmin, l.takeRoot},
+		{"map the owners of its files", capSysAdmin, l.mapRoot},
 		{"mount", capSysAdmin, l.mountAll},
 		{"open a terminal", capSysAdmin, l.openConsole},
 		{"enter the root file system", capSysAdmin, l.pivot},
@@ -168,7 +172,7 @@ func (l *launch) takeRoot() error {
 	}
 	l.tree = tree
 	l.undo.add(tree.Close)
-	return l.scratch.attachRoot(tree)
+	return nil
 }
 
 func (l *launch) pivot() error {
@@ -194,6 +198,9 @@ func (l *launch) confine() error {
 	if err != nil {
 		return err
 	}
+	if l.plan.rootInside() {
+		keep = 0 // it is the command that has them, and elsewhere
+	}
 	if err := nsexec.LimitBounding(keep); err != nil {
 		return err
 	}
@@ -201,7 +208,7 @@ func (l *launch) confine() error {
 		return err
 	}
 	permitted := keep | shield
-	if linux.Resources != nil {
+	if linux.Resources != nil || l.plan.rootInside() {
 		permitted |= intoGroup
 	}
 	if err := nsexec.SetCapabilities(permitted, keep); err != nil {
@@ -218,8 +225,8 @@ func (l *launch) confine() error {
 // ids the thread has by now, can send it on its way at any moment.
 const shield = capSetPCap
 
-// intoGroup is what the thread is permitted besides where commands are born in a control group (nsexec.Command). A
-// command has lost it before it is executed.
+// intoGroup is what the thread is permitted besides where commands are born in a control group, or become root of a user
+// namespace (nsexec.Command). A command has lost it before it is executed.
 const intoGroup = 1 << unix.CAP_SETUID
 
 // becomeUser takes on the command's ids. A caller who runs as themself, through
@@ -227,6 +234,9 @@ const intoGroup = 1 << unix.CAP_SETUID
 // them: with nothing to set, there is nothing to get wrong.
 func (l *launch) becomeUser() error {
 	who := l.plan.Spec.Process.User
+	if l.plan.rootInside() {
+		who = specs.User{UID: l.caller.UID, GID: l.caller.GID, AdditionalGids: who.AdditionalGids}
+	}
 	if err := nsexec.KeepCapabilities(); err != nil {
 		return err
 	}
@@ -241,6 +251,9 @@ func (l *launch) changeDir() error { return l.enterDir(l.plan) }
 
 func (l *launch) enterDir(p *Plan) error {
 	process := p.Spec.Process
+	if p.rootInside() {
+		return nil // that is for the command to do
+	}
 	if process.Cwd != "" {
 		err := syscall.Chdir(process.Cwd)
 		if err == nil {
@@ -252,11 +265,15 @@ func (l *launch) enterDir(p *Plan) error {
 	}
 	for _, dir := range []string{homeOf(process.Env), "/"} {
 		if syscall.Chdir(dir) == nil {
-			l.note(fmt.Sprintf("working directory %q is not in the container, starting in %s", process.Cwd, dir))
+			l.tellOfDir(process.Cwd, dir)
 			return nil
 		}
 	}
 	return errors.New("not even / can be entered")
+}
+
+func (l *launch) tellOfDir(wanted, dir string) {
+	l.note(fmt.Sprintf("working directory %q is not in the container, starting in %s", wanted, dir))
 }
 
 // execute forks the command. Descriptors are the terminal's or the caller's own
@@ -299,6 +316,9 @@ func (l *launch) finish(status Status) error {
 		errs = append(errs, l.console.Close())
 	}
 	errs = append(errs, l.service.stop(status))
+	if l.userns != nil {
+		errs = append(errs, l.userns.Close())
+	}
 	if l.Process != nil {
 		errs = append(errs, l.Process.Close())
 	}

@@ -86,6 +86,8 @@ func permitted(r Request, d policy.Decision) error {
 		return refuse("--writable")
 	case r.Session != "" && !d.Writable:
 		return refuse("--session, which is writable")
+	case r.RootInside && !d.RootInside:
+		return refuse("--root")
 	case r.EnvAll && !d.EnvAll:
 		return refuse("--env-all")
 	case r.Personality != "" && d.Personality != "" && r.Personality != d.Personality:

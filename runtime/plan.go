@@ -40,6 +40,8 @@ type Plan struct {
 	Devices []string `json:"devices,omitempty"`
 	// Files are small files of the container's own, mounted read-only.
 	Files []File `json:"files,omitempty"`
+	// Append are lines that are added to files of the copy.
+	Append []File `json:"append,omitempty"`
 	// Login makes the command's name begin with "-", as for a login shell.
 	Login bool `json:"login,omitempty"`
 	// Fallback is executed where the image does not have the command.
@@ -82,6 +84,7 @@ type Facts struct {
 	Image        personality.Architecture // zero: /bin/sh tells none
 	User         user.Entry               // who the command runs as
 	Groups       []uint32                 // and the supplementary groups
+	RootInside   *rootInside              // nil: the command is no root of a user namespace
 	Passwd       string                   // content of a private /etc/passwd; "": the host's own will do
 	Group        string                   // the same for /etc/group
 	Hosts        string                   // the host's /etc/hosts
@@ -124,6 +127,9 @@ func NewPlan(r Request, f Facts) (*Plan, error) {
 		Hostname: p.Spec.Hostname,
 		Linux:    p.Spec.Linux,
 	}
+	if err := p.root(f); err != nil {
+		return nil, err
+	}
 	if err := p.process(r, f); err != nil {
 		return nil, err
 	}
@@ -143,6 +149,8 @@ func check(r Request, f Facts) error {
 		return fmt.Errorf("--store %s: %w; the policy's store is %s", r.Store, ErrNotPermitted, f.Policy.Store)
 	case f.User.UID != f.Caller.UID && !root:
 		return fmt.Errorf("--user %s: %w; others run as themselves", r.User, ErrNotPermitted)
+	case r.RootInside && r.User != "":
+		return errors.New("--root and --user exclude each other: root inside can become any user with su or setpriv")
 	case r.NoEphemeral && f.Version != 0:
 		return fmt.Errorf("image %s@%d is sealed, nobody changes it: `runtime image shell %s` makes the next version",
 			r.name(), f.Version, r.name())
@@ -195,13 +203,17 @@ func checkHostname(name string) error {
 }
 
 func (p *Plan) process(r Request, f Facts) error {
-	env, err := environment(r, f.Caller, f.Policy.Passes, f.User)
+	who := f.runsAs()
+	env, err := environment(r, f.Caller, f.Policy.Passes, who)
 	if err != nil {
 		return err
 	}
+	if f.RootInside != nil {
+		env = append(env, "MAYFLY_USER="+f.User.Name)
+	}
 	p.Spec.Process = &specs.Process{
 		Terminal:        r.Terminal == Yes || r.Terminal == Auto && f.Caller.Terminal,
-		User:            specs.User{UID: f.User.UID, GID: f.User.GID, AdditionalGids: f.Groups},
+		User:            specs.User{UID: who.UID, GID: who.GID, AdditionalGids: f.Groups},
 		Env:             env,
 		Cwd:             f.Caller.Dir,
 		Capabilities:    capabilities(r, f),
@@ -217,7 +229,7 @@ func (p *Plan) process(r Request, f Facts) error {
 	if p.SetIDs && r.Dir == "" {
 		p.Spec.Process.Cwd = f.User.Home
 	}
-	p.command(r, f)
+	p.command(r, who.Shell)
 	for _, arg := range p.Spec.Process.Args {
 		if strings.IndexByte(arg, 0) >= 0 {
 			return fmt.Errorf("argument %q has a NUL byte", arg)
@@ -229,9 +241,8 @@ func (p *Plan) process(r Request, f Facts) error {
 // command decides what is executed. A command that the login shell shall run is
 // handed to it as its arguments, so that nothing needs quoting; which only a
 // shell with POSIX syntax understands.
-func (p *Plan) command(r Request, f Facts) {
+func (p *Plan) command(r Request, shell string) {
 	const plain = "/bin/sh"
-	shell := f.User.Shell
 	if !path.IsAbs(shell) {
 		shell = plain
 	}
@@ -265,14 +276,14 @@ func (p *Plan) readAhead(arch personality.Architecture) {
 	}
 }
 
-// maintenance are the capabilities of root who changes an image: those that
+// maintenance are the capabilities of root who changes an image, and of root inside: those that
 // package managers and their scripts use.
 var maintenance = []string{"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL",
 	"CAP_SETGID", "CAP_SETUID", "CAP_SETPCAP", "CAP_SETFCAP", "CAP_SYS_CHROOT"}
 
-// capabilities are none, except where root maintains an image.
+// capabilities are none, except where root maintains an image, or is root of a user namespace only.
 func capabilities(r Request, f Facts) *specs.LinuxCapabilities {
-	if !r.NoEphemeral || f.User.UID != 0 {
+	if f.RootInside == nil && (!r.NoEphemeral || f.User.UID != 0) {
 		return &specs.LinuxCapabilities{}
 	}
 	return &specs.LinuxCapabilities{Bounding: maintenance, Effective: maintenance, Permitted: maintenance}

@@ -7,14 +7,19 @@ import (
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"mayfly/runtime/user"
 )
 
 // mounts lists the file systems of the container, in the order in which they are
 // attached: the container's own, the administrator's binds, the request's.
 func (p *Plan) mounts(r Request, f Facts) error {
-	p.Spec.Mounts = ownMounts(f.User.UID)
+	p.Spec.Mounts = ownMounts(f.User.UID, p.terminals()...)
 	if !r.NoEphemeral {
 		p.hostBinds(f)
+	}
+	if p.rootInside() {
+		p.userFiles(f)
 	}
 	p.files(f)
 	for _, t := range r.Tmpfs {
@@ -48,8 +53,8 @@ func (p *Plan) add(m specs.Mount) error {
 }
 
 // ownMounts are the file systems that every container has. Memory-backed ones
-// are bounded in proportion to the machine, so that none of them alone can take it.
-func ownMounts(uid uint32) []specs.Mount {
+// are bounded in proportion to the machine, so that none of them alone can take it. terminals are further options of devpts.
+func ownMounts(uid uint32, terminals ...string) []specs.Mount {
 	secure := []string{"nosuid", "nodev"}
 	kernel := []string{"nosuid", "nodev", "noexec"}
 	memory := func(options ...string) []string { return append(slices.Clone(secure), options...) }
@@ -59,7 +64,7 @@ func ownMounts(uid uint32) []specs.Mount {
 		{Destination: "/sys/fs/cgroup", Type: "cgroup2", Source: "cgroup2", Options: append(slices.Clone(kernel), "ro")},
 		{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "noexec", "ro", "mode=0755", "size=64k"}},
 		{Destination: "/dev/pts", Type: "devpts", Source: "devpts",
-			Options: []string{"nosuid", "noexec", "ptmxmode=0666", "mode=0620", "gid=5", fmt.Sprintf("uid=%d", uid)}},
+			Options: append([]string{"nosuid", "noexec", "ptmxmode=0666", "mode=0620", "gid=5", fmt.Sprintf("uid=%d", uid)}, terminals...)},
 		{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: kernel},
 		{Destination: "/dev/shm", Type: "tmpfs", Source: "tmpfs", Options: memory("mode=1777", "size=50%")},
 		{Destination: "/tmp", Type: "tmpfs", Source: "tmpfs", Options: memory("mode=1777", "size=50%")},
@@ -73,6 +78,7 @@ func ownMounts(uid uint32) []specs.Mount {
 func (p *Plan) hostBinds(f Facts) {
 	for _, name := range f.Policy.BindReadOnly {
 		switch {
+		case p.rootInside() && (name == user.PasswdFile || name == user.GroupFile):
 		case name == "/etc/passwd" && f.Passwd != "":
 			p.Files = append(p.Files, File{name, f.Passwd})
 		case name == "/etc/group" && f.Group != "":

@@ -46,6 +46,66 @@ func plan(t *testing.T, r Request, f Facts) *Plan {
 	return p
 }
 
+// rooted are the facts of a caller who may be root inside.
+func rooted() Facts {
+	f := facts()
+	f.Policy.RootInside = true
+	f.RootInside = &rootInside{UIDs: user.Range{First: 100000, Count: 65536}, GIDs: user.Range{First: 200000, Count: 65536},
+		Root:    user.Entry{Name: "root", Home: "/root", Shell: "/bin/bash"},
+		Lines:   map[string]string{"/etc/passwd": "dev:*:1000:1000::/home/dev:/bin/bash\n"},
+		Content: map[string]string{"/etc/passwd": "root...\ndev:*:1000:1000::/home/dev:/bin/bash\n"}}
+	return f
+}
+
+func TestPlanOfRootInside(t *testing.T) {
+	p := plan(t, Request{Image: "deb12-i386", Command: []string{"make"}, RootInside: true}, rooted())
+	if u := p.Spec.Process.User; u.UID != 0 || u.GID != 0 || p.SetIDs || len(p.Append) != 0 || p.Spec.Process.Cwd != "/home/dev/src" {
+		t.Errorf("%+v", p)
+	}
+	if i := slices.IndexFunc(p.Files, func(f File) bool { return f.Path == "/etc/passwd" }); i < 0 || !strings.HasPrefix(p.Files[i].Content, "root") {
+		t.Errorf("%+v", p.Files)
+	}
+	for _, m := range p.Spec.Mounts {
+		if m.Source == "/etc/passwd" || m.Source == "/etc/group" {
+			t.Errorf("the host's %s", m.Source)
+		}
+		if m.Type == "devpts" && (!slices.Contains(m.Options, "uid=100000") || !slices.Contains(m.Options, "gid=200005")) {
+			t.Errorf("%+v", m)
+		}
+	}
+	if p := plan(t, Request{Image: "deb12-i386", RootInside: true, Writable: true}, rooted()); len(p.Append) != 1 || p.Spec.Process.Args[0] != "/bin/bash" {
+		t.Errorf("%+v", p)
+	}
+	f := rooted()
+	f.Policy.RootInside = false
+	if _, err := NewPlan(Request{Image: "deb12-i386", RootInside: true}, f); !errors.Is(err, policy.ErrDenied) {
+		t.Errorf("%v", err)
+	}
+	f = rooted()
+	f.User.UID, f.Caller.UID = 100001, 100001
+	if _, err := NewPlan(Request{Image: "deb12-i386", RootInside: true}, f); !errors.Is(err, user.ErrNoRange) {
+		t.Errorf("one's own id among the subordinate ones: %v", err)
+	}
+}
+
+// Every id inside is somebody's, nobody's twice, and never root's.
+func TestIDMappings(t *testing.T) {
+	for _, own := range []uint32{0, 1, 1000, 65534, 65535, 65536, 1 << 20} {
+		list := idMappings(own, 3000000)
+		seen := map[uint32]bool{}
+		for inside := range uint32(rootIDs) {
+			id := onHost(list, inside)
+			if own != 0 && inside == own && id != own || inside != own && id != 3000000+inside || seen[id] || id == 0 {
+				t.Fatalf("own %d: %d is %d", own, inside, id)
+			}
+			seen[id] = true
+		}
+		if own != 0 && onHost(list, own) != own {
+			t.Errorf("own %d is %d", own, onHost(list, own))
+		}
+	}
+}
+
 func TestPlanOfAnOrdinaryRun(t *testing.T) {
 	p := plan(t, Request{Image: "deb12-i386", Command: []string{"make", "all"}}, facts())
 	if p.Container != "deb12-i386-0123456789abcdef" || p.Spec.Hostname != p.Container || !p.Ephemeral || !p.Spec.Root.Readonly || p.SetIDs {

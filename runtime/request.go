@@ -44,6 +44,7 @@ type Request struct {
 	EnvAll bool     // the caller's whole environment passes
 
 	Dir         string // working directory; "": the caller's, where it exists inside
+	RootInside  bool   // the command is root of a user namespace, with subordinate ids of the caller's
 	User        string // name or number; "": the caller
 	Personality string // "": found from the image
 

@@ -79,6 +79,11 @@ func (s *rootSource) make(p *Plan, c Caller, store *image.Store, img *image.Imag
 	default:
 		s.tree, err = img.Mount(attrs)
 	}
+	for _, f := range p.Append {
+		if err == nil {
+			err = mount.RootAt(s.tree.FD()).Append(f.Path, f.Content)
+		}
+	}
 	return err
 }
 

@@ -43,6 +43,11 @@ func Survey(r Request) (Facts, error) {
 	if f.Policy, err = decide(r.name(), f.Caller, database); err != nil {
 		return f, err
 	}
+	if r.RootInside {
+		if err := f.findRootInside(database); err != nil {
+			return f, err
+		}
+	}
 	if f.Host, err = hostArchitecture(); err != nil {
 		return f, err
 	}
@@ -153,6 +158,11 @@ func (f *Facts) findImage(r Request) error {
 		// An image without a readable /bin/sh runs as the host's own architecture:
 		// it may hold nothing but one static program.
 		f.Image, _ = img.Architecture()
+		if f.RootInside != nil {
+			if err := f.findUsers(mount.RootAt(img.FD())); err != nil {
+				return err
+			}
+		}
 		return CheckStore(store)
 	})
 	if err == nil && onBTRFS {

@@ -162,20 +162,20 @@ func (c *creation) fill(ctx context.Context, s *image.Store, draft *image.Draft,
 type maintenance struct {
 	store, image, draft string
 	command             []string
-	login               bool
+	login, mapped       bool // mapped: root of a user namespace only
 	signals             func() <-chan os.Signal
 }
 
 func (m maintenance) run(ctx context.Context) (runtime.Status, error) {
 	return runtime.Run(ctx, runtime.Request{
-		Store: m.store, Image: m.image, Draft: m.draft, Command: m.command, Login: m.login, NoEphemeral: true, Dir: "/",
+		Store: m.store, Image: m.image, Draft: m.draft, Command: m.command, Login: m.login, RootInside: m.mapped, NoEphemeral: true, Dir: "/",
 		Env: []string{"DEBIAN_FRONTEND=noninteractive", "http_proxy", "https_proxy", "no_proxy"},
 	}, runtime.Supervisor{Signals: m.signals, Note: func(text string) { message("runtime: %s", text) }})
 }
 
 var imageShell = command{
 	name:     "shell",
-	synopsis: "[--keep | --discard] NAME [-- COMMAND [ARG...]]",
+	synopsis: "[--keep | --discard] [--root] NAME [-- COMMAND [ARG...]]",
 	summary:  "change an image in a shell as root inside, and keep that as its next version or not",
 	examples: []string{
 		"runtime image shell deb12-i386",
@@ -184,6 +184,7 @@ var imageShell = command{
 	setUp: func(flags *flag.FlagSet) action {
 		var e edit
 		flags.BoolVar(&e.keep, "keep", false, "keep what was done, unless the command fails (default: ask on a terminal)")
+		flags.BoolVar(&e.mapped, "root", false, "be root of a user namespace only, with subordinate ids of root's: see subuid(5)")
 		flags.BoolVar(&e.discard, "discard", false, "throw away what was done")
 		asJSON := jsonFlag(flags)
 		store := storeFlag(flags)
@@ -208,6 +209,7 @@ type edit struct {
 	name          string
 	command       []string
 	keep, discard bool
+	mapped        bool // root of a user namespace only
 }
 
 func (e *edit) run(ctx context.Context, s *image.Store) (record image.Record, kept bool, err error) {
@@ -235,7 +237,7 @@ func (e *edit) run(ctx context.Context, s *image.Store) (record image.Record, ke
 	}
 	defer func() { err = errors.Join(err, draft.Discard()) }()
 	message("A copy of %s, as root inside: what is done in it is kept only if you say so.", from)
-	m := maintenance{store: s.Path, image: from.Name, draft: draft.Name, command: e.command, login: true, signals: listen()}
+	m := maintenance{store: s.Path, image: from.Name, draft: draft.Name, command: e.command, login: true, mapped: e.mapped, signals: listen()}
 	status, err := m.run(ctx)
 	if err != nil {
 		return record, false, err

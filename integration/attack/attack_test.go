@@ -25,13 +25,16 @@ const (
 	dropIn = "/etc/mayfly/policy.d/00-attack.toml"
 )
 
-// img is an image whose programs the machine runs by itself.
-var img = kit.Image
-
 // A way is one of the four grants.
-type way struct{ name string }
+type way struct {
+	name string
+	mode []string // flags of the containers that are attacked from inside
+}
 
-var ways = []way{{"filecaps"}, {"setuid"}, {"sudo"}, {"ambient"}}
+var ways = []way{{name: "filecaps"}, {name: "setuid"}, {name: "sudo"}, {name: "ambient"}}
+
+// modes are further kinds of container, of each of which there is one.
+var modes = []way{{"filecaps", []string{"--root"}}}
 
 func TestMain(m *testing.M) {
 	if os.Getenv("MAYFLY_INTEGRATION") != "" {
@@ -45,9 +48,6 @@ func TestMain(m *testing.M) {
 }
 
 func setUp() error {
-	if kit.Emulated() {
-		img = kit.NativeImage
-	}
 	cleanUp() // of a run that was interrupted
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -133,13 +133,13 @@ func (w way) run(t testing.TB, args ...string) kit.Result {
 // inside runs a shell script in a container.
 func (w way) inside(t testing.TB, script string, flags ...string) kit.Result {
 	t.Helper()
-	return w.run(t, slices.Concat([]string{"run"}, flags, []string{img, "/bin/sh", "-c", script})...)
+	return w.run(t, slices.Concat([]string{"run"}, w.mode, flags, []string{kit.Image, "/bin/sh", "-c", script})...)
 }
 
 // help runs the helper in a container.
 func (w way) help(t testing.TB, args ...string) kit.Result {
 	t.Helper()
-	return w.run(t, slices.Concat([]string{"run", "--bind-ro", helper + ":/mnt/helper", img, "/mnt/helper"}, args)...)
+	return w.run(t, slices.Concat([]string{"run"}, w.mode, []string{"--bind-ro", helper + ":/mnt/helper", kit.Image, "/mnt/helper"}, args)...)
 }
 
 // start prepares a call in a hostile state, which the helper makes.
@@ -153,6 +153,19 @@ func each(t *testing.T, test func(t *testing.T, w way)) {
 	t.Helper()
 	for _, w := range ways {
 		t.Run(w.name, func(t *testing.T) {
+			test(t, w)
+			kit.NothingLeft(t)
+		})
+	}
+}
+
+// everyMode is each, and then through one grant with every further kind of container.
+func everyMode(t *testing.T, test func(t *testing.T, w way)) {
+	t.Helper()
+	each(t, test)
+	for _, w := range modes {
+		t.Run(strings.Join(w.mode, ""), func(t *testing.T) {
+			rule(t, kit.AllModes)
 			test(t, w)
 			kit.NothingLeft(t)
 		})

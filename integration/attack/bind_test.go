@@ -28,11 +28,11 @@ func TestC15BindSources(t *testing.T) {
 			must(t, os.Symlink(target, filepath.Join(dir, name)))
 		}
 		for _, source := range []string{
-			fifo, socket, "/proc/1/root", "/proc/1/cwd", "/proc/self/exe/x", "/proc", "/proc/self", "/proc/self/fd/0/..", "/proc/sys", private, private + "/secret", "/root", "/etc/shadow", "/var/lib/machines/" + img,
+			fifo, socket, "/proc/1/root", "/proc/1/cwd", "/proc/self/exe/x", "/proc", "/proc/self", "/proc/self/fd/0/..", "/proc/sys", private, private + "/secret", "/root", "/etc/shadow", "/var/lib/machines/" + kit.Image,
 			"/var/lib/machines/.mayfly", "/run/mayfly/0", "/dev/null", "/dev/tty", "/dev/loop0", dir + "/init", dir + "/cwd", dir + "/magic", "/", "/../", "//", dir + "/shadow", dir + "/dangling", dir + "/loop", dir + "/other", dir + "/disk",
 			"/home/" + strings.Repeat("x/", 2200), "/nosuch\nnewline", "/nosuch\x1b[31m", "",
 		} {
-			refused(t, fmt.Sprintf("%.60q", source), w.run(t, "run", "--bind-ro", source+":/mnt/x", img, "true"), "bind")
+			refused(t, fmt.Sprintf("%.60q", source), w.run(t, "run", "--bind-ro", source+":/mnt/x", kit.Image, "true"), "bind")
 		}
 		odd := filepath.Join(dir, "new\nline\x1b")
 		must(t, os.Mkdir(odd, 0o755))
@@ -82,7 +82,7 @@ func TestC15SwappedDuringTheLaunch(t *testing.T) {
 					if i%4 != 0 {
 						flags = flags[:3]
 					}
-					r := kit.Do(t, w.cmd(t, append(flags, img, "sh", "-c", "ls /mnt "+dir+"/target; ls -a /mnt/foreign")...))
+					r := kit.Do(t, w.cmd(t, append(flags, kit.Image, "sh", "-c", "ls /mnt "+dir+"/target; ls -a /mnt/foreign")...))
 					if strings.Contains(strings.ReplaceAll(r.Err, "cannot access '/mnt/foreign'", ""), "foreign") || strings.Contains(r.Out, "foreign") {
 						foreign.Add(1)
 						t.Errorf("foreign files inside: %+v", r)
@@ -128,13 +128,13 @@ func TestC16LinksUnderThePolicysPaths(t *testing.T) {
 		link := filepath.Join(dir, "bound")
 		must(t, os.Symlink(secret+"/open", link))
 		rule(t, fmt.Sprintf("[[rule]]\nimages=[\"*\"]\nbind=[\"/home\", %q]\nallow-bind=[%q]\n", link, link))
-		refused(t, "the policy's bind", w.run(t, "run", img, "cat", link+"/file"), "bind source")
+		refused(t, "the policy's bind", w.run(t, "run", kit.Image, "cat", link+"/file"), "bind source")
 		must(t, relink(link, "/srv"))
 		rule(t, fmt.Sprintf("[[rule]]\nimages=[\"*\"]\nallow-bind=[%q]\n", link))
-		refused(t, "what the caller may ask for", w.run(t, "run", "--bind-ro", "/srv:/mnt", img, "true"), "lets you bind")
+		refused(t, "what the caller may ask for", w.run(t, "run", "--bind-ro", "/srv:/mnt", kit.Image, "true"), "lets you bind")
 		// A directory that the caller cannot reach comes in if the policy names it.
 		rule(t, fmt.Sprintf("[[rule]]\nimages=[\"*\"]\nbind-ro=[%q]\n", secret+"/open"))
-		if r := w.run(t, "run", "--chdir", "/", img, "cat", secret+"/open/file"); r.Out != "secret" {
+		if r := w.run(t, "run", "--chdir", "/", kit.Image, "cat", secret+"/open/file"); r.Out != "secret" {
 			t.Errorf("%+v", r)
 		}
 	})
@@ -152,9 +152,9 @@ func TestC16NothingIsOpenedForTheCaller(t *testing.T) {
 				write(t, filepath.Join(path, "inner"), "secret")
 			}
 			must(t, os.Chmod(path, mode))
-			refused(t, name, w.run(t, "run", "--bind-ro", path+":/mnt/x", img, "true"), "permission denied")
+			refused(t, name, w.run(t, "run", "--bind-ro", path+":/mnt/x", kit.Image, "true"), "permission denied")
 		}
-		refused(t, "inside a closed directory", w.run(t, "run", "--bind-ro", dir+"/rootdir/inner:/mnt/x", img, "true"), "permission denied")
+		refused(t, "inside a closed directory", w.run(t, "run", "--bind-ro", dir+"/rootdir/inner:/mnt/x", kit.Image, "true"), "permission denied")
 		// A group that the caller has counts; one that the launcher might have does not.
 		byGroup := filepath.Join(dir, "bygroup")
 		write(t, byGroup, "shared")
@@ -164,7 +164,7 @@ func TestC16NothingIsOpenedForTheCaller(t *testing.T) {
 			t.Errorf("a file of the caller's group: %+v", r)
 		}
 		must(t, exec.Command("chgrp", "root", byGroup).Run())
-		refused(t, "a file of root's group", w.run(t, "run", "--bind-ro", byGroup+":/mnt/x", img, "true"), "permission denied")
+		refused(t, "a file of root's group", w.run(t, "run", "--bind-ro", byGroup+":/mnt/x", kit.Image, "true"), "permission denied")
 	})
 }
 

@@ -26,7 +26,7 @@ func TestC01ArgumentZero(t *testing.T) {
 		if w.name == "sudo" {
 			return // sudo chooses what the binary sees
 		}
-		r := kit.Do(t, w.start(t, []string{"argv0=/x/nspawn-run"}, "-n", img, "id", "-u"))
+		r := kit.Do(t, w.start(t, []string{"argv0=/x/nspawn-run"}, "-n", kit.Image, "id", "-u"))
 		_, uid, _ := kit.Lookup(t, kit.User)
 		if strings.TrimSpace(r.Out) != fmt.Sprint(uid) {
 			t.Errorf("by the name of the old wrapper: %+v", r)
@@ -39,7 +39,7 @@ func TestC02ClosedStandardDescriptors(t *testing.T) {
 		out := filepath.Join(home(t, kit.User), "state")
 		for _, closed := range []string{"0", "1", "2", "01", "12", "02", "012"} {
 			_ = os.Remove(out)
-			r := kit.Do(t, w.start(t, []string{"close=" + closed}, "run", "--bind-ro", helper+":/mnt/helper", img, "sh", "-c", "exec /mnt/helper state 9>"+out))
+			r := kit.Do(t, w.start(t, []string{"close=" + closed}, "run", "--bind-ro", helper+":/mnt/helper", kit.Image, "sh", "-c", "exec /mnt/helper state 9>"+out))
 			data, err := os.ReadFile(out)
 			if err != nil || r.Code != 0 {
 				t.Errorf("%s closed: %+v, %v", closed, r, err)
@@ -68,7 +68,7 @@ func TestC03InheritedDescriptors(t *testing.T) {
 	defer root.Close()
 	each(t, func(t *testing.T, w way) {
 		for _, flags := range [][]string{nil, {"--chdir", "/proc/self/fd/3"}, {"--chdir", "/proc/self/fd/500"}} {
-			cmd := w.cmd(t, append(append([]string{"run"}, flags...), img, "sh", "-c", "ls /proc/self/fd; ls .")...)
+			cmd := w.cmd(t, append(append([]string{"run"}, flags...), kit.Image, "sh", "-c", "ls /proc/self/fd; ls .")...)
 			for range 1000 {
 				cmd.ExtraFiles = append(cmd.ExtraFiles, root)
 			}
@@ -94,7 +94,7 @@ func TestC04WorkingDirectory(t *testing.T) {
 		}
 		// As root, so that the directory can be one that the user may not enter.
 		from := func(enter string, flags ...string) kit.Result {
-			args := append(append(w.args(append([]string{"run"}, flags...)...), img), "sh", "-c", "pwd; ls /root 2>&1; ls .")
+			args := append(append(w.args(append([]string{"run"}, flags...)...), kit.Image), "sh", "-c", "pwd; ls /root 2>&1; ls .")
 			cmd := exec.Command("sh", append([]string{"-ec", enter + `; exec "$@"`, "sh"}, append(switching, args...)...)...)
 			cmd.Env = []string{"HOME=/home/" + kit.User, "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"}
 			return kit.Do(t, cmd)
@@ -119,7 +119,7 @@ func TestC05Environment(t *testing.T) {
 		"GOGC=1", "GOMAXPROCS=1000", "GOMEMLIMIT=1", "GOCOVERDIR=/tmp", "GORACE=log_path=/tmp/x", "LD_PRELOAD=/tmp/evil.so", "LD_LIBRARY_PATH=/tmp", "LD_AUDIT=/tmp/evil.so",
 		"TMPDIR=/root", "PATH=/tmp/evil", "LOCPATH=/tmp", "TZ=:/root/secret", "TZDIR=/root", "NSS_FILES=/x", "SUDO_UID=0", "SUDO_GID=0", "container=x"}
 	each(t, func(t *testing.T, w way) {
-		cmd := w.cmd(t, "run", img, "sh", "-c", "id -u; env | cut -d= -f1 | sort | tr '\\n' ' '")
+		cmd := w.cmd(t, "run", kit.Image, "sh", "-c", "id -u; env | cut -d= -f1 | sort | tr '\\n' ' '")
 		cmd.Env = append(cmd.Env, hostile...)
 		r := kit.Do(t, cmd)
 		_, uid, _ := kit.Lookup(t, kit.User)
@@ -145,7 +145,7 @@ func TestC05TimeZone(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
 		fifo := filepath.Join(home(t, kit.User), "fifo")
 		must(t, syscall.Mkfifo(fifo, 0o600)) // root's: who opens it waits for ever, or may not
-		cmd := w.cmd(t, "run", img, "true")
+		cmd := w.cmd(t, "run", kit.Image, "true")
 		cmd.Env = append(cmd.Env, "TZ="+fifo)
 		if r := kit.Do(t, cmd); r.Code != 0 {
 			t.Errorf("%+v", r)
@@ -163,7 +163,7 @@ func TestC05WhatPassesIsWhole(t *testing.T) {
 		if w.name == "sudo" {
 			return // sudo has its own idea of what passes
 		}
-		cmd := w.cmd(t, "run", "--env-all", img, "env")
+		cmd := w.cmd(t, "run", "--env-all", kit.Image, "env")
 		cmd.Env = append(cmd.Env, "GOFLAGS=-x", "GO=1", "G=2")
 		r := kit.Do(t, cmd)
 		for _, want := range []string{"\nGOFLAGS=-x\n", "\nGO=1\n", "\nG=2\n"} {
@@ -185,7 +185,7 @@ func TestC06ResourceLimits(t *testing.T) {
 			// Soft ones alone do no harm to the launcher.
 			{"FSIZE=0:-1", true}, {"CPU=100:-1", true},
 		} {
-			r := kit.Do(t, w.start(t, []string{"limit=" + c.limit}, "run", img, "true"))
+			r := kit.Do(t, w.start(t, []string{"limit=" + c.limit}, "run", kit.Image, "true"))
 			if c.works && r.Code != 0 {
 				t.Errorf("%s: %+v", c.limit, r)
 			}
@@ -198,7 +198,7 @@ func TestC06ResourceLimits(t *testing.T) {
 		}
 		// The command has the caller's limits, the launcher lives by its own.
 		r := kit.Do(t, w.start(t, []string{"limit=AS=400000000:-1", "limit=FSIZE=7168:-1", "limit=DATA=300000000:-1", "limit=NPROC=3000:9000"},
-			"run", img, "sh", "-c", "ulimit -v; ulimit -f; ulimit -d; grep processes /proc/self/limits | tr -s ' '"))
+			"run", kit.Image, "sh", "-c", "ulimit -v; ulimit -f; ulimit -d; grep processes /proc/self/limits | tr -s ' '"))
 		if want := "390625\n14\n292968\nMax processes 3000 9000 processes \n"; r.Out != want {
 			t.Errorf("limits inside %+v, want %q", r, want)
 		}
@@ -209,7 +209,7 @@ func TestC06NoCoreOfAPrivilegedProcess(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
 		dir := home(t, kit.User)
 		for _, signal := range []syscall.Signal{syscall.SIGSEGV, syscall.SIGABRT, syscall.SIGBUS, syscall.SIGTRAP} {
-			cmd := w.start(t, []string{"limit=CORE=-1:-1"}, "run", img, "sleep", "5")
+			cmd := w.start(t, []string{"limit=CORE=-1:-1"}, "run", kit.Image, "sleep", "5")
 			cmd.Dir = dir
 			must(t, cmd.Start())
 			supervisor := supervisorOf(t, cmd)
@@ -248,7 +248,7 @@ func TestC07Umask(t *testing.T) {
 		var before string
 		for _, mask := range []string{"022", "0", "0777", "077"} {
 			dir := home(t, kit.User)
-			r := kit.Do(t, w.start(t, []string{"umask=" + mask}, "run", "--bind", dir+":/new/deep/dir", "--tmpfs", "/made/tmpfs", img, "/bin/sh", "-c", script))
+			r := kit.Do(t, w.start(t, []string{"umask=" + mask}, "run", "--bind", dir+":/new/deep/dir", "--tmpfs", "/made/tmpfs", kit.Image, "/bin/sh", "-c", script))
 			own, modes, _ := strings.Cut(r.Out, "\n")
 			if want := fmt.Sprintf("%04s", mask); own != want && w.name != "sudo" {
 				t.Errorf("umask inside is %s, want %s", own, want)
@@ -260,7 +260,7 @@ func TestC07Umask(t *testing.T) {
 				t.Errorf("with umask %s: %+v, want %q", mask, r, before)
 			}
 		}
-		cmd := w.start(t, []string{"umask=0"}, "run", img, "sleep", "60")
+		cmd := w.start(t, []string{"umask=0"}, "run", kit.Image, "sleep", "60")
 		must(t, cmd.Start())
 		supervisor := supervisorOf(t, cmd)
 		found, err := filepath.Glob("/run/mayfly/*/[^.]*")
@@ -282,7 +282,7 @@ func TestC07Umask(t *testing.T) {
 func TestC08SignalsAndTimers(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
 		out := filepath.Join(home(t, kit.User), "state")
-		inside := []string{"run", "--bind-ro", helper + ":/mnt/helper", img, "sh", "-c", "sleep 0.3; exec /mnt/helper state 9>" + out}
+		inside := []string{"run", "--bind-ro", helper + ":/mnt/helper", kit.Image, "sh", "-c", "sleep 0.3; exec /mnt/helper state 9>" + out}
 		for _, state := range [][]string{{"block"}, {"ignore"}, {"block", "ignore"}, {"alarm=100"}, {"ignore", "alarm=1"}} {
 			if w.name == "sudo" && len(state) > 0 && strings.HasPrefix(state[len(state)-1], "alarm") {
 				continue // it is sudo that the timer ends
@@ -301,7 +301,7 @@ func TestC08SignalsAndTimers(t *testing.T) {
 			}
 		}
 		// Signals reach the command all the same.
-		cmd := w.start(t, []string{"block", "ignore"}, "run", img, "sleep", "60")
+		cmd := w.start(t, []string{"block", "ignore"}, "run", kit.Image, "sleep", "60")
 		must(t, cmd.Start())
 		_ = syscall.Kill(supervisorOf(t, cmd), syscall.SIGTERM)
 		_ = cmd.Wait()
@@ -315,7 +315,7 @@ func TestC09StoppedAndKilledAtAnyMoment(t *testing.T) {
 	const moments = 500
 	each(t, func(t *testing.T, w way) {
 		for i := range moments {
-			cmd := w.cmd(t, "run", img, "sleep", "0.01")
+			cmd := w.cmd(t, "run", kit.Image, "sleep", "0.01")
 			must(t, cmd.Start())
 			time.Sleep(time.Duration(i*7919%40000) * time.Microsecond)
 			switch i % 3 {
@@ -336,7 +336,7 @@ func TestC09StoppedAndKilledAtAnyMoment(t *testing.T) {
 
 func TestC10LookingIntoTheLauncher(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
-		cmd := w.cmd(t, "run", img, "sleep", "60")
+		cmd := w.cmd(t, "run", kit.Image, "sleep", "60")
 		must(t, cmd.Start())
 		supervisor := supervisorOf(t, cmd)
 		for _, pid := range append(kit.Inits(t), strconv.Itoa(supervisor)) {
@@ -352,7 +352,7 @@ func TestC10LookingIntoTheLauncher(t *testing.T) {
 		// At every moment of the launch. Before the binary is executed the process is the
 		// caller's own: then its name is another.
 		for i := range kit.Times(100) {
-			cmd := w.cmd(t, "run", img, "true")
+			cmd := w.cmd(t, "run", kit.Image, "true")
 			must(t, cmd.Start())
 			time.Sleep(kit.Within(time.Duration(i*200*kit.Patience) * time.Microsecond))
 			pid := strconv.Itoa(cmd.Process.Pid)
@@ -371,7 +371,7 @@ func TestC10LookingIntoTheLauncher(t *testing.T) {
 func TestC10StealingFromTheDying(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
 		for i := range kit.Times(100) {
-			cmd := w.cmd(t, "run", img, "sleep", "60")
+			cmd := w.cmd(t, "run", kit.Image, "sleep", "60")
 			must(t, cmd.Start())
 			supervisor := supervisorOf(t, cmd)
 			var stolen bytes.Buffer

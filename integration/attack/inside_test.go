@@ -2,6 +2,7 @@ package attack
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -16,18 +17,18 @@ import (
 )
 
 func TestI01WhatIsWritable(t *testing.T) {
-	each(t, func(t *testing.T, w way) {
+	everyMode(t, func(t *testing.T, w way) {
+		// Directories and files that the user could write to by their modes, and can.
+		r := w.inside(t, `find / -xdev -writable ! -type l 2>/dev/null | while read f; do
+			if [ -d "$f" ]; then touch "$f/.probe" 2>/dev/null && echo "$f"; else ( : >>"$f" ) 2>/dev/null && echo "$f"; fi; done`)
+		// find names the mount points of other file systems too, of which /run is root's.
+		own := slices.DeleteFunc(strings.Fields(r.Out), func(f string) bool { return f == "/tmp" || f == "/var/tmp" || f == "/run" && w.mode != nil })
+		if len(own) > 0 {
+			t.Errorf("writable in the root file system: %s", own)
+		}
 		for _, flags := range [][]string{nil, {"--writable"}} {
-			// Directories and files that the user could write to by their modes, and can.
-			r := w.inside(t, `find / -xdev -writable ! -type l 2>/dev/null | while read f; do
-				if [ -d "$f" ]; then touch "$f/.probe" 2>/dev/null && echo "$f"; else ( : >>"$f" ) 2>/dev/null && echo "$f"; fi; done`, flags...)
-			// find names the mount points of other file systems too.
-			own := slices.DeleteFunc(strings.Fields(r.Out), func(f string) bool { return f == "/tmp" || f == "/var/tmp" })
-			if flags == nil && len(own) > 0 {
-				t.Errorf("writable in the root file system: %s", own)
-			}
 			// File systems that are writable are the memory-backed ones and the binds.
-			r = w.inside(t, `while read a b c d point options rest; do case "$options" in rw*) echo "$point";; esac; done </proc/self/mountinfo`, flags...)
+			r := w.inside(t, `while read a b c d point options rest; do case "$options" in rw*) echo "$point";; esac; done </proc/self/mountinfo`, flags...)
 			allowed := []string{"/tmp", "/var/tmp", "/run", "/dev/shm", "/dev/mqueue", "/dev/pts", "/home", "/proc"}
 			if flags != nil {
 				allowed = append(allowed, "/")
@@ -39,7 +40,7 @@ func TestI01WhatIsWritable(t *testing.T) {
 				}
 			}
 		}
-		r := w.inside(t, "for d in / /usr /etc /opt /var /dev /sys /proc /proc/sys; do touch $d/x 2>/dev/null && echo $d; done; for f in /etc/passwd /etc/group /etc/hosts /etc/resolv.conf /proc/sys/kernel/hostname; do ( echo >>$f ) 2>/dev/null && echo $f; done")
+		r = w.inside(t, "for d in / /usr /etc /opt /var /dev /sys /proc /proc/sys; do touch $d/x 2>/dev/null && echo $d; done; for f in /etc/passwd /etc/group /etc/hosts /etc/resolv.conf /proc/sys/kernel/hostname; do ( echo >>$f ) 2>/dev/null && echo $f; done")
 		if r.Out != "" {
 			t.Errorf("writable: %s", r.Out)
 		}
@@ -48,7 +49,7 @@ func TestI01WhatIsWritable(t *testing.T) {
 
 // callsWant is the answer to each call of the helper's list.
 func TestI02I14SystemCalls(t *testing.T) {
-	each(t, func(t *testing.T, w way) {
+	everyMode(t, func(t *testing.T, w way) {
 		r := w.help(t, "calls")
 		if r.Code != 0 || strings.Count(r.Out, "\n") < 30 {
 			t.Fatalf("%+v", r)
@@ -59,12 +60,16 @@ func TestI02I14SystemCalls(t *testing.T) {
 			switch name {
 			case "clone3", "io_uring_setup", "unknown":
 				want = "ENOSYS"
+			case "chroot", "setuid": // root inside is the one already, and may do the other
+				if w.mode != nil {
+					want = "OK"
+				}
 			}
 			if got != want {
 				t.Errorf("%s answers %s, want %s", name, got, want)
 			}
 		}
-		for _, script := range []string{"mount -o remount,rw /", "mount -t tmpfs x /tmp", "umount /home", "umount -l /proc", "mount --bind /tmp /opt", "chroot / true", "unshare -m true", "unshare -Ur true", "nsenter -t 1 -m true", "pivot_root . .", "mount -t proc proc /tmp"} {
+		for _, script := range []string{"mount -o remount,rw /", "mount -t tmpfs x /tmp", "umount /home", "umount -l /proc", "mount --bind /tmp /opt", "unshare -m true", "unshare -Ur true", "nsenter -t 1 -m true", "pivot_root . .", "mount -t proc proc /tmp"} {
 			if r := w.inside(t, script); r.Code == 0 {
 				t.Errorf("%s succeeds", script)
 			}
@@ -73,7 +78,7 @@ func TestI02I14SystemCalls(t *testing.T) {
 }
 
 func TestI03KernelFiles(t *testing.T) {
-	each(t, func(t *testing.T, w way) {
+	everyMode(t, func(t *testing.T, w way) {
 		pattern, err := os.ReadFile("/proc/sys/kernel/core_pattern")
 		must(t, err)
 		for _, path := range []string{
@@ -106,7 +111,7 @@ func TestI03KernelFiles(t *testing.T) {
 }
 
 func TestI04PID1AndTheHostsBinary(t *testing.T) {
-	each(t, func(t *testing.T, w way) {
+	everyMode(t, func(t *testing.T, w way) {
 		before := checksum(t, w.path())
 		for _, script := range []string{
 			"readlink /proc/1/exe", "cat /proc/1/exe", "ls /proc/1/fd", "ls /proc/1/root/", "ls /proc/1/cwd/", "cat /proc/1/mem", "cat /proc/1/environ", "cat /proc/1/maps", "cat /proc/1/auxv", "ls /proc/1/map_files",
@@ -128,7 +133,7 @@ func TestI04PID1AndTheHostsBinary(t *testing.T) {
 		// without its grant, and no more to be written to than by anybody on the host.
 		kit.Change(t, "attack-self", "ln -s /proc/self/exe usr/bin/self; printf '#!/proc/self/exe\n' >usr/bin/selfscript; chmod 755 usr/bin/selfscript")
 		for _, command := range []string{"/proc/self/exe", "/proc/1/exe", "/proc/thread-self/exe", "/usr/bin/self", "/usr/bin/selfscript"} {
-			for _, args := range [][]string{{"run", img, "id"}, {"gc"}, {"grant"}} {
+			for _, args := range [][]string{{"run", kit.Image, "id"}, {"gc"}, {"grant"}} {
 				r := w.run(t, slices.Concat([]string{"run", "attack-self", command}, args)...)
 				if r.Code == 0 || r.Out != "" {
 					t.Errorf("%s %v: %+v", command, args, r)
@@ -149,7 +154,7 @@ func checksum(t *testing.T, name string) [32]byte {
 }
 
 func TestI05SetuidPrograms(t *testing.T) {
-	each(t, func(t *testing.T, w way) {
+	everyMode(t, func(t *testing.T, w way) {
 		kit.Change(t, "attack-setuid", "cp usr/bin/id usr/bin/rootid; chmod 6755 usr/bin/rootid; cp usr/bin/id usr/bin/capid; setcap cap_setuid,cap_sys_admin,cap_dac_override=ep usr/bin/capid")
 		dir := home(t, kit.User)
 		must(t, exec.Command("sh", "-ec", fmt.Sprintf("cp /usr/bin/id %s/rootid; chmod 6755 %s/rootid; cp /usr/bin/id %s/capid; setcap cap_setuid=ep %s/capid", dir, dir, dir, dir)).Run())
@@ -167,7 +172,7 @@ func TestI05SetuidPrograms(t *testing.T) {
 }
 
 func TestI06Devices(t *testing.T) {
-	each(t, func(t *testing.T, w way) {
+	everyMode(t, func(t *testing.T, w way) {
 		kit.Change(t, "attack-devices", "mknod -m 666 srv/null c 1 3; mknod -m 666 srv/mem c 1 1; mknod -m 666 srv/disk b 7 0; mknod -m 666 srv/kmsg c 1 11")
 		r := w.run(t, "run", "attack-devices", "sh", "-c", "for d in null mem disk kmsg; do cat /srv/$d >/dev/null 2>&1 && echo read $d; ( echo x >/srv/$d ) 2>/dev/null && echo wrote $d; done; mknod /tmp/null c 1 3 && echo made; mknod /dev/shm/x b 7 0 && echo made; true")
 		if r.Code != 0 || r.Out != "" {
@@ -181,7 +186,7 @@ func TestI06Devices(t *testing.T) {
 }
 
 func TestI07SignalsAndProcesses(t *testing.T) {
-	each(t, func(t *testing.T, w way) {
+	everyMode(t, func(t *testing.T, w way) {
 		victim := kit.As(t, kit.User, "sleep", "61.7")
 		must(t, victim.Start())
 		defer func() { _ = victim.Process.Kill(); _ = victim.Wait() }()
@@ -194,7 +199,7 @@ func TestI07SignalsAndProcesses(t *testing.T) {
 		if err := victim.Process.Signal(syscall.Signal(0)); err != nil {
 			t.Errorf("the host's process is gone: %v", err)
 		}
-		other := w.cmd(t, "run", img, "sleep", "60")
+		other := w.cmd(t, "run", kit.Image, "sleep", "60")
 		must(t, other.Start())
 		supervisor := supervisorOf(t, other)
 		w.inside(t, fmt.Sprintf("kill -9 -1; kill -9 %d; kill -9 $PPID; kill -9 1", supervisor))
@@ -218,7 +223,7 @@ func TestI08IPC(t *testing.T) {
 			_ = exec.Command("ipcrm", kind, f[len(f)-1]).Run()
 		}
 	}()
-	each(t, func(t *testing.T, w way) {
+	everyMode(t, func(t *testing.T, w way) {
 		r := w.inside(t, "ls /dev/shm /dev/mqueue; ipcs | grep -c 0x; echo x >/dev/shm/inside; ipcmk -M 100 >/dev/null")
 		if strings.Contains(r.Out, "mayfly-attack") || !strings.Contains(r.Out, "\n0\n") {
 			t.Errorf("%+v", r)
@@ -232,7 +237,7 @@ func TestI08IPC(t *testing.T) {
 // The network is the host's, unless asked: what listens there can be reached, abstract sockets
 // included. docs/security.md says so.
 func TestI09AbstractSockets(t *testing.T) {
-	each(t, func(t *testing.T, w way) {
+	everyMode(t, func(t *testing.T, w way) {
 		listener := kit.As(t, kit.User, helper, "listen")
 		stdout, err := listener.StdoutPipe()
 		must(t, err)
@@ -249,13 +254,13 @@ func TestI09AbstractSockets(t *testing.T) {
 			t.Errorf("network namespace %s, the host's is %s", r.Out, host)
 		}
 		rule(t, allow+"network = [\"none\"]\n")
-		refused(t, "a network that this version cannot give", w.run(t, "run", img, "true"), "a network other than host")
+		refused(t, "a network that this version cannot give", w.run(t, "run", kit.Image, "true"), "a network other than host")
 		must(t, os.Remove(dropIn))
 	})
 }
 
 func TestI10Keyrings(t *testing.T) {
-	each(t, func(t *testing.T, w way) {
+	everyMode(t, func(t *testing.T, w way) {
 		r := w.help(t, "calls")
 		for _, want := range []string{"keyctl EPERM\n", "add_key EPERM\n", "request_key EPERM\n"} {
 			if !strings.Contains(r.Out, want) {
@@ -271,7 +276,7 @@ func TestI10Keyrings(t *testing.T) {
 // A container that takes what it can: it is ended by the policy's time limit, its memory file
 // systems and descriptors are bounded, the host answers, nothing is left.
 func TestI11TakingAll(t *testing.T) {
-	each(t, func(t *testing.T, w way) {
+	everyMode(t, func(t *testing.T, w way) {
 		rule(t, allow+"limits.time = \"4s\"\nlimits.containers = 3\n")
 		for what, script := range map[string]string{
 			// The caller's own limit on processes bounds the bomb.
@@ -282,7 +287,7 @@ func TestI11TakingAll(t *testing.T) {
 			"a loop of writes":        "while :; do dd if=/dev/zero of=/run/x bs=64k count=100 2>/dev/null; dd if=/dev/zero of=/tmp/x bs=64k count=100 2>/dev/null; done",
 			"children that daemonise": "while :; do setsid sleep 100 & sleep 0.01; done",
 		} {
-			cmd := w.start(t, []string{"limit=NPROC=400:400"}, "run", "--kill-after", "1s", img, "sh", "-c", script)
+			cmd := w.start(t, []string{"limit=NPROC=400:400"}, "run", "--kill-after", "1s", kit.Image, "sh", "-c", script)
 			must(t, cmd.Start())
 			answered := kit.Do(t, exec.Command("true"))
 			_ = cmd.Wait()
@@ -302,7 +307,7 @@ func TestI11TakingAll(t *testing.T) {
 }
 
 func TestI12Survivors(t *testing.T) {
-	each(t, func(t *testing.T, w way) {
+	everyMode(t, func(t *testing.T, w way) {
 		const survivor = `(trap "" HUP TERM INT QUIT; setsid sh -c "exec 0<&- 1>&- 2>&-; (trap \"\" HUP TERM; sleep 62.8) & exit" & ) ; sleep 0.2; echo done`
 		if r := w.inside(t, survivor); r.Out != "done\n" || r.Code != 0 {
 			t.Errorf("%+v", r)
@@ -318,7 +323,7 @@ func TestI13Conventions(t *testing.T) {
 		t.Log("x86 has three conventions, this machine has one")
 		return
 	}
-	each(t, func(t *testing.T, w way) {
+	everyMode(t, func(t *testing.T, w way) {
 		r := w.help(t, "compat")
 		want := map[string][]string{
 			// -1 EPERM, -38 ENOSYS; a kernel without x32 knows none of its numbers.
@@ -341,10 +346,10 @@ func TestI13Conventions(t *testing.T) {
 }
 
 func TestI15Subvolumes(t *testing.T) {
-	each(t, func(t *testing.T, w way) {
+	everyMode(t, func(t *testing.T, w way) {
 		for _, flags := range [][]string{nil, {"--writable"}} {
 			for _, path := range []string{"/", "/srv", "/proc/self/root", "/proc/1/cwd"} {
-				args := slices.Concat([]string{"run", "--bind-ro", helper + ":/mnt/helper"}, flags, []string{img, "/mnt/helper", "subvolumes", path})
+				args := slices.Concat([]string{"run", "--bind-ro", helper + ":/mnt/helper"}, flags, []string{kit.Image, "/mnt/helper", "subvolumes", path})
 				r := w.run(t, args...)
 				if strings.Contains(r.Out, " OK") || strings.Count(r.Out, "\n") != 12 {
 					t.Errorf("%v %s: %+v", flags, path, r)
@@ -363,7 +368,7 @@ func TestI15Subvolumes(t *testing.T) {
 }
 
 func TestI16LinksAcrossMounts(t *testing.T) {
-	each(t, func(t *testing.T, w way) {
+	everyMode(t, func(t *testing.T, w way) {
 		dir := home(t, kit.User)
 		write(t, filepath.Join(dir, "file"), "x")
 		must(t, exec.Command("chown", "-R", kit.User, dir).Run())
@@ -373,7 +378,7 @@ func TestI16LinksAcrossMounts(t *testing.T) {
 				t.Errorf("%v: %+v", flags, r)
 			}
 			for _, pair := range [][2]string{{"/tmp", dir + "/out"}, {dir, "/tmp/out"}, {"/dev/shm", dir + "/out"}, {"/", dir + "/out"}} {
-				r := w.run(t, slices.Concat([]string{"run", "--bind-ro", helper + ":/mnt/helper"}, flags, []string{img, "/mnt/helper", "nameless", pair[0], pair[1]})...)
+				r := w.run(t, slices.Concat([]string{"run", "--bind-ro", helper + ":/mnt/helper"}, flags, []string{kit.Image, "/mnt/helper", "nameless", pair[0], pair[1]})...)
 				if strings.Contains(r.Out, "OK") || r.Out == "" {
 					t.Errorf("%v %v: %+v", flags, pair, r)
 				}
@@ -386,7 +391,7 @@ func TestI16LinksAcrossMounts(t *testing.T) {
 }
 
 func TestI17OddThingsInImages(t *testing.T) {
-	each(t, func(t *testing.T, w way) {
+	everyMode(t, func(t *testing.T, w way) {
 		nest, flatten := "btrfs -q subvolume create srv/nested", []string{"btrfs", "-q", "subvolume", "delete"}
 		if !kit.OnBTRFS() { // there, what is not a part of the copy can only be mounted
 			nest, flatten = "mkdir srv/nested; mount -t tmpfs tmpfs srv/nested", []string{"umount"}
@@ -407,7 +412,7 @@ func TestI17OddThingsInImages(t *testing.T) {
 }
 
 // There is no root inside yet: nobody becomes one, by no user namespace.
-func TestI18NoRootInside(t *testing.T) {
+func TestI18RootInside(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
 		for _, script := range []string{"unshare -U id -u", "unshare -Ur id -u", "unshare --map-root-user true", "setpriv --reuid 0 true", "su -c true </dev/null"} {
 			if r := w.inside(t, script); r.Code == 0 {
@@ -419,6 +424,47 @@ func TestI18NoRootInside(t *testing.T) {
 		r := w.inside(t, "cp /usr/bin/id "+dir+"/id; chmod 6755 "+dir+"/id; chown root "+dir+"/id; stat -c %U "+dir+"/id")
 		if r.Out != kit.User+"\n" {
 			t.Errorf("%+v", r)
+		}
+	})
+	t.Run("not let", func(t *testing.T) {
+		rule(t, strings.Replace(kit.AllModes, "root-inside = true", "", 1))
+		refused(t, "--root", ways[0].inside(t, "true", "--root"), "--root: not allowed by the policy")
+	})
+	// Root inside has power over files of mapped ids and over nothing else, and nobody outside has power over it.
+	t.Run("root", func(t *testing.T) {
+		rule(t, kit.AllModes)
+		w, dir, other := ways[0], home(t, kit.User), home(t, kit.Other)
+		write(t, filepath.Join(dir, "secret"), "secret")
+		must(t, os.Chmod(filepath.Join(dir, "secret"), 0o600)) // root's
+		must(t, errors.Join(os.Chmod(other, 0o700), os.Chmod(dir, 0o755), os.Chmod("/home/"+kit.User, 0o755)))
+		for _, script := range []string{"cat " + dir + "/secret", "chown root " + dir + "/secret", "chmod 666 " + dir + "/secret", "ls " + other, "chown root " + other,
+			"touch /home/x", "ls -l /proc/1/root/", "kill -9 1", "mknod " + dir + "/sda b 8 0", "setfattr -n trusted.x -v 1 " + dir} {
+			if r := w.inside(t, script, "--root", "--writable"); r.Code == 0 {
+				t.Errorf("%s: %+v", script, r)
+			}
+		}
+		if r := w.inside(t, "cp /usr/bin/id "+dir+"/id; chown "+kit.User+" "+dir+"/id; chmod 6755 "+dir+"/id; chown 0 "+dir+"/id; chmod 6755 "+dir+"/id", "--root"); r.Code != 0 {
+			t.Fatalf("%+v", r)
+		}
+		r := kit.Do(t, kit.As(t, kit.Other, dir+"/id", "-u"))
+		if r.Out == "0\n" || r.Code != 0 {
+			t.Errorf("a setuid program made inside: %+v", r)
+		}
+		// The caller, outside, is not the owner of the namespace: not a way around what the container may not do.
+		cmd := w.cmd(t, "run", "--quiet", "--root", "--name", "i18", kit.Image, "sleep", "628")
+		must(t, cmd.Start())
+		defer func() { _ = cmd.Wait() }()
+		defer kit.Run(t, "kill", "i18")
+		var pid string
+		kit.Eventually(t, "it sleeps", func() bool {
+			out, err := exec.Command("pgrep", "-f", "^sleep 628").Output()
+			pid = strings.TrimSpace(string(out))
+			return err == nil
+		})
+		for _, args := range [][]string{{"nsenter", "-t", pid, "-U", "true"}, {"kill", "-9", pid}, {"ls", "/proc/" + pid + "/root/"}, {"cat", "/proc/" + pid + "/environ"}} {
+			if r := kit.Do(t, kit.As(t, kit.User, args...)); r.Code == 0 {
+				t.Errorf("%q outside: %+v", args, r)
+			}
 		}
 	})
 }

@@ -31,12 +31,12 @@ func TestC12ContainerAndHostNames(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
 		for _, name := range hostileNames {
 			if name != "" { // which is as if nothing were given
-				refused(t, fmt.Sprintf("container %q", name), w.run(t, "run", "--name", name, img, "true"), "container name")
+				refused(t, fmt.Sprintf("container %q", name), w.run(t, "run", "--name", name, kit.Image, "true"), "container name")
 			}
 		}
 		for _, name := range append(hostileNames, "a_b", "-a", "a-", "a..b", ".a", "a.", strings.Repeat("a", 64)+".b", strings.Repeat("a", 64)) {
 			if name != "" {
-				refused(t, fmt.Sprintf("hostname %q", name), w.run(t, "run", "--hostname", name, img, "true"), "hostname")
+				refused(t, fmt.Sprintf("hostname %q", name), w.run(t, "run", "--hostname", name, kit.Image, "true"), "hostname")
 			}
 		}
 	})
@@ -47,7 +47,7 @@ func TestC18OtherUsers(t *testing.T) {
 		_, other, _ := kit.Lookup(t, kit.Other)
 		for _, user := range []string{"root", "0", "00", "+0", "0x0", "-0", fmt.Sprint(other), kit.Other, "4294967295", "4294967296", "-1", "18446744073709551616", "nobody",
 			"_apt", "root\n", " root", "root:x", "#0", "\x1b[0m"} {
-			r := w.run(t, "run", "--user", user, img, "id", "-u")
+			r := w.run(t, "run", "--user", user, kit.Image, "id", "-u")
 			refused(t, fmt.Sprintf("user %q", user), r, "")
 		}
 		// A user whom only the image knows is nobody here.
@@ -60,11 +60,11 @@ func TestC26NothingSpeaksToTheTerminal(t *testing.T) {
 	const evil = "\x1b]0;owned\a\x1b[31m\r\n\u009b2J\u202e\xff"
 	each(t, func(t *testing.T, w way) {
 		for _, args := range [][]string{
-			{evil}, {"run", evil, "true"}, {"run", img, evil}, {"run", img, "/" + evil}, {"run", "--" + evil, img}, {"run", "--bind", "/" + evil, img, "true"},
-			{"run", "--bind", "/tmp:/" + evil + "/..", img, "true"}, {"run", "--chdir", evil, img, "true"}, {"run", "--chdir", "/" + evil, img, "true"},
-			{"run", "--tmpfs", "/mnt:" + evil, img, "true"}, {"run", "--env", "=" + evil, img, "true"}, {"run", "--user", evil, img, "true"}, {"run", "--name", evil, img, "true"},
-			{"run", "--hostname", evil, img, "true"}, {"run", "--personality", evil, img, "true"}, {"run", "--timeout", evil, img, "true"}, {"image", evil}, {"policy", "check", evil},
-			{"policy", "explain", evil}, {"policy", "explain", "--user", evil, img}, {"policy", "import", "/" + evil}, {"grant", "--check", evil},
+			{evil}, {"run", evil, "true"}, {"run", kit.Image, evil}, {"run", kit.Image, "/" + evil}, {"run", "--" + evil, kit.Image}, {"run", "--bind", "/" + evil, kit.Image, "true"},
+			{"run", "--bind", "/tmp:/" + evil + "/..", kit.Image, "true"}, {"run", "--chdir", evil, kit.Image, "true"}, {"run", "--chdir", "/" + evil, kit.Image, "true"},
+			{"run", "--tmpfs", "/mnt:" + evil, kit.Image, "true"}, {"run", "--env", "=" + evil, kit.Image, "true"}, {"run", "--user", evil, kit.Image, "true"}, {"run", "--name", evil, kit.Image, "true"},
+			{"run", "--hostname", evil, kit.Image, "true"}, {"run", "--personality", evil, kit.Image, "true"}, {"run", "--timeout", evil, kit.Image, "true"}, {"image", evil}, {"policy", "check", evil},
+			{"policy", "explain", evil}, {"policy", "explain", "--user", evil, kit.Image}, {"policy", "import", "/" + evil}, {"grant", "--check", evil},
 		} {
 			r := w.run(t, args...)
 			if r.Code < 125 || r.Code > 127 {
@@ -81,7 +81,7 @@ func TestC26NothingSpeaksToTheTerminal(t *testing.T) {
 		dir := filepath.Join(home(t, kit.User), "sub\x1b[31m\n")
 		must(t, os.Mkdir(dir, 0o755))
 		rule(t, "[[rule]]\nimages=[\"*\"]\nbind=[]\nallow-bind=[\"/\"]\n")
-		cmd := w.cmd(t, "run", img, "true")
+		cmd := w.cmd(t, "run", kit.Image, "true")
 		cmd.Dir = dir
 		r := kit.Do(t, cmd)
 		if r.Code != 0 || strings.Count(r.Err, "\n") != 1 || strings.Contains(r.Err, "\x1b") {
@@ -92,16 +92,16 @@ func TestC26NothingSpeaksToTheTerminal(t *testing.T) {
 
 func TestC27EnvironmentEntries(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
-		r := w.run(t, "run", "--env", "A=x\ny=z", "--env", "B=1", "--env", "B=2", img, "sh", "-c", `echo "$A|$B"; env | grep -c ^B=`)
+		r := w.run(t, "run", "--env", "A=x\ny=z", "--env", "B=1", "--env", "B=2", kit.Image, "sh", "-c", `echo "$A|$B"; env | grep -c ^B=`)
 		if r.Out != "x\ny=z|2\n1\n" {
 			t.Errorf("newline and duplicates: %+v", r)
 		}
-		refused(t, "no name", w.run(t, "run", "--env", "=x", img, "true"), "has no name")
-		refused(t, "nothing", w.run(t, "run", "--env", "", img, "true"), "has no name")
+		refused(t, "no name", w.run(t, "run", "--env", "=x", kit.Image, "true"), "has no name")
+		refused(t, "nothing", w.run(t, "run", "--env", "", kit.Image, "true"), "has no name")
 		if w.name == "sudo" {
 			return // what it lets through is its own affair
 		}
-		cmd := w.cmd(t, "run", "--env-all", img, "sh", "-c", "env | wc -c; env | grep -c ^DUPLICATE=")
+		cmd := w.cmd(t, "run", "--env-all", kit.Image, "sh", "-c", "env | wc -c; env | grep -c ^DUPLICATE=")
 		for i := range 16 {
 			cmd.Env = append(cmd.Env, fmt.Sprintf("BIG%d=%s", i, strings.Repeat("x", 120000)))
 		}
@@ -130,14 +130,14 @@ func TestC28Commands(t *testing.T) {
 			{dir, 126}, {"/", 126}, {"/etc/passwd", 126}, {"nosuch", 127}, {"./nosuch", 127}, {"/nosuch", 127}, {"", 127}, {"/etc/passwd/x", 127},
 			{"/" + strings.Repeat("x/", 2100), 127}, {strings.Repeat("x", 300), 127}, {"../../../../../../bin/true", 0}, {"/dev/null", 126}, {"/proc/self/mem", 126},
 		} {
-			cmd := w.cmd(t, "run", img, c.command)
+			cmd := w.cmd(t, "run", kit.Image, c.command)
 			cmd.Dir = dir
 			r := kit.Do(t, cmd)
 			if r.Code != c.code || c.code != 0 && strings.Count(r.Err, "\n") != 1 {
 				t.Errorf("%.60q: %+v, want exit %d and one line", c.command, r, c.code)
 			}
 		}
-		r := w.run(t, append([]string{"run", img, "true"}, make([]string, 9000)...)...)
+		r := w.run(t, append([]string{"run", kit.Image, "true"}, make([]string, 9000)...)...)
 		if r.Code != 0 {
 			t.Errorf("9000 empty arguments: %+v", r)
 		}

@@ -38,7 +38,7 @@ func TestC19Groups(t *testing.T) {
 			return
 		}
 		// Whatever groups the kernel knows, not those of a database.
-		cmd := w.cmd(t, "run", img, "id", "-G")
+		cmd := w.cmd(t, "run", kit.Image, "id", "-G")
 		cmd.SysProcAttr.Credential.Groups = []uint32{54321}
 		if r := kit.Do(t, cmd); !strings.Contains(r.Out, "54321") || strings.Contains(r.Out, "1001 ") && len(strings.Fields(r.Out)) != 2 {
 			t.Errorf("groups of the kernel's: %+v", r)
@@ -48,7 +48,7 @@ func TestC19Groups(t *testing.T) {
 
 func TestC20OthersContainers(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
-		cmd := w.cmd(t, "run", "--name", "mine", img, "sh", "-c", "echo ready; sleep 60; echo survived")
+		cmd := w.cmd(t, "run", "--name", "mine", kit.Image, "sh", "-c", "echo ready; sleep 60; echo survived")
 		must(t, cmd.Start())
 		supervisor := supervisorOf(t, cmd)
 		_, uid, _ := kit.Lookup(t, kit.User)
@@ -74,7 +74,7 @@ func TestC20OthersContainers(t *testing.T) {
 				t.Errorf("%v: %+v", args, r)
 			}
 		}
-		refused(t, "the name again", kit.Do(t, w.as(t, kit.Other, w.args("run", "--name", "mine", img, "true")...)), "in use")
+		refused(t, "the name again", kit.Do(t, w.as(t, kit.Other, w.args("run", "--name", "mine", kit.Image, "true")...)), "in use")
 		must(t, statOf(record))
 		if len(kit.Inits(t)) != 1 || len(kit.Snapshots(t, kit.Store)) != 1 {
 			t.Error("the container did not survive")
@@ -105,17 +105,17 @@ func TestC20ForgedState(t *testing.T) {
 		} {
 			must(t, os.RemoveAll("/run/mayfly"))
 			must(t, spoil())
-			refused(t, what, w.run(t, "run", img, "true"), "state directory")
+			refused(t, what, w.run(t, "run", kit.Image, "true"), "state directory")
 			must(t, os.RemoveAll("/run/mayfly"))
 		}
 		must(t, os.MkdirAll(filepath.Dir(own), 0o755))
 		must(t, os.MkdirAll(own, 0o700))
 		must(t, os.Symlink("/etc/passwd", own+"/taken"))
-		refused(t, "a link for a record", w.run(t, "run", "--name", "taken", img, "true"), "record container taken")
+		refused(t, "a link for a record", w.run(t, "run", "--name", "taken", kit.Image, "true"), "record container taken")
 		must(t, os.Remove(own+"/taken"))
 		write(t, own+"/taken", `{"name":"../../../etc","pid":1,"root":"/etc"}`)
 		write(t, own+"/other", "\x00 not a record")
-		if r := w.run(t, "run", "--name", "taken", img, "true"); r.Code != 0 {
+		if r := w.run(t, "run", "--name", "taken", kit.Image, "true"); r.Code != 0 {
 			t.Errorf("a dead one's record: %+v", r)
 		}
 		gc(t)
@@ -133,7 +133,7 @@ func TestC21TheSameNameAtOnce(t *testing.T) {
 			results := make([]kit.Result, 12)
 			for i := range results {
 				group.Go(func() {
-					results[i] = kit.Do(t, w.as(t, users[i%2], w.args("run", "--name", "same", img, "sleep", "1.5")...))
+					results[i] = kit.Do(t, w.as(t, users[i%2], w.args("run", "--name", "same", kit.Image, "sleep", "1.5")...))
 				})
 			}
 			group.Wait()
@@ -155,12 +155,12 @@ func TestC29WithoutAGrant(t *testing.T) {
 	must(t, err)
 	copied := filepath.Join(home(t, kit.User), "runtime")
 	must(t, os.WriteFile(copied, data, 0o755))
-	for _, args := range [][]string{{"run", img, "true"}, {"shell", img}, {"run", "--dry-run", img, "true"}, {"gc"}, {"image", "list"}} {
+	for _, args := range [][]string{{"run", kit.Image, "true"}, {"shell", kit.Image}, {"run", "--dry-run", kit.Image, "true"}, {"gc"}, {"image", "list"}} {
 		refused(t, strings.Join(args, " "), kit.Do(t, kit.As(t, kit.User, append([]string{copied}, args...)...)), "runtime grant")
 	}
-	refused(t, "as-caller", kit.Do(t, kit.As(t, kit.User, copied, "as-caller", "run", img, "true")), "sudoers")
+	refused(t, "as-caller", kit.Do(t, kit.As(t, kit.User, copied, "as-caller", "run", kit.Image, "true")), "sudoers")
 	refused(t, "grant", kit.Do(t, kit.As(t, kit.User, copied, "grant")), "only root")
-	for _, args := range [][]string{{"version"}, {"policy", "check"}, {"policy", "explain", img}, {"--help"}} {
+	for _, args := range [][]string{{"version"}, {"policy", "check"}, {"policy", "explain", kit.Image}, {"--help"}} {
 		if r := kit.Do(t, kit.As(t, kit.User, append([]string{copied}, args...)...)); r.Code != 0 {
 			t.Errorf("%v: %+v", args, r)
 		}
@@ -173,7 +173,7 @@ func TestC29WithoutAGrant(t *testing.T) {
 func TestC30UnderTheCallersControl(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
 		_, uid, _ := kit.Lookup(t, kit.User)
-		run := w.args("run", img, "id", "-u")
+		run := w.args("run", kit.Image, "id", "-u")
 		for what, before := range map[string][]string{
 			"ptrace":                    {helper, "traced"},
 			"no_new_privs":              {helper, "start", "nnp", "--"},
@@ -204,7 +204,7 @@ func TestC30UnderTheCallersControl(t *testing.T) {
 		dir := home(t, kit.User)
 		write(t, filepath.Join(dir, "policy.toml"), allow+"bind = [\"/root\"]\n")
 		must(t, exec.Command("chown", "-R", kit.User, dir).Run())
-		r := kit.Do(t, w.as(t, kit.User, "unshare", "--user", "--map-root-user", "--mount", "sh", "-c", "mount --bind "+dir+" /etc/mayfly && exec "+strings.Join(w.args("run", img, "ls", "/root"), " ")))
+		r := kit.Do(t, w.as(t, kit.User, "unshare", "--user", "--map-root-user", "--mount", "sh", "-c", "mount --bind "+dir+" /etc/mayfly && exec "+strings.Join(w.args("run", kit.Image, "ls", "/root"), " ")))
 		if r.Code == 0 || r.Out != "" {
 			t.Errorf("a policy of the caller's own: %+v", r)
 		}

@@ -35,11 +35,11 @@ func TestC13PolicyFilesOfOthers(t *testing.T) {
 			"in a directory of the caller's":          func() error { return os.Chown(drop, int(uid), 0) },
 		} {
 			rule(t, allow)
-			if r := w.run(t, "run", img, "true"); r.Code != 0 {
+			if r := w.run(t, "run", kit.Image, "true"); r.Code != 0 {
 				t.Fatalf("in order: %+v", r)
 			}
 			must(t, spoil())
-			refused(t, what, w.run(t, "run", img, "true"), "policy")
+			refused(t, what, w.run(t, "run", kit.Image, "true"), "policy")
 			must(t, os.RemoveAll(dropIn))
 			must(t, os.Chown(drop, 0, 0))
 			must(t, os.Chmod(drop, 0o755))
@@ -71,7 +71,7 @@ func TestC13PolicySwapped(t *testing.T) {
 		swap := exec.Command(helper, "swap", dropIn, evil)
 		must(t, swap.Start())
 		for range kit.Times(100) {
-			if r := w.run(t, "run", img, "true"); r.Code != 125 {
+			if r := w.run(t, "run", kit.Image, "true"); r.Code != 125 {
 				t.Fatalf("it ran: %+v", r)
 			}
 		}
@@ -96,8 +96,8 @@ func TestC14BrokenPolicies(t *testing.T) {
 			"x" + strings.Repeat("[", 9):   "00-attack.toml:1:",
 		} {
 			rule(t, text)
-			refused(t, fmt.Sprintf("%.40q", text), w.run(t, "run", img, "true"), place)
-			if r := kit.Root(t, "run", img, "true"); r.Code != 125 {
+			refused(t, fmt.Sprintf("%.40q", text), w.run(t, "run", kit.Image, "true"), place)
+			if r := kit.Root(t, "run", kit.Image, "true"); r.Code != 125 {
 				t.Errorf("%.40q: root's containers run: %+v", text, r)
 			}
 		}
@@ -124,10 +124,10 @@ func TestTheRuleIsKept(t *testing.T) {
 		if r := w.inside(t, "sleep 60", "--chdir", "/", "--timeout", "1h", "--kill-after", "1s"); r.Code != 124 {
 			t.Errorf("the time limit: %+v", r)
 		}
-		refused(t, "another user", kit.Do(t, w.as(t, kit.Other, w.args("run", img, "true")...)), "says no")
+		refused(t, "another user", kit.Do(t, w.as(t, kit.Other, w.args("run", kit.Image, "true")...)), "says no")
 		must(t, os.Remove(dropIn))
 		rule(t, allow+"network = [\"none\"]\n")
-		refused(t, "what cannot be kept", w.run(t, "run", img, "true"), "a network other than host")
+		refused(t, "what cannot be kept", w.run(t, "run", kit.Image, "true"), "a network other than host")
 	})
 }
 
@@ -136,7 +136,7 @@ func TestTheRuleIsKept(t *testing.T) {
 func TestC22StoppedSupervisor(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
 		rule(t, allow+"limits.time = \"1s\"\n")
-		cmd := w.cmd(t, "run", "--kill-after", "0s", img, "sleep", "300")
+		cmd := w.cmd(t, "run", "--kill-after", "0s", kit.Image, "sleep", "300")
 		must(t, cmd.Start())
 		supervisor := supervisorOf(t, cmd)
 		init := kit.Inits(t)[0]
@@ -153,7 +153,7 @@ func TestC22StoppedSupervisor(t *testing.T) {
 		_ = cmd.Process.Signal(syscall.SIGCONT) // sudo stops with what it has started
 		_ = cmd.Wait()
 		var plan struct{ Timeout, KillAfter time.Duration }
-		r := w.run(t, "run", "--dry-run", "--timeout", "99h", "--kill-after", "1000h", img, "true")
+		r := w.run(t, "run", "--dry-run", "--timeout", "99h", "--kill-after", "1000h", kit.Image, "true")
 		if err := json.Unmarshal([]byte(r.Out), &plan); err != nil || plan.Timeout != time.Second || plan.KillAfter != 10*time.Second {
 			t.Errorf("%v, %+v", err, plan)
 		}
@@ -165,19 +165,19 @@ func TestC22PastTheLimit(t *testing.T) {
 		rule(t, allow+"limits.containers = 5\n")
 		long := make([]*exec.Cmd, 5)
 		for i := range long {
-			long[i] = w.cmd(t, "run", "--name", fmt.Sprintf("long%d", i), img, "sleep", "300")
+			long[i] = w.cmd(t, "run", "--name", fmt.Sprintf("long%d", i), kit.Image, "sleep", "300")
 			must(t, long[i].Start())
 		}
 		kit.Eventually(t, "five run", func() bool { return len(kit.Inits(t)) == 5 })
 		var group sync.WaitGroup
 		for range kit.Times(500) {
 			group.Go(func() {
-				refused(t, "one more", w.run(t, "run", img, "true"), "too many containers")
+				refused(t, "one more", w.run(t, "run", kit.Image, "true"), "too many containers")
 			})
 		}
 		served := 0
 		for range 10 {
-			if r := kit.Do(t, w.as(t, kit.Other, w.args("run", img, "true")...)); r.Code == 0 {
+			if r := kit.Do(t, w.as(t, kit.Other, w.args("run", kit.Image, "true")...)); r.Code == 0 {
 				served++
 			}
 		}
@@ -193,7 +193,7 @@ func TestC22PastTheLimit(t *testing.T) {
 		}
 		kit.Eventually(t, "all have ended", func() bool { return len(kit.Inits(t)) == 0 })
 		time.Sleep(100 * time.Millisecond)
-		if r := w.run(t, "run", img, "true"); r.Code != 0 {
+		if r := w.run(t, "run", kit.Image, "true"); r.Code != 0 {
 			t.Errorf("after they have ended: %+v", r)
 		}
 	})

@@ -138,7 +138,7 @@ func TestC24OddStores(t *testing.T) {
 func TestC25TheTerminal(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
 		for _, flags := range [][]string{{"--tty"}, {"--no-tty"}} {
-			args := append(append([]string{"run", "--bind-ro", helper + ":/mnt/helper"}, flags...), img, "/mnt/helper", "terminal")
+			args := append(append([]string{"run", "--bind-ro", helper + ":/mnt/helper"}, flags...), kit.Image, "/mnt/helper", "terminal")
 			m := kit.OnTerminal(t, kit.User, w.cmd(t, args...))
 			before := m.Modes()
 			if code := m.Wait(); code != 0 {
@@ -154,14 +154,14 @@ func TestC25TheTerminal(t *testing.T) {
 			}
 		}
 		for _, end := range []string{"exit 3", "kill -KILL $$", "kill -TERM $$", "stty raw -echo; exit 0", "stty raw -echo; kill -KILL $$", "nosuchcommand"} {
-			m := kit.OnTerminal(t, kit.User, w.cmd(t, "run", img, "sh", "-c", end))
+			m := kit.OnTerminal(t, kit.User, w.cmd(t, "run", kit.Image, "sh", "-c", end))
 			before := m.Modes()
 			m.Wait()
 			if m.Modes() != before {
 				t.Errorf("after %q the terminal is not as it was", end)
 			}
 		}
-		m := kit.OnTerminal(t, kit.User, w.cmd(t, "run", img, "/nosuch/command"))
+		m := kit.OnTerminal(t, kit.User, w.cmd(t, "run", kit.Image, "/nosuch/command"))
 		before := m.Modes()
 		if code := m.Wait(); code != 127 || m.Modes() != before {
 			t.Errorf("a command that is not there: exit %d", code)

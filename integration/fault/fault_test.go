@@ -21,7 +21,7 @@ import (
 func TestMain(m *testing.M) { kit.Main(m) }
 
 // The launch: a snapshot, binds, a tmpfs, a missing mount point that is made, files of the container's own.
-var launch = []string{kit.Runtime, "run", "--chdir", "/", "--writable", "--tmpfs", "/made/here", "--bind-ro", "/usr/share:/mnt", filepath.Base(kit.Plain), "/bin/true"}
+var launch = []string{kit.Runtime, "run", "--chdir", "/", "--writable", "--tmpfs", "/made/here", "--bind-ro", "/usr/share:/mnt", kit.Base, "/bin/true"}
 
 // traced runs the launch as a user under strace(1), which sees nothing of the command itself.
 func traced(t *testing.T, log string, options ...string) kit.Result {

@@ -91,7 +91,7 @@ func TestAVersionInUseStays(t *testing.T) {
 // fill makes an image that has a shell: a copy of the one of the tests.
 func (s store) fill(t testing.TB, name string) {
 	t.Helper()
-	dir := tree(t, "mkdir bin lib usr etc; cd "+kit.Plain+"; cp -a --parents usr/bin/dash usr/bin/cat usr/bin/ls usr/bin/stat usr/bin/touch usr/bin/id "+
+	dir := tree(t, "mkdir bin lib usr etc; cd /var/lib/machines/"+kit.I386+"; cp -a --parents usr/bin/dash usr/bin/cat usr/bin/ls usr/bin/stat usr/bin/touch usr/bin/id "+
 		"$(find usr/lib/i386-linux-gnu -maxdepth 1 -name 'lib[cpsma]*.so*' -o -maxdepth 1 -name 'ld-linux*') $OLDPWD; cd $OLDPWD; rmdir bin lib; ln -s usr/bin bin; ln -s usr/lib lib; ln -s dash usr/bin/sh; "+
 		"ln -sf i386-linux-gnu/ld-linux.so.2 usr/lib/ld-linux.so.2; mkdir srv")
 	s.succeed(t, "image", "import", name, dir)

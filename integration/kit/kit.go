@@ -22,20 +22,31 @@ import (
 
 // What `make prepare` has set up.
 const (
-	// NativeImage is there where Image is emulated.
-	NativeImage = "deb12-amd64"
-	User        = "mayfly-test" // in the group Group besides its own
-	Other       = "mayfly-other"
-	Group       = "mayfly-group"
+	I386  = "deb12-i386"  // a compiler for 32 bits; see Emulated
+	User  = "mayfly-test" // in the group Group besides its own
+	Other = "mayfly-other"
+	Group = "mayfly-group"
 )
 
-// What the tests run on can be chosen: another binary, another image, another store.
+// What the tests run on can be chosen: another binary, another store, and with MAYFLY_SEALED the sealed image.
 var (
 	Runtime   = setting("MAYFLY_RUNTIME", "/usr/local/bin/runtime")
 	NspawnRun = filepath.Join(filepath.Dir(Runtime), "nspawn-run")
 	Store     = setting("MAYFLY_STORE", "/var/lib/machines")
-	Image     = setting("MAYFLY_IMAGE", "deb12-i386")
+
+	Base, Machine = base()                      // an image that is a plain directory, and what uname -m says in it
+	Sealed        = Base + "-sealed"            // an image with versions, of the same content
+	Plain         = "/var/lib/machines/" + Base // the root file system of Base, on BTRFS
+	Image         = map[bool]string{false: Base, true: Sealed}[os.Getenv("MAYFLY_SEALED") != ""]
 )
+
+// base is the image for 32 bits, or one of the machine's own architecture where the other would be slow.
+func base() (image, machine string) {
+	if Emulated() {
+		return "deb12-amd64", "x86_64"
+	}
+	return I386, "i686"
+}
 
 // Patience is by how much the machine is slower than others, as an emulated one is: a test waits that much longer
 // before it gives up, and does that much less of what it does many times over.
@@ -55,11 +66,18 @@ func Within(usual time.Duration) time.Duration { return usual * time.Duration(Pa
 // Times is how often to do what is done so often on a usual machine.
 func Times(usual int) int { return max(usual/Patience, 1) }
 
-// Plain is the root file system of Image as a plain subvolume, on BTRFS.
-const Plain = "/var/lib/machines/deb12-i386"
-
-// Sealed is an image with versions, of the same content as Image.
-const Sealed = "deb12-i386-sealed"
+// AllModes is a policy that lets everybody have every kind of container, and is like the default's otherwise.
+const AllModes = `
+[[rule]]
+images      = ["*"]
+bind-ro     = ["/etc/passwd", "/etc/group", "/opt"]
+bind        = ["/home"]
+env         = ["TERM", "LANG", "LC_*", "TZ", "USER", "LOGNAME", "HOME", "SHELL", "CI"]
+allow-bind  = ["/"]
+writable    = true
+env-all     = true
+root-inside = true
+`
 
 func setting(variable, otherwise string) string {
 	if value := os.Getenv(variable); value != "" {
@@ -114,10 +132,17 @@ func unprepared() error {
 	return nil
 }
 
-// Emulated tells whether an emulator runs the image's programs: the kernel of this
+// Emulated tells whether an emulator runs the programs of I386: the kernel of this
 // machine was built or booted without 32-bit emulation, and `make prepare` has
 // registered qemu with binfmt_misc.
 func Emulated() bool { return exec.Command("arch-test", "-n", "i386").Run() != nil }
+
+// Nspawn runs systemd-nspawn on a snapshot of Plain.
+func Nspawn(args ...string) *exec.Cmd {
+	personality := map[string]string{"i686": "x86", "x86_64": "x86-64"}[Machine]
+	return exec.Command("systemd-nspawn", append([]string{"--quiet", "--keep-unit", "--register=no",
+		"--directory=" + Plain, "--personality=" + personality, "--ephemeral", "--read-only"}, args...)...)
+}
 
 // A Result is how a program ended.
 type Result struct {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -79,13 +78,12 @@ func TestManyShortContainersAndNspawn(t *testing.T) {
 		kit.NothingLeft(t)
 		return perSecond(ours, took)
 	}
-	sealed, plain := runs(kit.Sealed), runs(filepath.Base(kit.Plain))
+	sealed, plain := runs(kit.Sealed), runs(kit.Base)
 	if after := mounts(t); after != before {
 		t.Errorf("the host's mounts before\n%s\nafter\n%s", before, after)
 	}
 	nspawn := perSecond(theirs, together(t, theirs, atATime, func(int) *exec.Cmd {
-		return exec.Command("systemd-nspawn", "-q", "--keep-unit", "--register=no", "--directory="+kit.Plain, "--personality=x86",
-			"--ephemeral", "--read-only", "/bin/true")
+		return kit.Nspawn("/bin/true")
 	}))
 	t.Logf("%d containers, %d at a time, a second: sealed %.0f, plain %.0f, systemd-nspawn %.1f: %.1f and %.1f times its throughput",
 		ours, atATime, sealed, plain, nspawn, sealed/nspawn, plain/nspawn)
@@ -99,7 +97,7 @@ func TestAHundredLongContainersAtOnce(t *testing.T) {
 	before := mounts(t)
 	ends := make(chan error, many)
 	for i := range many {
-		cmd := call(t, callers[i%len(callers)], "run", "--quiet", "--chdir", "/", "--name", fmt.Sprintf("long-%d", i), filepath.Base(kit.Plain), "sleep", "600")
+		cmd := call(t, callers[i%len(callers)], "run", "--quiet", "--chdir", "/", "--name", fmt.Sprintf("long-%d", i), kit.Base, "sleep", "600")
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}

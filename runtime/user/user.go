@@ -120,6 +120,11 @@ func (d *Database) ByID(uid uint32) (entry Entry, listed bool, err error) {
 	return d.find(number, func(e Entry) bool { return e.UID == uid })
 }
 
+// Listed finds a user by number in /etc/passwd alone.
+func (d *Database) Listed(uid uint32) (Entry, bool) {
+	return d.listed(func(e Entry) bool { return e.UID == uid })
+}
+
 // ByName finds a user by name.
 func (d *Database) ByName(name string) (entry Entry, listed bool, err error) {
 	if name == "" || strings.ContainsAny(name, ":\n\x00") || name[0] == '-' {
@@ -128,11 +133,18 @@ func (d *Database) ByName(name string) (entry Entry, listed bool, err error) {
 	return d.find(name, func(e Entry) bool { return e.Name == name })
 }
 
-func (d *Database) find(key string, match func(Entry) bool) (Entry, bool, error) {
+func (d *Database) listed(match func(Entry) bool) (Entry, bool) {
 	for line := range strings.Lines(string(d.Passwd)) {
 		if e, err := ParseLine(strings.TrimSuffix(line, "\n")); err == nil && match(e) {
-			return e, true, nil
+			return e, true
 		}
+	}
+	return Entry{}, false
+}
+
+func (d *Database) find(key string, match func(Entry) bool) (Entry, bool, error) {
+	if e, ok := d.listed(match); ok {
+		return e, true, nil
 	}
 	line, err := d.ask("passwd", key)
 	if err != nil {

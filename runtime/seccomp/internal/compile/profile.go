@@ -16,7 +16,7 @@ var refusedCalls = []string{
 	"clock_adjtime", "clock_adjtime64", "adjtimex", "stime", "quotactl", "quotactl_fd", "vhangup", "nfsservctl",
 	// Mounts and namespaces.
 	"mount", "umount", "umount2", "pivot_root", "move_mount", "open_tree", "open_tree_attr", "fsopen", "fsconfig",
-	"fsmount", "fspick", "mount_setattr", "setns", "chroot",
+	"fsmount", "fspick", "mount_setattr", "setns",
 	// Files by handle, past every directory's permission.
 	"open_by_handle_at",
 	// The host's keyrings have no namespace.

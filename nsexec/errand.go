@@ -1,0 +1,69 @@
+package nsexec
+
+import (
+	"fmt"
+	goruntime "runtime"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// An errand is a list of system calls that a child of the calling thread makes, as root. The child shares the thread's
+// memory and descriptors and has ids and capabilities of its own: the thread itself never becomes root.
+type errand struct {
+	steps program
+	names []string
+	fail  *systemCall
+	caps  capData
+	kept  []any // what the kernel is pointed to
+}
+
+// newErrand begins a list of at most n steps. To become root takes CAP_SETUID, permitted to the thread.
+//
+//go:noinline
+func newErrand(n int) (*errand, error) {
+	own, err := CurrentCapabilities()
+	if err != nil {
+		return nil, err
+	}
+	own.Effective = own.Permitted
+	e := &errand{steps: newProgram(n + 4), caps: own.data()}
+	e.fail = e.steps.last(unix.SYS_EXIT, number(1))
+	e.must("capset", unix.SYS_CAPSET, address(unsafe.Pointer(&capHeader)), address(unsafe.Pointer(&e.caps)))
+	e.must("become root", unix.SYS_SETRESUID, &zero, &zero, &zero)
+	return e, nil
+}
+
+// must adds a step, after whose failure there is no other.
+func (e *errand) must(name string, nr uintptr, args ...*uintptr) *systemCall {
+	e.names = append(e.names, name)
+	return e.steps.add(e.fail, nr, args...)
+}
+
+// run runs the errand, and waits for its end as with vfork(2). The child is left to be waited for: see wait.
+func (e *errand) run() (pid int, err error) {
+	e.must("exit", unix.SYS_EXIT, &zero)
+	goruntime.LockOSThread() // signals are blocked on it meanwhile
+	defer goruntime.UnlockOSThread()
+	pid, err = e.steps.start(&cloneArgs{flags: unix.CLONE_VM | unix.CLONE_VFORK | unix.CLONE_FILES, exitSignal: uint64(unix.SIGCHLD)})
+	defer goruntime.KeepAlive(e)
+	if err != nil {
+		return pid, fmt.Errorf("clone: %w", err)
+	}
+	for i, name := range e.names {
+		if err := e.steps[i].err(); err != nil {
+			return pid, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return pid, nil
+}
+
+// runAndWait is run for an errand of which nothing has to be left.
+func (e *errand) runAndWait() error {
+	pid, err := e.run()
+	if pid != 0 {
+		_, waited := wait(pid)
+		err = firstError(err, waited)
+	}
+	return err
+}

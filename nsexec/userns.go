@@ -1,0 +1,133 @@
+package nsexec
+
+import (
+	"fmt"
+	"strings"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// An IDMap makes Count ids of a user namespace, from Inside on, those from Outside on in the namespace of whoever
+// makes it.
+type IDMap struct{ Inside, Outside, Count uint32 }
+
+// NewUserNamespace makes a user namespace and returns a descriptor of it, which the caller owns and which alone keeps
+// it. No process lives in it. It belongs to root: no other user outside has power over what is in it, not even the
+// one whose ids it maps.
+//
+// The thread needs the host's procfs at /proc, and CAP_SYS_ADMIN, CAP_SETUID and CAP_SETGID permitted. ENOSPC says
+// that the administrator allows no more of them (user.max_user_namespaces). See user_namespaces(7).
+func NewUserNamespace(uids, gids []IDMap) (fd int, err error) {
+	e, err := newErrand(2)
+	if err != nil {
+		return -1, err
+	}
+	e.must("unshare", unix.SYS_UNSHARE, number(unix.CLONE_NEWUSER))
+	opened := e.must("open /proc/self/ns/user", unix.SYS_OPENAT, number(unix.AT_FDCWD), address(unsafe.Pointer(&userNamespace)),
+		number(unix.O_RDONLY|unix.O_CLOEXEC), &zero)
+	pid, err := e.run()
+	if pid != 0 {
+		// Ended, and not waited for, it still has its files in procfs.
+		defer func() {
+			if _, waited := wait(pid); err == nil && waited != nil {
+				unix.Close(fd)
+				fd, err = -1, waited
+			}
+		}()
+	}
+	if err != nil {
+		return -1, err
+	}
+	fd = int(opened.result)
+	if err := writeMaps(pid, uids, gids); err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+var userNamespace = [...]byte{'/', 'p', 'r', 'o', 'c', '/', 's', 'e', 'l', 'f', '/', 'n', 's', '/', 'u', 's', 'e', 'r', 0}
+
+// writeMaps maps the ids of the user namespace of a process.
+func writeMaps(pid int, uids, gids []IDMap) error {
+	e, err := newErrand(4)
+	if err != nil {
+		return err
+	}
+	for name, maps := range map[string][]IDMap{"uid_map": uids, "gid_map": gids} {
+		path, err := unix.BytePtrFromString(fmt.Sprintf("/proc/%d/%s", pid, name))
+		if err != nil {
+			return err
+		}
+		text := lines(maps)
+		file := e.must("open "+name, unix.SYS_OPENAT, number(unix.AT_FDCWD), address(unsafe.Pointer(path)), number(unix.O_WRONLY|unix.O_CLOEXEC), &zero)
+		e.must("write "+name, unix.SYS_WRITE, &file.result, address(unsafe.Pointer(&text[0])), number(len(text)))
+		e.kept = append(e.kept, path, text)
+		defer func() {
+			if file.err() == nil {
+				unix.Close(int(file.result))
+			}
+		}()
+	}
+	return e.runAndWait()
+}
+
+func lines(maps []IDMap) []byte {
+	var b strings.Builder
+	for _, m := range maps {
+		fmt.Fprintln(&b, m.Inside, m.Outside, m.Count)
+	}
+	return []byte(b.String())
+}
+
+// A UserNamespace is one that a command enters, to be its root.
+type UserNamespace struct {
+	FD   int    // see NewUserNamespace
+	Keep uint64 // the capabilities that the command has there; bit N is capability N
+}
+
+// enter adds the steps of becoming root of a user namespace. Whoever enters one has all capabilities in it, and a
+// full bounding set. That set is emptied down to what the command may keep; the rest it loses by execve(2) alone: until
+// then who has been executed before it cannot look into it, having less.
+func (b *birth) enter(n *UserNamespace, must func(nr uintptr, args ...*uintptr) *systemCall) {
+	b.own.Effective = b.own.Permitted
+	b.caps = b.own.data()
+	must(unix.SYS_CAPSET, address(unsafe.Pointer(&capHeader)), address(unsafe.Pointer(&b.caps)))
+	must(unix.SYS_SETRESUID, &zero, &zero, &zero) // who the namespace belongs to
+	must(unix.SYS_SETNS, number(n.FD), number(unix.CLONE_NEWUSER))
+	must(unix.SYS_SETRESGID, &zero, &zero, &zero)
+	must(unix.SYS_SETRESUID, &zero, &zero, &zero)
+	for c := range lastCapability() + 1 {
+		if n.Keep&(1<<c) == 0 {
+			must(unix.SYS_PRCTL, number(unix.PR_CAPBSET_DROP), number(c))
+		}
+	}
+}
+
+// lastCapability is the highest that this kernel knows.
+func lastCapability() int {
+	c := unix.CAP_LAST_CAP
+	for raw(unix.SYS_PRCTL, unix.PR_CAPBSET_READ, uintptr(c+1), 0) == nil {
+		c++
+	}
+	for c > 0 && raw(unix.SYS_PRCTL, unix.PR_CAPBSET_READ, uintptr(c), 0) != nil {
+		c--
+	}
+	return c
+}
+
+// asOwner sends a signal by an errand, to a command that is root of a user namespace: the caller may not do it
+// themself.
+func asOwner(nr uintptr, args ...int) error {
+	e, err := newErrand(1)
+	if err != nil {
+		return err
+	}
+	values := make([]*uintptr, len(args))
+	for i, a := range args {
+		values[i] = number(a)
+	}
+	e.must("kill", nr, values...)
+	return e.runAndWait()
+}

@@ -1,0 +1,231 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"mayfly/mount"
+	"mayfly/nsexec"
+	"mayfly/runtime/internal/file"
+	"mayfly/runtime/user"
+)
+
+// Root inside: the command is user 0 of a user namespace, whose ids are subordinate ones of the caller's on the host.
+// Only the caller's own user and group are the same inside and outside, so that their files are theirs. All other
+// namespaces stay the host's: being root there gives power over the files of the ids that are mapped, and over
+// nothing else.
+
+// rootIDs is how many ids there are inside, from 0 on: those that Debian's policy knows.
+const rootIDs = 65536
+
+// A rootInside is what is known of it before a plan is made.
+type rootInside struct {
+	UIDs, GIDs user.Range        // on the host
+	Root       user.Entry        // who root is in the image
+	Lines      map[string]string // by file of the image: a line of the caller's that it lacks
+	Content    map[string]string // the same files as a whole, with the line
+}
+
+// findRootInside finds the ids that the caller may use.
+func (f *Facts) findRootInside(database *user.Database) error {
+	f.RootInside = &rootInside{}
+	var err error
+	if f.RootInside.UIDs, err = database.Subordinate(user.SubUIDFile, f.User, rootIDs); err != nil {
+		return fmt.Errorf("--root: %w", err)
+	}
+	if f.RootInside.GIDs, err = database.Subordinate(user.SubGIDFile, f.User, rootIDs); err != nil {
+		return fmt.Errorf("--root: %w", err)
+	}
+	return nil
+}
+
+// maxUserFile bounds what is read of an image's /etc/passwd or /etc/group, in bytes.
+const maxUserFile = 1 << 20
+
+// findUsers finds who root is in the image, and what tells the caller's name there. The host's own files, which other
+// runs have inside, are not for root inside to change.
+func (f *Facts) findUsers(inside mount.Root) error {
+	r := f.RootInside
+	r.Root = user.Entry{Name: "root", Home: "/root", Shell: "/bin/sh"}
+	r.Lines, r.Content = map[string]string{}, map[string]string{}
+	own, group := f.User, user.Entry{Name: f.User.Name, UID: f.User.GID, Line: fmt.Sprintf("%s:x:%d:", f.User.Name, f.User.GID)}
+	own.Line = fmt.Sprintf("%s:*:%d:%d::%s:%s", own.Name, own.UID, own.GID, own.Home, own.Shell) // no password, not even in /etc/shadow
+	for name, entry := range map[string]user.Entry{user.PasswdFile: own, user.GroupFile: group} {
+		fd, err := inside.OpenRegular(name)
+		if errors.Is(err, unix.ENOENT) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("image's %s: %w", name, err)
+		}
+		text, err := file.ReadFD(fd, maxUserFile)
+		unix.Close(fd)
+		if err != nil {
+			return fmt.Errorf("image's %s: %w", name, err)
+		}
+		database := &user.Database{Passwd: text}
+		if root, listed := database.Listed(0); listed && name == user.PasswdFile {
+			r.Root = root
+		}
+		if knows(string(text), entry.UID) {
+			continue
+		}
+		r.Content[name] = string(user.Append(text, entry.Line))
+		r.Lines[name] = strings.TrimPrefix(r.Content[name], string(text))
+	}
+	return nil
+}
+
+// knows tells whether passwd(5) or group(5) has a line of an id.
+func knows(text string, id uint32) bool {
+	_, known := user.Range{First: id, Count: 1}.Owner(text)
+	return known
+}
+
+// runsAs is who the command is, inside.
+func (f *Facts) runsAs() user.Entry {
+	if f.RootInside != nil {
+		return f.RootInside.Root
+	}
+	return f.User
+}
+
+// root makes the plan's command root of a user namespace.
+func (p *Plan) root(f Facts) error {
+	r := f.RootInside
+	if r == nil {
+		return nil
+	}
+	for _, m := range []struct {
+		what string
+		own  uint32
+		user.Range
+	}{{"user", f.User.UID, r.UIDs}, {"group", f.User.GID, r.GIDs}} {
+		if m.Has(m.own) {
+			return fmt.Errorf("--root: %w: your own %s id is among those from %d on", user.ErrNoRange, m.what, m.First)
+		}
+	}
+	p.Spec.Linux.Namespaces = append(p.Spec.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
+	p.Spec.Linux.UIDMappings = idMappings(f.User.UID, r.UIDs.First)
+	p.Spec.Linux.GIDMappings = idMappings(f.User.GID, r.GIDs.First)
+	return nil
+}
+
+// rootInside tells whether the command is root of a user namespace.
+func (p *Plan) rootInside() bool { return len(p.Spec.Linux.UIDMappings) > 0 }
+
+// idMappings makes the ids inside subordinate ones from first on, but the caller's own, which is itself. Root's is not.
+func idMappings(own, first uint32) []specs.LinuxIDMapping {
+	mapped := func(inside, outside, n uint32) specs.LinuxIDMapping {
+		return specs.LinuxIDMapping{ContainerID: inside, HostID: outside, Size: n}
+	}
+	if own == 0 {
+		return []specs.LinuxIDMapping{mapped(0, first, rootIDs)}
+	}
+	below := min(own, rootIDs)
+	list := []specs.LinuxIDMapping{mapped(0, first, below), mapped(own, own, 1)}
+	if own+1 < rootIDs {
+		list = append(list, mapped(own+1, first+own+1, rootIDs-own-1))
+	}
+	return list
+}
+
+// onHost is whose an id inside is on the host.
+func onHost(list []specs.LinuxIDMapping, inside uint32) uint32 {
+	for _, m := range list {
+		if inside >= m.ContainerID && inside-m.ContainerID < m.Size {
+			return m.HostID + inside - m.ContainerID
+		}
+	}
+	return inside
+}
+
+// ttyGroup is that of terminals, in every Debian.
+const ttyGroup = 5
+
+// terminals are options that make them root's inside.
+func (p *Plan) terminals() []string {
+	if !p.rootInside() {
+		return nil
+	}
+	linux := p.Spec.Linux
+	return []string{fmt.Sprintf("uid=%d", onHost(linux.UIDMappings, 0)), fmt.Sprintf("gid=%d", onHost(linux.GIDMappings, ttyGroup))}
+}
+
+// userFiles has the image's users inside, and the caller among them: in the copy itself where it can be written to,
+// for programs that add users put a new file in the old one's place.
+func (p *Plan) userFiles(f Facts) {
+	if p.Draft != "" {
+		return // an image is nobody's
+	}
+	for _, name := range []string{user.PasswdFile, user.GroupFile} {
+		switch line := f.RootInside.Lines[name]; {
+		case line == "":
+		case p.Spec.Root.Readonly:
+			p.Files = append(p.Files, File{name, f.RootInside.Content[name]})
+		default:
+			p.Append = append(p.Append, File{name, line})
+		}
+	}
+}
+
+// makeUserNamespace makes the one that the command will be root of, where it is to be that. From then on the thread acts
+// on files as that one: all that it makes is theirs, and the root file system is made for them as it is for root.
+func (l *launch) makeUserNamespace() error {
+	if !l.plan.rootInside() {
+		return nil
+	}
+	fd, err := nsexec.NewUserNamespace(idMaps(l.plan.Spec.Linux.UIDMappings), idMaps(l.plan.Spec.Linux.GIDMappings))
+	if errors.Is(err, unix.ENOSPC) {
+		return fmt.Errorf("%w: this machine allows no more of them, see user.max_user_namespaces in sysctl", err)
+	}
+	if err != nil {
+		return err
+	}
+	l.userns = os.NewFile(uintptr(fd), "user namespace")
+	linux := l.plan.Spec.Linux
+	return nsexec.SetFSIDs(int(onHost(linux.UIDMappings, 0)), int(onHost(linux.GIDMappings, 0)))
+}
+
+// becomesRoot has a command enter the user namespace, and its working directory with the rights that it has there.
+func (l *launch) becomesRoot(p *Plan, c *nsexec.Command) error {
+	keep, err := capabilitySet(p.Spec.Process.Capabilities)
+	if err != nil {
+		return err
+	}
+	c.UserNamespace = &nsexec.UserNamespace{FD: int(l.userns.Fd()), Keep: keep}
+	c.Dirs, c.DirRequired = []string{"/", homeOf(p.Spec.Process.Env), p.Spec.Process.Cwd}, p.DirRequired
+	return nil
+}
+
+// tellDir tells where a command has started that could not enter its working directory.
+func (l *launch) tellDir(p *Plan, dirs []string, process *nsexec.Process) {
+	if process.Dir >= 0 && process.Dir < len(dirs)-1 {
+		l.tellOfDir(p.Spec.Process.Cwd, dirs[process.Dir])
+	}
+}
+
+func idMaps(list []specs.LinuxIDMapping) []nsexec.IDMap {
+	var maps []nsexec.IDMap
+	for _, m := range list {
+		maps = append(maps, nsexec.IDMap{Inside: m.ContainerID, Outside: m.HostID, Count: m.Size})
+	}
+	return maps
+}
+
+// mapRoot makes root inside the owner of root's files.
+func (l *launch) mapRoot() error {
+	if !l.plan.rootInside() {
+		return nil
+	}
+	err := l.tree.MapIDs(int(l.userns.Fd()))
+	if errors.Is(err, unix.EINVAL) {
+		return fmt.Errorf("%w: this kernel cannot map the owners of files there; of a store on BTRFS it can", err)
+	}
+	return err
+}

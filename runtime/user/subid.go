@@ -1,0 +1,109 @@
+package user
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Files that give users subordinate ids: subuid(5), subgid(5).
+const (
+	SubUIDFile = "/etc/subuid"
+	SubGIDFile = "/etc/subgid"
+)
+
+// A Range is a run of ids that belong to no user of the host.
+type Range struct{ First, Count uint32 }
+
+// ErrNoRange means that a user has no subordinate ids that would do.
+var ErrNoRange = errors.New("no subordinate ids")
+
+// Subordinate finds the first range of at least so many ids that a file gives to a user, by name or by number. A range
+// that another user has a part in, or that has the id of a user or group that the host knows, is refused: its files would
+// be theirs.
+func (d *Database) Subordinate(file string, who Entry, atLeast uint32) (Range, error) {
+	text, err := readFile(file)
+	if err != nil {
+		return Range{}, err
+	}
+	known := d.Passwd
+	if file == SubGIDFile {
+		known = d.Group
+	}
+	return subordinate(string(text), string(known), file, who, atLeast)
+}
+
+func subordinate(text, known, file string, who Entry, atLeast uint32) (Range, error) {
+	number := strconv.FormatUint(uint64(who.UID), 10)
+	var found Range
+	var others []Range
+	most := uint32(0)
+	for line := range strings.Lines(text) {
+		name, r, ok := parseRange(strings.TrimSuffix(line, "\n"))
+		switch {
+		case !ok:
+		case name != who.Name && name != number:
+			others = append(others, r)
+		case found.Count == 0 && r.Count >= atLeast:
+			found = r
+		default:
+			most = max(most, r.Count)
+		}
+	}
+	add := fmt.Sprintf("`usermod --add-sub%ss FIRST-LAST %s` as root gives some", file[len("/etc/sub"):], who.Name)
+	switch {
+	case found.Count == 0 && most > 0:
+		return Range{}, fmt.Errorf("%w for %s: %s gives %d in a row, %d are needed; %s", ErrNoRange, who.Name, file, most, atLeast, add)
+	case found.Count == 0:
+		return Range{}, fmt.Errorf("%w for %s: %s gives none; %s", ErrNoRange, who.Name, file, add)
+	}
+	for _, other := range others {
+		if found.overlaps(other) {
+			return Range{}, fmt.Errorf("%w for %s: those from %d on in %s are partly another user's", ErrNoRange, who.Name, found.First, file)
+		}
+	}
+	if owner, taken := found.Owner(known); taken {
+		return Range{}, fmt.Errorf("%w for %s: those from %d on in %s have the id of %s", ErrNoRange, who.Name, found.First, file, owner)
+	}
+	return found, nil
+}
+
+// parseRange reads one line of subuid(5). What is none is passed over, as shadow's own programs do.
+func parseRange(line string) (name string, r Range, ok bool) {
+	f := strings.Split(line, ":")
+	if len(f) != 3 || f[0] == "" {
+		return "", r, false
+	}
+	first, err := strconv.ParseUint(f[1], 10, 32)
+	if err != nil {
+		return "", r, false
+	}
+	count, err := strconv.ParseUint(f[2], 10, 32)
+	// 4294967295 is no id, and 0 would be root.
+	if err != nil || count == 0 || first == 0 || first+count > 1<<32-1 {
+		return "", r, false
+	}
+	return f[0], Range{uint32(first), uint32(count)}, true
+}
+
+func (r Range) overlaps(o Range) bool {
+	return uint64(r.First) < uint64(o.First)+uint64(o.Count) && uint64(o.First) < uint64(r.First)+uint64(r.Count)
+}
+
+// Has tells whether an id is in the range.
+func (r Range) Has(id uint32) bool { return r.overlaps(Range{id, 1}) }
+
+// Owner finds whose id of passwd(5) or group(5) is in the range: in both it is the third field.
+func (r Range) Owner(known string) (name string, found bool) {
+	for line := range strings.Lines(known) {
+		f := strings.SplitN(line, ":", 4)
+		if len(f) < 4 {
+			continue
+		}
+		if id, err := strconv.ParseUint(f[2], 10, 32); err == nil && r.Has(uint32(id)) {
+			return f[0], true
+		}
+	}
+	return "", false
+}

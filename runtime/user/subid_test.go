@@ -1,0 +1,36 @@
+package user
+
+import (
+	"errors"
+	"strings"
+	"testing"
+)
+
+func TestSubordinate(t *testing.T) {
+	const known = "root:x:0:0::/:/bin/sh\na:x:1000:1000::/:/bin/sh\nfar:x:500010:1::/:/bin/sh\n"
+	who := Entry{Name: "a", UID: 1000}
+	for _, c := range []struct{ name, text, problem string }{
+		{"by name", "b:165536:65536\na:100000:65536\n", ""},
+		{"by number", "1000:100000:65536", ""},
+		{"the second is long enough", "a:300000:10\na:100000:65536\n", ""},
+		{"noise around", "\n#a:1:2\na\na:x:1\na:5:-1\na:100000:65536:1\na:100000:65536\n", ""},
+		{"none", "b:100000:65536\n", "gives none"},
+		{"empty", "", "gives none"},
+		{"too small", "a:100000:65535\n", "gives 65535 in a row, 65536 are needed"},
+		{"root's own", "a:0:70000\n", "gives none"},
+		{"past the end", "a:4294901760:65536\n", "gives none"},
+		{"overlaps at the end", "a:100000:65536\nb:165535:10\n", "another user's"},
+		{"overlaps before", "b:99990:11\na:100000:65536\n", "another user's"},
+		{"a user's", "a:500000:65536\n", "the id of far"},
+	} {
+		r, err := subordinate(c.text, known, SubUIDFile, who, 65536)
+		switch {
+		case c.problem == "":
+			if err != nil || r != (Range{100000, 65536}) {
+				t.Errorf("%s: %+v, %v", c.name, r, err)
+			}
+		case !errors.Is(err, ErrNoRange) || !strings.Contains(err.Error(), c.problem):
+			t.Errorf("%s: %+v, %v, want %q", c.name, r, err, c.problem)
+		}
+	}
+}
