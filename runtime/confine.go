@@ -10,12 +10,11 @@ import (
 )
 
 var namespaceFlags = map[specs.LinuxNamespaceType]int{
-	specs.MountNamespace:   unix.CLONE_NEWNS,
-	specs.PIDNamespace:     unix.CLONE_NEWPID,
-	specs.UTSNamespace:     unix.CLONE_NEWUTS,
-	specs.IPCNamespace:     unix.CLONE_NEWIPC,
-	specs.CgroupNamespace:  unix.CLONE_NEWCGROUP,
-	specs.NetworkNamespace: unix.CLONE_NEWNET,
+	specs.MountNamespace:  unix.CLONE_NEWNS,
+	specs.PIDNamespace:    unix.CLONE_NEWPID,
+	specs.UTSNamespace:    unix.CLONE_NEWUTS,
+	specs.IPCNamespace:    unix.CLONE_NEWIPC,
+	specs.CgroupNamespace: unix.CLONE_NEWCGROUP,
 }
 
 // capabilityBits are the capabilities that a plan can leave to a command.

@@ -35,6 +35,7 @@ type launch struct {
 	rootID  uint64     // the id of its mount
 	devIDs  []uint64   // and of those in /dev
 	userns  *os.File   // that the command is root of; nil: none
+	netns   *os.File   // the container's network; nil: the host's
 	umask   int        // the caller's
 
 	output  *output          // nil: nobody looks at it
@@ -58,6 +59,7 @@ func (l *launch) steps() []step {
 	return []step{
 		{"act on files as root", capSetIDs, l.becomeRootForFiles},
 		{"open what is bound from the host", openSourcesNeeds, l.openSources},
+		{"make a network", noCapability, l.makeNetwork},
 		{"make a user namespace", capSetIDs, l.makeUserNamespace},
 		{"make namespaces", capSysAdmin, l.makeNamespaces},
 		{"start PID 1", capSysAdmin | capSetIDs, l.startInit},
@@ -138,7 +140,7 @@ func (l *launch) openSources() error {
 	return err
 }
 
-// makeNamespaces unshares. From here on the thread has a copy of the host's
+// makeNamespaces unshares, and enters the network. From here on the thread has a copy of the host's
 // mounts, from which nothing propagates in either direction.
 func (l *launch) makeNamespaces() error {
 	flags := 0
@@ -147,6 +149,11 @@ func (l *launch) makeNamespaces() error {
 	}
 	if err := nsexec.Unshare(flags); err != nil {
 		return err
+	}
+	if l.netns != nil {
+		if err := nsexec.EnterNetwork(int(l.netns.Fd())); err != nil {
+			return err
+		}
 	}
 	nsexec.Umask(0)
 	if err := mount.MakePrivate("/"); err != nil {
@@ -316,8 +323,10 @@ func (l *launch) finish(status Status) error {
 		errs = append(errs, l.console.Close())
 	}
 	errs = append(errs, l.service.stop(status))
-	if l.userns != nil {
-		errs = append(errs, l.userns.Close())
+	for _, namespace := range []*os.File{l.userns, l.netns} {
+		if namespace != nil {
+			errs = append(errs, namespace.Close())
+		}
 	}
 	if l.Process != nil {
 		errs = append(errs, l.Process.Close())

@@ -75,9 +75,6 @@ func permitted(r Request, d policy.Decision) error {
 	refuse := func(what string) error {
 		return fmt.Errorf("%s: %w: the rule at %s does not let you", what, policy.ErrDenied, d.Place())
 	}
-	if err := enforceable(d); err != nil {
-		return err
-	}
 	if d.Unbound {
 		return nil
 	}
@@ -99,15 +96,6 @@ func permitted(r Request, d policy.Decision) error {
 		}
 	}
 	return nil
-}
-
-// enforceable refuses a rule that this version cannot keep. To run without what the
-// administrator wants would be worse than not to run.
-func enforceable(d policy.Decision) error {
-	if d.Unbound || len(d.Network) > 0 && d.Network[0] == "host" {
-		return nil
-	}
-	return fmt.Errorf("the policy's rule at %s asks for a network other than host, which this version cannot give: change the rule", d.Place())
 }
 
 // bound takes over the bounds that the rule sets. Root has none but those that they ask for.

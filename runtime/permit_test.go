@@ -39,16 +39,40 @@ func TestTheRuleBoundsTheRequest(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeKeptIsNotRun(t *testing.T) {
-	for want, change := range map[string]func(*policy.Rule){
-		"a network other than host":    func(r *policy.Rule) { r.Network = []string{"none", "host"} },
-		"a network other than host, w": func(r *policy.Rule) { r.Network = nil },
+func TestNetworksOfTheRule(t *testing.T) {
+	for _, c := range []struct {
+		rule           []string
+		asked, joined  string
+		network, wrong string
+	}{
+		{[]string{"host"}, "", "", "host", ""},
+		{[]string{"host"}, "none", "", "", "--network none: not allowed"},
+		{[]string{"none", "host"}, "", "", "none", ""},
+		{[]string{"none", "host"}, "host", "", "host", ""},
+		{[]string{"none"}, "host", "", "", "--network host: not allowed"},
+		{[]string{"none"}, "join:a", "none", "join:a", ""},
+		{[]string{"host"}, "join:a", "none", "", "--network join:a: not allowed"},
+		{[]string{"none"}, "join:a", "", "", "no network of its own"},
+		{nil, "", "", "", "names no network"},
+		{[]string{"host"}, "mars", "", "", "want host, none"},
 	} {
-		d := policy.Decision{Rule: policy.Rule{Network: []string{"host"}}}
-		change(&d.Rule)
-		if err := permitted(Request{}, d); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%v, want %q", err, want)
+		f := facts()
+		f.Policy.Network, f.Joined.Network = c.rule, c.joined
+		p, err := NewPlan(Request{Image: "deb12-i386", Command: []string{"make"}, Network: c.asked}, f)
+		if c.wrong != "" {
+			if err == nil || !strings.Contains(err.Error(), c.wrong) {
+				t.Errorf("%+v: %v", c, err)
+			}
+			continue
 		}
+		if err != nil || p.Network != c.network || (p.NetworkMode == "") != (c.network == "host") {
+			t.Errorf("%+v: %+v, %v", c, p, err)
+		}
+	}
+	f := facts()
+	f.Policy = policy.Decision{Settings: f.Policy.Settings, Unbound: true}
+	if p := plan(t, Request{Image: "deb12-i386"}, f); p.Network != networkHost {
+		t.Errorf("root: %q", p.Network)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"mayfly/personality"
 	"mayfly/runtime/image"
 	"mayfly/runtime/policy"
+	"mayfly/runtime/state"
 	"mayfly/runtime/user"
 )
 
@@ -56,6 +57,11 @@ type Plan struct {
 	// Containers is how many the owner may have at a time, this one included; 0: any number.
 	Containers int `json:"containers,omitempty"`
 
+	// Network is as it was asked for; NetworkMode what kind the container has of its own, "" for the host's.
+	Network     string  `json:"network"`
+	NetworkMode string  `json:"networkMode,omitempty"`
+	Join        *Joined `json:"join,omitempty"` // whose network it is
+
 	// Measure: tell afterwards what the container has used.
 	Measure bool `json:"measure,omitempty"`
 
@@ -84,6 +90,7 @@ type Facts struct {
 	Image        personality.Architecture // zero: /bin/sh tells none
 	User         user.Entry               // who the command runs as
 	Groups       []uint32                 // and the supplementary groups
+	Joined       state.Record             // the container whose network is asked for
 	RootInside   *rootInside              // nil: the command is no root of a user namespace
 	Passwd       string                   // content of a private /etc/passwd; "": the host's own will do
 	Group        string                   // the same for /etc/group
@@ -126,6 +133,9 @@ func NewPlan(r Request, f Facts) (*Plan, error) {
 		Root:     &specs.Root{Path: f.Root, Readonly: !r.Writable && !r.NoEphemeral && r.Session == ""},
 		Hostname: p.Spec.Hostname,
 		Linux:    p.Spec.Linux,
+	}
+	if err := p.network(r, f); err != nil {
+		return nil, err
 	}
 	if err := p.root(f); err != nil {
 		return nil, err

@@ -141,6 +141,8 @@ func (s *service) answer(c *control.Conn) {
 		s.exec(c, process, terminal)
 	case q.Wait:
 		s.wait(c)
+	case q.Network:
+		s.sendNetwork(c)
 	case q.Plan:
 		_ = c.Send(control.Reply{Plan: s.launch.plan})
 	default:

@@ -43,6 +43,9 @@ func Survey(r Request) (Facts, error) {
 	if f.Policy, err = decide(r.name(), f.Caller, database); err != nil {
 		return f, err
 	}
+	if err := f.findJoined(r, database); err != nil {
+		return f, err
+	}
 	if r.RootInside {
 		if err := f.findRootInside(database); err != nil {
 			return f, err

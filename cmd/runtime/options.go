@@ -17,7 +17,7 @@ type options struct {
 	command []string
 	login   bool
 
-	session, store, name, hostname, user, dir, personality string
+	session, store, name, hostname, user, dir, personality, network string
 
 	binds, bindsReadOnly, tmpfs, env []string
 
@@ -41,6 +41,7 @@ func declare(flags *flag.FlagSet) *options {
 	flags.BoolVar(&o.envAll, "env-all", false, "pass the whole environment")
 	flags.StringVar(&o.dir, "chdir", "", "working `DIR` inside (default: the current one, else HOME, else /)")
 	flags.StringVar(&o.user, "user", "", "run as `USER`, name or number; only root may choose another")
+	flags.StringVar(&o.network, "network", "", "`NETWORK`: host, none, or join:NAME for that of another container of yours (default: what the policy says)")
 	flags.BoolVar(&o.rootInside, "root", false, "be root inside, and nobody else outside: by subordinate ids, see subuid(5)")
 	flags.StringVar(&o.personality, "personality", "", "`ARCH` that uname tells: x86, x86-64, arm, arm64 (default: the image's)")
 	flags.StringVar(&o.name, "name", "", "`NAME` of the container (default: IMAGE-<16 hex digits>)")
@@ -100,7 +101,7 @@ func (o *options) split(args []string) {
 func (o *options) request() (runtime.Request, error) {
 	r := runtime.Request{
 		Store: o.store, Image: o.image, Session: o.session, Command: o.command, Login: o.login, Name: o.name, Hostname: o.hostname,
-		Env: o.env, EnvAll: o.envAll, Dir: o.dir, RootInside: o.rootInside, User: o.user, Personality: o.personality,
+		Env: o.env, EnvAll: o.envAll, Dir: o.dir, RootInside: o.rootInside, Network: o.network, User: o.user, Personality: o.personality,
 		Writable: o.writable, NoEphemeral: o.noEphemeral, Timeout: o.timeout, KillAfter: o.killAfter,
 		Limits: callersLimits(), Measure: o.stats != "",
 		Resources: runtime.Resources{Tasks: o.tasks, CPUs: o.cpus, CPUWeight: o.cpuWeight, IOWeight: o.ioWeight},

@@ -34,7 +34,7 @@ type way struct {
 var ways = []way{{name: "filecaps"}, {name: "setuid"}, {name: "sudo"}, {name: "ambient"}}
 
 // modes are further kinds of container, of each of which there is one.
-var modes = []way{{"filecaps", []string{"--root"}}}
+var modes = []way{{"filecaps", []string{"--root"}}, {"filecaps", []string{"--network=none"}}}
 
 func TestMain(m *testing.M) {
 	if os.Getenv("MAYFLY_INTEGRATION") != "" {

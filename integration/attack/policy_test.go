@@ -127,7 +127,10 @@ func TestTheRuleIsKept(t *testing.T) {
 		refused(t, "another user", kit.Do(t, w.as(t, kit.Other, w.args("run", kit.Image, "true")...)), "says no")
 		must(t, os.Remove(dropIn))
 		rule(t, allow+"network = [\"none\"]\n")
-		refused(t, "what cannot be kept", w.run(t, "run", kit.Image, "true"), "a network other than host")
+		refused(t, "another network", w.run(t, "run", "--network", "host", kit.Image, "true"), "--network host: not allowed by the policy")
+		if r := w.inside(t, "ls /sys/class/net"); r.Out != "lo\n" {
+			t.Errorf("the network: %+v", r)
+		}
 	})
 }
 

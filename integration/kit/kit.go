@@ -77,6 +77,7 @@ allow-bind  = ["/"]
 writable    = true
 env-all     = true
 root-inside = true
+network     = ["host", "none"]
 `
 
 func setting(variable, otherwise string) string {

@@ -7,6 +7,8 @@ type Request struct {
 	Group  bool  `json:"group,omitempty"`  // to its process group
 	Wait   bool  `json:"wait,omitempty"`   // answer when the container has ended
 	Plan   bool  `json:"plan,omitempty"`   // answer with the plan
+	// Network: answer with a descriptor of the container's network.
+	Network bool `json:"network,omitempty"`
 }
 
 // An Exec is another command for a container. Its descriptors 0, 1 and 2 come with the message, unless it

@@ -40,6 +40,7 @@ type Record struct {
 	Command []string  `json:"command"`
 	Root    string    `json:"root"` // the root file system, on the host
 	Started time.Time `json:"started"`
+	Network string    `json:"network,omitempty"` // what kind of its own it has; "": the host's
 }
 
 // Socket is where the container's supervisor answers.
