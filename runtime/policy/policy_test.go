@@ -123,7 +123,7 @@ func TestTheDefaultIsTheOriginsCommand(t *testing.T) {
 	}
 	r, own := list[0], builtIn()
 	if !slices.Equal(r.Images, []string{"*"}) || !slices.Equal(r.BindReadOnly, own.BindReadOnly) || !slices.Equal(r.Bind, own.Bind) ||
-		!slices.Equal(r.Env, own.Env) || r.Deny || r.RootInside || r.Users != nil || r.Devices != nil {
+		!slices.Equal(r.Env, own.Env) || r.Deny || !slices.Equal(r.Network[:1], own.Network) || r.Users != nil || r.Devices != nil {
 		t.Errorf("%+v", r)
 	}
 }
