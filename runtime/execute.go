@@ -58,6 +58,11 @@ func Execute(ctx context.Context, p *Plan, caller Caller, s Supervisor) (Status,
 	if err := errors.Join(CanLaunch(), nsexec.ResetInheritance()); err != nil {
 		return Status{}, err
 	}
+	published, err := listenAll(p.Publish)
+	if err != nil {
+		return Status{}, err
+	}
+	defer published.stop()
 	store, img, err := open(p, caller)
 	if err != nil {
 		return Status{}, err
@@ -70,7 +75,7 @@ func Execute(ctx context.Context, p *Plan, caller Caller, s Supervisor) (Status,
 	umask := nsexec.Umask(0o022)
 	defer nsexec.Umask(umask)
 	l := &launch{plan: p, caller: caller, note: s.Note, umask: umask,
-		store: store, image: img, root: newRootSource(), output: newOutput(p, s.Record)}
+		store: store, image: img, root: newRootSource(), output: newOutput(p, s.Record), ports: published}
 	if overlap {
 		l.start()
 	}

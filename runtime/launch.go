@@ -15,6 +15,7 @@ import (
 	"mayfly/nsexec"
 	"mayfly/runtime/console"
 	"mayfly/runtime/image"
+	"mayfly/runtime/network"
 )
 
 // A launch takes one locked thread from the caller's world into the container's,
@@ -31,14 +32,16 @@ type launch struct {
 	sources *sources    // what is mounted from the host
 	init    *nsexec.Init
 	scratch *scratch
-	tree    mount.Tree // the container's root file system
-	rootID  uint64     // the id of its mount
-	devIDs  []uint64   // and of those in /dev
-	userns  *os.File   // that the command is root of; nil: none
-	netns   *os.File   // the container's network; nil: the host's
-	umask   int        // the caller's
+	tree    mount.Tree     // the container's root file system
+	rootID  uint64         // the id of its mount
+	devIDs  []uint64       // and of those in /dev
+	userns  *os.File       // that the command is root of; nil: none
+	netns   *os.File       // the container's network; nil: the host's
+	lease   *network.Lease // of its address; nil: it has none
+	umask   int            // the caller's
 
 	output  *output          // nil: nobody looks at it
+	ports   *ports           // that are published
 	console *console.Console // nil: descriptors 0, 1, 2 are passed through
 	relay   *console.Relay   // nil: not connected
 	Process *nsexec.Process  // nil: not started
@@ -150,10 +153,8 @@ func (l *launch) makeNamespaces() error {
 	if err := nsexec.Unshare(flags); err != nil {
 		return err
 	}
-	if l.netns != nil {
-		if err := nsexec.EnterNetwork(int(l.netns.Fd())); err != nil {
-			return err
-		}
+	if err := l.enterNetwork(); err != nil {
+		return err
 	}
 	nsexec.Umask(0)
 	if err := mount.MakePrivate("/"); err != nil {
@@ -322,7 +323,7 @@ func (l *launch) finish(status Status) error {
 	if l.console != nil {
 		errs = append(errs, l.console.Close())
 	}
-	errs = append(errs, l.service.stop(status))
+	errs = append(errs, l.service.stop(status), l.releaseNetwork())
 	for _, namespace := range []*os.File{l.userns, l.netns} {
 		if namespace != nil {
 			errs = append(errs, namespace.Close())

@@ -13,6 +13,7 @@ import (
 	"mayfly/nsexec"
 	"mayfly/runtime/control"
 	"mayfly/runtime/internal/file"
+	"mayfly/runtime/network"
 	"mayfly/runtime/policy"
 	"mayfly/runtime/state"
 	"mayfly/runtime/user"
@@ -22,7 +23,9 @@ import (
 const (
 	networkHost = "host" // the host's own
 	networkNone = "none" // nothing but a loopback interface
-	joinPrefix  = "join:"
+	// networkPrivate: an address of a range, by which what is outside can be reached.
+	networkPrivate = "private"
+	joinPrefix     = "join:"
 )
 
 // Joined is a container whose network another one shares.
@@ -31,18 +34,28 @@ type Joined struct {
 	UID  uint32 `json:"uid"` // of the owner
 }
 
+// network is what is asked for, or the first that the rule names.
+func (f *Facts) network(r Request) string {
+	switch {
+	case r.Network != "":
+		return r.Network
+	case f.Policy.Unbound:
+		return networkHost
+	case len(f.Policy.Network) == 0:
+		return ""
+	}
+	return f.Policy.Network[0]
+}
+
 // network decides which network the container has: what is asked for, or the first that the rule names.
 func (p *Plan) network(r Request, f Facts) error {
-	p.Network = r.Network
+	p.Network = f.network(r)
 	allowed := f.Policy.Network
 	if f.Policy.Unbound {
-		allowed = []string{networkHost, networkNone}
-	}
-	if len(allowed) == 0 {
-		return fmt.Errorf("%w: the rule at %s names no network", policy.ErrDenied, f.Policy.Place())
+		allowed = []string{networkHost, networkNone, networkPrivate}
 	}
 	if p.Network == "" {
-		p.Network = allowed[0]
+		return fmt.Errorf("%w: the rule at %s names no network", policy.ErrDenied, f.Policy.Place())
 	}
 	mode, joins := p.Network, strings.HasPrefix(p.Network, joinPrefix)
 	if joins {
@@ -51,13 +64,16 @@ func (p *Plan) network(r Request, f Facts) error {
 	switch {
 	case joins && mode == "":
 		return fmt.Errorf("--network %s: that container has no network of its own", p.Network)
-	case mode != networkHost && mode != networkNone:
-		return fmt.Errorf("network %q: want host, none or join:NAME", p.Network)
+	case mode != networkHost && mode != networkNone && mode != networkPrivate:
+		return fmt.Errorf("network %q: want host, none, private or join:NAME", p.Network)
 	case !slices.Contains(allowed, mode):
 		return fmt.Errorf("--network %s: %w: the rule at %s does not let you", p.Network, policy.ErrDenied, f.Policy.Place())
+	case len(r.Publish) > 0 && p.Network != networkPrivate:
+		return errors.New("--publish needs --network private: on the host's network a port is published by listening at it")
 	case mode == networkHost:
 		return nil
 	}
+	p.Publish, p.NetworkRange = r.Publish, f.Policy.NetworkRange
 	p.NetworkMode = mode
 	if joins {
 		p.Join = &Joined{f.Joined.Name, f.Joined.UID}
@@ -96,8 +112,8 @@ func (l *launch) makeNetwork() error {
 	}
 	var fd int
 	var err error
-	if strings.HasPrefix(l.plan.Network, joinPrefix) {
-		fd, err = joinedNetwork(*l.plan.Join, l.caller)
+	if l.plan.Join != nil {
+		fd, l.lease, err = joinedNetwork(*l.plan.Join, l.caller)
 	} else {
 		fd, err = nsexec.NewNetwork()
 	}
@@ -108,26 +124,66 @@ func (l *launch) makeNetwork() error {
 		return err
 	}
 	l.netns = os.NewFile(uintptr(fd), "network")
+	if l.plan.Network == networkPrivate {
+		return l.connectNetwork()
+	}
 	return nil
 }
 
+// connectNetwork gives the network an address, and a way outside.
+func (l *launch) connectNetwork() error {
+	if err := checkNetwork(); err != nil {
+		return err
+	}
+	addresses, err := network.ParseRange(l.plan.NetworkRange)
+	if err != nil {
+		return err
+	}
+	if l.lease, err = network.Claim(addresses, l.plan.Container); err != nil {
+		return err
+	}
+	return raise(NetworkCapabilities, func() error { return l.lease.Connect(int(l.netns.Fd())) })
+}
+
+// enterNetwork moves the thread there, and sets up the container's end.
+func (l *launch) enterNetwork() error {
+	if l.netns == nil {
+		return nil
+	}
+	err := nsexec.EnterNetwork(int(l.netns.Fd()))
+	if err != nil || l.plan.Network != networkPrivate {
+		return err
+	}
+	return raise(NetworkCapabilities, l.lease.Configure)
+}
+
+// releaseNetwork gives the address back.
+func (l *launch) releaseNetwork() error {
+	if l.lease == nil {
+		return nil
+	}
+	return asRoot(l.caller, NetworkCapabilities, l.lease.Release)
+}
+
 // joinedNetwork asks another container's supervisor for its network. The thread must act on files as root.
-func joinedNetwork(other Joined, c Caller) (int, error) {
+func joinedNetwork(other Joined, c Caller) (int, *network.Lease, error) {
 	l := &Line{caller: c}
 	same := func(uid uint32) bool { return uid == other.UID }
 	if err := l.dial(other.Name, same); err != nil {
-		return -1, fmt.Errorf("call the supervisor of %s: %w", other.Name, err)
+		return -1, nil, fmt.Errorf("call the supervisor of %s: %w", other.Name, err)
 	}
 	defer l.Close()
-	_, files, err := l.ask(control.Request{Network: true}, replyWithin)
-	if err == nil && len(files) != 1 {
-		err = fmt.Errorf("container %s: its supervisor sent no network", other.Name)
+	r, files, err := l.ask(control.Request{Network: true}, replyWithin)
+	switch {
+	case err != nil:
+		return -1, nil, err
+	case len(files) == 1 && r.Address == 0:
+		return files[0], nil, nil
+	case len(files) == 2 && r.Address != 0:
+		return files[0], network.Held(network.Address(r.Address), os.NewFile(uintptr(files[1]), "lease")), nil
 	}
-	if err != nil {
-		file.CloseAll(files)
-		return -1, err
-	}
-	return files[0], nil
+	file.CloseAll(files)
+	return -1, nil, fmt.Errorf("container %s: its supervisor sent no network", other.Name)
 }
 
 // sendNetwork gives the container's network to another container of its owner's.
@@ -136,5 +192,47 @@ func (s *service) sendNetwork(c *control.Conn) {
 		_ = c.Send(problem(errors.New("has no network of its own")))
 		return
 	}
+	if lease := s.launch.lease; lease != nil {
+		_ = c.Send(control.Reply{Address: uint32(lease.Address)}, int(s.launch.netns.Fd()), int(lease.File().Fd()))
+		return
+	}
 	_ = c.Send(control.Reply{}, int(s.launch.netns.Fd()))
+}
+
+// resolvers are where the names of the host's own name servers are: what systemd-resolved asks stands in the second, where the first names only itself.
+var resolvers = []string{resolvConf, "/run/systemd/resolve/resolv.conf"}
+
+// nameServers is a resolv.conf without servers on the host's loopback interface, which is another one in a private network.
+func nameServers() string {
+	var none string
+	for _, name := range resolvers {
+		text, err := file.Read(name, maxHosts)
+		if err != nil {
+			continue
+		}
+		kept, servers := withoutLoopback(string(text))
+		if servers > 0 {
+			return kept
+		}
+		if none == "" {
+			none = kept
+		}
+	}
+	return none
+}
+
+// withoutLoopback leaves out the name servers that are at a loopback address, and counts the others.
+func withoutLoopback(text string) (kept string, servers int) {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		fields := strings.Fields(line)
+		if len(fields) > 1 && fields[0] == "nameserver" {
+			if strings.HasPrefix(fields[1], "127.") || fields[1] == "::1" {
+				continue
+			}
+			servers++
+		}
+		b.WriteString(line)
+	}
+	return b.String(), servers
 }

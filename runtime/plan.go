@@ -61,6 +61,9 @@ type Plan struct {
 	Network     string  `json:"network"`
 	NetworkMode string  `json:"networkMode,omitempty"`
 	Join        *Joined `json:"join,omitempty"` // whose network it is
+	// NetworkRange are the addresses of which a private network has one; Publish are the host's ports that lead to it.
+	NetworkRange string `json:"networkRange,omitempty"`
+	Publish      []Port `json:"publish,omitempty"`
 
 	// Measure: tell afterwards what the container has used.
 	Measure bool `json:"measure,omitempty"`
@@ -95,6 +98,7 @@ type Facts struct {
 	Passwd       string                   // content of a private /etc/passwd; "": the host's own will do
 	Group        string                   // the same for /etc/group
 	Hosts        string                   // the host's /etc/hosts
+	Servers      string                   // a resolv.conf for networks of which the host's loopback is no part
 	Present      map[string]bool          // which host files of the defaults exist
 	RandomDigits string                   // 16 hex digits
 }
@@ -106,7 +110,9 @@ var (
 )
 
 // hostFiles are mounted read-only where the host has them.
-var hostFiles = []string{"/etc/resolv.conf", "/etc/localtime"}
+var hostFiles = []string{resolvConf, "/etc/localtime"}
+
+const resolvConf = "/etc/resolv.conf"
 
 // NewPlan decides everything about a launch. It is a pure function: it asks
 // nothing of the system and needs no privilege.

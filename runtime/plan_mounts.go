@@ -98,6 +98,10 @@ func (p *Plan) hostBinds(f Facts) {
 // zones change rarely.
 func (p *Plan) files(f Facts) {
 	for _, name := range hostFiles {
+		if name == resolvConf && p.NetworkMode == networkPrivate {
+			p.Files = append(p.Files, File{name, f.Servers})
+			continue
+		}
 		if f.Present[name] {
 			p.Spec.Mounts = append(p.Spec.Mounts, bindMount(name, name, true))
 		}

@@ -29,6 +29,12 @@ const (
 	OverlayCapabilities uint64 = 1<<unix.CAP_CHOWN | 1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_FOWNER | 1<<unix.CAP_FSETID
 )
 
+// NetworkCapabilities are what it uses besides where the policy lets containers have networks that lead outside.
+const NetworkCapabilities uint64 = 1 << unix.CAP_NET_ADMIN
+
+// GrantCapabilities are all that a grant can give.
+const GrantCapabilities = LaunchCapabilities | OverlayCapabilities | NetworkCapabilities
+
 // A Need is a capability, and what it is for.
 type Need struct {
 	Bit       int
@@ -51,6 +57,9 @@ var OverlayNeeds = []Need{
 	{unix.CAP_FSETID, "cap_fsetid", "keep the modes of copied files"},
 }
 
+// NetworkNeeds are those that a private network takes besides.
+var NetworkNeeds = []Need{{unix.CAP_NET_ADMIN, "cap_net_admin", "connect containers with the network"}}
+
 // ErrNoPrivilege means that the program was started without its capabilities.
 var ErrNoPrivilege = errors.New("runtime has no privilege")
 
@@ -58,7 +67,7 @@ var ErrNoPrivilege = errors.New("runtime has no privilege")
 // the caller's real one, the capabilities of a launch are permitted, none is
 // effective, and the memory is closed to the caller. Of root, who may do everything
 // already, it takes nothing. It is called first, before anything of the caller's is looked at.
-func Settle() error { return settle(LaunchCapabilities | OverlayCapabilities) }
+func Settle() error { return settle(GrantCapabilities) }
 
 // Renounce gives up every capability and every id but the caller's, for what needs none.
 // Of root it takes nothing.
@@ -123,13 +132,23 @@ func CheckStore(store *image.Store) error {
 		ErrNoPrivilege, list[0].Name, list[0].Why, store.Path)
 }
 
-// renounceOverlay gives up what only a store without BTRFS takes, for grants that came with more.
-func renounceOverlay(c Caller) error {
+// renounceMore gives up what this launch does not take, for grants that came with more.
+func renounceMore(c Caller, needed uint64) error {
 	have, err := nsexec.CurrentCapabilities()
-	if err != nil || c.UID == 0 || have.Permitted&OverlayCapabilities == 0 {
+	if err != nil || c.UID == 0 || have.Permitted&^needed == 0 {
 		return err
 	}
-	return nsexec.SettleProcess(int(c.UID), int(c.GID), nil, LaunchCapabilities)
+	return nsexec.SettleProcess(int(c.UID), int(c.GID), nil, needed)
+}
+
+// checkNetwork says what is missing for a private network.
+func checkNetwork() error {
+	list, err := missing(NetworkNeeds)
+	if err != nil || list == nil {
+		return err
+	}
+	return fmt.Errorf("%w: %s is missing (to %s): root grants it with `runtime grant`, where the policy lets somebody have a private network",
+		ErrNoPrivilege, list[0].Name, list[0].Why)
 }
 
 // rootNeeds are the capabilities to make and remove a copy in a store.
@@ -250,5 +269,5 @@ func AsRoot(f func() error) error {
 	if err != nil {
 		return err
 	}
-	return asRoot(caller, capSysAdmin|OverlayCapabilities&have.Permitted, f)
+	return asRoot(caller, capSysAdmin|(OverlayCapabilities|NetworkCapabilities)&have.Permitted, f)
 }

@@ -48,7 +48,8 @@ type Request struct {
 	User        string // name or number; "": the caller
 	Personality string // "": found from the image
 
-	Network string // "": the first that the policy names; host, none, join:NAME
+	Network string // "": the first that the policy names; host, none, private, join:NAME
+	Publish []Port // with a private network
 
 	Writable    bool // the snapshot may be written to, and is thrown away all the same
 	NoEphemeral bool // the image itself, writable, for maintenance; root only

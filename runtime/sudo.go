@@ -41,7 +41,7 @@ func BecomeSudoCaller() error {
 	if err != nil {
 		return err
 	}
-	if err := nsexec.SettleProcess(int(uid), int(gid), groups, LaunchCapabilities|OverlayCapabilities); err != nil {
+	if err := nsexec.SettleProcess(int(uid), int(gid), groups, GrantCapabilities); err != nil {
 		return fmt.Errorf("become user %d: %w", uid, err)
 	}
 	return nil

@@ -37,6 +37,9 @@ func supervise(ctx context.Context, l *launch, signals <-chan os.Signal, store *
 	if err := asRoot(l.caller, noCapability, l.serve); err != nil {
 		l.note(err.Error())
 	}
+	if l.lease != nil {
+		l.ports.serve(l.plan.Publish, l.lease.Address)
+	}
 	collectInPassing(ctx, l, store)
 	ws, err := l.Process.Wait()
 	close(a.ended)

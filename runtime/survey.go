@@ -54,7 +54,7 @@ func Survey(r Request) (Facts, error) {
 	if f.Host, err = hostArchitecture(); err != nil {
 		return f, err
 	}
-	f.findHostFiles()
+	f.findHostFiles(r)
 	if err := f.findImage(r); err != nil {
 		return f, err
 	}
@@ -168,10 +168,17 @@ func (f *Facts) findImage(r Request) error {
 		}
 		return CheckStore(store)
 	})
-	if err == nil && onBTRFS {
-		err = renounceOverlay(f.Caller)
+	if err != nil {
+		return err
 	}
-	return err
+	needed := LaunchCapabilities
+	if !onBTRFS {
+		needed |= OverlayCapabilities
+	}
+	if f.network(r) == networkPrivate {
+		needed |= NetworkCapabilities
+	}
+	return renounceMore(f.Caller, needed)
 }
 
 func openImage(store *image.Store, name, draft, session string, c Caller) (*image.Image, error) {
@@ -223,7 +230,7 @@ func madeInside(name string, r Request) bool {
 const maxHosts = 1 << 20
 
 // findHostFiles finds which of the host's files there are to bind.
-func (f *Facts) findHostFiles() {
+func (f *Facts) findHostFiles(r Request) {
 	f.Present = map[string]bool{}
 	for _, list := range [][]string{f.Policy.BindReadOnly, f.Policy.Bind, hostFiles} {
 		for _, name := range list {
@@ -239,5 +246,8 @@ func (f *Facts) findHostFiles() {
 	}
 	if hosts, err := file.Read("/etc/hosts", maxHosts); err == nil {
 		f.Hosts = string(hosts)
+	}
+	if f.network(r) == networkPrivate || f.Joined.Network == networkPrivate {
+		f.Servers = nameServers()
 	}
 }

@@ -6,10 +6,12 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 
 	"mayfly/runtime/cgroup"
 	"mayfly/runtime/grant"
 	"mayfly/runtime/image"
+	"mayfly/runtime/network"
 	"mayfly/runtime/state"
 )
 
@@ -41,7 +43,7 @@ var gcCommand = command{
 }
 
 // collectAll removes what belongs to the dead, which is told by locks: copies and drafts, halves of versions, control
-// groups, records. (Mounts are in the namespaces of the dead and went with them.)
+// groups, networks, records. (Mounts are in the namespaces of the dead and went with them.)
 func collectAll(s *image.Store) ([]string, error) {
 	removed, err := s.Collect(context.Background(), 0)
 	swept, sweep := s.Sweep()
@@ -53,7 +55,8 @@ func collectAll(s *image.Store) ([]string, error) {
 	if os.Getuid() == 0 {
 		grouped = errors.Join(grouped, cgroup.Prepare())
 	}
-	return append(removed, groups...), errors.Join(err, sweep, grouped, state.Collect())
+	networks, unused := network.Collect()
+	return slices.Concat(removed, groups, networks), errors.Join(err, sweep, grouped, unused, state.Collect())
 }
 
 func installTimer(context.Context, []string) error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"mayfly/nsexec"
@@ -157,17 +158,21 @@ func installPolicy() error {
 	return file.Close()
 }
 
-// needed are the capabilities that launches from this system's store take.
+// needed are the capabilities that launches from this system's store, with the networks of its policy, take.
 func needed() uint64 {
+	all := runtime.LaunchCapabilities
+	if private, err := policy.NamesNetwork("private"); err == nil && private {
+		all |= runtime.NetworkCapabilities
+	}
 	s, err := image.Open(storeChoice{new(string)}.path())
 	if err != nil {
-		return runtime.LaunchCapabilities
+		return all
 	}
 	defer s.Close()
-	if s.BTRFS {
-		return runtime.LaunchCapabilities
+	if !s.BTRFS {
+		all |= runtime.OverlayCapabilities
 	}
-	return runtime.LaunchCapabilities | runtime.OverlayCapabilities
+	return all
 }
 
 func describe(s grant.State) string {
@@ -183,7 +188,7 @@ func describe(s grant.State) string {
 // names are the capabilities of a set that a launch uses, and the others by number.
 func names(set uint64) []string {
 	var list []string
-	for _, n := range append(runtime.NeededCapabilities, runtime.OverlayNeeds...) {
+	for _, n := range slices.Concat(runtime.NeededCapabilities, runtime.OverlayNeeds, runtime.NetworkNeeds) {
 		if set&(1<<n.Bit) != 0 {
 			list = append(list, n.Name)
 			set &^= 1 << n.Bit
@@ -242,7 +247,7 @@ func checkHere() []error {
 	if err != nil {
 		return []error{err}
 	}
-	list := strings.Join(names(has.Permitted&(runtime.LaunchCapabilities|runtime.OverlayCapabilities)), ",")
+	list := strings.Join(names(has.Permitted&runtime.GrantCapabilities), ",")
 	if list == "" {
 		list = "none"
 	}

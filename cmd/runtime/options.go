@@ -5,6 +5,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"mayfly/runtime"
@@ -19,7 +21,7 @@ type options struct {
 
 	session, store, name, hostname, user, dir, personality, network string
 
-	binds, bindsReadOnly, tmpfs, env []string
+	binds, bindsReadOnly, tmpfs, env, publish []string
 
 	envAll, rootInside, writable, noEphemeral, tty, noTTY, dryRun, quiet, verbose bool
 
@@ -41,7 +43,8 @@ func declare(flags *flag.FlagSet) *options {
 	flags.BoolVar(&o.envAll, "env-all", false, "pass the whole environment")
 	flags.StringVar(&o.dir, "chdir", "", "working `DIR` inside (default: the current one, else HOME, else /)")
 	flags.StringVar(&o.user, "user", "", "run as `USER`, name or number; only root may choose another")
-	flags.StringVar(&o.network, "network", "", "`NETWORK`: host, none, or join:NAME for that of another container of yours (default: what the policy says)")
+	flags.StringVar(&o.network, "network", "", "`NETWORK`: host, none, private, or join:NAME for that of another container of yours (default: what the policy says)")
+	flags.Func("publish", "with --network private: have TCP port HOST of the host lead to one of the container's: `HOST:CONTAINER`", appendTo(&o.publish))
 	flags.BoolVar(&o.rootInside, "root", false, "be root inside, and nobody else outside: by subordinate ids, see subuid(5)")
 	flags.StringVar(&o.personality, "personality", "", "`ARCH` that uname tells: x86, x86-64, arm, arm64 (default: the image's)")
 	flags.StringVar(&o.name, "name", "", "`NAME` of the container (default: IMAGE-<16 hex digits>)")
@@ -146,6 +149,15 @@ func (o *options) sizes(r *runtime.Request) error {
 			return fmt.Errorf("--swap %q: want a size such as 512M, or 0", o.swap)
 		}
 		r.Resources.Swap = &bytes
+	}
+	for _, text := range o.publish {
+		host, container, _ := strings.Cut(text, ":")
+		a, errA := strconv.ParseUint(host, 10, 16)
+		b, errB := strconv.ParseUint(container, 10, 16)
+		if errA != nil || errB != nil || a == 0 || b == 0 {
+			return fmt.Errorf("--publish %q: want two TCP ports such as 8080:80", text)
+		}
+		r.Publish = append(r.Publish, runtime.Port{Host: uint16(a), Container: uint16(b)})
 	}
 	return nil
 }

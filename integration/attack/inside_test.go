@@ -255,7 +255,7 @@ func TestI09AbstractSockets(t *testing.T) {
 		if r := w.inside(t, "readlink /proc/self/ns/net"); strings.TrimSpace(r.Out) != host {
 			t.Errorf("network namespace %s, the host's is %s", r.Out, host)
 		}
-		rule(t, strings.Replace(kit.AllModes, `"host", `, "", 1))
+		rule(t, strings.Replace(kit.AllModes, `"host", "none", "private"`, `"none"`, 1))
 		refused(t, "a network that the rule does not name", w.run(t, "run", "--network", "host", kit.Image, "true"), "--network host: not allowed")
 		if r := w.help(t, "connect"); r.Out == "connect OK\n" {
 			t.Errorf("without a network: %+v", r)

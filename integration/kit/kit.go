@@ -77,7 +77,7 @@ allow-bind  = ["/"]
 writable    = true
 env-all     = true
 root-inside = true
-network     = ["host", "none"]
+network     = ["host", "none", "private"]
 `
 
 func setting(variable, otherwise string) string {

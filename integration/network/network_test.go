@@ -2,6 +2,7 @@
 package network
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -16,13 +17,19 @@ import (
 const dropIn = "/etc/mayfly/policy.d/00-network.toml"
 
 func TestMain(m *testing.M) {
+	regrant := func() error { return exec.Command(kit.Runtime, "grant", "--like", kit.Runtime).Run() }
 	if os.Getenv("MAYFLY_INTEGRATION") != "" {
-		if err := os.WriteFile(dropIn, []byte(kit.AllModes), 0o644); err != nil {
+		if err := errors.Join(os.WriteFile(dropIn, []byte(kit.AllModes), 0o644), regrant()); err != nil {
 			fmt.Println("FAIL:", err)
 			os.Exit(1)
 		}
 	}
-	kit.Main(m, func() { os.Remove(dropIn) })
+	kit.Main(m, func() {
+		os.Remove(dropIn)
+		if err := regrant(); err != nil {
+			fmt.Println("FAIL:", err)
+		}
+	})
 }
 
 // interfaces prints the names of the interfaces that there are; lo's state; whether something answers at a port of 127.0.0.1.
@@ -83,7 +90,6 @@ func background(t *testing.T, user, name string, flags ...string) {
 	t.Cleanup(func() {
 		kit.Do(t, kit.As(t, user, kit.Runtime, "kill", name))
 		_ = cmd.Wait()
-		kit.NothingLeft(t)
 	})
 	if _, err := out.Read(make([]byte, 16)); err != nil {
 		t.Fatal(err)
@@ -91,6 +97,7 @@ func background(t *testing.T, user, name string, flags ...string) {
 }
 
 func TestJoin(t *testing.T) {
+	t.Cleanup(func() { kit.NothingLeft(t) })
 	background(t, kit.User, "server", "--network", "none")
 	for _, flags := range [][]string{{"--network", "join:server"}, {"--network", "join:server", "--root"}} {
 		if r := kit.Inside(t, fmt.Sprintf(reach, "127.0.0.1:8080"), append(flags, "--chdir", "/")...); r.Out != "reached\n" {
@@ -112,7 +119,7 @@ func TestJoin(t *testing.T) {
 		"by name":    {kit.Other, "join:" + kit.User + "/server", "only root may do this"},
 		"no name":    {kit.User, "join:", "container name"},
 		"a bad name": {kit.User, "join:../x", "owner"},
-		"no mode":    {kit.User, "bridge", "want host, none or join:NAME"},
+		"no mode":    {kit.User, "bridge", "want host, none, private or join:NAME"},
 	} {
 		r := kit.Do(t, kit.As(t, c.user, kit.Runtime, "run", "--chdir", "/", "--network", c.network, kit.Image, "true"))
 		if r.Code != 125 || !strings.Contains(r.Err, c.problem) || strings.Count(r.Err, "\n") != 1 {
@@ -136,7 +143,7 @@ func TestTheHostsNetworkIsNotJoined(t *testing.T) {
 
 // A rule that names no network but an empty one makes builds that are offline, whatever is asked for.
 func TestOfflineByPolicy(t *testing.T) {
-	if err := os.WriteFile(dropIn, []byte(strings.Replace(kit.AllModes, `["host", "none"]`, `["none"]`, 1)), 0o644); err != nil {
+	if err := os.WriteFile(dropIn, []byte(strings.Replace(kit.AllModes, `["host", "none", "private"]`, `["none"]`, 1)), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	defer os.WriteFile(dropIn, []byte(kit.AllModes), 0o644)

@@ -26,6 +26,7 @@ type probe struct {
 	script string
 	ours   string // where it differs from nspawn's: what a run answers
 	why    string // and the reason
+	lately bool   // the same in later versions of nspawn than bookworm's
 }
 
 var probes = []probe{
@@ -126,7 +127,7 @@ var probes = []probe{
 	{what: "sysrq", script: "echo h > /proc/sysrq-trigger; echo $?"},
 	{what: "sys is read-only", script: "echo x > /sys/kernel/mm/ksm/run; echo $?"},
 	{what: "kcore is hidden", script: "head -c 4 /proc/kcore 2>/dev/null | wc -c"},
-	{what: "keys are hidden", script: "wc -c < /proc/keys 2>/dev/null || echo 0", ours: "0\n", why: "OCI's list of masked paths has it: keys have no namespace"},
+	{what: "keys are hidden", script: "wc -c < /proc/keys 2>/dev/null || echo 0", ours: "0\n", why: "OCI's list of masked paths has it: keys have no namespace", lately: true},
 	{what: "mount", script: "mount -t tmpfs x /tmp >/dev/null 2>&1; [ $? != 0 ]; echo $?"},
 	{what: "new user namespace", script: "unshare -U true 2>/dev/null; [ $? != 0 ]; echo $?", ours: "0\n",
 		why: "nspawn allows it to unprivileged users; a run keeps that part of the kernel out of reach"},
@@ -173,7 +174,7 @@ func compare(t *testing.T, p probe) {
 	switch {
 	case p.why == "" && !same:
 		t.Errorf("%s: nspawn answers %d %q %q, a run %d %q %q", p.what, old.Code, old.Out, old.Err, ours.Code, ours.Out, ours.Err)
-	case p.why != "" && same:
+	case p.why != "" && same && !p.lately:
 		t.Errorf("%s: both answer %q: the table says that they differ, because %s", p.what, old.Out, p.why)
 	case p.why != "" && ours.Out != p.ours:
 		t.Errorf("%s: a run answers %q, want %q", p.what, ours.Out, p.ours)

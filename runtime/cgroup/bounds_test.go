@@ -44,3 +44,16 @@ func TestNobodyIsTakenOutOfBounds(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestWhatSystemdSaysThatIsOverInAMoment(t *testing.T) {
+	for said, want := range map[string]bool{
+		"Call failed: Unit mayfly-1000-a.scope was already loaded or has a fragment file.":                                                                       true,
+		"Call failed: Transaction for mayfly-1000-a.scope/start is destructive (user-1000.slice has 'stop' job queued, but 'start' is included in transaction).": true,
+		"Call failed: Access denied": false,
+		"":                           false,
+	} {
+		if passes(said) != want {
+			t.Errorf("%q: %v", said, !want)
+		}
+	}
+}

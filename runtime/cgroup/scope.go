@@ -55,8 +55,7 @@ func (g *Group) makeScope(root string, owner uint32, container string, controlle
 	return enable(top, controllers)
 }
 
-// callSystemd makes a call by busctl, as root. A unit of that name may be there for a moment longer than the container that it was
-// for, who had the name before: no living container has it.
+// callSystemd makes a call by busctl, as root.
 func callSystemd(args []string) error {
 	for begun := time.Now(); ; time.Sleep(moveWithin / 100) {
 		cmd := exec.Command(busctl, args...)
@@ -67,10 +66,17 @@ func callSystemd(args []string) error {
 			return err
 		}
 		said := strings.TrimSpace(string(failed.Stderr))
-		if !strings.Contains(said, "already") || time.Since(begun) > moveWithin {
+		if !passes(said) || time.Since(begun) > moveWithin {
 			return fmt.Errorf("busctl: %w: %s", err, said)
 		}
 	}
+}
+
+// passes tells whether what systemd says is over in a moment: a unit of that name is there a little longer than the container that it was
+// for, who had the name before (no living container has it); and while a slice that has lost its last unit is being stopped,
+// systemd starts no new one in it.
+func passes(said string) bool {
+	return strings.Contains(said, "already") || strings.Contains(said, "is destructive")
 }
 
 // awaitMove waits until systemd has moved this process into the unit, and returns its directory.

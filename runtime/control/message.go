@@ -25,6 +25,7 @@ type Reply struct {
 	Started bool   `json:"started,omitempty"` // the Exec; with a terminal's master where it has one
 	Ended   *Ended `json:"ended,omitempty"`   // the Exec, or the container's command
 	Plan    any    `json:"plan,omitempty"`
+	Address uint32 `json:"address,omitempty"` // of the Network, whose lease is a second descriptor; 0: it has none
 	Problem string `json:"problem,omitempty"` // what was asked for was not done
 	Code    int    `json:"code,omitempty"`    // the exit status that goes with the problem
 }

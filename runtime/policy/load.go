@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/runtime/internal/file"
+	"mayfly/runtime/network"
 )
 
 // maxSize bounds what is read of a policy file, in bytes.
@@ -33,7 +34,7 @@ var system = source{"/", Directory, 0}
 // to the owner and be writable by nobody else, as must the files; no link is followed.
 // What was looked at is what is read.
 func (s source) read(visit func(*Rule) error) (Settings, error) {
-	settings := contents{settings: Settings{Store: DefaultStore, Audit: true}, main: true}
+	settings := contents{settings: Settings{Store: DefaultStore, Audit: true, NetworkRange: network.DefaultRange.String()}, main: true}
 	dir, err := s.open()
 	if errors.Is(err, unix.ENOENT) {
 		return settings.settings, nil
@@ -168,6 +169,15 @@ func Check(name string) (rules int, err error) {
 		return 0, err
 	}
 	return CheckText(name, data)
+}
+
+// NamesNetwork tells whether a rule lets anybody have a network of a kind.
+func NamesNetwork(kind string) (named bool, err error) {
+	_, err = system.read(func(r *Rule) error {
+		named = named || !r.Deny && slices.Contains(r.Network, kind)
+		return nil
+	})
+	return named, err
 }
 
 // CheckText looks for mistakes in a text as if it were policy.toml.

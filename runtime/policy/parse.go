@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/pelletier/go-toml/v2/unstable"
+
+	"mayfly/runtime/network"
 )
 
 // A parser reads one file, rule by rule. It uses the library's parser without its
@@ -35,6 +37,7 @@ type contents struct {
 	store    bool // and has them
 	audit    bool
 	group    bool
+	network  bool
 }
 
 // errAt is an error with its place in a file.
@@ -125,7 +128,7 @@ func (p *parser) keyValue(prefix string, e *unstable.Node) error {
 		}
 		return nil
 	}
-	if !p.inRule && (name == "store" || name == "audit" || name == "image-group") {
+	if !p.inRule && (name == "store" || name == "audit" || name == "image-group" || name == "network-range") {
 		return p.at(e, p.setting(name, value))
 	}
 	k := key(slices.Index(keyNames[:], name))
@@ -160,6 +163,8 @@ func (p *parser) setting(name string, value *unstable.Node) error {
 		done, target = &c.audit, &c.settings.Audit
 	case "image-group":
 		done, target = &c.group, &c.settings.ImageGroup
+	case "network-range":
+		done, target = &c.network, &c.settings.NetworkRange
 	}
 	switch {
 	case !c.main:
@@ -176,6 +181,9 @@ func (p *parser) setting(name string, value *unstable.Node) error {
 		return checkPath(c.settings.Store)
 	case "image-group":
 		return checkWho(c.settings.ImageGroup)
+	case "network-range":
+		_, err := network.ParseRange(c.settings.NetworkRange)
+		return err
 	}
 	return nil
 }

@@ -1,0 +1,234 @@
+// Package network gives a container a network of its own that leads outside: a pair of interfaces, one end of which is in the
+// container and the other on a bridge of Mayfly's own, an address of a range, and address translation.
+package network
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"mayfly/runtime/internal/file"
+)
+
+const (
+	// Bridge is the name of the bridge.
+	Bridge = "mayfly0"
+	// inside is the name of a container's interface, in the container.
+	inside = "eth0"
+	// bridgeMAC tells our bridge from another of that name: it is locally administered.
+	bridgeMAC = "\x02mayfl"
+	nft       = "/usr/sbin/nft"
+)
+
+// ErrTaken means that something that is not Mayfly's has the bridge's name.
+var ErrTaken = errors.New("is there and is not Mayfly's")
+
+// hostName is the name of a container's interface on the host.
+func hostName(a Address) string { return fmt.Sprintf("mf%08x", uint32(a)) }
+
+// Connect connects a network namespace with the bridge, which is made where it is not there. The thread must be in the host's network, act on
+// files as root, and needs CAP_NET_ADMIN.
+func (l *Lease) Connect(netns int) error {
+	c, err := dial()
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	bridge, err := l.Range.bridge(c)
+	if err != nil {
+		return err
+	}
+	name := hostName(l.Address)
+	pair := func() error {
+		return c.add(name, "veth", func(m *message) { m.attribute(unix.IFLA_MASTER, number(bridge.index)) }, func(m *message) {
+			const peer = 1 // VETH_INFO_PEER
+			m.nest(peer, func() {
+				m.data = append(m.data, ifinfo(0, 0, 0, 0)...)
+				m.attribute(unix.IFLA_IFNAME, text(inside)).attribute(unix.IFLA_NET_NS_FD, number(netns))
+			})
+		})
+	}
+	err = pair()
+	if err == unix.EEXIST { // of a container that was killed, whose network the kernel is still removing
+		if err = c.remove(name); err == nil {
+			err = pair()
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("make a pair of interfaces: %w", err)
+	}
+	port, err := c.link(name)
+	if err == nil {
+		err = c.isolate(port.index)
+	}
+	if err != nil {
+		return fmt.Errorf("isolate %s: %w", name, errors.Join(err, c.remove(name)))
+	}
+	return nil
+}
+
+// Configure sets up the container's end. The thread must be in the container's network, and needs CAP_NET_ADMIN.
+func (l *Lease) Configure() error {
+	c, err := dial()
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	end, err := c.link(inside)
+	if err == nil {
+		err = c.address(end.index, l.Address, l.Range)
+	}
+	if err == nil {
+		err = c.up(end.index)
+	}
+	if err == nil {
+		err = c.route(l.Range.Gateway())
+	}
+	if err != nil {
+		return fmt.Errorf("set up %s: %w", inside, err)
+	}
+	return nil
+}
+
+// alias is what the bridge bears when it is complete.
+func (r Range) alias() string { return "mayfly " + r.String() }
+
+// bridge finds the bridge, or makes it.
+func (r Range) bridge(c *conn) (link, error) {
+	l, err := c.link(Bridge)
+	if err == nil && l.mac == bridgeMAC && l.alias == r.alias() {
+		return l, nil
+	}
+	// It is being made, or of another range: one at a time.
+	making, err := unix.Open(Directory+"/.bridge", unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return l, fmt.Errorf("lock the bridge: %w", err)
+	}
+	defer unix.Close(making)
+	if err := file.Flock(making, unix.LOCK_EX); err != nil {
+		return l, fmt.Errorf("lock the bridge: %w", err)
+	}
+	l, err = c.link(Bridge)
+	switch {
+	case err == nil && l.mac != bridgeMAC:
+		return l, fmt.Errorf("interface %s %w: rename or remove it", Bridge, ErrTaken)
+	case err == nil && l.alias == r.alias():
+		return l, nil
+	case err == nil && l.alias != "":
+		return l, fmt.Errorf("the bridge %s is for %q: when no container uses it, `runtime gc` removes it", Bridge, strings.TrimPrefix(l.alias, "mayfly "))
+	case err == nil: // whoever made it did not come to the end
+		err = c.remove(Bridge)
+	case err == unix.ENODEV:
+		err = nil
+	}
+	if err == nil {
+		l, err = r.makeBridge(c)
+	}
+	if err != nil {
+		return l, fmt.Errorf("make the bridge %s: %w", Bridge, errors.Join(err, c.remove(Bridge)))
+	}
+	return l, nil
+}
+
+func (r Range) makeBridge(c *conn) (link, error) {
+	err := c.add(Bridge, "bridge", func(m *message) { m.attribute(unix.IFLA_ADDRESS, []byte(bridgeMAC)) }, nil)
+	if err != nil {
+		return link{}, err
+	}
+	l, err := c.link(Bridge)
+	if err == nil {
+		err = c.address(l.index, r.Gateway(), r)
+	}
+	if err == nil {
+		err = r.translate()
+	}
+	if err == nil {
+		err = forward()
+	}
+	if err == nil {
+		err = c.setAlias(l.index, r.alias())
+	}
+	return l, err
+}
+
+// rules let containers reach what is outside, under the host's address, and nobody outside them.
+const rules = `table ip mayfly
+delete table ip mayfly
+table ip mayfly {
+	chain postrouting {
+		type nat hook postrouting priority srcnat;
+		ip saddr %[1]s ip daddr != %[1]s masquerade
+	}
+	chain forward {
+		type filter hook forward priority filter;
+		oifname "%[2]s" ct state != { established, related } drop
+	}
+}
+`
+
+func (r Range) translate() error { return runNFT(fmt.Sprintf(rules, r, Bridge)) }
+
+// runNFT runs nft(8) with nothing of the caller's but their id, and CAP_NET_ADMIN.
+func runNFT(script string) error {
+	cmd := exec.Command(nft, "-f", "-")
+	cmd.Stdin = strings.NewReader(script)
+	cmd.Env, cmd.Dir = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}, "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{AmbientCaps: []uintptr{unix.CAP_NET_ADMIN}}
+	var problem bytes.Buffer
+	cmd.Stderr = &problem
+	err := cmd.Run()
+	if errors.Is(err, os.ErrNotExist) {
+		return errors.New("there is no " + nft + ", which translates addresses: install nftables")
+	}
+	if err != nil {
+		return fmt.Errorf("nft: %w: %s", err, strings.TrimSpace(problem.String()))
+	}
+	return nil
+}
+
+// forward makes the host pass packets on.
+func forward() error {
+	const setting = "/proc/sys/net/ipv4/ip_forward"
+	now, err := file.Read(setting, 16)
+	if err != nil || strings.TrimSpace(string(now)) == "1" {
+		return err
+	}
+	fd, err := unix.Open(setting, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", setting, err)
+	}
+	defer unix.Close(fd)
+	if _, err := unix.Write(fd, []byte("1\n")); err != nil {
+		return fmt.Errorf("write %s: %w", setting, err)
+	}
+	return nil
+}
+
+// removeBridge removes the bridge and the rules, where they are ours.
+func removeBridge() (removed bool, err error) {
+	c, err := dial()
+	if err != nil {
+		return false, err
+	}
+	defer c.close()
+	l, err := c.link(Bridge)
+	if err == unix.ENODEV || err == nil && l.mac != bridgeMAC {
+		return false, nil
+	}
+	if err == nil {
+		err = runNFT("table ip mayfly\ndelete table ip mayfly\n")
+	}
+	if err == nil {
+		err = c.remove(Bridge)
+	}
+	if err != nil {
+		return false, fmt.Errorf("remove the bridge %s: %w", Bridge, err)
+	}
+	return true, nil
+}

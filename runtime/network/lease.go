@@ -1,0 +1,171 @@
+package network
+
+import (
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"mayfly/runtime/internal/file"
+)
+
+// Directory is where leases are: an empty file for each, whose name is the address, and which is locked as long as a
+// container has it. Only root can enter.
+const Directory = "/run/mayfly-network"
+
+// ErrExhausted means that every address of the range is some container's.
+var ErrExhausted = errors.New("every address is in use")
+
+// A Lease is an address that nobody else has. It lasts until all descriptors of its file are closed: with the
+// process, at the latest.
+type Lease struct {
+	Address Address
+	Range   Range
+	file    *os.File
+}
+
+// File is the descriptor that holds the lease, still owned by it.
+func (l *Lease) File() *os.File { return l.file }
+
+// Held is the lease of a container whose network another one has joined: of the same file.
+func Held(a Address, f *os.File) *Lease { return &Lease{Address: a, file: f} }
+
+// Claim takes an address that is free; which one, the name decides where it can. The thread must act on files as
+// root. The holder must Release it.
+func Claim(r Range, name string) (*Lease, error) {
+	dir, err := lockDirectory(unix.LOCK_SH)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	h := fnv.New32a()
+	h.Write([]byte(name))
+	begin := int(h.Sum32() % uint32(r.Count()))
+	for i := range r.Count() {
+		address := r.at((begin + i) % r.Count())
+		f, err := take(dir, address.String())
+		if err == unix.EWOULDBLOCK {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("lease of %s in %s: %w", address, Directory, err)
+		}
+		return &Lease{address, r, f}, nil
+	}
+	return nil, fmt.Errorf("%w of %s, the policy's network-range", ErrExhausted, r)
+}
+
+// lockDirectory opens the directory and locks it: shared to take a lease, exclusive to remove what has none.
+func lockDirectory(how int) (*os.File, error) {
+	if err := unix.Mkdir(Directory, 0o700); err != nil && err != unix.EEXIST {
+		return nil, fmt.Errorf("make %s: %w", Directory, err)
+	}
+	fd, err := unix.Open(Directory, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", Directory, err)
+	}
+	if err := file.Flock(fd, how); err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("lock %s: %w", Directory, err)
+	}
+	return os.NewFile(uintptr(fd), Directory), nil
+}
+
+// take opens and locks a file that is still there when it is locked. EWOULDBLOCK says that somebody has it.
+func take(dir *os.File, name string) (*os.File, error) {
+	for {
+		fd, err := unix.Openat(int(dir.Fd()), name, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		var st unix.Stat_t
+		if err = file.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err == nil {
+			err = unix.Fstat(fd, &st)
+		}
+		if err == nil && st.Nlink > 0 {
+			return os.NewFile(uintptr(fd), name), nil
+		}
+		unix.Close(fd)
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// Release gives the lease up. If nobody else holds it, as a container does that has joined the network, the address and its
+// interface go. The thread must act on files as root, and needs CAP_NET_ADMIN.
+func (l *Lease) Release() error {
+	if err := l.file.Close(); err != nil {
+		return err
+	}
+	dir, err := lockDirectory(unix.LOCK_SH)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	_, err = remove(dir, l.Address.String(), l.Address)
+	return err
+}
+
+// remove removes a lease that nobody has, and what belongs to it.
+func remove(dir *os.File, name string, a Address) (gone bool, err error) {
+	f, err := take(dir, name)
+	if err == unix.EWOULDBLOCK {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	c, err := dial()
+	if err != nil {
+		return false, err
+	}
+	defer c.close()
+	if err := c.remove(hostName(a)); err != nil {
+		return false, fmt.Errorf("remove interface %s: %w", hostName(a), err)
+	}
+	return true, unix.Unlinkat(int(dir.Fd()), name, 0)
+}
+
+// Collect removes the leases that nobody has any more, and with the last of them the bridge and its rules. It tells what it
+// has removed. The thread must act on files as root, and needs CAP_NET_ADMIN.
+func Collect() (removed []string, err error) {
+	if _, err := os.Stat(Directory); err != nil {
+		return nil, nil // no container ever had a network of its own
+	}
+	dir, err := lockDirectory(unix.LOCK_EX)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return nil, err
+	}
+	inUse := false
+	for _, name := range names {
+		address, ok := parseAddress(name)
+		if !ok {
+			continue
+		}
+		gone, err := remove(dir, name, address)
+		if err != nil {
+			return removed, err
+		}
+		if gone {
+			removed = append(removed, "network "+name)
+		}
+		inUse = inUse || !gone
+	}
+	if inUse {
+		return removed, nil
+	}
+	gone, err := removeBridge()
+	if gone {
+		removed = append(removed, "network "+Bridge)
+	}
+	return removed, err
+}
