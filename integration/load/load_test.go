@@ -87,8 +87,12 @@ func TestManyShortContainersAndNspawn(t *testing.T) {
 	}))
 	t.Logf("%d containers, %d at a time, a second: sealed %.0f, plain %.0f, systemd-nspawn %.1f: %.1f and %.1f times its throughput",
 		ours, atATime, sealed, plain, nspawn, sealed/nspawn, plain/nspawn)
-	if sealed < 5*nspawn {
-		t.Error("less than five times nspawn's throughput")
+	want := 5.0
+	if kit.Emulated() { // the hypervisors that take 32-bit programs away make page faults dear, of which a Go program's start is full
+		want = 2.5
+	}
+	if sealed < want*nspawn {
+		t.Errorf("less than %v times nspawn's throughput", want)
 	}
 }
 
@@ -194,7 +198,7 @@ int main(void) {
 func TestFiftyThousandOrphansAreReaped(t *testing.T) {
 	cmd := call(t, kit.User, "run", "--quiet", "--chdir", "/tmp", kit.Image, "sh", "-c", "cat > a.c && gcc -O a.c && ./a.out")
 	cmd.Stdin = strings.NewReader(orphans)
-	r := kit.DoWithin(t, kit.Within(5*time.Minute), cmd)
+	r := kit.DoWithin(t, kit.Within(15*time.Minute), cmd)
 	if r.Out != "3\n" || r.Code != 0 { // PID 1, the shell, itself
 		t.Errorf("%+v", r)
 	}
