@@ -49,9 +49,14 @@ func (c *console) Write(p []byte) (int, error) {
 	return c.Buffer.Write(p)
 }
 
-// bootWithin bounds the time from the start to the agent's first word. Emulation takes half a minute; other machines
-// may be at work.
-const bootWithin = 10 * time.Minute
+const (
+	// bootWithin bounds the time from the start to the agent's first word. Emulation takes half a minute; other machines
+	// may be at work.
+	bootWithin = 4 * time.Minute
+	// bootTries is how often a machine is started that does not come up: under emulation a kernel sometimes stops before its first
+	// word, and nothing of ours has been run by then.
+	bootTries = 3
+)
 
 // Boot starts a machine of a suite and waits until systemd has started the agent. The disks come after the
 // root file system, which is thrown away unless the first of them says what else to use.
@@ -61,6 +66,23 @@ func Boot(t testing.TB, suite string, root Disk, disks ...Disk) *Machine {
 	if root.Path == "" {
 		root = Disk{Path: filepath.Join(directory, "root.img"), Format: "raw"}
 	}
+	var m *Machine
+	for try := 1; m == nil; try++ {
+		var err error
+		if m, err = bootOnce(t, suite, directory, append([]Disk{root}, disks...)); err != nil && try == bootTries {
+			t.Fatal(err)
+		} else if err != nil {
+			t.Logf("try %d: %v", try, err)
+		}
+	}
+	if len(disks) > 0 {
+		m.Must(t, "systemctl start var-lib-machines.mount") // it may be on its way
+	}
+	return m
+}
+
+// bootOnce starts a machine and waits for it.
+func bootOnce(t testing.TB, suite, directory string, disks []Disk) (*Machine, error) {
 	socket := filepath.Join(t.TempDir(), "agent")
 	listener, err := net.Listen("unix", socket)
 	must(t, err)
@@ -74,7 +96,7 @@ func Boot(t testing.TB, suite string, root Disk, disks ...Disk) *Machine {
 		"-append", "console=ttyS0 root=/dev/vda rw panic=-1 quiet net.ifnames=0 systemd.show_status=false",
 		"-nic", "user,model=virtio-net-pci", "-device", "virtio-rng-pci",
 		"-device", "virtio-serial-pci", "-chardev", "socket,id=agent,path=" + socket, "-device", "virtserialport,chardev=agent,name=agent"}
-	for _, d := range append([]Disk{root}, disks...) {
+	for _, d := range disks {
 		args = append(args, "-drive", d.argument())
 	}
 	m := &Machine{Suite: suite, cmd: exec.Command("qemu-system-x86_64", args...), console: &console{}}
@@ -83,19 +105,17 @@ func Boot(t testing.TB, suite string, root Disk, disks ...Disk) *Machine {
 	t.Cleanup(m.Kill)
 	must(t, listener.(*net.UnixListener).SetDeadline(time.Now().Add(time.Minute)))
 	if m.port, err = listener.Accept(); err != nil {
-		t.Fatalf("qemu does not come: %v\n%s", err, m.console.String())
+		return nil, fmt.Errorf("qemu does not come: %w\n%s", err, m.console.String())
 	}
 	m.answers = bufio.NewReader(m.port)
 	must(t, m.port.SetReadDeadline(time.Now().Add(bootWithin)))
 	for line := ""; line != "== ready\n"; {
 		if line, err = m.answers.ReadString('\n'); err != nil {
-			t.Fatalf("%s does not come up: %v\n%s", suite, err, m.console.String())
+			m.Kill()
+			return nil, fmt.Errorf("%s does not come up: %w\n%s", suite, err, m.console.String())
 		}
 	}
-	if len(disks) > 0 {
-		m.Must(t, "systemctl start var-lib-machines.mount") // it may be on its way
-	}
-	return m
+	return m, nil
 }
 
 func (d Disk) argument() string {
