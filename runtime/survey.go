@@ -175,7 +175,7 @@ func (f *Facts) findImage(r Request) error {
 	if !onBTRFS {
 		needed |= OverlayCapabilities
 	}
-	if f.network(r) == networkPrivate {
+	if f.network(r) == networkPrivate || f.Joined.Network == networkPrivate {
 		needed |= NetworkCapabilities
 	}
 	return renounceMore(f.Caller, needed)

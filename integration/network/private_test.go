@@ -1,6 +1,7 @@
 package network
 
 import (
+	"bytes"
 	"fmt"
 	"net"
 	"os"
@@ -173,10 +174,20 @@ func TestWhoHasJoinedStays(t *testing.T) {
 	background(t, kit.User, "first", "--network", "private")
 	port, _ := answering(t)
 	cmd := kit.As(t, kit.User, kit.Runtime, "run", "--quiet", "--name", "second", "--chdir", "/", "--network", "join:first", kit.Image, "sleep", "600")
+	var said bytes.Buffer
+	cmd.Stderr = &said
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = cmd.Wait(); nothingPrivate(t) }()
+	defer func() {
+		if _ = cmd.Wait(); kit.Code(cmd.ProcessState) != 143 || said.Len() > 0 {
+			t.Errorf("who joined ends with %v: %s", cmd.ProcessState, &said)
+		}
+		if left, _ := filepath.Glob("/run/mayfly-network/[0-9]*"); len(left) > 0 {
+			t.Errorf("addresses left: %q", left)
+		}
+		nothingPrivate(t)
+	}()
 	defer kit.Run(t, "kill", "second")
 	kit.Eventually(t, "it runs", func() bool { return kit.Run(t, "exec", "second", "true").Code == 0 })
 	kit.Run(t, "kill", "first")

@@ -102,59 +102,45 @@ func (r Range) alias() string { return "mayfly " + r.String() }
 // bridge finds the bridge, or makes it.
 func (r Range) bridge(c *conn) (link, error) {
 	l, err := c.link(Bridge)
-	if err == nil && l.mac == bridgeMAC && l.alias == r.alias() {
-		return l, nil
-	}
-	// It is being made, or of another range: one at a time.
-	making, err := unix.Open(Directory+"/.bridge", unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
-	if err != nil {
-		return l, fmt.Errorf("lock the bridge: %w", err)
-	}
-	defer unix.Close(making)
-	if err := file.Flock(making, unix.LOCK_EX); err != nil {
-		return l, fmt.Errorf("lock the bridge: %w", err)
-	}
-	l, err = c.link(Bridge)
 	switch {
 	case err == nil && l.mac != bridgeMAC:
 		return l, fmt.Errorf("interface %s %w: rename or remove it", Bridge, ErrTaken)
 	case err == nil && l.alias == r.alias():
 		return l, nil
 	case err == nil && l.alias != "":
-		return l, fmt.Errorf("the bridge %s is for %q: when no container uses it, `runtime gc` removes it", Bridge, strings.TrimPrefix(l.alias, "mayfly "))
-	case err == nil: // whoever made it did not come to the end
-		err = c.remove(Bridge)
-	case err == unix.ENODEV:
-		err = nil
+		return l, fmt.Errorf("the bridge %s is for %q: when no container uses it, `runtime gc` by root removes it", Bridge, strings.TrimPrefix(l.alias, "mayfly "))
 	}
-	if err == nil {
-		l, err = r.makeBridge(c)
-	}
-	if err != nil {
-		return l, fmt.Errorf("make the bridge %s: %w", Bridge, errors.Join(err, c.remove(Bridge)))
+	if l, err = r.makeBridge(c); err != nil {
+		return l, fmt.Errorf("make the bridge %s: %w", Bridge, err)
 	}
 	return l, nil
 }
 
+// makeBridge makes the bridge and what belongs to it, or what is missing of that. Several may do so at the same time, and each may be stopped or
+// killed by its caller at any moment: so nobody waits for another, every step can be taken twice, and the alias, which is
+// the last, says that all have been.
 func (r Range) makeBridge(c *conn) (link, error) {
+	if _, err := os.Stat(nft); err != nil {
+		return link{}, fmt.Errorf("there is no %s, which translates addresses: install nftables", nft)
+	}
 	err := c.add(Bridge, "bridge", func(m *message) { m.attribute(unix.IFLA_ADDRESS, []byte(bridgeMAC)) }, nil)
-	if err != nil {
+	if err != nil && err != unix.EEXIST {
 		return link{}, err
 	}
 	l, err := c.link(Bridge)
-	if err == nil {
-		err = c.address(l.index, r.Gateway(), r)
+	if err != nil {
+		return l, err
 	}
-	if err == nil {
-		err = r.translate()
+	if err := c.address(l.index, r.Gateway(), r); err != nil && err != unix.EEXIST {
+		return l, err
 	}
-	if err == nil {
-		err = forward()
+	if err := r.translate(); err != nil {
+		return l, err
 	}
-	if err == nil {
-		err = c.setAlias(l.index, r.alias())
+	if err := forward(); err != nil {
+		return l, err
 	}
-	return l, err
+	return l, c.setAlias(l.index, r.alias())
 }
 
 // rules let containers reach what is outside, under the host's address, and nobody outside them.
@@ -182,11 +168,7 @@ func runNFT(script string) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{AmbientCaps: []uintptr{unix.CAP_NET_ADMIN}}
 	var problem bytes.Buffer
 	cmd.Stderr = &problem
-	err := cmd.Run()
-	if errors.Is(err, os.ErrNotExist) {
-		return errors.New("there is no " + nft + ", which translates addresses: install nftables")
-	}
-	if err != nil {
+	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("nft: %w: %s", err, strings.TrimSpace(problem.String()))
 	}
 	return nil

@@ -57,7 +57,8 @@ func Claim(r Range, name string) (*Lease, error) {
 	return nil, fmt.Errorf("%w of %s, the policy's network-range", ErrExhausted, r)
 }
 
-// lockDirectory opens the directory and locks it: shared to take a lease, exclusive to remove what has none.
+// lockDirectory opens the directory and locks it: shared for as long as a lease is being taken, exclusive where the bridge is removed, which is
+// for root alone: nobody else's process, which its caller can stop, may keep others waiting.
 func lockDirectory(how int) (*os.File, error) {
 	if err := unix.Mkdir(Directory, 0o700); err != nil && err != unix.EEXIST {
 		return nil, fmt.Errorf("make %s: %w", Directory, err)
@@ -124,19 +125,30 @@ func remove(dir *os.File, name string, a Address) (gone bool, err error) {
 		return false, err
 	}
 	defer c.close()
-	if err := c.remove(hostName(a)); err != nil {
+	err = c.remove(hostName(a))
+	if err == unix.EPERM {
+		return false, nil // the policy lets nobody have one any more, and the grant has no CAP_NET_ADMIN: root collects it
+	}
+	if err != nil {
 		return false, fmt.Errorf("remove interface %s: %w", hostName(a), err)
 	}
 	return true, unix.Unlinkat(int(dir.Fd()), name, 0)
 }
 
-// Collect removes the leases that nobody has any more, and with the last of them the bridge and its rules. It tells what it
-// has removed. The thread must act on files as root, and needs CAP_NET_ADMIN.
+// Collect removes the leases that nobody has any more, and for root, with the last of them, the bridge and its rules. It tells
+// what it has removed. The thread must act on files as root, and needs CAP_NET_ADMIN.
 func Collect() (removed []string, err error) {
 	if _, err := os.Stat(Directory); err != nil {
-		return nil, nil // no container ever had a network of its own
+		return nil, nil // no container ever had a private network
 	}
-	dir, err := lockDirectory(unix.LOCK_EX)
+	how, root := unix.LOCK_SH, os.Getuid() == 0
+	if root {
+		how = unix.LOCK_EX | unix.LOCK_NB
+	}
+	dir, err := lockDirectory(how)
+	if root && errors.Is(err, unix.EWOULDBLOCK) {
+		return nil, nil // somebody is taking one
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +172,7 @@ func Collect() (removed []string, err error) {
 		}
 		inUse = inUse || !gone
 	}
-	if inUse {
+	if inUse || !root {
 		return removed, nil
 	}
 	gone, err := removeBridge()
