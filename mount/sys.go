@@ -45,6 +45,12 @@ func fsconfig(fs int, command uint, key, value *byte) error {
 	return failed(errno)
 }
 
+// fsconfigFD sets a parameter to an open file.
+func fsconfigFD(fs int, key *byte, fd int) error {
+	_, _, errno := unix.RawSyscall6(unix.SYS_FSCONFIG, uintptr(fs), unix.FSCONFIG_SET_FD, uintptr(unsafe.Pointer(key)), 0, uintptr(fd), 0)
+	return failed(errno)
+}
+
 func fsmount(fs int, attrs uint64) (int, error) {
 	r, _, errno := unix.RawSyscall(unix.SYS_FSMOUNT, uintptr(fs), unix.FSMOUNT_CLOEXEC, uintptr(attrs))
 	return result(r, errno)

@@ -36,8 +36,9 @@ func (t Tree) Close() error { return closeFD(t.fd) }
 // with the given attributes (MOUNT_ATTR_*). data are the file system's own
 // parameters, "size=64m" or "newinstance". The instance belongs to the
 // namespaces of the calling thread: procfs to its PID namespace, mqueue to its
-// IPC namespace, and so on. See fsopen(2), fsconfig(2), fsmount(2).
-func New(fstype string, data []string, attrs uint64) (Tree, error) {
+// IPC namespace, and so on. files are parameters that are open files, which the caller keeps. See fsopen(2),
+// fsconfig(2), fsmount(2).
+func New(fstype string, data []string, attrs uint64, files ...File) (Tree, error) {
 	fs, err := fsopen(fstype)
 	if err != nil {
 		return Tree{}, fmt.Errorf("fsopen %s: %w", fstype, err)
@@ -48,6 +49,15 @@ func New(fstype string, data []string, attrs uint64) (Tree, error) {
 			return Tree{}, fmt.Errorf("fsconfig %s %s: %w%s", fstype, parameter, err, complaint(fs))
 		}
 	}
+	for _, f := range files {
+		key, err := path0(f.Parameter)
+		if err == nil {
+			err = fsconfigFD(fs, key, f.FD)
+		}
+		if err != nil {
+			return Tree{}, fmt.Errorf("fsconfig %s %s: %w%s", fstype, f.Parameter, err, complaint(fs))
+		}
+	}
 	if err := fsconfig(fs, unix.FSCONFIG_CMD_CREATE, nil, nil); err != nil {
 		return Tree{}, fmt.Errorf("create %s: %w%s", fstype, err, complaint(fs))
 	}
@@ -56,6 +66,12 @@ func New(fstype string, data []string, attrs uint64) (Tree, error) {
 		return Tree{}, fmt.Errorf("fsmount %s: %w%s", fstype, err, complaint(fs))
 	}
 	return Tree{fd}, nil
+}
+
+// A File is a parameter of a file system that is an open file, such as a layer of an overlay (since Linux 6.13).
+type File struct {
+	Parameter string
+	FD        int
 }
 
 func configure(fs int, parameter string) error {

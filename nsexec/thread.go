@@ -10,6 +10,7 @@ package nsexec
 
 import (
 	"fmt"
+	goruntime "runtime"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -54,6 +55,29 @@ func SetFSIDs(uid, gid int) error {
 		return fmt.Errorf("act on files as %d:%d: %w", uid, gid, unix.EPERM)
 	}
 	return nil
+}
+
+// FileRights returns a function by which another goroutine gets a thread of its own that acts on files as the calling one
+// does: with its ids for files and its effective capabilities. That thread is thrown away with the goroutine.
+func FileRights() (adopt func() error, err error) {
+	caps, err := CurrentCapabilities()
+	if err != nil {
+		return nil, err
+	}
+	uid, _ := unix.SetfsuidRetUid(-1)
+	gid, _ := unix.SetfsgidRetGid(-1)
+	return func() error {
+		goruntime.LockOSThread()
+		own, err := CurrentCapabilities()
+		if err != nil {
+			return err
+		}
+		if nowUID, _ := unix.SetfsuidRetUid(-1); nowUID != uid {
+			const setIDs = 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID
+			err = firstError(SetEffective(own.Permitted&setIDs), SetFSIDs(uid, gid))
+		}
+		return firstError(err, SetEffective(caps.Effective))
+	}, nil
 }
 
 // SetIDs makes the calling thread, and no other, the given user and groups, for good: real,

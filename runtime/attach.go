@@ -20,9 +20,6 @@ import (
 // The root file system's author may be hostile. Every target is resolved inside
 // it to a descriptor, which is looked at before anything is attached to it.
 func (l *launch) mountAll() error {
-	if err := l.scratch.attachRoot(l.tree); err != nil {
-		return err
-	}
 	if err := l.identify(); err != nil {
 		return err
 	}

@@ -70,12 +70,20 @@ func Execute(ctx context.Context, p *Plan, caller Caller, s Supervisor) (Status,
 	defer store.Close()
 	defer img.Close()
 
+	userns, err := makeUserNamespace(p)
+	if err != nil {
+		return Status{}, err
+	}
+	if userns != nil {
+		defer userns.Close()
+	}
+
 	// Whatever is made on the way has the mode that the code says, not what the
 	// caller's mask makes of it.
 	umask := nsexec.Umask(0o022)
 	defer nsexec.Umask(umask)
 	l := &launch{plan: p, caller: caller, note: s.Note, umask: umask,
-		store: store, image: img, root: newRootSource(), output: newOutput(p, s.Record), ports: published}
+		store: store, image: img, root: newRootSource(userns), userns: userns, output: newOutput(p, s.Record), ports: published}
 	if overlap {
 		l.start()
 	}

@@ -63,12 +63,11 @@ func (l *launch) steps() []step {
 		{"act on files as root", capSetIDs, l.becomeRootForFiles},
 		{"open what is bound from the host", openSourcesNeeds, l.openSources},
 		{"make a network", noCapability, l.makeNetwork},
-		{"make a user namespace", capSetIDs, l.makeUserNamespace},
+		{"act on files as root inside", capSetIDs, l.becomeRootInside},
 		{"make namespaces", capSysAdmin, l.makeNamespaces},
 		{"start PID 1", capSysAdmin | capSetIDs, l.startInit},
 		{"build /dev, /proc and /sys", capSysAdmin, l.buildScratch},
 		{"take the root file system", capSysAdmin, l.takeRoot},
-		{"map the owners of its files", capSysAdmin, l.mapRoot},
 		{"mount", capSysAdmin, l.mountAll},
 		{"open a terminal", capSysAdmin, l.openConsole},
 		{"enter the root file system", capSysAdmin, l.pivot},
@@ -180,7 +179,7 @@ func (l *launch) takeRoot() error {
 	}
 	l.tree = tree
 	l.undo.add(tree.Close)
-	return nil
+	return l.scratch.attachRoot(tree)
 }
 
 func (l *launch) pivot() error {
@@ -324,10 +323,8 @@ func (l *launch) finish(status Status) error {
 		errs = append(errs, l.console.Close())
 	}
 	errs = append(errs, l.service.stop(status), l.releaseNetwork())
-	for _, namespace := range []*os.File{l.userns, l.netns} {
-		if namespace != nil {
-			errs = append(errs, namespace.Close())
-		}
+	if l.netns != nil {
+		errs = append(errs, l.netns.Close())
 	}
 	if l.Process != nil {
 		errs = append(errs, l.Process.Close())

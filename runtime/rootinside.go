@@ -11,6 +11,7 @@ import (
 
 	"mayfly/mount"
 	"mayfly/nsexec"
+	"mayfly/runtime/image"
 	"mayfly/runtime/internal/file"
 	"mayfly/runtime/user"
 )
@@ -174,22 +175,52 @@ func (p *Plan) userFiles(f Facts) {
 	}
 }
 
-// makeUserNamespace makes the one that the command will be root of, where it is to be that. From then on the thread acts
-// on files as that one: all that it makes is theirs, and the root file system is made for them as it is for root.
-func (l *launch) makeUserNamespace() error {
+// makeUserNamespace makes the one that the command will be root of; nil, where it is to be no such root.
+func makeUserNamespace(p *Plan) (*os.File, error) {
+	if !p.rootInside() {
+		return nil, nil
+	}
+	fd, err := nsexec.NewUserNamespace(idMaps(p.Spec.Linux.UIDMappings), idMaps(p.Spec.Linux.GIDMappings))
+	if errors.Is(err, unix.ENOSPC) {
+		err = fmt.Errorf("%w: this machine allows no more of them, see user.max_user_namespaces in sysctl", err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("make a user namespace: %w", err)
+	}
+	return os.NewFile(uintptr(fd), "user namespace"), nil
+}
+
+// rootOnHost are the ids that root inside has on the host.
+func (p *Plan) rootOnHost() (uid, gid int) {
+	return int(onHost(p.Spec.Linux.UIDMappings, 0)), int(onHost(p.Spec.Linux.GIDMappings, 0))
+}
+
+// becomeRootInside makes the thread act on files as root inside: all that it makes from now on is theirs, and the root file
+// system is put together for them as it is for root.
+func (l *launch) becomeRootInside() error {
 	if !l.plan.rootInside() {
 		return nil
 	}
-	fd, err := nsexec.NewUserNamespace(idMaps(l.plan.Spec.Linux.UIDMappings), idMaps(l.plan.Spec.Linux.GIDMappings))
-	if errors.Is(err, unix.ENOSPC) {
-		return fmt.Errorf("%w: this machine allows no more of them, see user.max_user_namespaces in sysctl", err)
+	return nsexec.SetFSIDs(l.plan.rootOnHost())
+}
+
+// makeMapped mounts the root file system with root inside as the owner of root's files, and adds their lines to it as
+// that one.
+func (s *rootSource) makeMapped(p *Plan, store *image.Store, img *image.Image) error {
+	uid, gid := p.rootOnHost()
+	err := actOnFilesAs(uid, gid, rootNeeds(store))
+	if err == nil {
+		s.tree, err = s.mount(p, img)
 	}
-	if err != nil {
-		return err
+	if errors.Is(err, unix.EINVAL) {
+		err = fmt.Errorf("%w: this kernel cannot map the owners of files there: of a store on BTRFS it can, of an overlay from Linux 6.13 on", err)
 	}
-	l.userns = os.NewFile(uintptr(fd), "user namespace")
-	linux := l.plan.Spec.Linux
-	return nsexec.SetFSIDs(int(onHost(linux.UIDMappings, 0)), int(onHost(linux.GIDMappings, 0)))
+	for _, f := range p.Append {
+		if err == nil {
+			err = mount.RootAt(s.tree.FD()).Append(f.Path, f.Content)
+		}
+	}
+	return errors.Join(err, actOnFilesAs(0, 0, rootNeeds(store)))
 }
 
 // becomesRoot has a command enter the user namespace, and its working directory with the rights that it has there.
@@ -216,16 +247,4 @@ func idMaps(list []specs.LinuxIDMapping) []nsexec.IDMap {
 		maps = append(maps, nsexec.IDMap{Inside: m.ContainerID, Outside: m.HostID, Count: m.Size})
 	}
 	return maps
-}
-
-// mapRoot makes root inside the owner of root's files.
-func (l *launch) mapRoot() error {
-	if !l.plan.rootInside() {
-		return nil
-	}
-	err := l.tree.MapIDs(int(l.userns.Fd()))
-	if errors.Is(err, unix.EINVAL) {
-		return fmt.Errorf("%w: this kernel cannot map the owners of files there; of a store on BTRFS it can", err)
-	}
-	return err
 }

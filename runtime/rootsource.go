@@ -23,12 +23,15 @@ type rootSource struct {
 	group    *cgroup.Group // nil: the container has none
 	snapshot *image.Snapshot
 	tree     mount.Tree
+	userns   *os.File // whose root the command will be; nil: none
 	err      error
 	used     cgroup.Stats // by the group, once it is removed
 }
 
-// newRootSource returns a source whose Make the caller must call, and after it Remove.
-func newRootSource() *rootSource { return &rootSource{made: make(chan struct{})} }
+// newRootSource returns a source whose Make the caller must call, and after it Remove. The user namespace is the caller's.
+func newRootSource(userns *os.File) *rootSource {
+	return &rootSource{made: make(chan struct{}), userns: userns}
+}
 
 // Make makes the root file system, and then reads ahead in it with the caller's own
 // rights. What is wrong is told by Tree.
@@ -68,23 +71,34 @@ func (s *rootSource) make(p *Plan, c Caller, store *image.Store, img *image.Imag
 			return err
 		}
 	}
-	const attrs = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV
+	if p.Snapshot {
+		if s.snapshot, err = store.Snapshot(img, p.Container); err != nil {
+			return err
+		}
+	}
+	if s.userns == nil {
+		s.tree, err = s.mount(p, img)
+		return err
+	}
+	return s.makeMapped(p, store, img)
+}
+
+// mount mounts the root file system.
+func (s *rootSource) mount(p *Plan, img *image.Image) (mount.Tree, error) {
+	attrs := uint64(unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV)
 	switch {
-	case p.Snapshot:
-		if s.snapshot, err = store.Snapshot(img, p.Container); err == nil {
-			s.tree, err = s.snapshot.Mount(attrs)
-		}
+	case s.snapshot != nil && s.userns != nil:
+		return s.snapshot.MountMapped(attrs, int(s.userns.Fd()))
+	case s.snapshot != nil:
+		return s.snapshot.Mount(attrs)
 	case p.Ephemeral && p.Session == "":
-		s.tree, err = img.Mount(attrs | unix.MOUNT_ATTR_RDONLY)
-	default:
-		s.tree, err = img.Mount(attrs)
+		attrs |= unix.MOUNT_ATTR_RDONLY
 	}
-	for _, f := range p.Append {
-		if err == nil {
-			err = mount.RootAt(s.tree.FD()).Append(f.Path, f.Content)
-		}
+	tree, err := img.Mount(attrs)
+	if err == nil && s.userns != nil {
+		err = tree.MapIDs(int(s.userns.Fd()))
 	}
-	return err
+	return tree, err
 }
 
 // Tree waits for the root file system: a detached mount that the caller owns.

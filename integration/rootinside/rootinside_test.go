@@ -84,6 +84,9 @@ func TestProbes(t *testing.T) {
 	defer os.Remove(private)
 	for _, p := range probes {
 		t.Run(p.what, func(t *testing.T) {
+			if p.what == "file capabilities" && !kit.OnBTRFS() {
+				p.want = "0\n" // through an overlay they are set with the rights of whoever mounted it, who has no use for CAP_SETFCAP
+			}
 			r := kit.Inside(t, p.script, "--root", "--writable", "--chdir", "/")
 			if r.Out != p.want {
 				t.Errorf("%q, %q, want %q", r.Out, r.Err, p.want)

@@ -82,16 +82,17 @@ func (d *Draft) begin(ctx context.Context, from *Image, progress func(int64)) er
 	if d.store.BTRFS {
 		return nil
 	}
-	return d.copy(ctx, from.fd, progress)
+	return d.copy(ctx, from.fd, false, progress)
 }
 
-// copy fills the draft file by file.
-func (d *Draft) copy(ctx context.Context, from int, progress func(int64)) error {
+// copy fills the draft file by file; powerless as in archive.Extractor.
+func (d *Draft) copy(ctx context.Context, from int, powerless bool, progress func(int64)) error {
 	x, err := archive.NewExtractor(d.fd, d.store.Spool(), archive.Limits{Bytes: math.MaxInt64, Entries: math.MaxInt64}, progress)
 	if err != nil {
 		return err
 	}
 	defer x.Close()
+	x.Powerless = powerless
 	if err := x.ExtractTree(ctx, from); err != nil {
 		return err
 	}

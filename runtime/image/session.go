@@ -89,7 +89,7 @@ func (s *Store) fillSession(ctx context.Context, dir int, i *Image, r Session) e
 			return err
 		}
 		defer unix.Close(fd)
-		if err := (&Draft{store: s, fd: fd}).copy(ctx, i.fd, func(int64) {}); err != nil {
+		if err := (&Draft{store: s, fd: fd}).copy(ctx, i.fd, true, func(int64) {}); err != nil {
 			return err
 		}
 	}

@@ -71,7 +71,10 @@ func (s *Store) Snapshot(i *Image, name string) (*Snapshot, error) {
 			unix.Close(dir)
 			return nil, fmt.Errorf("copy image %s: %w", i.Path, err)
 		}
-		if snap.fd, err = claim(dir, name); err == nil {
+		if snap.fd, err = claim(dir, name); err == nil && snap.overlay {
+			err = snap.makeLayers()
+		}
+		if err == nil {
 			return snap, nil
 		}
 		if !errors.Is(err, errCollected) {
@@ -88,6 +91,22 @@ func (s *Snapshot) Mount(attrs uint64) (mount.Tree, error) {
 		return s.mountOverlay(attrs)
 	}
 	return mountTree(s.fd, attrs)
+}
+
+// MountMapped is Mount with the owners that files have in a user namespace (see mount.Tree.MapIDs). In an overlay it is the layers that are
+// mapped, for which the thread must act on files as root of that namespace.
+func (s *Snapshot) MountMapped(attrs uint64, userns int) (mount.Tree, error) {
+	if s.overlay {
+		return s.mountMappedOverlay(attrs, userns)
+	}
+	tree, err := mountTree(s.fd, attrs)
+	if err != nil {
+		return tree, err
+	}
+	if err := tree.MapIDs(userns); err != nil {
+		return mount.Tree{}, errors.Join(err, tree.Close())
+	}
+	return tree, nil
 }
 
 // Mount makes a detached mount of the image's root file system itself, with these attributes. The caller owns it.
@@ -107,25 +126,58 @@ func mountTree(fd int, attrs uint64) (mount.Tree, error) {
 // mountOverlay puts an empty directory over the image. Whoever mounts an overlay lends it their rights: the thread
 // must have those of OverlayCapabilities.
 func (s *Snapshot) mountOverlay(attrs uint64) (mount.Tree, error) {
+	here := func(fd int, name string) string { return fmt.Sprintf("/proc/self/fd/%d/%s", fd, name) }
+	return mount.New("overlay", append(overlayOptions(), "lowerdir="+here(s.lower, "."), "upperdir="+here(s.fd, "upper"), "workdir="+here(s.fd, "work")), attrs)
+}
+
+// overlayOptions: nothing of it has to survive a loss of power, nor to be found again under another file system.
+func overlayOptions() []string {
+	return []string{"source=overlay", "volatile", "index=off", "metacopy=off", "redirect_dir=nofollow"}
+}
+
+// mountMappedOverlay hands the layers over as mounts, by descriptor: they are attached nowhere.
+func (s *Snapshot) mountMappedOverlay(attrs uint64, userns int) (mount.Tree, error) {
+	var fds []int
+	defer func() { file.CloseAll(fds) }()
+	for _, layer := range []int{s.lower, s.fd} {
+		tree, err := mount.Clone(layer, "", false)
+		if err != nil {
+			return mount.Tree{}, err
+		}
+		fds = append(fds, tree.FD())
+		if err := tree.MapIDs(userns); err != nil {
+			return mount.Tree{}, err
+		}
+	}
+	for _, name := range []string{"upper", "work"} {
+		fd, err := unix.Openat(fds[1], name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return mount.Tree{}, fmt.Errorf("overlay %s: %w", name, err)
+		}
+		fds = append(fds, fd)
+	}
+	return mount.New("overlay", overlayOptions(), attrs,
+		mount.File{Parameter: "lowerdir+", FD: fds[0]}, mount.File{Parameter: "upperdir", FD: fds[2]}, mount.File{Parameter: "workdir", FD: fds[3]})
+}
+
+// makeLayers makes the directories that are put over the image.
+func (s *Snapshot) makeLayers() error {
 	var top unix.Stat_t
 	if err := unix.Fstat(s.lower, &top); err != nil {
-		return mount.Tree{}, err
+		return err
 	}
 	for _, name := range []string{"upper", "work"} {
 		if err := unix.Mkdirat(s.fd, name, 0o700); err != nil {
-			return mount.Tree{}, fmt.Errorf("overlay %s: %w", name, err)
+			return fmt.Errorf("overlay %s: %w", name, err)
 		}
 	}
 	// The root directory's attributes are those of the upper one.
 	err := errors.Join(unix.Fchownat(s.fd, "upper", int(top.Uid), int(top.Gid), unix.AT_SYMLINK_NOFOLLOW),
 		unix.Fchmodat(s.fd, "upper", top.Mode&0o7777, 0))
 	if err != nil {
-		return mount.Tree{}, fmt.Errorf("overlay: %w", err)
+		return fmt.Errorf("overlay: %w", err)
 	}
-	here := func(fd int, name string) string { return fmt.Sprintf("/proc/self/fd/%d/%s", fd, name) }
-	// Nothing of it has to survive a loss of power, nor to be found again under another file system.
-	return mount.New("overlay", []string{"source=overlay", "lowerdir=" + here(s.lower, "."), "upperdir=" + here(s.fd, "upper"),
-		"workdir=" + here(s.fd, "work"), "volatile", "index=off", "metacopy=off", "redirect_dir=nofollow"}, attrs)
+	return nil
 }
 
 // empty tells whether a directory has no directories in it, from the number of its links; or no entries at all on

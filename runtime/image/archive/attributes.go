@@ -106,6 +106,9 @@ func (x *Extractor) attributes(h *tar.Header) ([]tree.Xattr, error) {
 			x.Dropped++
 			continue
 		}
+		if x.Powerless && name == "security.capability" {
+			continue
+		}
 		list = append(list, tree.Xattr{Name: name, Value: value})
 	}
 	return list, nil

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/mount"
+	"mayfly/nsexec"
 	"mayfly/runtime/image/tree"
 )
 
@@ -33,6 +34,8 @@ type Extractor struct {
 	Sums map[uint64]tree.Sum
 	// Dropped counts the extended attributes that do not belong into an image.
 	Dropped int
+	// Powerless leaves out device nodes and capabilities of files, which only root can make, and of which a run, without either, makes no use.
+	Powerless bool
 
 	top      int // the tree's directory, owned by the caller
 	inside   mount.Root
@@ -81,15 +84,22 @@ func (x *Extractor) Extract(ctx context.Context, r io.Reader) error {
 // ExtractTree copies the tree below an open directory, which the caller keeps, by way of an archive: one piece of code
 // knows all that belongs to a tree.
 func (x *Extractor) ExtractTree(ctx context.Context, from int) error {
+	adopt, err := nsexec.FileRights()
+	if err != nil {
+		return err
+	}
 	r, w := io.Pipe()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		out := bufio.NewWriterSize(w, 256<<10)
-		err := Write(ctx, out, from, nil)
+		err := adopt()
+		if err == nil {
+			err = Write(ctx, out, from, nil)
+		}
 		w.CloseWithError(errors.Join(err, out.Flush()))
 	}()
-	err := x.Extract(ctx, bufio.NewReaderSize(r, 256<<10))
+	err = x.Extract(ctx, bufio.NewReaderSize(r, 256<<10))
 	r.Close()
 	<-done
 	return err
@@ -203,6 +213,9 @@ func (x *Extractor) make(dir int, base, name string, h *tar.Header, attributes [
 			return err
 		}
 	case tar.TypeChar, tar.TypeBlock:
+		if x.Powerless {
+			return nil
+		}
 		kind := uint32(unix.S_IFCHR)
 		if h.Typeflag == tar.TypeBlock {
 			kind = unix.S_IFBLK
