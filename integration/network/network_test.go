@@ -171,7 +171,7 @@ func TestFiftyNetworksAtOnce(t *testing.T) {
 	var group sync.WaitGroup
 	for range kit.Times(50) {
 		group.Go(func() {
-			if r := kit.Inside(t, interfaces+fmt.Sprintf(listen, "127.0.0.1:80")+" >/tmp/out & sleep 1; cat /tmp/out", "--network", "none", "--chdir", "/"); r.Out != "lo listening\n" {
+			if r := kit.Inside(t, interfaces+fmt.Sprintf(listen, "127.0.0.1:80")+" >/tmp/out & while [ ! -s /tmp/out ]; do sleep 0.1; done; cat /tmp/out", "--network", "none", "--chdir", "/"); r.Out != "lo listening\n" {
 				t.Errorf("%+v", r)
 			}
 		})

@@ -131,8 +131,8 @@ func TestFilesOnABind(t *testing.T) {
 	must(t, os.Mkdir(dir, 0o755))
 	must(t, os.Chown(dir, int(uid), int(gid)))
 	defer os.RemoveAll(dir)
-	r := kit.Run(t, "run", "--root", "--chdir", dir, kit.Image, "sh", "-ec",
-		"touch roots given; chown "+kit.User+":"+u.Gid+" given; echo x >>given; cp /usr/bin/id setuid; chmod 6755 setuid; stat -c %U "+u.HomeDir+"; stat -c %u:%g roots given")
+	r := kit.Run(t, "run", "--root", "--bind-ro", "/usr/bin/id:/mnt/hosts", "--chdir", dir, kit.Image, "sh", "-ec",
+		"touch roots given; chown "+kit.User+":"+u.Gid+" given; echo x >>given; cp /mnt/hosts setuid; chmod 6755 setuid; stat -c %U "+u.HomeDir+"; stat -c %u:%g roots given")
 	if want := fmt.Sprintf("%s\n0:0\n%d:%d\n", kit.User, uid, gid); r.Out != want || r.Code != 0 {
 		t.Fatalf("%+v, want %q", r, want)
 	}
@@ -220,8 +220,10 @@ func TestWhereItStarts(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	cmd = kit.As(t, kit.User, kit.Runtime, "run", "--root", kit.Image, "pwd")
-	cmd.Dir = "/usr/local/go"
-	if r := kit.Do(t, cmd); r.Out != "/root\n" || !strings.Contains(r.Err, `"/usr/local/go" is not in the container, starting in /root`) {
+	cmd.Dir = "/srv/rootinside-elsewhere"
+	must(t, os.Mkdir(cmd.Dir, 0o755))
+	defer os.Remove(cmd.Dir)
+	if r := kit.Do(t, cmd); r.Out != "/root\n" || !strings.Contains(r.Err, `"/srv/rootinside-elsewhere" is not in the container, starting in /root`) {
 		t.Errorf("%+v", r)
 	}
 }
