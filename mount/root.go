@@ -50,7 +50,9 @@ var ErrNotRegular = errors.New("not a regular file")
 // OpenRegular opens a regular file inside the root for reading. Anything else is not
 // opened at all: to open a device can have effects, to open a FIFO can wait. Nobody
 // may be changing the tree meanwhile. The caller owns the descriptor.
-func (r Root) OpenRegular(name string) (int, error) {
+func (r Root) OpenRegular(name string) (int, error) { return r.openRegular(name, unix.O_RDONLY) }
+
+func (r Root) openRegular(name string, flags int) (int, error) {
 	look, err := r.Open(name, unix.O_PATH)
 	if err != nil {
 		return -1, err
@@ -63,18 +65,13 @@ func (r Root) OpenRegular(name string) (int, error) {
 	if !what.IsRegular {
 		return -1, ErrNotRegular
 	}
-	return r.Open(name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
+	return r.Open(name, flags|unix.O_NONBLOCK|unix.O_NOCTTY)
 }
 
 // Append appends text to a regular file inside the root. Nobody may be changing the tree meanwhile who is not to
 // choose which of its files that is.
 func (r Root) Append(name, text string) error {
-	look, err := r.OpenRegular(name)
-	if err != nil {
-		return err
-	}
-	closeFD(look)
-	fd, err := r.Open(name, unix.O_WRONLY|unix.O_APPEND|unix.O_NONBLOCK|unix.O_NOCTTY)
+	fd, err := r.openRegular(name, unix.O_WRONLY|unix.O_APPEND)
 	if err != nil {
 		return err
 	}

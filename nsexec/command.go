@@ -142,7 +142,11 @@ func (c *Command) birth() (*birth, error) {
 
 // write writes the list.
 func (b *birth) write(c *Command) {
-	b.steps = newProgram(16 + len(c.Limits) + len(c.Dirs) + 64)
+	room := 16 + len(c.Limits) + len(c.Dirs)
+	if c.UserNamespace != nil {
+		room += 5 + 64 // ids, and at most one for each capability
+	}
+	b.steps = newProgram(room)
 	fail := b.steps.last(unix.SYS_EXIT, number(127))
 	must := func(nr uintptr, args ...*uintptr) *systemCall { return b.steps.add(fail, nr, args...) }
 

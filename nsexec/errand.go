@@ -40,6 +40,13 @@ func (e *errand) must(name string, nr uintptr, args ...*uintptr) *systemCall {
 	return e.steps.add(e.fail, nr, args...)
 }
 
+// open adds the step of opening a file. Its result is the descriptor.
+func (e *errand) open(path string, flags int) *systemCall {
+	name := append([]byte(path), 0)
+	e.kept = append(e.kept, name)
+	return e.must("open "+path, unix.SYS_OPENAT, number(unix.AT_FDCWD), address(unsafe.Pointer(&name[0])), number(flags|unix.O_CLOEXEC), &zero)
+}
+
 // run runs the errand, and waits for its end as with vfork(2). The child is left to be waited for: see wait.
 func (e *errand) run() (pid int, err error) {
 	e.must("exit", unix.SYS_EXIT, &zero)

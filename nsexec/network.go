@@ -10,10 +10,8 @@ import (
 
 // What a new network is told.
 var (
-	networkNamespace = [...]byte{'/', 'p', 'r', 'o', 'c', '/', 's', 'e', 'l', 'f', '/', 'n', 's', '/', 'n', 'e', 't', 0}
-	lowestPort       = []byte("/proc/sys/net/ipv4/ip_unprivileged_port_start\x00")
-	zeroText         = [...]byte{'0', '\n'}
-	loopbackUp       = interfaceUp("lo")
+	zeroText   = [...]byte{'0', '\n'}
+	loopbackUp = interfaceUp("lo")
 )
 
 // interfaceUp is struct ifreq of netdevice(7) for SIOCSIFFLAGS.
@@ -38,12 +36,10 @@ func NewNetwork() (fd int, err error) {
 	socket := e.must("socket", unix.SYS_SOCKET, number(unix.AF_INET), number(unix.SOCK_DGRAM|unix.SOCK_CLOEXEC), &zero)
 	e.must("loopback interface", unix.SYS_IOCTL, &socket.result, number(unix.SIOCSIFFLAGS), address(unsafe.Pointer(&loopbackUp)))
 	e.must("close", unix.SYS_CLOSE, &socket.result)
-	port := e.must("open ip_unprivileged_port_start", unix.SYS_OPENAT, number(unix.AT_FDCWD), address(unsafe.Pointer(&lowestPort[0])),
-		number(unix.O_WRONLY|unix.O_CLOEXEC), &zero)
+	port := e.open("/proc/sys/net/ipv4/ip_unprivileged_port_start", unix.O_WRONLY)
 	e.must("write ip_unprivileged_port_start", unix.SYS_WRITE, &port.result, address(unsafe.Pointer(&zeroText)), number(len(zeroText)))
 	e.must("close", unix.SYS_CLOSE, &port.result)
-	opened := e.must("open /proc/self/ns/net", unix.SYS_OPENAT, number(unix.AT_FDCWD), address(unsafe.Pointer(&networkNamespace)),
-		number(unix.O_RDONLY|unix.O_CLOEXEC), &zero)
+	opened := e.open("/proc/self/ns/net", unix.O_RDONLY)
 	if err := e.runAndWait(); err != nil {
 		return -1, err
 	}

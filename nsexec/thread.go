@@ -57,6 +57,17 @@ func SetFSIDs(uid, gid int) error {
 	return nil
 }
 
+// ActOnFilesAs gives the calling thread ids for files (see SetFSIDs), and then these effective capabilities.
+func ActOnFilesAs(uid, gid int, effective uint64) error {
+	if err := SetEffective(1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID); err != nil {
+		return err
+	}
+	if err := SetFSIDs(uid, gid); err != nil {
+		return err
+	}
+	return SetEffective(effective)
+}
+
 // FileRights returns a function by which another goroutine gets a thread of its own that acts on files as the calling one
 // does: with its ids for files and its effective capabilities. That thread is thrown away with the goroutine.
 func FileRights() (adopt func() error, err error) {
@@ -68,15 +79,10 @@ func FileRights() (adopt func() error, err error) {
 	gid, _ := unix.SetfsgidRetGid(-1)
 	return func() error {
 		goruntime.LockOSThread()
-		own, err := CurrentCapabilities()
-		if err != nil {
-			return err
+		if now, _ := unix.SetfsuidRetUid(-1); now != uid {
+			return ActOnFilesAs(uid, gid, caps.Effective)
 		}
-		if nowUID, _ := unix.SetfsuidRetUid(-1); nowUID != uid {
-			const setIDs = 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID
-			err = firstError(SetEffective(own.Permitted&setIDs), SetFSIDs(uid, gid))
-		}
-		return firstError(err, SetEffective(caps.Effective))
+		return SetEffective(caps.Effective)
 	}, nil
 }
 

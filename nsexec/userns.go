@@ -24,8 +24,7 @@ func NewUserNamespace(uids, gids []IDMap) (fd int, err error) {
 		return -1, err
 	}
 	e.must("unshare", unix.SYS_UNSHARE, number(unix.CLONE_NEWUSER))
-	opened := e.must("open /proc/self/ns/user", unix.SYS_OPENAT, number(unix.AT_FDCWD), address(unsafe.Pointer(&userNamespace)),
-		number(unix.O_RDONLY|unix.O_CLOEXEC), &zero)
+	opened := e.open("/proc/self/ns/user", unix.O_RDONLY)
 	pid, err := e.run()
 	if pid != 0 {
 		// Ended, and not waited for, it still has its files in procfs.
@@ -47,8 +46,6 @@ func NewUserNamespace(uids, gids []IDMap) (fd int, err error) {
 	return fd, nil
 }
 
-var userNamespace = [...]byte{'/', 'p', 'r', 'o', 'c', '/', 's', 'e', 'l', 'f', '/', 'n', 's', '/', 'u', 's', 'e', 'r', 0}
-
 // writeMaps maps the ids of the user namespace of a process.
 func writeMaps(pid int, uids, gids []IDMap) error {
 	e, err := newErrand(4)
@@ -56,14 +53,10 @@ func writeMaps(pid int, uids, gids []IDMap) error {
 		return err
 	}
 	for name, maps := range map[string][]IDMap{"uid_map": uids, "gid_map": gids} {
-		path, err := unix.BytePtrFromString(fmt.Sprintf("/proc/%d/%s", pid, name))
-		if err != nil {
-			return err
-		}
 		text := lines(maps)
-		file := e.must("open "+name, unix.SYS_OPENAT, number(unix.AT_FDCWD), address(unsafe.Pointer(path)), number(unix.O_WRONLY|unix.O_CLOEXEC), &zero)
+		file := e.open(fmt.Sprintf("/proc/%d/%s", pid, name), unix.O_WRONLY)
 		e.must("write "+name, unix.SYS_WRITE, &file.result, address(unsafe.Pointer(&text[0])), number(len(text)))
-		e.kept = append(e.kept, path, text)
+		e.kept = append(e.kept, text)
 		defer func() {
 			if file.err() == nil {
 				unix.Close(int(file.result))

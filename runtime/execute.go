@@ -83,7 +83,7 @@ func Execute(ctx context.Context, p *Plan, caller Caller, s Supervisor) (Status,
 	umask := nsexec.Umask(0o022)
 	defer nsexec.Umask(umask)
 	l := &launch{plan: p, caller: caller, note: s.Note, umask: umask,
-		store: store, image: img, root: newRootSource(userns), userns: userns, output: newOutput(p, s.Record), ports: published}
+		store: store, image: img, root: newRootSource(userns), output: newOutput(p, s.Record), ports: published}
 	if overlap {
 		l.start()
 	}

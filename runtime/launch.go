@@ -35,7 +35,6 @@ type launch struct {
 	tree    mount.Tree     // the container's root file system
 	rootID  uint64         // the id of its mount
 	devIDs  []uint64       // and of those in /dev
-	userns  *os.File       // that the command is root of; nil: none
 	netns   *os.File       // the container's network; nil: the host's
 	lease   *network.Lease // of its address; nil: it has none
 	umask   int            // the caller's

@@ -19,14 +19,8 @@ import (
 	"mayfly/runtime/user"
 )
 
-// The networks that a container can have. Besides there is join:NAME, that of another container of the same owner.
-const (
-	networkHost = "host" // the host's own
-	networkNone = "none" // nothing but a loopback interface
-	// networkPrivate: an address of a range, by which what is outside can be reached.
-	networkPrivate = "private"
-	joinPrefix     = "join:"
-)
+// joinPrefix begins what a container can have besides the networks that a rule names: that of another container of the same owner.
+const joinPrefix = "join:"
 
 // Joined is a container whose network another one shares.
 type Joined struct {
@@ -40,11 +34,16 @@ func (f *Facts) network(r Request) string {
 	case r.Network != "":
 		return r.Network
 	case f.Policy.Unbound:
-		return networkHost
+		return policy.NetworkHost
 	case len(f.Policy.Network) == 0:
 		return ""
 	}
 	return f.Policy.Network[0]
+}
+
+// private tells whether the container's network leads outside, and is not the host's.
+func (f *Facts) private(r Request) bool {
+	return f.network(r) == policy.NetworkPrivate || f.Joined.Network == policy.NetworkPrivate
 }
 
 // network decides which network the container has: what is asked for, or the first that the rule names.
@@ -52,7 +51,7 @@ func (p *Plan) network(r Request, f Facts) error {
 	p.Network = f.network(r)
 	allowed := f.Policy.Network
 	if f.Policy.Unbound {
-		allowed = []string{networkHost, networkNone, networkPrivate}
+		allowed = policy.Networks
 	}
 	if p.Network == "" {
 		return fmt.Errorf("%w: the rule at %s names no network", policy.ErrDenied, f.Policy.Place())
@@ -64,13 +63,13 @@ func (p *Plan) network(r Request, f Facts) error {
 	switch {
 	case joins && mode == "":
 		return fmt.Errorf("--network %s: that container has no network of its own", p.Network)
-	case mode != networkHost && mode != networkNone && mode != networkPrivate:
+	case !slices.Contains(policy.Networks, mode):
 		return fmt.Errorf("network %q: want host, none, private or join:NAME", p.Network)
 	case !slices.Contains(allowed, mode):
 		return fmt.Errorf("--network %s: %w: the rule at %s does not let you", p.Network, policy.ErrDenied, f.Policy.Place())
-	case len(r.Publish) > 0 && p.Network != networkPrivate:
+	case len(r.Publish) > 0 && p.Network != policy.NetworkPrivate:
 		return errors.New("--publish needs --network private: on the host's network a port is published by listening at it")
-	case mode == networkHost:
+	case mode == policy.NetworkHost:
 		return nil
 	}
 	p.Publish, p.NetworkRange = r.Publish, f.Policy.NetworkRange
@@ -124,7 +123,7 @@ func (l *launch) makeNetwork() error {
 		return err
 	}
 	l.netns = os.NewFile(uintptr(fd), "network")
-	if l.plan.Network == networkPrivate {
+	if l.plan.Network == policy.NetworkPrivate {
 		return l.connectNetwork()
 	}
 	return nil
@@ -151,7 +150,7 @@ func (l *launch) enterNetwork() error {
 		return nil
 	}
 	err := nsexec.EnterNetwork(int(l.netns.Fd()))
-	if err != nil || l.plan.Network != networkPrivate {
+	if err != nil || l.plan.Network != policy.NetworkPrivate {
 		return err
 	}
 	return raise(NetworkCapabilities, l.lease.Configure)

@@ -71,7 +71,7 @@ func TestNetworksOfTheRule(t *testing.T) {
 	}
 	f := facts()
 	f.Policy = policy.Decision{Settings: f.Policy.Settings, Unbound: true}
-	if p := plan(t, Request{Image: "deb12-i386"}, f); p.Network != networkHost {
+	if p := plan(t, Request{Image: "deb12-i386"}, f); p.Network != policy.NetworkHost {
 		t.Errorf("root: %q", p.Network)
 	}
 }

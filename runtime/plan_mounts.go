@@ -8,6 +8,7 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"mayfly/runtime/policy"
 	"mayfly/runtime/user"
 )
 
@@ -98,7 +99,7 @@ func (p *Plan) hostBinds(f Facts) {
 // zones change rarely.
 func (p *Plan) files(f Facts) {
 	for _, name := range hostFiles {
-		if name == resolvConf && p.NetworkMode == networkPrivate {
+		if name == resolvConf && p.NetworkMode == policy.NetworkPrivate {
 			p.Files = append(p.Files, File{name, f.Servers})
 			continue
 		}

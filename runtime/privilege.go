@@ -111,12 +111,16 @@ func missing(needs []Need) ([]Need, error) {
 
 // checkPrivilege says what is missing and how an administrator grants it.
 func checkPrivilege() error {
-	list, err := missing(NeededCapabilities)
+	return require(NeededCapabilities, "; root grants it with `runtime grant`, `runtime grant --check` tells what is wrong")
+}
+
+// require refuses where one of the needs is missing, and ends with what to do.
+func require(needs []Need, advice string) error {
+	list, err := missing(needs)
 	if err != nil || list == nil {
 		return err
 	}
-	return fmt.Errorf("%w: %s is missing (to %s); root grants it with `runtime grant`, "+
-		"`runtime grant --check` tells what is wrong", ErrNoPrivilege, list[0].Name, list[0].Why)
+	return fmt.Errorf("%w: %s is missing (to %s)%s", ErrNoPrivilege, list[0].Name, list[0].Why, advice)
 }
 
 // CheckStore says what is missing for a store that is not on BTRFS.
@@ -124,12 +128,7 @@ func CheckStore(store *image.Store) error {
 	if store.BTRFS {
 		return nil
 	}
-	list, err := missing(OverlayNeeds)
-	if err != nil || list == nil {
-		return err
-	}
-	return fmt.Errorf("%w: %s is missing (to %s): the image store %s is not on BTRFS; root grants it with `runtime grant`",
-		ErrNoPrivilege, list[0].Name, list[0].Why, store.Path)
+	return require(OverlayNeeds, ": the image store "+store.Path+" is not on BTRFS; root grants it with `runtime grant`")
 }
 
 // renounceMore gives up what this launch does not take, for grants that came with more.
@@ -143,12 +142,7 @@ func renounceMore(c Caller, needed uint64) error {
 
 // checkNetwork says what is missing for a private network.
 func checkNetwork() error {
-	list, err := missing(NetworkNeeds)
-	if err != nil || list == nil {
-		return err
-	}
-	return fmt.Errorf("%w: %s is missing (to %s): root grants it with `runtime grant`, where the policy lets somebody have a private network",
-		ErrNoPrivilege, list[0].Name, list[0].Why)
+	return require(NetworkNeeds, ": root grants it with `runtime grant`, where the policy lets somebody have a private network")
 }
 
 // rootNeeds are the capabilities to make and remove a copy in a store.
@@ -213,28 +207,17 @@ func asRoot(c Caller, raise uint64, f func() error) error {
 	goruntime.LockOSThread()
 	before, err := nsexec.CurrentCapabilities()
 	if err == nil {
-		err = actOnFilesAs(0, 0, raise)
+		err = nsexec.ActOnFilesAs(0, 0, raise)
 	}
 	if err == nil {
 		err = f()
 	}
 	// If this fails the thread stays locked, and is thrown away with its goroutine.
-	if restore := actOnFilesAs(int(c.UID), int(c.GID), before.Effective); restore != nil {
+	if restore := nsexec.ActOnFilesAs(int(c.UID), int(c.GID), before.Effective); restore != nil {
 		return errors.Join(err, restore)
 	}
 	goruntime.UnlockOSThread()
 	return err
-}
-
-// actOnFilesAs gives the thread ids for files, and then these effective capabilities.
-func actOnFilesAs(uid, gid int, raise uint64) error {
-	if err := nsexec.SetEffective(capSetIDs); err != nil {
-		return err
-	}
-	if err := nsexec.SetFSIDs(uid, gid); err != nil {
-		return err
-	}
-	return nsexec.SetEffective(raise)
 }
 
 // raise calls f on a locked thread with these capabilities effective too.

@@ -208,7 +208,7 @@ func (l *launch) becomeRootInside() error {
 // that one.
 func (s *rootSource) makeMapped(p *Plan, store *image.Store, img *image.Image) error {
 	uid, gid := p.rootOnHost()
-	err := actOnFilesAs(uid, gid, rootNeeds(store))
+	err := nsexec.ActOnFilesAs(uid, gid, rootNeeds(store))
 	if err == nil {
 		s.tree, err = s.mount(p, img)
 	}
@@ -220,7 +220,7 @@ func (s *rootSource) makeMapped(p *Plan, store *image.Store, img *image.Image) e
 			err = mount.RootAt(s.tree.FD()).Append(f.Path, f.Content)
 		}
 	}
-	return errors.Join(err, actOnFilesAs(0, 0, rootNeeds(store)))
+	return errors.Join(err, nsexec.ActOnFilesAs(0, 0, rootNeeds(store)))
 }
 
 // becomesRoot has a command enter the user namespace, and its working directory with the rights that it has there.
@@ -229,7 +229,7 @@ func (l *launch) becomesRoot(p *Plan, c *nsexec.Command) error {
 	if err != nil {
 		return err
 	}
-	c.UserNamespace = &nsexec.UserNamespace{FD: int(l.userns.Fd()), Keep: keep}
+	c.UserNamespace = &nsexec.UserNamespace{FD: int(l.root.userns.Fd()), Keep: keep}
 	c.Dirs, c.DirRequired = []string{"/", homeOf(p.Spec.Process.Env), p.Spec.Process.Cwd}, p.DirRequired
 	return nil
 }

@@ -87,18 +87,12 @@ func (s *rootSource) make(p *Plan, c Caller, store *image.Store, img *image.Imag
 func (s *rootSource) mount(p *Plan, img *image.Image) (mount.Tree, error) {
 	attrs := uint64(unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV)
 	switch {
-	case s.snapshot != nil && s.userns != nil:
-		return s.snapshot.MountMapped(attrs, int(s.userns.Fd()))
 	case s.snapshot != nil:
-		return s.snapshot.Mount(attrs)
+		return s.snapshot.Mount(attrs, s.userns)
 	case p.Ephemeral && p.Session == "":
 		attrs |= unix.MOUNT_ATTR_RDONLY
 	}
-	tree, err := img.Mount(attrs)
-	if err == nil && s.userns != nil {
-		err = tree.MapIDs(int(s.userns.Fd()))
-	}
-	return tree, err
+	return img.Mount(attrs, s.userns)
 }
 
 // Tree waits for the root file system: a detached mount that the caller owns.

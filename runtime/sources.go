@@ -130,8 +130,8 @@ func becomeCaller(c Caller) (leave func() error, err error) {
 		}
 		own = have.Permitted
 	}
-	leave = func() error { return actOnFilesAs(0, 0, openSourcesNeeds) }
-	return leave, actOnFilesAs(int(c.UID), int(c.GID), own)
+	leave = func() error { return nsexec.ActOnFilesAs(0, 0, openSourcesNeeds) }
+	return leave, nsexec.ActOnFilesAs(int(c.UID), int(c.GID), own)
 }
 
 // clone takes a copy of the source's mounts.

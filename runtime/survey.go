@@ -175,7 +175,7 @@ func (f *Facts) findImage(r Request) error {
 	if !onBTRFS {
 		needed |= OverlayCapabilities
 	}
-	if f.network(r) == networkPrivate || f.Joined.Network == networkPrivate {
+	if f.private(r) {
 		needed |= NetworkCapabilities
 	}
 	return renounceMore(f.Caller, needed)
@@ -247,7 +247,7 @@ func (f *Facts) findHostFiles(r Request) {
 	if hosts, err := file.Read("/etc/hosts", maxHosts); err == nil {
 		f.Hosts = string(hosts)
 	}
-	if f.network(r) == networkPrivate || f.Joined.Network == networkPrivate {
+	if f.private(r) {
 		f.Servers = nameServers()
 	}
 }

@@ -161,7 +161,7 @@ func installPolicy() error {
 // needed are the capabilities that launches from this system's store, with the networks of its policy, take.
 func needed() uint64 {
 	all := runtime.LaunchCapabilities
-	if private, err := policy.NamesNetwork("private"); err == nil && private {
+	if private, err := policy.NamesNetwork(policy.NetworkPrivate); err == nil && private {
 		all |= runtime.NetworkCapabilities
 	}
 	s, err := image.Open(storeChoice{new(string)}.path())

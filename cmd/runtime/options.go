@@ -112,6 +112,9 @@ func (o *options) request() (runtime.Request, error) {
 	if err := o.sizes(&r); err != nil {
 		return r, err
 	}
+	if err := o.ports(&r); err != nil {
+		return r, err
+	}
 	switch {
 	case o.image == "" && o.session == "":
 		return r, errors.New("no image given: `runtime image list` shows what there is")
@@ -150,6 +153,11 @@ func (o *options) sizes(r *runtime.Request) error {
 		}
 		r.Resources.Swap = &bytes
 	}
+	return nil
+}
+
+// ports reads the ports that are to be published.
+func (o *options) ports(r *runtime.Request) error {
 	for _, text := range o.publish {
 		host, container, _ := strings.Cut(text, ":")
 		a, errA := strconv.ParseUint(host, 10, 16)

@@ -255,7 +255,7 @@ func Change(t testing.TB, name, script string) {
 	duplicate := []string{"btrfs", "subvolume", "snapshot", Plain, path}
 	if !OnBTRFS() {
 		// With links, which is quick; scripts write to nothing that is there but in /etc.
-		base := filepath.Join(Store, filepath.Base(Plain))
+		base := filepath.Join(Store, Base)
 		duplicate = []string{"sh", "-ec", fmt.Sprintf("cp -al %s %s; rm -r %s/etc; cp -a %s/etc %s/etc", base, path, path, base, path)}
 	}
 	for _, args := range [][]string{duplicate, {"sh", "-ec", "cd " + path + " && " + script}} {

@@ -76,10 +76,10 @@ func TestNone(t *testing.T) {
 	kit.NothingLeft(t)
 }
 
-// background starts a container that goes on until the test ends.
-func background(t *testing.T, user, name string, flags ...string) {
+// background starts a container whose script says a line and goes on until the test ends.
+func background(t *testing.T, name, script string, flags ...string) {
 	t.Helper()
-	cmd := kit.As(t, user, append(append([]string{kit.Runtime, "run", "--quiet", "--name", name, "--chdir", "/"}, flags...), kit.Image, "sh", "-c", fmt.Sprintf(listen, "127.0.0.1:8080"))...)
+	cmd := kit.As(t, kit.User, append(append([]string{kit.Runtime, "run", "--quiet", "--name", name, "--chdir", "/"}, flags...), kit.Image, "sh", "-c", script)...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -88,7 +88,7 @@ func background(t *testing.T, user, name string, flags ...string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		kit.Do(t, kit.As(t, user, kit.Runtime, "kill", name))
+		kit.Run(t, "kill", name)
 		_ = cmd.Wait()
 	})
 	if _, err := out.Read(make([]byte, 16)); err != nil {
@@ -98,7 +98,7 @@ func background(t *testing.T, user, name string, flags ...string) {
 
 func TestJoin(t *testing.T) {
 	t.Cleanup(func() { kit.NothingLeft(t) })
-	background(t, kit.User, "server", "--network", "none")
+	background(t, "server", fmt.Sprintf(listen, "127.0.0.1:8080"), "--network", "none")
 	for _, flags := range [][]string{{"--network", "join:server"}, {"--network", "join:server", "--root"}} {
 		if r := kit.Inside(t, fmt.Sprintf(reach, "127.0.0.1:8080"), append(flags, "--chdir", "/")...); r.Out != "reached\n" {
 			t.Errorf("%v: %+v", flags, r)
@@ -129,13 +129,7 @@ func TestJoin(t *testing.T) {
 }
 
 func TestTheHostsNetworkIsNotJoined(t *testing.T) {
-	cmd := kit.As(t, kit.User, kit.Runtime, "run", "--quiet", "--name", "plain", "--chdir", "/", kit.Image, "sleep", "600")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = cmd.Wait() }()
-	defer kit.Run(t, "kill", "plain")
-	kit.Eventually(t, "it runs", func() bool { return kit.Run(t, "exec", "plain", "true").Code == 0 })
+	background(t, "plain", "echo up; exec sleep 600")
 	if r := kit.Inside(t, "true", "--network", "join:plain"); r.Code != 125 || !strings.Contains(r.Err, "has no network of its own") {
 		t.Errorf("%+v", r)
 	}

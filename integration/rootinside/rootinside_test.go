@@ -16,7 +16,7 @@ import (
 	"mayfly/integration/kit"
 )
 
-// podman has each probe asked of podman too: see docs/containers.md for what came of it.
+// podman has each probe asked of podman too.
 var podman = flag.Bool("podman", false, "ask podman the same")
 
 func TestMain(m *testing.M) {
@@ -75,7 +75,7 @@ var probes = []probe{
 	{"swap, quota, accounting", denied + "denied swapon /srv/f; denied accton /srv/f; denied chattr +i /srv", "denied\ndenied\ndenied\n"},
 	{"capabilities", "grep -E '^(CapInh|CapPrm|CapEff|CapBnd|CapAmb|NoNewPrivs|Seccomp):' /proc/self/status | tr -d '\\t'", "CapInh:0000000000000000\nCapPrm:00000000800401fb\nCapEff:00000000800401fb\nCapBnd:00000000800401fb\nCapAmb:0000000000000000\nNoNewPrivs:1\nSeccomp:2\n"},
 	{"more ids", denied + "denied sh -c 'echo 0 0 1 >/proc/self/uid_map'; denied setpriv --reuid=70000 --clear-groups true", "denied\ndenied\n"},
-	{"another user's home", "denied() { \"$@\" >/dev/null 2>&1 && echo done || echo denied; }; denied ls /home/" + kit.Other + "/private; denied chown root /home/" + kit.Other, "denied\ndenied\n"},
+	{"another user's home", denied + "denied ls /home/" + kit.Other + "/private; denied chown root /home/" + kit.Other, "denied\ndenied\n"},
 }
 
 func TestProbes(t *testing.T) {
@@ -158,7 +158,7 @@ func TestASessionKeepsOwners(t *testing.T) {
 	defer kit.Run(t, "session", "end", "rooted")
 	for i, want := range []string{"root daemon\n", "root daemon\nroot daemon\n"} {
 		r := kit.Run(t, "run", "--root", "--session", "rooted", "--chdir", "/", "sh", "-ec",
-			"touch /usr/bin/root"+fmt.Sprint(i)+" /usr/bin/daemon"+fmt.Sprint(i)+"; chown daemon /usr/bin/daemon?; stat -c %U /usr/bin/root? /usr/bin/daemon? | sort -r | xargs -n 2 | awk '{print}' >/dev/null; for n in /usr/bin/root?; do echo $(stat -c %U $n /usr/bin/daemon${n#/usr/bin/root}); done")
+			"touch /usr/bin/root"+fmt.Sprint(i)+" /usr/bin/daemon"+fmt.Sprint(i)+"; chown daemon /usr/bin/daemon?; for n in /usr/bin/root?; do echo $(stat -c %U $n /usr/bin/daemon${n#/usr/bin/root}); done")
 		if r.Out != want || r.Code != 0 {
 			t.Errorf("%+v, want %q", r, want)
 		}

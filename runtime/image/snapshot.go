@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -85,39 +86,34 @@ func (s *Store) Snapshot(i *Image, name string) (*Snapshot, error) {
 	return nil, fmt.Errorf("copy image %s: removed as an orphan %d times before it could be locked", i.Path, newborn)
 }
 
-// Mount makes a detached mount of the copy, with these attributes (MOUNT_ATTR_*). The caller owns it.
-func (s *Snapshot) Mount(attrs uint64) (mount.Tree, error) {
-	if s.overlay {
-		return s.mountOverlay(attrs)
+// Mount makes a detached mount of the copy, with these attributes (MOUNT_ATTR_*). The caller owns it. With a user namespace
+// (nil: none) files have the owners that they have there: see mount.Tree.MapIDs. In an overlay it is the layers that are mapped, for which
+// the thread must act on files as root of that namespace.
+func (s *Snapshot) Mount(attrs uint64, userns *os.File) (mount.Tree, error) {
+	switch {
+	case !s.overlay:
+		return mountTree(s.fd, attrs, userns)
+	case userns != nil:
+		return s.mountMappedOverlay(attrs, int(userns.Fd()))
 	}
-	return mountTree(s.fd, attrs)
+	return s.mountOverlay(attrs)
 }
 
-// MountMapped is Mount with the owners that files have in a user namespace (see mount.Tree.MapIDs). In an overlay it is the layers that are
-// mapped, for which the thread must act on files as root of that namespace.
-func (s *Snapshot) MountMapped(attrs uint64, userns int) (mount.Tree, error) {
-	if s.overlay {
-		return s.mountMappedOverlay(attrs, userns)
-	}
-	tree, err := mountTree(s.fd, attrs)
-	if err != nil {
-		return tree, err
-	}
-	if err := tree.MapIDs(userns); err != nil {
-		return mount.Tree{}, errors.Join(err, tree.Close())
-	}
-	return tree, nil
+// Mount makes a detached mount of the image's root file system itself, with these attributes and owners. The caller owns it.
+func (i *Image) Mount(attrs uint64, userns *os.File) (mount.Tree, error) {
+	return mountTree(i.fd, attrs, userns)
 }
 
-// Mount makes a detached mount of the image's root file system itself, with these attributes. The caller owns it.
-func (i *Image) Mount(attrs uint64) (mount.Tree, error) { return mountTree(i.fd, attrs) }
-
-func mountTree(fd int, attrs uint64) (mount.Tree, error) {
+func mountTree(fd int, attrs uint64, userns *os.File) (mount.Tree, error) {
 	tree, err := mount.Clone(fd, "", false)
 	if err != nil {
 		return tree, err
 	}
-	if err := tree.SetAttrs(attrs, 0, false); err != nil {
+	err = tree.SetAttrs(attrs, 0, false)
+	if err == nil && userns != nil {
+		err = tree.MapIDs(int(userns.Fd()))
+	}
+	if err != nil {
 		return mount.Tree{}, errors.Join(err, tree.Close())
 	}
 	return tree, nil

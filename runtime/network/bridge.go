@@ -181,15 +181,7 @@ func forward() error {
 	if err != nil || strings.TrimSpace(string(now)) == "1" {
 		return err
 	}
-	fd, err := unix.Open(setting, unix.O_WRONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("open %s: %w", setting, err)
-	}
-	defer unix.Close(fd)
-	if _, err := unix.Write(fd, []byte("1\n")); err != nil {
-		return fmt.Errorf("write %s: %w", setting, err)
-	}
-	return nil
+	return os.WriteFile(setting, []byte("1\n"), 0)
 }
 
 // removeBridge removes the bridge and the rules, where they are ours.

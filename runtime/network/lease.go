@@ -106,13 +106,13 @@ func (l *Lease) Release() error {
 		return err
 	}
 	defer dir.Close()
-	_, err = remove(dir, l.Address.String(), l.Address)
+	_, err = remove(dir, l.Address)
 	return err
 }
 
 // remove removes a lease that nobody has, and what belongs to it.
-func remove(dir *os.File, name string, a Address) (gone bool, err error) {
-	f, err := take(dir, name)
+func remove(dir *os.File, a Address) (gone bool, err error) {
+	f, err := take(dir, a.String())
 	if err == unix.EWOULDBLOCK {
 		return false, nil
 	}
@@ -132,7 +132,7 @@ func remove(dir *os.File, name string, a Address) (gone bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("remove interface %s: %w", hostName(a), err)
 	}
-	return true, unix.Unlinkat(int(dir.Fd()), name, 0)
+	return true, unix.Unlinkat(int(dir.Fd()), a.String(), 0)
 }
 
 // Collect removes the leases that nobody has any more, and for root, with the last of them, the bridge and its rules. It tells
@@ -163,7 +163,7 @@ func Collect() (removed []string, err error) {
 		if !ok {
 			continue
 		}
-		gone, err := remove(dir, name, address)
+		gone, err := remove(dir, address)
 		if err != nil {
 			return removed, err
 		}

@@ -104,9 +104,9 @@ func (c *conn) do(m *message) (answer []byte, err error) {
 
 // A link is an interface, as far as it is of interest.
 type link struct {
-	index       int
-	alias, kind string
-	mac         string // its six bytes
+	index int
+	alias string
+	mac   string // its six bytes
 }
 
 // ifinfo is struct ifinfomsg.
@@ -132,27 +132,12 @@ func (c *conn) link(name string) (link, error) {
 	each(answer[unix.SizeofIfInfomsg:], func(kind uint16, value []byte) {
 		switch kind {
 		case unix.IFLA_IFALIAS:
-			l.alias = cString(value)
+			l.alias = unix.ByteSliceToString(value)
 		case unix.IFLA_ADDRESS:
 			l.mac = string(value)
-		case unix.IFLA_LINKINFO:
-			each(value, func(kind uint16, value []byte) {
-				if kind == unix.IFLA_INFO_KIND {
-					l.kind = cString(value)
-				}
-			})
 		}
 	})
 	return l, nil
-}
-
-func cString(b []byte) string {
-	for i, c := range b {
-		if c == 0 {
-			return string(b[:i])
-		}
-	}
-	return string(b)
 }
 
 // each calls f with every attribute.

@@ -106,8 +106,15 @@ func (r *Rule) setting(k key) any {
 // memory is an amount of it in bytes, written 512M or 4G.
 type memory int64
 
-// networks are the modes that a rule can name.
-var networks = []string{"host", "none", "private"}
+// The networks that a rule can name.
+const (
+	NetworkHost    = "host"    // the host's own
+	NetworkNone    = "none"    // nothing but a loopback interface
+	NetworkPrivate = "private" // an address of a range, by which what is outside can be reached
+)
+
+// Networks are all of them.
+var Networks = []string{NetworkHost, NetworkNone, NetworkPrivate}
 
 // check looks at a value for what its type does not tell.
 func (r *Rule) check(k key) error {
@@ -202,8 +209,8 @@ func checkDevice(name string) error {
 }
 
 func checkNetwork(mode string) error {
-	if !slices.Contains(networks, mode) {
-		return fmt.Errorf("network %q: want one of %s", mode, strings.Join(networks, ", "))
+	if !slices.Contains(Networks, mode) {
+		return fmt.Errorf("network %q: want one of %s", mode, strings.Join(Networks, ", "))
 	}
 	return nil
 }
