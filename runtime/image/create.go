@@ -79,8 +79,12 @@ func (b Bootstrap) common(arch string) []string {
 	return arguments
 }
 
-// Bootstrap fills a draft with a Debian release. It runs the first program that is installed. When we are interrupted it gets
-// a SIGTERM, to unmount what it has mounted, and time for it; when we are killed, too.
+// alone are the arguments of unshare(1) for a bootstrap program: its processes and its mounts end with it, whatever it was at.
+// By itself mmdebstrap would finish its step first, a download perhaps.
+var alone = []string{"--pid", "--mount-proc", "--fork", "--kill-child=KILL", "--"}
+
+// Bootstrap fills a draft with a Debian release. It runs the first program that is installed. When we are interrupted all its
+// processes get a SIGTERM, and time to remove their temporary files; when we are killed, they are too.
 func (d *Draft) Bootstrap(ctx context.Context, b Bootstrap) error {
 	if err := b.check(); err != nil {
 		return err
@@ -90,11 +94,11 @@ func (d *Draft) Bootstrap(ctx context.Context, b Bootstrap) error {
 		if err != nil {
 			continue
 		}
-		cmd := exec.CommandContext(ctx, path, p.arguments(b, d.Path)...)
+		cmd := exec.CommandContext(ctx, "unshare", slices.Concat(alone, []string{path}, p.arguments(b, d.Path))...)
 		cmd.Stdout, cmd.Stderr = b.Output, b.Output
-		cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 		cmd.WaitDelay = 20 * time.Second
-		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 		goruntime.LockOSThread() // it is this thread whose death sends the signal
 		err = cmd.Run()
 		goruntime.UnlockOSThread()
