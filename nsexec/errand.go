@@ -30,7 +30,7 @@ func newErrand(n int) (*errand, error) {
 	e := &errand{steps: newProgram(n + 4), caps: own.data()}
 	e.fail = e.steps.last(unix.SYS_EXIT, number(1))
 	e.must("capset", unix.SYS_CAPSET, address(unsafe.Pointer(&capHeader)), address(unsafe.Pointer(&e.caps)))
-	e.must("become root", unix.SYS_SETRESUID, &zero, &zero, &zero)
+	e.must("become root", unix.SYS_SETRESUID, &root.uid, &root.uid, &root.uid)
 	return e, nil
 }
 

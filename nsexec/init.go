@@ -104,8 +104,8 @@ func (i *Init) write() {
 
 	// To the caller, whose real id the launcher has, PID 1 is somebody else's: they can
 	// neither stop nor kill it.
-	must(unix.SYS_SETRESGID, &zero, &zero, &zero)
-	must(unix.SYS_SETRESUID, &zero, &zero, &zero)
+	must(unix.SYS_SETRESGID, &root.gid, &root.gid, &root.gid)
+	must(unix.SYS_SETRESUID, &root.uid, &root.uid, &root.uid)
 	must(unix.SYS_CAPSET, address(unsafe.Pointer(&noCapsFor)), address(unsafe.Pointer(&noCapsData)))
 	must(unix.SYS_PRCTL, number(unix.PR_SET_NO_NEW_PRIVS), one)
 	try(unix.SYS_PRCTL, number(unix.PR_SET_SECCOMP), number(unix.SECCOMP_MODE_STRICT))

@@ -87,7 +87,7 @@ func (b *birth) enter(n *UserNamespace, must func(nr uintptr, args ...*uintptr) 
 	b.own.Effective = b.own.Permitted
 	b.caps = b.own.data()
 	must(unix.SYS_CAPSET, address(unsafe.Pointer(&capHeader)), address(unsafe.Pointer(&b.caps)))
-	must(unix.SYS_SETRESUID, &zero, &zero, &zero) // who the namespace belongs to
+	must(unix.SYS_SETRESUID, &root.uid, &root.uid, &root.uid) // who the namespace belongs to
 	must(unix.SYS_SETNS, number(n.FD), number(unix.CLONE_NEWUSER))
 	must(unix.SYS_SETRESGID, &zero, &zero, &zero)
 	must(unix.SYS_SETRESUID, &zero, &zero, &zero)

@@ -3,11 +3,14 @@ package runtime
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
+
+	"mayfly/runtime/internal/realm"
 )
 
 // A Caller is who started the process, as the kernel tells it. The environment
@@ -45,7 +48,7 @@ func CurrentCaller() (Caller, error) {
 const hiddenGO = "\x01O"
 
 func callerEnviron() []string {
-	env := os.Environ()
+	env := slices.DeleteFunc(os.Environ(), func(entry string) bool { return strings.HasPrefix(entry, realm.Variable+"=") })
 	for i, entry := range env {
 		if rest, ok := strings.CutPrefix(entry, hiddenGO); ok {
 			env[i] = "GO" + rest

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/nsexec"
+	"mayfly/runtime/internal/realm"
 	"mayfly/runtime/user"
 )
 
@@ -19,6 +20,9 @@ var passesToRoot = []string{"TERM", "LANG", "http_proxy", "https_proxy", "no_pro
 // ExecuteAsRoot executes the program again, with the same arguments, as root with a clean environment, if the caller is in
 // the group that the policy names for images. It returns only with an error.
 func ExecuteAsRoot() error {
+	if realm.Own() {
+		return executeAsRoot() // over what is the caller's
+	}
 	caller, err := CurrentCaller()
 	if err != nil {
 		return err
@@ -53,6 +57,9 @@ func executeAsRoot() error {
 		if name, _, _ := strings.Cut(e, "="); slices.Contains(passesToRoot, name) || strings.HasPrefix(name, "LC_") {
 			env = append(env, e)
 		}
+	}
+	if realm.Own() {
+		env = append(env, realm.Variable+"="+os.Getenv(realm.Variable))
 	}
 	unix.Umask(0o022)
 	// Only this thread becomes root: execve(2) makes it the only one.

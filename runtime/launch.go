@@ -131,7 +131,7 @@ func (s step) take() error {
 // becomeRootForFiles makes what the thread creates belong to root, with its exact
 // mode, and lets it enter the store.
 func (l *launch) becomeRootForFiles() error {
-	return nsexec.SetFSIDs(0, 0)
+	return nsexec.ActOnFilesAsRoot(capSetIDs)
 }
 
 func (l *launch) openSources() error {

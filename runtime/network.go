@@ -72,6 +72,9 @@ func (p *Plan) network(r Request, f Facts) error {
 	case mode == policy.NetworkHost:
 		return nil
 	}
+	if f.Own && (joins || mode == policy.NetworkPrivate) {
+		return fmt.Errorf("--network %s: %w", p.Network, ErrNoGrant)
+	}
 	p.Publish, p.NetworkRange = r.Publish, f.Policy.NetworkRange
 	p.NetworkMode = mode
 	if joins {

@@ -31,6 +31,9 @@ type Plan struct {
 	// a version does not change, so a copy would look the same.
 	Snapshot bool `json:"snapshot"`
 
+	// Own: in a user namespace of the caller's, without a grant.
+	Own bool `json:"unprivileged,omitempty"`
+
 	// CallerBinds are the destinations of those mounts whose source is opened with
 	// the caller's own rights.
 	CallerBinds []string `json:"callerBinds,omitempty"`
@@ -95,6 +98,8 @@ type Facts struct {
 	Groups       []uint32                 // and the supplementary groups
 	Joined       state.Record             // the container whose network is asked for
 	RootInside   *rootInside              // nil: the command is no root of a user namespace
+	Own          bool                     // in a user namespace of the caller's own, which
+	HasIDs       bool                     // has more ids than theirs
 	Passwd       string                   // content of a private /etc/passwd; "": the host's own will do
 	Group        string                   // the same for /etc/group
 	Hosts        string                   // the host's /etc/hosts
@@ -107,6 +112,8 @@ type Facts struct {
 var (
 	// ErrNotPermitted means that only root may ask for it.
 	ErrNotPermitted = errors.New("only root may do this")
+	// ErrNoGrant means that it takes a grant.
+	ErrNoGrant = errors.New("not possible without a grant, which root gives with `runtime grant`")
 )
 
 // hostFiles are mounted read-only where the host has them.
@@ -123,7 +130,7 @@ func NewPlan(r Request, f Facts) (*Plan, error) {
 	if err := permitted(r, f.Policy); err != nil {
 		return nil, err
 	}
-	p := &Plan{Store: f.Policy.Store, Image: r.name(), Version: f.Version, Draft: r.Draft, Session: r.Session, Ephemeral: !r.NoEphemeral,
+	p := &Plan{Own: f.Own, Store: f.Policy.Store, Image: r.name(), Version: f.Version, Draft: r.Draft, Session: r.Session, Ephemeral: !r.NoEphemeral,
 		Snapshot: !r.NoEphemeral && r.Session == "" && (r.Writable || f.CopyFirst),
 		SetIDs:   f.Caller.UID != f.User.UID, Timeout: r.Timeout, KillAfter: r.KillAfter, Measure: r.Measure, OutputLimit: r.OutputLimit}
 	p.Spec.Linux = linux()
@@ -159,9 +166,13 @@ func NewPlan(r Request, f Facts) (*Plan, error) {
 func check(r Request, f Facts) error {
 	root := f.Caller.UID == 0
 	switch {
+	case f.Own && !r.Resources.none():
+		return fmt.Errorf("limits on what all processes together use: %w", ErrNoGrant)
+	case f.Own && r.RootInside && !f.HasIDs:
+		return fmt.Errorf("--root: %w", user.ErrNoRange)
 	case r.NoEphemeral && !root:
 		return fmt.Errorf("--no-ephemeral changes the image for everybody: %w", ErrNotPermitted)
-	case r.Store != "" && r.Store != f.Policy.Store && !root:
+	case r.Store != "" && r.Store != f.Policy.Store && !root && !f.Own:
 		return fmt.Errorf("--store %s: %w; the policy's store is %s", r.Store, ErrNotPermitted, f.Policy.Store)
 	case f.User.UID != f.Caller.UID && !root:
 		return fmt.Errorf("--user %s: %w; others run as themselves", r.User, ErrNotPermitted)

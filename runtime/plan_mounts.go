@@ -16,6 +16,7 @@ import (
 // attached: the container's own, the administrator's binds, the request's.
 func (p *Plan) mounts(r Request, f Facts) error {
 	p.Spec.Mounts = ownMounts(f.User.UID, p.terminals()...)
+	p.withoutGrant(f)
 	if !r.NoEphemeral {
 		p.hostBinds(f)
 	}
@@ -71,6 +72,24 @@ func ownMounts(uid uint32, terminals ...string) []specs.Mount {
 		{Destination: "/tmp", Type: "tmpfs", Source: "tmpfs", Options: memory("mode=1777", "size=50%")},
 		{Destination: "/var/tmp", Type: "tmpfs", Source: "tmpfs", Options: memory("mode=1777", "size=50%")},
 		{Destination: "/run", Type: "tmpfs", Source: "tmpfs", Options: memory("mode=0755", "size=10%")},
+	}
+}
+
+// withoutGrant replaces what a user namespace cannot have: a sysfs of its own, which belongs to a network; a group that it
+// has no id for.
+func (p *Plan) withoutGrant(f Facts) {
+	if !p.Own {
+		return
+	}
+	for i := range p.Spec.Mounts {
+		switch m := &p.Spec.Mounts[i]; m.Destination {
+		case "/sys":
+			*m = bindMount("/sys", "/sys", true)
+		case "/dev/pts":
+			if !f.HasIDs {
+				m.Options = slices.DeleteFunc(m.Options, func(o string) bool { return strings.HasPrefix(o, "gid=") })
+			}
+		}
 	}
 }
 

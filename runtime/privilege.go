@@ -12,6 +12,7 @@ import (
 	"mayfly/nsexec"
 	"mayfly/runtime/image"
 	"mayfly/runtime/internal/file"
+	"mayfly/runtime/internal/realm"
 )
 
 // Sets of capabilities that single steps raise.
@@ -207,7 +208,10 @@ func asRoot(c Caller, raise uint64, f func() error) error {
 	goruntime.LockOSThread()
 	before, err := nsexec.CurrentCapabilities()
 	if err == nil {
-		err = nsexec.ActOnFilesAs(0, 0, raise)
+		if realm.Own() {
+			raise |= OverlayCapabilities // the way to the caller's directory is the caller's
+		}
+		err = nsexec.ActOnFilesAsRoot(raise)
 	}
 	if err == nil {
 		err = f()

@@ -21,6 +21,9 @@ type Resources struct {
 	IOWeight  int     // the same for disks
 }
 
+// none tells that nothing is bounded.
+func (r Resources) none() bool { return r == Resources{} }
+
 func (r Resources) check() error {
 	weight := func(w int) bool { return w < 0 || w > 10000 }
 	switch {
@@ -91,7 +94,7 @@ func (r Resources) settings() map[string]string {
 // of theirs. No cgroup file system is in the container either way.
 func (p *Plan) resources(r Resources) {
 	settings := r.settings()
-	if len(settings) == 0 && !p.Measure {
+	if p.Own || len(settings) == 0 && !p.Measure {
 		return
 	}
 	p.Spec.Linux.Resources = &specs.LinuxResources{Unified: settings}

@@ -35,6 +35,9 @@ type rootInside struct {
 // findRootInside finds the ids that the caller may use.
 func (f *Facts) findRootInside(database *user.Database) error {
 	f.RootInside = &rootInside{}
+	if f.Own { // they are the namespace's already
+		return nil
+	}
 	var err error
 	if f.RootInside.UIDs, err = database.Subordinate(user.SubUIDFile, f.User, rootIDs); err != nil {
 		return fmt.Errorf("--root: %w", err)
@@ -107,7 +110,7 @@ func (p *Plan) root(f Facts) error {
 		own  uint32
 		user.Range
 	}{{"user", f.User.UID, r.UIDs}, {"group", f.User.GID, r.GIDs}} {
-		if m.Has(m.own) {
+		if !f.Own && m.Has(m.own) {
 			return fmt.Errorf("--root: %w: your own %s id is among those from %d on", user.ErrNoRange, m.what, m.First)
 		}
 	}
@@ -220,7 +223,7 @@ func (s *rootSource) makeMapped(p *Plan, store *image.Store, img *image.Image) e
 			err = mount.RootAt(s.tree.FD()).Append(f.Path, f.Content)
 		}
 	}
-	return errors.Join(err, nsexec.ActOnFilesAs(0, 0, rootNeeds(store)))
+	return errors.Join(err, nsexec.ActOnFilesAsRoot(rootNeeds(store)))
 }
 
 // becomesRoot has a command enter the user namespace, and its working directory with the rights that it has there.

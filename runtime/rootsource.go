@@ -86,13 +86,17 @@ func (s *rootSource) make(p *Plan, c Caller, store *image.Store, img *image.Imag
 // mount mounts the root file system.
 func (s *rootSource) mount(p *Plan, img *image.Image) (mount.Tree, error) {
 	attrs := uint64(unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV)
+	userns := s.userns
+	if p.Own {
+		userns = nil // root's files belong to root inside already
+	}
 	switch {
 	case s.snapshot != nil:
-		return s.snapshot.Mount(attrs, s.userns)
+		return s.snapshot.Mount(attrs, userns)
 	case p.Ephemeral && p.Session == "":
 		attrs |= unix.MOUNT_ATTR_RDONLY
 	}
-	return img.Mount(attrs, s.userns)
+	return img.Mount(attrs, userns)
 }
 
 // Tree waits for the root file system: a detached mount that the caller owns.

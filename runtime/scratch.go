@@ -53,7 +53,7 @@ func (l *launch) buildScratch() error {
 	// procfs comes last: PID 1 makes it, and needs a moment to begin.
 	for _, proc := range []bool{false, true} {
 		for _, m := range l.plan.Spec.Mounts {
-			if m.Type == "bind" || (m.Type == "proc") != proc {
+			if m.Type == "bind" && !onScratch(m.Destination) || (m.Type == "proc") != proc {
 				continue
 			}
 			if err := l.makeFilesystem(m); err != nil {
@@ -67,11 +67,14 @@ func (l *launch) buildScratch() error {
 // makeFilesystem makes a file system for this container, and attaches it on the
 // scratch if its place is in /dev, /proc or /sys.
 func (l *launch) makeFilesystem(m specs.Mount) error {
-	tree, err := l.newFilesystem(m)
-	if err != nil {
-		return err
+	tree, ok := l.sources.binds[m.Destination]
+	if !ok {
+		var err error
+		if tree, err = l.newFilesystem(m); err != nil {
+			return err
+		}
+		l.undo.add(tree.Close)
 	}
-	l.undo.add(tree.Close)
 	l.scratch.own[m.Destination] = tree
 	if m.Destination == "/run" {
 		return tree.Mkdir("lock", 0o1777)

@@ -130,7 +130,7 @@ func becomeCaller(c Caller) (leave func() error, err error) {
 		}
 		own = have.Permitted
 	}
-	leave = func() error { return nsexec.ActOnFilesAs(0, 0, openSourcesNeeds) }
+	leave = func() error { return nsexec.ActOnFilesAsRoot(openSourcesNeeds) }
 	return leave, nsexec.ActOnFilesAs(int(c.UID), int(c.GID), own)
 }
 

@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"mayfly/runtime/image"
+	"mayfly/runtime/internal/realm"
 	"mayfly/runtime/policy"
 )
 
@@ -12,7 +13,7 @@ import (
 // see or do. Only root may choose a path. What f prints it prints elsewhere: to write a time, say, is to read what the
 // caller's TZ names.
 func WithStore(path string, f func(*image.Store) error) error {
-	if path != "" && os.Getuid() != 0 {
+	if path != "" && os.Getuid() != 0 && !realm.Own() {
 		return fmt.Errorf("--store: %w", ErrNotPermitted)
 	}
 	return AsRoot(func() error {

@@ -19,6 +19,7 @@ import (
 var execCommand = command{
 	name:     "exec",
 	granted:  true,
+	own:      asCaller,
 	synopsis: "[flags] NAME [--] COMMAND [ARG...]",
 	summary:  "run another command in a running container, confined like its own",
 	examples: []string{
@@ -66,6 +67,7 @@ var execCommand = command{
 var killCommand = command{
 	name:     "kill",
 	granted:  true,
+	own:      asCaller,
 	synopsis: "[--signal S] NAME... | --all",
 	summary:  "send a signal to the commands of running containers",
 	examples: []string{"runtime kill build-1", "runtime kill --signal KILL --all"},
@@ -124,6 +126,7 @@ func parseSignal(text string) (syscall.Signal, error) {
 var waitCommand = command{
 	name:     "wait",
 	granted:  true,
+	own:      asCaller,
 	synopsis: "NAME",
 	summary:  "wait until a container has ended, and exit as its command did",
 	examples: []string{"runtime wait build-1"},
@@ -141,6 +144,7 @@ var waitCommand = command{
 var inspectCommand = command{
 	name:     "inspect",
 	granted:  true,
+	own:      asCaller,
 	synopsis: "NAME",
 	summary:  "print what a running container is and what it was started with, as JSON",
 	examples: []string{"runtime inspect build-1 | jq .plan.spec.process.env"},
@@ -174,6 +178,7 @@ func calling(flags *flag.FlagSet, f func(*runtime.Line) (int, error)) action {
 var psCommand = command{
 	name:     "ps",
 	granted:  true,
+	own:      asCaller,
 	synopsis: "[flags]",
 	bare:     true,
 	summary:  "list running containers",

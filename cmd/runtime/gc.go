@@ -18,6 +18,7 @@ import (
 var gcCommand = command{
 	name:     "gc",
 	granted:  true,
+	own:      asCaller,
 	synopsis: "[flags]",
 	bare:     true,
 	summary:  "remove what killed launches and changes of images have left",

@@ -16,6 +16,7 @@ func imageCommands() []command {
 		imageVerify, imageRollback, imagePrune, imageClone, imageRename, imageRemove, imageSend, imageReceive}
 	for i := range list {
 		list[i].granted = true // for those who may list, and for the policy's image-group
+		list[i].own = asRoot
 	}
 	return list
 }

@@ -24,6 +24,13 @@ type limit struct {
 	_                    [2]uint64 // what it is raised to
 }
 
+// restoreLimits gives the process the caller's limits, for a program that begins as this one did.
+func restoreLimits() {
+	for _, l := range limits {
+		_ = unix.Setrlimit(int(l.resource), &unix.Rlimit{Cur: l.soft, Max: l.hard})
+	}
+}
+
 // callersLimits returns those that the command is to get back.
 func callersLimits() []specs.POSIXRlimit {
 	var list []specs.POSIXRlimit

@@ -21,6 +21,9 @@ import (
 )
 
 func main() {
+	if err := runtime.Arrive(); err != nil {
+		os.Exit(fail(err))
+	}
 	os.Exit(dispatch(os.Args))
 }
 
@@ -66,9 +69,19 @@ type command struct {
 	sub      func() []command
 	bare     bool // takes flags only
 	granted  bool // uses the grant's capabilities; any other command gives them up first
+	own      own  // what it does for whoever has no grant
 	// setUp declares flags and returns what runs after they are parsed.
 	setUp func(*flag.FlagSet) action
 }
+
+// own is what a command does for whoever has no grant.
+type own int
+
+const (
+	notAtAll own = iota
+	asCaller     // the same in a user namespace of the caller's
+	asRoot       // the same as its root, who changes images
+)
 
 // action runs a command with what is left of its arguments and returns the exit code.
 type action func(args []string) (int, error)
@@ -91,6 +104,10 @@ func (c command) call(path string, args []string) int {
 	flags := flag.NewFlagSet(path, flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	run := c.setUp(flags)
+	namespace := runtime.Own{Root: c.own == asRoot, Limits: restoreLimits, Signals: listen}
+	if c.own != notAtAll {
+		flags.BoolVar(&namespace.Asked, "unprivileged", false, "without a grant: in a user namespace of yours, with images of yours (default: where there is no grant)")
+	}
 	err := c.settle()
 	if err != nil {
 		return fail(err)
@@ -105,6 +122,15 @@ func (c command) call(path string, args []string) int {
 	if c.bare {
 		if err := noArguments(flags.Args()); err != nil {
 			return fail(err)
+		}
+	}
+	if c.own != notAtAll {
+		wanted, err := namespace.Wanted()
+		if err != nil {
+			return fail(err)
+		}
+		if wanted {
+			run = func([]string) (int, error) { return namespace.Run() }
 		}
 	}
 	code, err := run(flags.Args())

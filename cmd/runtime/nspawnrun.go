@@ -12,6 +12,7 @@ import (
 var nspawnRun = command{
 	name:     "nspawn-run",
 	granted:  true,
+	own:      asCaller,
 	synopsis: "-n IMAGE [COMMAND [ARG...]]",
 	summary:  "run a command, or a shell, in a throw-away container of an image",
 	examples: []string{"nspawn-run -n deb12-i386 ./build.sh", "nspawn-run -n deb12-i386"},

@@ -17,6 +17,7 @@ import (
 var runCommand = command{
 	name:     "run",
 	granted:  true,
+	own:      asCaller,
 	synopsis: "[flags] IMAGE [--] COMMAND [ARG...]",
 	summary:  "run a command in a throw-away container of an image",
 	examples: []string{
@@ -40,6 +41,7 @@ var runCommand = command{
 var shellCommand = command{
 	name:     "shell",
 	granted:  true,
+	own:      asCaller,
 	synopsis: "[flags] IMAGE [-- COMMAND [ARG...]]",
 	summary:  "start a login shell in a throw-away container of an image",
 	examples: []string{
@@ -92,6 +94,9 @@ func (o *options) attempt(r runtime.Request, signals func() <-chan os.Signal) (i
 	}
 	if o.dryRun {
 		return 0, printJSON(plan)
+	}
+	if weaker := plan.Weaker(); weaker != "" {
+		o.note(weaker)
 	}
 	o.tellOfBeginning(plan)
 	releaseLater()

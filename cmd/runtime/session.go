@@ -13,6 +13,7 @@ func sessionCommands() []command { return []command{sessionBegin, sessionList, s
 var sessionBegin = command{
 	name:     "begin",
 	granted:  true,
+	own:      asCaller,
 	synopsis: "[--name NAME] IMAGE",
 	summary:  "make a writable copy of an image that lives until it is ended, and print its name",
 	examples: []string{"runtime session begin --name work deb12-i386", "runtime run --session work -- make"},
@@ -36,6 +37,7 @@ var sessionBegin = command{
 var sessionList = command{
 	name:     "list",
 	granted:  true,
+	own:      asCaller,
 	synopsis: "[flags]",
 	bare:     true,
 	summary:  "list sessions",
@@ -65,6 +67,7 @@ func printSessions(list []runtime.OwnedSession) error {
 var sessionEnd = command{
 	name:     "end",
 	granted:  true,
+	own:      asCaller,
 	synopsis: "NAME",
 	summary:  "remove a session and what was written in it",
 	examples: []string{"runtime session end work"},

@@ -57,6 +57,7 @@ func storeCommands() []command {
 var storeStatus = command{
 	name:     "status",
 	granted:  true,
+	own:      asCaller,
 	synopsis: "[--json]",
 	bare:     true,
 	summary:  "tell what kind of store it is, its space, and what is in it",

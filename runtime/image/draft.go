@@ -92,7 +92,7 @@ func (d *Draft) copy(ctx context.Context, from int, powerless bool, progress fun
 		return err
 	}
 	defer x.Close()
-	x.Powerless = powerless
+	x.Powerless = x.Powerless || powerless
 	if err := x.ExtractTree(ctx, from); err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/runtime/internal/file"
+	"mayfly/runtime/internal/realm"
 )
 
 // Sessions are writable copies of images that live until their owner ends them. Each is a directory UID.NAME of the
@@ -148,7 +149,7 @@ func (s *Store) sessions(create bool) (int, error) {
 	}
 	fd, err := openHere(s.fd, sessionsDirectory)
 	if err == nil {
-		err = file.OwnedBy(fd, 0)
+		err = file.OwnedBy(fd, realm.Root())
 	}
 	if err != nil {
 		return -1, fmt.Errorf("open %s: %w", filepath.Join(s.Path, sessionsDirectory), err)

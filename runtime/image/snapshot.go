@@ -14,6 +14,7 @@ import (
 	"mayfly/btrfs"
 	"mayfly/mount"
 	"mayfly/runtime/internal/file"
+	"mayfly/runtime/internal/realm"
 )
 
 // ErrNameTaken means that a container of that name is running.
@@ -128,7 +129,11 @@ func (s *Snapshot) mountOverlay(attrs uint64) (mount.Tree, error) {
 
 // overlayOptions: nothing of it has to survive a loss of power, nor to be found again under another file system.
 func overlayOptions() []string {
-	return []string{"source=overlay", "volatile", "index=off", "metacopy=off", "redirect_dir=nofollow"}
+	options := []string{"source=overlay", "volatile", "index=off", "metacopy=off", "redirect_dir=nofollow"}
+	if realm.Own() {
+		options = append(options, "userxattr") // trusted.* are the host's root's (since Linux 5.11)
+	}
+	return options
 }
 
 // mountMappedOverlay hands the layers over as mounts, by descriptor: they are attached nowhere.

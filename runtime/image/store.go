@@ -31,6 +31,7 @@ import (
 	"mayfly/mount"
 	"mayfly/personality"
 	"mayfly/runtime/internal/file"
+	"mayfly/runtime/internal/realm"
 )
 
 // runDirectory holds what belongs to running processes.
@@ -52,7 +53,7 @@ var (
 // A Store is an open image store. Its holder must Close it.
 type Store struct {
 	Path  string
-	BTRFS bool // else copies are made with overlayfs
+	BTRFS bool // copies are snapshots, else overlays
 	fd    int
 }
 
@@ -60,6 +61,9 @@ type Store struct {
 // directory must not be writable by anybody else.
 func Open(path string) (*Store, error) {
 	fd, err := openDirectory(unix.AT_FDCWD, path)
+	if errors.Is(err, unix.ENOENT) && realm.Own() && path == realm.Store() && unix.Mkdir(path, 0o700) == nil {
+		fd, err = openDirectory(unix.AT_FDCWD, path)
+	}
 	if errors.Is(err, unix.ENOENT) {
 		return nil, fmt.Errorf("%w at %s: run `runtime store init` as root", ErrNoStore, path)
 	}
@@ -67,14 +71,23 @@ func Open(path string) (*Store, error) {
 		return nil, fmt.Errorf("open image store %s: %w", path, err)
 	}
 	s := &Store{Path: path, fd: fd}
-	if err = file.OwnedBy(fd, 0); err == nil {
-		s.BTRFS, err = btrfs.Is(fd)
+	if err = file.OwnedBy(fd, realm.Root()); err == nil {
+		s.BTRFS, err = snapshots(fd)
 	}
 	if err != nil {
 		unix.Close(fd)
 		return nil, fmt.Errorf("image store %s: %w", path, err)
 	}
 	return s, nil
+}
+
+// snapshots tells whether copies in a directory are made by snapshot. In a user namespace they are not, even on BTRFS: there the kernel
+// lets nobody delete a subvolume at once.
+func snapshots(fd int) (bool, error) {
+	if realm.Own() {
+		return false, nil
+	}
+	return btrfs.Is(fd)
 }
 
 // Close closes the store. Open images and copies stay open.
@@ -265,7 +278,7 @@ func architecture(root int) (personality.Architecture, error) {
 // runDir opens the directory of the snapshots, and makes it when root asks.
 func (s *Store) runDir() (int, error) {
 	fd, err := openDirectory(s.fd, runDirectory)
-	if errors.Is(err, unix.ENOENT) && os.Getuid() == 0 {
+	if errors.Is(err, unix.ENOENT) && (os.Getuid() == 0 || realm.Own()) {
 		if err := unix.Mkdirat(s.fd, runDirectory, 0o700); err != nil && err != unix.EEXIST {
 			return -1, fmt.Errorf("make %s: %w", filepath.Join(s.Path, runDirectory), err)
 		}
@@ -277,7 +290,7 @@ func (s *Store) runDir() (int, error) {
 	if err != nil {
 		return -1, fmt.Errorf("open %s: %w", filepath.Join(s.Path, runDirectory), err)
 	}
-	if err := file.OwnedBy(fd, 0); err != nil {
+	if err := file.OwnedBy(fd, realm.Root()); err != nil {
 		unix.Close(fd)
 		return -1, fmt.Errorf("%s: %w", filepath.Join(s.Path, runDirectory), err)
 	}

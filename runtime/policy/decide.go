@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"mayfly/runtime/internal/realm"
 )
 
 // A Caller is who asks, and the user database to read names with. A name that it does
@@ -31,7 +33,12 @@ var ErrDenied = errors.New("not allowed by the policy")
 
 // Decide reads the policy and finds the rule for a caller and an image. A policy that is
 // in any place not in order decides nothing.
-func Decide(image string, c Caller) (Decision, error) { return system.decide(image, c) }
+func Decide(image string, c Caller) (Decision, error) {
+	if realm.Own() {
+		return ownDecision(image, c), nil
+	}
+	return system.decide(image, c)
+}
 
 func (s source) decide(image string, c Caller) (Decision, error) {
 	var found *Rule

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/runtime/internal/file"
+	"mayfly/runtime/internal/realm"
 	"mayfly/runtime/network"
 )
 
@@ -34,7 +35,7 @@ var system = source{"/", Directory, 0}
 // to the owner and be writable by nobody else, as must the files; no link is followed.
 // What was looked at is what is read.
 func (s source) read(visit func(*Rule) error) (Settings, error) {
-	settings := contents{settings: Settings{Store: DefaultStore, Audit: true, NetworkRange: network.DefaultRange.String()}, main: true}
+	settings := contents{settings: Settings{Store: DefaultStore, Audit: true, Unprivileged: true, NetworkRange: network.DefaultRange.String()}, main: true}
 	dir, err := s.open()
 	if errors.Is(err, unix.ENOENT) {
 		return settings.settings, nil
@@ -152,7 +153,12 @@ func (s source) trusted(fd int, dir bool) error {
 }
 
 // LoadSettings reads what the policy says for everything. The rules must be in order too.
-func LoadSettings() (Settings, error) { return system.read(func(*Rule) error { return nil }) }
+func LoadSettings() (Settings, error) {
+	if realm.Own() {
+		return ownSettings(), nil
+	}
+	return system.read(func(*Rule) error { return nil })
+}
 
 // Check reads the policy, or one file of whatever owner as if it were policy.toml, and
 // returns how many rules it has.

@@ -33,12 +33,12 @@ type parser struct {
 // contents are what a file says besides rules.
 type contents struct {
 	settings Settings
-	main     bool // the file may have settings
-	store    bool // and has them
-	audit    bool
-	group    bool
-	network  bool
+	main     bool     // the file may have settings
+	has      []string // those that it has
 }
+
+// settingNames are the keys of a file's settings.
+var settingNames = []string{"store", "audit", "image-group", "network-range", "unprivileged"}
 
 // errAt is an error with its place in a file.
 type errAt struct {
@@ -128,7 +128,7 @@ func (p *parser) keyValue(prefix string, e *unstable.Node) error {
 		}
 		return nil
 	}
-	if !p.inRule && (name == "store" || name == "audit" || name == "image-group" || name == "network-range") {
+	if !p.inRule && slices.Contains(settingNames, name) {
 		return p.at(e, p.setting(name, value))
 	}
 	k := key(slices.Index(keyNames[:], name))
@@ -157,22 +157,24 @@ func (p *parser) keyValue(prefix string, e *unstable.Node) error {
 
 func (p *parser) setting(name string, value *unstable.Node) error {
 	c := p.file
-	done, target := &c.store, any(&c.settings.Store)
+	target := any(&c.settings.Store)
 	switch name {
 	case "audit":
-		done, target = &c.audit, &c.settings.Audit
+		target = &c.settings.Audit
 	case "image-group":
-		done, target = &c.group, &c.settings.ImageGroup
+		target = &c.settings.ImageGroup
 	case "network-range":
-		done, target = &c.network, &c.settings.NetworkRange
+		target = &c.settings.NetworkRange
+	case "unprivileged":
+		target = &c.settings.Unprivileged
 	}
 	switch {
 	case !c.main:
 		return fmt.Errorf("%s belongs into %s", name, File)
-	case *done:
+	case slices.Contains(c.has, name):
 		return fmt.Errorf("%s is there twice", name)
 	}
-	*done = true
+	c.has = append(c.has, name)
 	if err := p.assign(target, value); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}

@@ -30,6 +30,8 @@ type Settings struct {
 	// ImageGroup may change images as root does, which is to be root: an image's programs are run
 	// as root when it is made. Empty: only root may.
 	ImageGroup string
+	// Unprivileged: whoever has no grant runs containers in a user namespace of their own without being asked for it.
+	Unprivileged bool
 	// NetworkRange are the addresses that containers with private networks have, such as 10.87.0.0/16.
 	NetworkRange string
 }

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/runtime/internal/file"
+	"mayfly/runtime/internal/realm"
 )
 
 // maxSize bounds a record, in bytes: a command line can be long.
@@ -17,7 +18,7 @@ const maxSize = 4 << 20
 
 // List returns the records of living containers, of one owner or of all. The thread must
 // act on files as root.
-func List(of func(uid uint32) bool) ([]Record, error) { return listRecords(Directory, of) }
+func List(of func(uid uint32) bool) ([]Record, error) { return listRecords(realm.State(), of) }
 
 func listRecords(top string, of func(uid uint32) bool) ([]Record, error) {
 	records := []Record{}
@@ -71,7 +72,7 @@ func Find(name string, of func(uid uint32) bool) (Record, error) {
 // IsAlive tells whether the supervisor of an owner's container lives, or may: it is asked under the lock of the
 // owner's directory, so that one that is just beginning is not taken for dead. The thread must act on files as root.
 func IsAlive(owner uint32, name string) bool {
-	dir, err := unix.Open(filepath.Join(Directory, strconv.FormatUint(uint64(owner), 10)), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	dir, err := unix.Open(filepath.Join(realm.State(), strconv.FormatUint(uint64(owner), 10)), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err != unix.ENOENT
 	}

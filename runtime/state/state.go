@@ -1,5 +1,5 @@
 // Package state records the running containers, by owner: one file each, in a
-// directory of root's. A record is locked by the container's supervisor while that lives; the
+// directory of root's (realm.State). A record is locked by the container's supervisor while that lives; the
 // kernel drops the lock with the process, however that ends, so a record that nobody has
 // locked is of a dead one. (A process id would say nothing: it may be somebody else's by now.)
 package state
@@ -17,10 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/runtime/internal/file"
+	"mayfly/runtime/internal/realm"
 )
-
-// Directory is where the records are, one directory for each owner.
-const Directory = "/run/mayfly"
 
 var (
 	// ErrNameTaken means that a container of that name and owner is running.
@@ -45,7 +43,7 @@ type Record struct {
 
 // Socket is where the container's supervisor answers.
 func (r Record) Socket() string {
-	return filepath.Join(Directory, strconv.FormatUint(uint64(r.UID), 10), socketOf(r.Name))
+	return filepath.Join(realm.State(), strconv.FormatUint(uint64(r.UID), 10), socketOf(r.Name))
 }
 
 // socketOf is the name of a record's socket beside it; no container's name begins so.
@@ -61,7 +59,9 @@ type Entry struct {
 // Register records a container. Where limit is not 0 the owner may have so many, this one
 // included. The thread must act on files as root. The entry stands until Remove, or is
 // removed by a later Collect when the process has ended.
-func Register(r Record, limit int) (*Entry, error) { return register(Directory, 0, r, limit) }
+func Register(r Record, limit int) (*Entry, error) {
+	return register(realm.State(), realm.Root(), r, limit)
+}
 
 func register(top string, owner uint32, r Record, limit int) (*Entry, error) {
 	dir, err := openOwner(top, owner, r.UID)
@@ -209,7 +209,7 @@ func list(dir int) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	directory := os.NewFile(uintptr(fd), Directory)
+	directory := os.NewFile(uintptr(fd), "records")
 	defer directory.Close()
 	names, err := directory.Readdirnames(-1)
 	return slices.DeleteFunc(names, func(name string) bool { return name[0] == '.' }), err
@@ -246,7 +246,7 @@ func unlink(dir int, name string) error {
 }
 
 // Collect removes the records of dead supervisors. The thread must act on files as root.
-func Collect() error { return collect(Directory) }
+func Collect() error { return collect(realm.State()) }
 
 func collect(top string) error {
 	return eachOwner(top, func(dir int) error {

@@ -11,13 +11,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/runtime/image/tree"
+	"mayfly/runtime/internal/realm"
 )
 
 // own gives an open file its owner, mode and attributes, in this order: a change of owner takes set-user-ID bits and
 // capabilities away, and an ACL that was inherited from the directory is in the way of the mode.
 func (x *Extractor) own(fd int, st *unix.Stat_t, h *tar.Header, attributes []tree.Xattr) error {
-	if st.Uid != uint32(h.Uid) || st.Gid != uint32(h.Gid) {
-		if err := unix.Fchown(fd, h.Uid, h.Gid); err != nil {
+	uid, gid := owner(h)
+	if st.Uid != uint32(uid) || st.Gid != uint32(gid) {
+		if err := unix.Fchown(fd, uid, gid); err != nil {
 			return fmt.Errorf("chown: %w", err)
 		}
 	}
@@ -37,10 +39,19 @@ func (x *Extractor) own(fd int, st *unix.Stat_t, h *tar.Header, attributes []tre
 	return nil
 }
 
+// owner is who gets a file: root, where there is nobody else to get it.
+func owner(h *tar.Header) (uid, gid int) {
+	if !realm.HasIDs() {
+		return int(realm.Root()), int(realm.RootGroup())
+	}
+	return h.Uid, h.Gid
+}
+
 // setAttributes does the same for what cannot be opened, and sets its time. Nobody else changes the tree: what was
 // made as a device or FIFO is no link by now. Links have no attributes.
 func (x *Extractor) setAttributes(dir int, base string, h *tar.Header, attributes []tree.Xattr) error {
-	if err := unix.Fchownat(dir, base, h.Uid, h.Gid, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+	uid, gid := owner(h)
+	if err := unix.Fchownat(dir, base, uid, gid, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return fmt.Errorf("chown: %w", err)
 	}
 	if h.Typeflag != tar.TypeSymlink {
@@ -106,7 +117,7 @@ func (x *Extractor) attributes(h *tar.Header) ([]tree.Xattr, error) {
 			x.Dropped++
 			continue
 		}
-		if x.Powerless && name == "security.capability" {
+		if x.Powerless && name == "security.capability" || is && strings.HasPrefix(name, "system.posix_acl_") && !realm.HasIDs() {
 			continue
 		}
 		list = append(list, tree.Xattr{Name: name, Value: value})

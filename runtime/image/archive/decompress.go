@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"mayfly/runtime/internal/realm"
 )
 
 // A format is a compression, known by the first bytes, and the program that undoes it. It is a
@@ -146,7 +148,7 @@ func command(ctx context.Context, f format, args []string) (*exec.Cmd, error) {
 	}
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Env, cmd.Dir = []string{"LC_ALL=C"}, "/"
-	if os.Getuid() == 0 {
+	if os.Getuid() == 0 && realm.HasIDs() {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	}
 	cmd.Stderr = &message{}

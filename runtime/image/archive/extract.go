@@ -19,6 +19,7 @@ import (
 	"mayfly/mount"
 	"mayfly/nsexec"
 	"mayfly/runtime/image/tree"
+	"mayfly/runtime/internal/realm"
 )
 
 // Limits bound what an archive can make. A compressed one of a few bytes can hold any number of
@@ -34,7 +35,8 @@ type Extractor struct {
 	Sums map[uint64]tree.Sum
 	// Dropped counts the extended attributes that do not belong into an image.
 	Dropped int
-	// Powerless leaves out device nodes and capabilities of files, which only root can make, and of which a run, without either, makes no use.
+	// Powerless leaves out device nodes and capabilities of files, which only root can make, and not in a user namespace, and of which a run,
+	// without either, makes no use.
 	Powerless bool
 
 	top      int // the tree's directory, owned by the caller
@@ -64,7 +66,7 @@ func NewExtractor(top int, spool string, limits Limits, progress func(int64)) (*
 		progress = func(int64) {}
 	}
 	x := &Extractor{Sums: map[uint64]tree.Sum{}, top: top, inside: mount.RootAt(top), limits: limits, progress: progress,
-		parent: parent{path: stale, fd: -1}, times: times, timesOut: bufio.NewWriterSize(times, 64<<10), seed: maphash.MakeSeed()}
+		parent: parent{path: stale, fd: -1}, times: times, timesOut: bufio.NewWriterSize(times, 64<<10), seed: maphash.MakeSeed(), Powerless: realm.Own()}
 	return x, x.setLater("", time.Unix(0, 0))
 }
 

@@ -1,0 +1,119 @@
+// Package realm tells where the program is root, and where what it keeps is: on the host, by a grant or as root itself,
+// or in a user namespace of the caller's own.
+//
+// A program that is granted nothing has itself executed again in a new user namespace, where it is permitted everything
+// and the kernel lets it do what the caller could do anyway. To the rest of the program the two look alike: images and records
+// belong to root, who is another one in each realm.
+package realm
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"mayfly/nsexec"
+	"mayfly/runtime/internal/file"
+)
+
+// Variable is the environment variable by which the program tells itself, executed again, the caller's directory. It
+// means nothing in the host's user namespace.
+const Variable = "MAYFLY_REALM"
+
+// waits begins the variable's value as long as the namespace has no ids.
+const waits = "wait:"
+
+var here struct {
+	own       bool
+	directory string
+	root      uint32
+	group     uint32
+	ids       bool
+}
+
+// Own tells that the program is in a user namespace of the caller's own.
+func Own() bool { return here.own }
+
+// Root is the user to whom belongs what the program keeps.
+func Root() uint32 { return here.root }
+
+// RootGroup is root's group.
+func RootGroup() uint32 { return here.group }
+
+// HasIDs tells that there are ids besides the caller's: always but in a user namespace that was made without.
+func HasIDs() bool { return !here.own || here.ids }
+
+// Store is where the caller's own images are.
+func Store() string { return filepath.Join(here.directory, "images") }
+
+// State is where the records of running containers are.
+func State() string {
+	if here.own {
+		return filepath.Join(here.directory, "run")
+	}
+	return "/run/mayfly"
+}
+
+// Entry is what Variable says to the program that is executed in a new namespace: to Await its ids.
+func Entry(directory string) string { return waits + directory }
+
+// Arrive finds out where the program is. In a namespace that has just been made it stops, until who made it has
+// given it its ids and continues it. It is called first of all.
+func Arrive() error {
+	value, told := os.LookupEnv(Variable)
+	if !told || OnHost() {
+		return nil
+	}
+	directory, waiting := strings.CutPrefix(value, waits)
+	if waiting {
+		if err := unix.Kill(os.Getpid(), unix.SIGSTOP); err != nil {
+			return fmt.Errorf("wait for the ids of a user namespace: %w", err)
+		}
+		if err := os.Setenv(Variable, directory); err != nil {
+			return err
+		}
+	}
+	here.own, here.directory = true, directory
+	return findRoot()
+}
+
+// initialUserNamespace is the inode number of the host's, in every kernel (PROC_USER_INIT_INO).
+const initialUserNamespace = 0xEFFFFFFD
+
+// OnHost tells whether the program is in the host's user namespace; if in doubt, it is.
+func OnHost() bool {
+	var st unix.Stat_t
+	return unix.Stat("/proc/self/ns/user", &st) != nil || st.Ino == initialUserNamespace
+}
+
+// maxMap bounds what is read of a map of ids, in bytes.
+const maxMap = 1 << 16
+
+// findRoot finds who is root here: 0 if the namespace has that, else the caller.
+func findRoot() error {
+	text, err := file.Read("/proc/self/uid_map", maxMap)
+	if err != nil {
+		return err
+	}
+	var inside, outside, count uint64
+	lines := 0
+	root := uint64(os.Getuid())
+	for line := range bytes.Lines(text) {
+		if _, err := fmt.Sscan(string(line), &inside, &outside, &count); err != nil {
+			return fmt.Errorf("/proc/self/uid_map: %w", err)
+		}
+		lines++
+		if inside == 0 {
+			root = 0
+		}
+	}
+	here.root, here.ids = uint32(root), lines > 1 || count > 1
+	if root != 0 {
+		here.group = uint32(os.Getgid())
+		nsexec.SetRoot(os.Getuid(), os.Getgid())
+	}
+	return nil
+}

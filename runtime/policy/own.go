@@ -1,0 +1,22 @@
+package policy
+
+import (
+	"mayfly/runtime/internal/realm"
+)
+
+// overflow is who root is to a user namespace that has no id for them (/proc/sys/kernel/overflowuid, which nobody changes).
+const overflow = 65534
+
+// ownDecision is what a caller may do in a user namespace of their own: all that they could do anyway. A rule gives
+// what comes into the container unasked, as it does to root; a policy that cannot be read there gives nothing.
+func ownDecision(image string, c Caller) Decision {
+	d, err := source{"/", Directory, overflow}.decide(image, c)
+	if err != nil {
+		d = Decision{Rule: builtIn()}
+	}
+	d.Unbound, d.Settings = true, ownSettings()
+	return d
+}
+
+// ownSettings hold in a user namespace. Nothing that happens there is for the system's log.
+func ownSettings() Settings { return Settings{Store: realm.Store(), Unprivileged: true} }
