@@ -47,30 +47,36 @@ func (e *errand) open(path string, flags int) *systemCall {
 	return e.must("open "+path, unix.SYS_OPENAT, number(unix.AT_FDCWD), address(unsafe.Pointer(&name[0])), number(flags|unix.O_CLOEXEC), &zero)
 }
 
-// run runs the errand, and waits for its end as with vfork(2). The child is left to be waited for: see wait.
-func (e *errand) run() (pid int, err error) {
+// run runs the errand to its end.
+func (e *errand) run() error {
+	pid, err := e.start(&cloneArgs{flags: unix.CLONE_VFORK})
+	if pid == 0 {
+		return err
+	}
+	_, waited := wait(pid)
+	return firstError(err, e.failure(), waited)
+}
+
+// start starts the errand. The child is left to be waited for, and the errand to be kept as long.
+func (e *errand) start(args *cloneArgs) (pid int, err error) {
 	e.must("exit", unix.SYS_EXIT, &zero)
 	goruntime.LockOSThread() // signals are blocked on it meanwhile
 	defer goruntime.UnlockOSThread()
-	pid, err = e.steps.start(&cloneArgs{flags: unix.CLONE_VM | unix.CLONE_VFORK | unix.CLONE_FILES, exitSignal: uint64(unix.SIGCHLD)})
-	defer goruntime.KeepAlive(e)
-	if err != nil {
-		return pid, fmt.Errorf("clone: %w", err)
+	args.flags |= unix.CLONE_VM | unix.CLONE_FILES
+	args.exitSignal = uint64(unix.SIGCHLD)
+	if pid, err = e.steps.start(args); err != nil {
+		err = fmt.Errorf("clone: %w", err)
 	}
-	for i, name := range e.names {
-		if err := e.steps[i].err(); err != nil {
-			return pid, fmt.Errorf("%s: %w", name, err)
-		}
-	}
-	return pid, nil
+	return pid, err
 }
 
-// runAndWait is run for an errand of which nothing has to be left.
-func (e *errand) runAndWait() error {
-	pid, err := e.run()
-	if pid != 0 {
-		_, waited := wait(pid)
-		err = firstError(err, waited)
+// failure returns what went wrong in the steps that have been taken.
+func (e *errand) failure() error {
+	defer goruntime.KeepAlive(e)
+	for i, name := range e.names {
+		if err := e.steps[i].err(); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
 	}
-	return err
+	return nil
 }

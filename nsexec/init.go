@@ -23,9 +23,7 @@ import (
 // read, write and exit; the memory is closed to the container by the dumpable flag.
 type Init struct {
 	pid   int
-	pidfd int32 // until Proc
-	line  int   // our end of the socket pair: PID 1 ends when it closes
-	child int   // PID 1's end, ours too until it has its own descriptor table
+	line  *line // PID 1 ends when it breaks
 	steps program
 	mount *systemCall // whose result is the procfs
 }
@@ -47,25 +45,17 @@ var (
 // whatever becomes of the process. The process must not be dumpable (see Undumpable); the
 // thread needs CAP_SYS_ADMIN, CAP_SETUID and CAP_SETGID. The holder must call Kill and Wait.
 func StartInit(atMost time.Duration) (*Init, error) {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	line, err := newLine(atMost)
 	if err != nil {
-		return nil, fmt.Errorf("socketpair: %w", err)
+		return nil, err
 	}
-	i := &Init{line: pair[0], child: pair[1]}
-	if atMost > 0 {
-		limit := unix.NsecToTimeval(int64(atMost))
-		if err := unix.SetsockoptTimeval(i.child, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit); err != nil {
-			unix.Close(pair[0])
-			unix.Close(pair[1])
-			return nil, fmt.Errorf("time limit of PID 1: %w", err)
-		}
-	}
+	i := &Init{line: line}
 	i.write()
-	args := &cloneArgs{flags: unix.CLONE_VM | unix.CLONE_FILES | unix.CLONE_PIDFD, exitSignal: uint64(unix.SIGCHLD),
-		pidfd: uint64(uintptr(unsafe.Pointer(&i.pidfd)))}
+	args := line.args()
+	args.flags |= unix.CLONE_VM | unix.CLONE_FILES
+	args.exitSignal = uint64(unix.SIGCHLD)
 	if i.pid, err = i.steps.start(args); i.pid == 0 {
-		unix.Close(pair[0])
-		unix.Close(pair[1])
+		line.close()
 		return nil, fmt.Errorf("clone PID 1: %w", err)
 	}
 	return i, nil
@@ -75,7 +65,7 @@ func StartInit(atMost time.Duration) (*Init, error) {
 func (i *Init) write() {
 	i.steps = newProgram(32)
 	p := &i.steps
-	line, one := number(i.child), number(1)
+	line, one := number(i.line.child), number(1)
 
 	// A step that may not fail goes to this exit, and never says that it is ready.
 	fail := p.last(unix.SYS_EXIT, one)
@@ -99,8 +89,8 @@ func (i *Init) write() {
 
 	// From here on the table is our own, with nothing in it but the line
 	// (CLOSE_RANGE_UNSHARE, since Linux 5.9).
-	must(unix.SYS_CLOSE_RANGE, number(i.child+1), number(math.MaxUint32), number(unix.CLOSE_RANGE_UNSHARE))
-	must(unix.SYS_CLOSE_RANGE, &zero, number(i.child-1))
+	must(unix.SYS_CLOSE_RANGE, number(i.line.child+1), number(math.MaxUint32), number(unix.CLOSE_RANGE_UNSHARE))
+	must(unix.SYS_CLOSE_RANGE, &zero, number(i.line.child-1))
 
 	// To the caller, whose real id the launcher has, PID 1 is somebody else's: they can
 	// neither stop nor kill it.
@@ -122,21 +112,9 @@ func (i *Init) write() {
 // Proc waits until PID 1 is ready and returns a detached mount of the procfs of
 // its namespace, as a descriptor that the caller owns. Call it once.
 func (i *Init) Proc() (int, error) {
-	// As long as PID 1 has no descriptors of its own, the line does not break with its end.
-	fds := []unix.PollFd{{Fd: int32(i.line), Events: unix.POLLIN}, {Fd: i.pidfd, Events: unix.POLLIN}}
-	_, err := unix.Poll(fds, -1)
-	for err == unix.EINTR {
-		_, err = unix.Poll(fds, -1)
-	}
-	var ready [1]byte
-	n := 0
-	if err == nil && fds[0].Revents != 0 {
-		n, err = unix.Read(i.line, ready[:])
-	}
-	unix.Close(int(i.pidfd))
-	unix.Close(i.child)
-	i.child = -1
-	if err == nil && n == 1 {
+	ready, err := i.line.ready()
+	i.line.forget()
+	if ready {
 		return int(i.mount.result), nil
 	}
 	for k := range i.steps {
@@ -152,17 +130,9 @@ func (i *Init) Proc() (int, error) {
 
 // Kill ends PID 1, and with it every process of its namespace, by ending the line. It does
 // not wait.
-func (i *Init) Kill() error {
-	// Before it is closed: a descriptor of it that somebody has taken along would keep it open.
-	_ = unix.Shutdown(i.line, unix.SHUT_RDWR)
-	if i.child >= 0 {
-		unix.Close(i.child)
-		unix.Close(int(i.pidfd))
-	}
-	if err := unix.Close(i.line); err != nil {
-		return fmt.Errorf("let PID 1 go: %w", err)
-	}
-	return nil
+func (i *Init) Kill() {
+	i.line.hangUp()
+	i.line.close()
 }
 
 // Wait waits, after Kill, until every process of the namespace has ended. A process

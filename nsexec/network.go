@@ -40,7 +40,7 @@ func NewNetwork() (fd int, err error) {
 	e.must("write ip_unprivileged_port_start", unix.SYS_WRITE, &port.result, address(unsafe.Pointer(&zeroText)), number(len(zeroText)))
 	e.must("close", unix.SYS_CLOSE, &port.result)
 	opened := e.open("/proc/self/ns/net", unix.O_RDONLY)
-	if err := e.runAndWait(); err != nil {
+	if err := e.run(); err != nil {
 		return -1, err
 	}
 	return int(opened.result), nil

@@ -3,6 +3,7 @@ package nsexec
 import (
 	"fmt"
 	"strings"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -12,38 +13,49 @@ import (
 // makes it.
 type IDMap struct{ Inside, Outside, Count uint32 }
 
+// mapWithin is how long a process waits in a new user namespace for its ids: far longer than it takes.
+const mapWithin = 10 * time.Second
+
 // NewUserNamespace makes a user namespace and returns a descriptor of it, which the caller owns and which alone keeps
 // it. No process lives in it. It belongs to root: no other user outside has power over what is in it, not even the
 // one whose ids it maps.
 //
-// The thread needs the host's procfs at /proc, and CAP_SYS_ADMIN, CAP_SETUID and CAP_SETGID permitted. ENOSPC says
-// that the administrator allows no more of them (user.max_user_namespaces). See user_namespaces(7).
+// The thread needs the host's procfs at /proc, and CAP_SYS_ADMIN, CAP_SETUID and CAP_SETGID permitted; CAP_SETFCAP too where
+// the id 0 of its own namespace is among those outside. ENOSPC says that the administrator allows no more of them
+// (user.max_user_namespaces). See user_namespaces(7).
 func NewUserNamespace(uids, gids []IDMap) (fd int, err error) {
-	e, err := newErrand(2)
+	line, err := newLine(mapWithin)
+	if err != nil {
+		return -1, err
+	}
+	defer line.close()
+	e, err := newErrand(4)
 	if err != nil {
 		return -1, err
 	}
 	e.must("unshare", unix.SYS_UNSHARE, number(unix.CLONE_NEWUSER))
 	opened := e.open("/proc/self/ns/user", unix.O_RDONLY)
-	pid, err := e.run()
-	if pid != 0 {
-		// Ended, and not waited for, it still has its files in procfs.
-		defer func() {
-			if _, waited := wait(pid); err == nil && waited != nil {
-				unix.Close(fd)
-				fd, err = -1, waited
-			}
-		}()
+	// A process that has ended has no ids to be mapped any more.
+	byteAt, one := address(unsafe.Pointer(&oneByte)), number(1)
+	e.must("say that it is there", unix.SYS_WRITE, number(line.child), byteAt, one)
+	e.must("wait for its ids", unix.SYS_READ, number(line.child), byteAt, one)
+	pid, err := e.start(line.args())
+	if err != nil {
+		return -1, err
+	}
+	there, err := line.ready()
+	if there {
+		err = writeMaps(pid, uids, gids)
+	}
+	line.hangUp()
+	_, waited := wait(pid)
+	if err = firstError(err, e.failure(), waited); err != nil && opened.err() == nil && opened.result != 0 {
+		unix.Close(int(opened.result))
 	}
 	if err != nil {
 		return -1, err
 	}
-	fd = int(opened.result)
-	if err := writeMaps(pid, uids, gids); err != nil {
-		unix.Close(fd)
-		return -1, err
-	}
-	return fd, nil
+	return int(opened.result), nil
 }
 
 // writeMaps maps the ids of the user namespace of a process.
@@ -63,7 +75,7 @@ func writeMaps(pid int, uids, gids []IDMap) error {
 			}
 		}()
 	}
-	return e.runAndWait()
+	return e.run()
 }
 
 func lines(maps []IDMap) []byte {
@@ -122,5 +134,5 @@ func asOwner(nr uintptr, args ...int) error {
 		values[i] = number(a)
 	}
 	e.must("kill", nr, values...)
-	return e.runAndWait()
+	return e.run()
 }

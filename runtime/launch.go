@@ -309,7 +309,7 @@ func (l *launch) finish(status Status) error {
 	var errs []error
 	close(l.over)
 	if l.init != nil {
-		errs = append(errs, l.init.Kill())
+		l.init.Kill()
 	}
 	errs = append(errs, asRoot(l.caller, rootNeeds(l.store), l.root.Remove))
 	if l.init != nil {

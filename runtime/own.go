@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mayfly/nsexec"
 	"mayfly/runtime/internal/file"
 	"mayfly/runtime/internal/realm"
 	"mayfly/runtime/policy"
@@ -90,75 +91,43 @@ func (o Own) Run() (int, error) {
 		return ExitFailure, err
 	}
 	signals := o.Signals()
-	process, err := o.start(directory)
+	pid, err := o.start(directory)
 	if err != nil {
-		return ExitFailure, explainUserNamespace(err)
+		return ExitFailure, err
 	}
-	if err := ids.give(process.Pid); err != nil {
-		return ExitFailure, errors.Join(err, process.Kill(), waitFor(process))
+	if err := errors.Join(ids.give(pid), unix.Kill(pid, unix.SIGCONT)); err != nil {
+		_ = unix.Kill(pid, unix.SIGKILL)
+		_, _ = await(pid, 0)
+		return ExitFailure, err
 	}
-	if err := continueWhenStopped(process.Pid); err != nil {
-		return ExitFailure, errors.Join(err, process.Kill(), waitFor(process))
-	}
-	go passOn(signals(), process)
-	state, err := process.Wait()
+	go passOn(signals(), pid)
+	ws, err := await(pid, 0)
 	if err != nil {
 		return ExitFailure, fmt.Errorf("wait: %w", err)
 	}
-	ws := state.Sys().(syscall.WaitStatus)
 	if ws.Signaled() {
 		return 128 + int(ws.Signal()), nil
 	}
 	return ws.ExitStatus(), nil
 }
 
-func waitFor(process *os.Process) error {
-	_, err := process.Wait()
-	return err
-}
-
-// start starts the program, which waits for its ids.
-func (o Own) start(directory string) (*os.Process, error) {
+// start starts the program, which stops until it has its ids.
+func (o Own) start(directory string) (pid int, err error) {
 	goruntime.LockOSThread() // with whose end the new process is killed
 	o.Limits()
-	process, err := os.StartProcess("/proc/self/exe", os.Args, &os.ProcAttr{
-		Env:   append(os.Environ(), realm.Variable+"="+realm.Entry(directory)),
-		Files: []*os.File{os.Stdin, os.Stdout, os.Stderr},
-		Sys: &syscall.SysProcAttr{
-			Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
-			AmbientCaps: bits(GrantCapabilities),
-			Pdeathsig:   syscall.SIGKILL,
-		},
-	})
+	env := append(os.Environ(), realm.Variable+"="+realm.Entry(directory))
+	pid, err = nsexec.StartInUserNamespace("/proc/self/exe", os.Args, env, GrantCapabilities|ownCapability)
 	if err != nil {
-		return nil, fmt.Errorf("make a user namespace: %w", err)
+		return 0, fmt.Errorf("make a user namespace: %w", explainUserNamespace(err))
 	}
-	return process, nil
+	return pid, nil
 }
 
-// bits are the numbers of a set's capabilities.
-func bits(set uint64) []uintptr {
-	var list []uintptr
-	for bit := range uintptr(64) {
-		if set&(1<<bit) != 0 {
-			list = append(list, bit)
-		}
-	}
-	return list
-}
-
-// continueWhenStopped waits until a child has stopped itself.
-func continueWhenStopped(pid int) error {
-	var ws unix.WaitStatus
-	_, err := unix.Wait4(pid, &ws, unix.WUNTRACED, nil)
-	for err == unix.EINTR {
-		_, err = unix.Wait4(pid, &ws, unix.WUNTRACED, nil)
-	}
+// stopped waits until the process has stopped itself: until then, what the kernel says of it is not true yet.
+func stopped(pid int) error {
+	ws, err := await(pid, unix.WUNTRACED)
 	if err == nil && !ws.Stopped() {
-		err = fmt.Errorf("ended at once, with status %d", ws)
-	}
-	if err == nil {
-		err = unix.Kill(pid, unix.SIGCONT)
+		err = fmt.Errorf("it has ended at once (%v)", ws)
 	}
 	if err != nil {
 		return fmt.Errorf("process in a user namespace: %w", err)
@@ -166,8 +135,17 @@ func continueWhenStopped(pid int) error {
 	return nil
 }
 
+// await waits for a child.
+func await(pid, options int) (ws unix.WaitStatus, err error) {
+	for {
+		if _, err = unix.Wait4(pid, &ws, options, nil); err != unix.EINTR {
+			return ws, err
+		}
+	}
+}
+
 // passOn sends signals on. What the keys of a terminal send, all of the job has got already.
-func passOn(signals <-chan os.Signal, process *os.Process) {
+func passOn(signals <-chan os.Signal, pid int) {
 	for s := range signals {
 		switch s {
 		case syscall.SIGWINCH:
@@ -177,7 +155,7 @@ func passOn(signals <-chan os.Signal, process *os.Process) {
 				continue
 			}
 		}
-		_ = process.Signal(s)
+		_ = unix.Kill(pid, s.(syscall.Signal))
 	}
 }
 
@@ -243,30 +221,37 @@ func (o Own) ids(database *user.Database, who user.Entry) (ownIDs, error) {
 	return ownIDs{newuidmap: append([]string{newuidmap}, arguments(who.UID, uids)...), newgidmap: append([]string{newgidmap}, arguments(who.GID, gids)...)}, nil
 }
 
-// give gives the ids to the namespace of a process.
+// give gives the ids to the namespace of a process, and waits until it has stopped.
 func (i ownIDs) give(pid int) error {
 	if i.newuidmap == nil {
+		if err := stopped(pid); err != nil {
+			return err
+		}
 		return writeOwnMaps(pid, i.uids, i.gids)
 	}
-	var errs [2]error
-	done := make(chan struct{})
-	go func() {
-		errs[1] = runMapper(i.newgidmap, pid)
-		close(done)
-	}()
-	errs[0] = runMapper(i.newuidmap, pid)
-	<-done
-	return errors.Join(errs[:]...)
+	first, err := startMapper(i.newuidmap, pid)
+	second, errToo := startMapper(i.newgidmap, pid)
+	return errors.Join(err, errToo, first(), second(), stopped(pid))
 }
 
-// runMapper runs newuidmap(1) or newgidmap(1), which are privileged and see to it that the ids are the caller's.
-func runMapper(command []string, pid int) error {
-	cmd := exec.Command(command[0], append([]string{strconv.Itoa(pid)}, command[1:]...)...)
-	cmd.Env = []string{}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w: %s", command[0], err, strings.TrimSpace(string(out)))
+// startMapper starts newuidmap(1) or newgidmap(1), which are privileged and see to it that the ids are the caller's. They write to
+// standard error what is wrong.
+func startMapper(command []string, pid int) (wait func() error, err error) {
+	arguments := append([]string{command[0], strconv.Itoa(pid)}, command[1:]...)
+	mapper, err := syscall.ForkExec(command[0], arguments, &syscall.ProcAttr{Files: []uintptr{0, 2, 2}})
+	if err != nil {
+		return func() error { return nil }, fmt.Errorf("start %s: %w", command[0], err)
 	}
-	return nil
+	return func() error {
+		ws, err := await(mapper, 0)
+		if err == nil && ws != 0 {
+			err = errors.New("it has failed: are the ids in /etc/subuid and /etc/subgid yours?")
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", strings.Join(arguments, " "), err)
+		}
+		return nil
+	}, nil
 }
 
 // writeOwnMaps maps a single id. The kernel wants that nobody in there can leave a group, which may be one that is denied something.

@@ -168,8 +168,6 @@ func check(r Request, f Facts) error {
 	switch {
 	case f.Own && !r.Resources.none():
 		return fmt.Errorf("limits on what all processes together use: %w", ErrNoGrant)
-	case f.Own && r.RootInside && !f.HasIDs:
-		return fmt.Errorf("--root: %w", user.ErrNoRange)
 	case r.NoEphemeral && !root:
 		return fmt.Errorf("--no-ephemeral changes the image for everybody: %w", ErrNotPermitted)
 	case r.Store != "" && r.Store != f.Policy.Store && !root && !f.Own:

@@ -84,6 +84,9 @@ func (p *Plan) withoutGrant(f Facts) {
 	for i := range p.Spec.Mounts {
 		switch m := &p.Spec.Mounts[i]; m.Destination {
 		case "/sys":
+			if p.NetworkMode != "" {
+				continue // it has a network
+			}
 			*m = bindMount("/sys", "/sys", true)
 		case "/dev/pts":
 			if !f.HasIDs {

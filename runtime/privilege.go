@@ -68,7 +68,15 @@ var ErrNoPrivilege = errors.New("runtime has no privilege")
 // the caller's real one, the capabilities of a launch are permitted, none is
 // effective, and the memory is closed to the caller. Of root, who may do everything
 // already, it takes nothing. It is called first, before anything of the caller's is looked at.
-func Settle() error { return settle(GrantCapabilities) }
+func Settle() error {
+	if realm.Own() {
+		return settle(GrantCapabilities | ownCapability)
+	}
+	return settle(GrantCapabilities)
+}
+
+// ownCapability is what it takes besides, in a user namespace, to make another one with the same ids.
+const ownCapability uint64 = 1 << unix.CAP_SETFCAP
 
 // Renounce gives up every capability and every id but the caller's, for what needs none.
 // Of root it takes nothing.
@@ -135,7 +143,7 @@ func CheckStore(store *image.Store) error {
 // renounceMore gives up what this launch does not take, for grants that came with more.
 func renounceMore(c Caller, needed uint64) error {
 	have, err := nsexec.CurrentCapabilities()
-	if err != nil || c.UID == 0 || have.Permitted&^needed == 0 {
+	if err != nil || c.UID == 0 || realm.Own() || have.Permitted&^needed == 0 {
 		return err
 	}
 	return nsexec.SettleProcess(int(c.UID), int(c.GID), nil, needed)

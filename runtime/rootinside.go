@@ -35,7 +35,7 @@ type rootInside struct {
 // findRootInside finds the ids that the caller may use.
 func (f *Facts) findRootInside(database *user.Database) error {
 	f.RootInside = &rootInside{}
-	if f.Own { // they are the namespace's already
+	if f.Own && f.HasIDs { // they are the namespace's already
 		return nil
 	}
 	var err error
@@ -44,6 +44,9 @@ func (f *Facts) findRootInside(database *user.Database) error {
 	}
 	if f.RootInside.GIDs, err = database.Subordinate(user.SubGIDFile, f.User, rootIDs); err != nil {
 		return fmt.Errorf("--root: %w", err)
+	}
+	if f.Own {
+		return fmt.Errorf("--root: %w: newuidmap and newgidmap are not installed: apt-get install uidmap", user.ErrNoRange)
 	}
 	return nil
 }

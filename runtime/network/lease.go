@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/runtime/internal/file"
+	"mayfly/runtime/internal/realm"
 )
 
 // Directory is where leases are: an empty file for each, whose name is the address, and which is locked as long as a
@@ -138,7 +139,7 @@ func remove(dir *os.File, a Address) (gone bool, err error) {
 // Collect removes the leases that nobody has any more, and for root, with the last of them, the bridge and its rules. It tells
 // what it has removed. The thread must act on files as root, and needs CAP_NET_ADMIN.
 func Collect() (removed []string, err error) {
-	if _, err := os.Stat(Directory); err != nil {
+	if _, err := os.Stat(Directory); err != nil || realm.Own() {
 		return nil, nil // no container ever had a private network
 	}
 	how, root := unix.LOCK_SH, os.Getuid() == 0

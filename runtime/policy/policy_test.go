@@ -118,7 +118,7 @@ func TestWhatIsWrongIsNamedWithItsPlace(t *testing.T) {
 
 func TestTheDefaultIsTheOriginsCommand(t *testing.T) {
 	list, settings, err := rules(DefaultText)
-	if err != nil || len(list) != 1 || settings != (Settings{DefaultStore, true, "", ""}) {
+	if err != nil || len(list) != 1 || settings != (Settings{Store: DefaultStore, Audit: true}) {
 		t.Fatalf("%+v, %+v, %v", list, settings, err)
 	}
 	r, own := list[0], builtIn()

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	goruntime "runtime"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -69,7 +70,7 @@ func Arrive() error {
 	}
 	directory, waiting := strings.CutPrefix(value, waits)
 	if waiting {
-		if err := unix.Kill(os.Getpid(), unix.SIGSTOP); err != nil {
+		if err := stop(); err != nil {
 			return fmt.Errorf("wait for the ids of a user namespace: %w", err)
 		}
 		if err := os.Setenv(Variable, directory); err != nil {
@@ -78,6 +79,13 @@ func Arrive() error {
 	}
 	here.own, here.directory = true, directory
 	return findRoot()
+}
+
+// stop stops the process until it is continued. The signal is for this very thread, which so goes no step further.
+func stop() error {
+	goruntime.LockOSThread()
+	defer goruntime.UnlockOSThread()
+	return unix.Tgkill(os.Getpid(), unix.Gettid(), unix.SIGSTOP)
 }
 
 // initialUserNamespace is the inode number of the host's, in every kernel (PROC_USER_INIT_INO).
