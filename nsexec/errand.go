@@ -40,6 +40,11 @@ func (e *errand) must(name string, nr uintptr, args ...*uintptr) *systemCall {
 	return e.steps.add(e.fail, nr, args...)
 }
 
+// dumpable adds the step of opening the process's memory, which becoming root has closed.
+func (e *errand) dumpable() {
+	e.must("set dumpable", unix.SYS_PRCTL, number(unix.PR_SET_DUMPABLE), number(1))
+}
+
 // open adds the step of opening a file. Its result is the descriptor.
 func (e *errand) open(path string, flags int) *systemCall {
 	name := append([]byte(path), 0)

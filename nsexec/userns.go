@@ -23,15 +23,22 @@ const mapWithin = 10 * time.Second
 // The thread needs the host's procfs at /proc, and CAP_SYS_ADMIN, CAP_SETUID and CAP_SETGID permitted; CAP_SETFCAP too where
 // the id 0 of its own namespace is among those outside. ENOSPC says that the administrator allows no more of them
 // (user.max_user_namespaces). See user_namespaces(7).
-func NewUserNamespace(uids, gids []IDMap) (fd int, err error) {
+//
+// What procfs has of a process that is not dumpable belongs to root of the namespace that it was executed in. Where that is not
+// the thread's own, the process has to be dumpable meanwhile: so says within.
+func NewUserNamespace(uids, gids []IDMap, within bool) (fd int, err error) {
 	line, err := newLine(mapWithin)
 	if err != nil {
 		return -1, err
 	}
 	defer line.close()
-	e, err := newErrand(4)
+	e, err := newErrand(5)
 	if err != nil {
 		return -1, err
+	}
+	if within {
+		e.dumpable()
+		defer func() { err = firstError(err, Undumpable()) }()
 	}
 	e.must("unshare", unix.SYS_UNSHARE, number(unix.CLONE_NEWUSER))
 	opened := e.open("/proc/self/ns/user", unix.O_RDONLY)
@@ -45,7 +52,7 @@ func NewUserNamespace(uids, gids []IDMap) (fd int, err error) {
 	}
 	there, err := line.ready()
 	if there {
-		err = writeMaps(pid, uids, gids)
+		err = writeMaps(pid, uids, gids, within)
 	}
 	line.hangUp()
 	_, waited := wait(pid)
@@ -59,10 +66,13 @@ func NewUserNamespace(uids, gids []IDMap) (fd int, err error) {
 }
 
 // writeMaps maps the ids of the user namespace of a process.
-func writeMaps(pid int, uids, gids []IDMap) error {
-	e, err := newErrand(4)
+func writeMaps(pid int, uids, gids []IDMap, within bool) error {
+	e, err := newErrand(5)
 	if err != nil {
 		return err
+	}
+	if within {
+		e.dumpable()
 	}
 	for name, maps := range map[string][]IDMap{"uid_map": uids, "gid_map": gids} {
 		text := lines(maps)

@@ -59,7 +59,7 @@ func executeAsRoot() error {
 		}
 	}
 	if realm.Own() {
-		env = append(env, realm.Variable+"="+os.Getenv(realm.Variable))
+		env = append(env, realm.Again())
 	}
 	unix.Umask(0o022)
 	// Only this thread becomes root: execve(2) makes it the only one.

@@ -3,11 +3,8 @@ package runtime
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
-	"os/exec"
-	"path/filepath"
-	goruntime "runtime"
-	"strconv"
 	"strings"
 	"syscall"
 
@@ -17,251 +14,121 @@ import (
 	"mayfly/runtime/internal/file"
 	"mayfly/runtime/internal/realm"
 	"mayfly/runtime/policy"
-	"mayfly/runtime/user"
 )
 
-// Without a grant the program executes itself again in a user namespace of the caller's own, with a copy of the host's mounts.
-// There it is permitted what a grant permits, over nothing but what is the caller's: see package realm. What is below
-// happens outside of it. (A process with several threads, as every Go program is, cannot enter one itself.)
+// Without a grant the program runs in a user namespace of the caller's own, with a copy of the host's mounts. There it is
+// permitted what a grant permits, over nothing but what is the caller's: see package realm. A process with several threads, as every
+// Go program is, cannot enter one; so it is made by the program's entry point, before the Go runtime starts.
 
-// Arrive is called first of all: see realm.Arrive.
-func Arrive() error { return realm.Arrive() }
-
-// An Own is a user namespace that is to be made.
-type Own struct {
-	Asked bool // by the caller; else it is for want of a grant
-	Root  bool // be root there, who changes images
-	// Limits gives the caller's soft limits back, that the new program begins with them.
-	Limits func()
-	// Signals begins to receive those that are passed on: see Supervisor.
-	Signals func() func() <-chan os.Signal
+// A Birth is what the entry point has done.
+type Birth struct {
+	Tried    bool  // to make a user namespace
+	Err      error // why there is none
+	UID, GID uint32
+	Mappers  [2]Mapper // of users, and of groups
+	Block    []byte    // what they read: it is at the same place in their memory
 }
 
-// Wanted tells whether a command of the caller's is to be run in a user namespace of their own. It is false inside one.
-func (o Own) Wanted() (bool, error) {
+// A Mapper is a child outside of the user namespace. It executes the ArgumentBlock that is written to its line.
+type Mapper struct{ PID, Line int }
+
+var born Birth
+
+// Arrive is called first of all.
+func Arrive(b Birth) error {
+	born = b
+	return realm.Arrive()
+}
+
+// errForbidden is the policy's word, which binds nobody but us.
+var errForbidden = errors.New("the policy wants no containers without a grant (unprivileged = false)")
+
+// EnterOwn completes the user namespace that the entry point has made, if it has: with ids, and with a directory of the
+// caller's. asRoot makes the program root there where the caller has no ids but their own.
+func EnterOwn(asRoot bool) error {
+	if !born.Tried || realm.Own() {
+		return nil
+	}
+	if born.Err == nil && !policy.Unprivileged() {
+		born.Err = errForbidden
+	}
+	if born.Err != nil {
+		return born.dismiss()
+	}
+	who, err := born.mapIDs(asRoot)
+	if err != nil {
+		return err
+	}
+	directory, err := ownDirectory(who)
+	if err != nil {
+		return err
+	}
+	return realm.Settle(directory)
+}
+
+// WantsOwn tells whether the program is to be executed again, to be in a user namespace: where the caller asks for it, or
+// has no grant.
+func WantsOwn(asked bool) (bool, error) {
 	uid := os.Getuid()
 	switch {
 	case realm.Own():
 		return false, nil
-	case o.Asked && uid == 0:
+	case asked && uid == 0:
 		return false, errors.New("--unprivileged is for others than root, who needs no grant")
-	case o.Asked:
-		return true, nil
 	case uid == 0:
 		return false, nil
 	}
 	lacks, err := missing(NeededCapabilities)
-	if err != nil || lacks == nil {
+	switch {
+	case err != nil || lacks == nil && !asked:
 		return false, err
+	case born.Tried:
+		return false, explainUserNamespace(born.Err)
+	case !policy.Unprivileged():
+		return false, fmt.Errorf("%w: %w", ErrNoPrivilege, errForbidden)
 	}
-	settings, err := policy.LoadSettings()
-	if errors.Is(err, unix.EACCES) { // it is not for the caller to read, and they need nobody's leave
-		return true, nil
-	}
-	return settings.Unprivileged, err
+	return true, nil
 }
 
-// Run executes the program again, with the same arguments, and returns its exit status. Signals are passed on.
-func (o Own) Run() (int, error) {
-	if err := checkUserNamespaces(); err != nil {
-		return ExitFailure, err
+// ExecuteInOwn executes the program again, without any privilege, to be in a user namespace. It returns only with an error.
+// limits gives the caller's soft limits back, as the program is to find them.
+func ExecuteInOwn(limits func()) error {
+	if os.Getenv(realm.Variable) != "" {
+		return errors.New("this program makes no user namespaces: it was not built with make")
 	}
-	database, err := user.Load()
+	have, err := nsexec.CurrentCapabilities()
 	if err != nil {
-		return ExitFailure, fmt.Errorf("read user database: %w", err)
+		return err
 	}
-	caller, err := CurrentCaller()
-	if err != nil {
-		return ExitFailure, err
+	if err := Renounce(); err != nil {
+		return err
 	}
-	who, _, err := database.ByID(caller.UID)
-	if errors.Is(err, user.ErrUnknown) {
-		who, err = nameless(caller), nil
-	}
-	if err != nil {
-		return ExitFailure, err
-	}
-	who.GID = caller.GID
-	directory, err := ownDirectory(who)
-	if err != nil {
-		return ExitFailure, err
-	}
-	ids, err := o.ids(database, who)
-	if err != nil {
-		return ExitFailure, err
-	}
-	signals := o.Signals()
-	pid, err := o.start(directory)
-	if err != nil {
-		return ExitFailure, err
-	}
-	if err := errors.Join(ids.give(pid), unix.Kill(pid, unix.SIGCONT)); err != nil {
-		_ = unix.Kill(pid, unix.SIGKILL)
-		_, _ = await(pid, 0)
-		return ExitFailure, err
-	}
-	go passOn(signals(), pid)
-	ws, err := await(pid, 0)
-	if err != nil {
-		return ExitFailure, fmt.Errorf("wait: %w", err)
-	}
-	if ws.Signaled() {
-		return 128 + int(ws.Signal()), nil
-	}
-	return ws.ExitStatus(), nil
-}
-
-// start starts the program, which stops until it has its ids.
-func (o Own) start(directory string) (pid int, err error) {
-	goruntime.LockOSThread() // with whose end the new process is killed
-	o.Limits()
-	env := append(os.Environ(), realm.Variable+"="+realm.Entry(directory))
-	pid, err = nsexec.StartInUserNamespace("/proc/self/exe", os.Args, env, GrantCapabilities|ownCapability)
-	if err != nil {
-		return 0, fmt.Errorf("make a user namespace: %w", explainUserNamespace(err))
-	}
-	return pid, nil
-}
-
-// stopped waits until the process has stopped itself: until then, what the kernel says of it is not true yet.
-func stopped(pid int) error {
-	ws, err := await(pid, unix.WUNTRACED)
-	if err == nil && !ws.Stopped() {
-		err = fmt.Errorf("it has ended at once (%v)", ws)
-	}
-	if err != nil {
-		return fmt.Errorf("process in a user namespace: %w", err)
-	}
-	return nil
-}
-
-// await waits for a child.
-func await(pid, options int) (ws unix.WaitStatus, err error) {
-	for {
-		if _, err = unix.Wait4(pid, &ws, options, nil); err != unix.EINTR {
-			return ws, err
-		}
-	}
-}
-
-// passOn sends signals on. What the keys of a terminal send, all of the job has got already.
-func passOn(signals <-chan os.Signal, pid int) {
-	for s := range signals {
-		switch s {
-		case syscall.SIGWINCH:
-			continue
-		case syscall.SIGINT, syscall.SIGQUIT:
-			if inForeground() {
-				continue
-			}
-		}
-		_ = unix.Kill(pid, s.(syscall.Signal))
-	}
-}
-
-// inForeground tells whether the process is in the job that has the terminal.
-func inForeground() bool {
-	fd, err := unix.Open("/dev/tty", unix.O_RDONLY|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return false
-	}
-	defer unix.Close(fd)
-	group, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP)
-	return err == nil && group == unix.Getpgrp()
-}
-
-// ownDirectory is where what is the caller's own is kept. It is made where it is missing.
-func ownDirectory(who user.Entry) (string, error) {
-	above := os.Getenv("XDG_DATA_HOME")
-	if !filepath.IsAbs(above) {
-		above = filepath.Join(who.Home, ".local/share")
-	}
-	directory := filepath.Join(above, "mayfly")
-	if err := os.MkdirAll(directory, 0o755); err != nil {
-		return "", fmt.Errorf("directory for your own images: %w; XDG_DATA_HOME names another place", err)
-	}
-	return directory, nil
-}
-
-// ownIDs are the ids of a user namespace, that are to be given to it.
-type ownIDs struct {
-	uids, gids string // as the kernel takes them, where newuidmap(1) does not
-	newuidmap  []string
-	newgidmap  []string
-}
-
-// ids are those of a caller: with subordinate ones, all that a system has; else their own, as root's where the program
-// is to be root.
-func (o Own) ids(database *user.Database, who user.Entry) (ownIDs, error) {
-	uids, err := database.Subordinate(user.SubUIDFile, who, rootIDs)
-	var gids user.Range
-	if err == nil {
-		gids, err = database.Subordinate(user.SubGIDFile, who, rootIDs)
-	}
-	newuidmap, missing := exec.LookPath("newuidmap")
-	newgidmap, missingToo := exec.LookPath("newgidmap")
-	if err != nil || missing != nil || missingToo != nil {
-		if err != nil && !errors.Is(err, user.ErrNoRange) && !errors.Is(err, os.ErrNotExist) {
-			return ownIDs{}, err
-		}
-		inside := func(id uint32) uint32 {
-			if o.Root {
-				return 0
-			}
-			return id
-		}
-		return ownIDs{uids: fmt.Sprintln(inside(who.UID), who.UID, 1), gids: fmt.Sprintln(inside(who.GID), who.GID, 1)}, nil
-	}
-	arguments := func(own uint32, r user.Range) (list []string) {
-		for _, m := range idMappings(own, r.First) {
-			list = append(list, fmt.Sprint(m.ContainerID), fmt.Sprint(m.HostID), fmt.Sprint(m.Size))
-		}
-		return list
-	}
-	return ownIDs{newuidmap: append([]string{newuidmap}, arguments(who.UID, uids)...), newgidmap: append([]string{newgidmap}, arguments(who.GID, gids)...)}, nil
-}
-
-// give gives the ids to the namespace of a process, and waits until it has stopped.
-func (i ownIDs) give(pid int) error {
-	if i.newuidmap == nil {
-		if err := stopped(pid); err != nil {
+	path := "/proc/self/exe"
+	if have.Permitted != 0 { // which the file would grant again
+		if path, err = copyOfProgram(); err != nil {
 			return err
 		}
-		return writeOwnMaps(pid, i.uids, i.gids)
 	}
-	first, err := startMapper(i.newuidmap, pid)
-	second, errToo := startMapper(i.newgidmap, pid)
-	return errors.Join(err, errToo, first(), second(), stopped(pid))
+	limits()
+	err = unix.Exec(path, os.Args, append(os.Environ(), realm.Enter()))
+	return fmt.Errorf("execute runtime again: %w", err)
 }
 
-// startMapper starts newuidmap(1) or newgidmap(1), which are privileged and see to it that the ids are the caller's. They write to
-// standard error what is wrong.
-func startMapper(command []string, pid int) (wait func() error, err error) {
-	arguments := append([]string{command[0], strconv.Itoa(pid)}, command[1:]...)
-	mapper, err := syscall.ForkExec(command[0], arguments, &syscall.ProcAttr{Files: []uintptr{0, 2, 2}})
+// copyOfProgram makes a copy of the program, in memory, that grants nothing.
+func copyOfProgram() (path string, err error) {
+	program, err := os.Open("/proc/self/exe")
 	if err != nil {
-		return func() error { return nil }, fmt.Errorf("start %s: %w", command[0], err)
+		return "", err
 	}
-	return func() error {
-		ws, err := await(mapper, 0)
-		if err == nil && ws != 0 {
-			err = errors.New("it has failed: are the ids in /etc/subuid and /etc/subgid yours?")
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", strings.Join(arguments, " "), err)
-		}
-		return nil
-	}, nil
-}
-
-// writeOwnMaps maps a single id. The kernel wants that nobody in there can leave a group, which may be one that is denied something.
-func writeOwnMaps(pid int, uids, gids string) error {
-	for _, f := range [][2]string{{"uid_map", uids}, {"setgroups", "deny"}, {"gid_map", gids}} {
-		if err := os.WriteFile(fmt.Sprintf("/proc/%d/%s", pid, f[0]), []byte(f[1]), 0); err != nil {
-			return fmt.Errorf("give ids to a user namespace: %w", err)
-		}
+	defer program.Close()
+	fd, err := unix.MemfdCreate("runtime", unix.MFD_CLOEXEC)
+	if err != nil {
+		return "", fmt.Errorf("memfd_create: %w", err)
 	}
-	return nil
+	if _, err := io.Copy(os.NewFile(uintptr(fd), "runtime"), program); err != nil {
+		return "", fmt.Errorf("copy the program: %w", err)
+	}
+	return fmt.Sprintf("/proc/self/fd/%d", fd), nil
 }
 
 // Settings of the kernel that forbid user namespaces to users: of every kernel, of Debian's, of Ubuntu's.
@@ -271,37 +138,28 @@ const (
 	appArmorRestriction = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
 )
 
-// checkUserNamespaces tells what does not let users have user namespaces.
-func checkUserNamespaces() error {
-	for _, s := range []struct{ file, forbids, name string }{
-		{maxUserNamespaces, "0", "user.max_user_namespaces is 0"},
-		{unprivilegedClone, "0", "kernel.unprivileged_userns_clone is 0"},
-	} {
-		if setting(s.file) == s.forbids {
-			return fmt.Errorf("%w: %s: this machine lets users have no user namespaces; root changes that with sysctl, or gives a grant with `runtime grant`", ErrNoPrivilege, s.name)
-		}
+// explainUserNamespace says why there is no user namespace, and what to do.
+func explainUserNamespace(err error) error {
+	why := "this machine does not let you, as it is in many containers"
+	switch {
+	case errors.Is(err, errForbidden):
+		return fmt.Errorf("%w: %w: root gives a grant with `runtime grant`", ErrNoPrivilege, err)
+	case setting(maxUserNamespaces) == "0":
+		why = "user.max_user_namespaces is 0 in sysctl"
+	case setting(unprivilegedClone) == "0":
+		why = "kernel.unprivileged_userns_clone is 0 in sysctl"
+	case setting(appArmorRestriction) == "1":
+		why = "kernel.apparmor_restrict_unprivileged_userns is 1 in sysctl, and AppArmor has no profile for this program"
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, syscall.EUSERS):
+		why = "there are as many as user.max_user_namespaces allows"
 	}
-	if setting(appArmorRestriction) == "1" && setting("/proc/self/attr/current") == "unconfined" {
-		return fmt.Errorf("%w: kernel.apparmor_restrict_unprivileged_userns is 1: AppArmor lets no program without a profile have capabilities in a user namespace; "+
-			"root changes that with sysctl, or gives a grant with `runtime grant`", ErrNoPrivilege)
-	}
-	return nil
+	return fmt.Errorf("%w, and no user namespace (%w): %s; root gives a grant with `runtime grant`", ErrNoPrivilege, err, why)
 }
 
 // setting reads a kernel setting, "" where there is none.
 func setting(name string) string {
 	data, _ := file.Read(name, 256)
 	return strings.TrimSpace(string(data))
-}
-
-func explainUserNamespace(err error) error {
-	switch {
-	case errors.Is(err, unix.ENOSPC):
-		return fmt.Errorf("%w: no more of them are allowed here, see user.max_user_namespaces in sysctl", err)
-	case errors.Is(err, unix.EPERM):
-		return fmt.Errorf("%w: this machine does not let you, for example in a container; root gives a grant with `runtime grant`", err)
-	}
-	return err
 }
 
 // Weaker tells what a container without a grant lacks, "" for one that lacks nothing.

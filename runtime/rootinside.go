@@ -186,7 +186,7 @@ func makeUserNamespace(p *Plan) (*os.File, error) {
 	if !p.rootInside() {
 		return nil, nil
 	}
-	fd, err := nsexec.NewUserNamespace(idMaps(p.Spec.Linux.UIDMappings), idMaps(p.Spec.Linux.GIDMappings))
+	fd, err := nsexec.NewUserNamespace(idMaps(p.Spec.Linux.UIDMappings), idMaps(p.Spec.Linux.GIDMappings), p.Own)
 	if errors.Is(err, unix.ENOSPC) {
 		err = fmt.Errorf("%w: this machine allows no more of them, see user.max_user_namespaces in sysctl", err)
 	}

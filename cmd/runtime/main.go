@@ -21,7 +21,7 @@ import (
 )
 
 func main() {
-	if err := runtime.Arrive(); err != nil {
+	if err := runtime.Arrive(birth()); err != nil {
 		os.Exit(fail(err))
 	}
 	os.Exit(dispatch(os.Args))
@@ -104,9 +104,9 @@ func (c command) call(path string, args []string) int {
 	flags := flag.NewFlagSet(path, flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	run := c.setUp(flags)
-	namespace := runtime.Own{Root: c.own == asRoot, Limits: restoreLimits, Signals: listen}
+	unprivileged := false
 	if c.own != notAtAll {
-		flags.BoolVar(&namespace.Asked, "unprivileged", false, "without a grant: in a user namespace of yours, with images of yours (default: where there is no grant)")
+		flags.BoolVar(&unprivileged, "unprivileged", false, "without a grant: in a user namespace of yours, with images of yours (default: where there is no grant)")
 	}
 	err := c.settle()
 	if err != nil {
@@ -125,12 +125,12 @@ func (c command) call(path string, args []string) int {
 		}
 	}
 	if c.own != notAtAll {
-		wanted, err := namespace.Wanted()
+		again, err := runtime.WantsOwn(unprivileged)
+		if again {
+			err = runtime.ExecuteInOwn(restoreLimits)
+		}
 		if err != nil {
 			return fail(err)
-		}
-		if wanted {
-			run = func([]string) (int, error) { return namespace.Run() }
 		}
 	}
 	code, err := run(flags.Args())
@@ -142,6 +142,11 @@ func (c command) call(path string, args []string) int {
 
 // settle comes before anything that the caller said is looked at.
 func (c command) settle() error {
+	if c.own != notAtAll {
+		if err := runtime.EnterOwn(c.own == asRoot); err != nil {
+			return err
+		}
+	}
 	if c.granted {
 		return runtime.Settle()
 	}

@@ -18,5 +18,16 @@ func ownDecision(image string, c Caller) Decision {
 	return d
 }
 
+// Unprivileged tells whether the policy lets whoever has no grant have a user namespace of their own. A policy that they cannot
+// read does: it binds nobody who does without this program.
+func Unprivileged() bool {
+	s := system
+	if !realm.OnHost() {
+		s.owner = overflow
+	}
+	settings, err := s.read(func(*Rule) error { return nil })
+	return err != nil || settings.Unprivileged
+}
+
 // ownSettings hold in a user namespace. Nothing that happens there is for the system's log.
 func ownSettings() Settings { return Settings{Store: realm.Store(), Unprivileged: true} }

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	goruntime "runtime"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -20,12 +19,15 @@ import (
 	"mayfly/runtime/internal/file"
 )
 
-// Variable is the environment variable by which the program tells itself, executed again, the caller's directory. It
-// means nothing in the host's user namespace.
+// Variable is the environment variable by which the program tells itself, executed again, that it is to be in a user namespace, or
+// is in one already. It means nothing to a program with a grant, nor in the host's user namespace.
 const Variable = "MAYFLY_REALM"
 
-// waits begins the variable's value as long as the namespace has no ids.
-const waits = "wait:"
+// What the variable says: see the program's entry point, and Again.
+const (
+	enter  = "enter"
+	within = "in:"
+)
 
 var here struct {
 	own       bool
@@ -58,34 +60,26 @@ func State() string {
 	return "/run/mayfly"
 }
 
-// Entry is what Variable says to the program that is executed in a new namespace: to Await its ids.
-func Entry(directory string) string { return waits + directory }
+// Enter has the program, executed again, make a user namespace: it is an entry of the environment.
+func Enter() string { return Variable + "=" + enter }
 
-// Arrive finds out where the program is. In a namespace that has just been made it stops, until who made it has
-// given it its ids and continues it. It is called first of all.
+// Again has the program, executed again, know where it is: it is an entry of the environment.
+func Again() string { return Variable + "=" + within + here.directory }
+
+// Arrive finds out where the program is: in a user namespace, if it was there before it was executed. It is called first of all.
 func Arrive() error {
-	value, told := os.LookupEnv(Variable)
+	directory, told := strings.CutPrefix(os.Getenv(Variable), within)
 	if !told || OnHost() {
 		return nil
 	}
-	directory, waiting := strings.CutPrefix(value, waits)
-	if waiting {
-		if err := stop(); err != nil {
-			return fmt.Errorf("wait for the ids of a user namespace: %w", err)
-		}
-		if err := os.Setenv(Variable, directory); err != nil {
-			return err
-		}
-	}
-	here.own, here.directory = true, directory
-	return findRoot()
+	return Settle(directory)
 }
 
-// stop stops the process until it is continued. The signal is for this very thread, which so goes no step further.
-func stop() error {
-	goruntime.LockOSThread()
-	defer goruntime.UnlockOSThread()
-	return unix.Tgkill(os.Getpid(), unix.Gettid(), unix.SIGSTOP)
+// Settle says that the program is in a user namespace of the caller's own, which has its ids, and that what it keeps is in
+// a directory of the caller's.
+func Settle(directory string) error {
+	here.own, here.directory = true, directory
+	return findRoot()
 }
 
 // initialUserNamespace is the inode number of the host's, in every kernel (PROC_USER_INIT_INO).

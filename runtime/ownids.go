@@ -1,0 +1,155 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"mayfly/nsexec"
+	"mayfly/runtime/user"
+)
+
+// mapIDs gives the user namespace its ids: with subordinate ones all that a system has, by way of the mappers; else one, the
+// caller's, and as root's where the program is to be root. It returns who the caller is.
+func (b Birth) mapIDs(asRoot bool) (who user.Entry, err error) {
+	database, err := user.Load()
+	if err != nil {
+		return who, fmt.Errorf("read user database: %w", err)
+	}
+	who, _, err = database.ByID(b.UID)
+	if errors.Is(err, user.ErrUnknown) {
+		who, err = nameless(Caller{UID: b.UID, GID: b.GID}), nil
+	}
+	if err != nil {
+		return who, err
+	}
+	who.GID = b.GID
+	commands, err := mapperCommands(database, who)
+	switch {
+	case errors.Is(err, user.ErrNoRange), errors.Is(err, os.ErrNotExist):
+		return who, errors.Join(b.dismiss(), mapOne(who, asRoot))
+	case err != nil:
+		return who, err
+	}
+	for i, m := range b.Mappers {
+		err := b.tell(m, commands[i])
+		unix.Close(m.Line)
+		if err != nil {
+			return who, err
+		}
+	}
+	var errs []error
+	for i, m := range b.Mappers {
+		if err := m.wait(); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", strings.Join(commands[i], " "), err))
+		}
+	}
+	return who, errors.Join(errs...)
+}
+
+// mapperCommands are the command lines of newuidmap(1) and newgidmap(1), which are privileged and see to it that the ids are the
+// caller's. The error is user.ErrNoRange or os.ErrNotExist where there are no such ids or programs.
+func mapperCommands(database *user.Database, who user.Entry) (commands [2][]string, err error) {
+	for i, c := range []struct {
+		program, file string
+		own           uint32
+	}{{"newuidmap", user.SubUIDFile, who.UID}, {"newgidmap", user.SubGIDFile, who.GID}} {
+		ids, err := database.Subordinate(c.file, who, rootIDs)
+		if err != nil {
+			return commands, err
+		}
+		path, err := findProgram(c.program)
+		if err != nil {
+			return commands, err
+		}
+		command := []string{path, strconv.Itoa(os.Getpid())}
+		for _, m := range idMappings(c.own, ids.First) {
+			command = append(command, fmt.Sprint(m.ContainerID), fmt.Sprint(m.HostID), fmt.Sprint(m.Size))
+		}
+		commands[i] = command
+	}
+	return commands, nil
+}
+
+// findProgram finds a program of the system's where PATH says. (Package exec would have this process look after it.)
+func findProgram(name string) (string, error) {
+	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
+		path := filepath.Join(dir, name)
+		if filepath.IsAbs(path) && unix.Access(path, unix.X_OK) == nil {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("%s: %w", name, os.ErrNotExist)
+}
+
+// tell has a mapper execute a command. The block of the other one is not touched: it has been read, or is in the pipe.
+func (b Birth) tell(m Mapper, command []string) error {
+	block, err := nsexec.ArgumentBlock(b.Block, command[0], command)
+	if err == nil {
+		_, err = unix.Write(m.Line, block)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", command[0], err)
+	}
+	return nil
+}
+
+// wait waits until the mapper's command has ended, which writes to standard error what is wrong.
+func (m Mapper) wait() error {
+	var ws unix.WaitStatus
+	_, err := unix.Wait4(m.PID, &ws, 0, nil)
+	for err == unix.EINTR {
+		_, err = unix.Wait4(m.PID, &ws, 0, nil)
+	}
+	if err == nil && ws != 0 {
+		err = errors.New("has failed: are the ids in /etc/subuid and /etc/subgid yours, and is the program privileged?")
+	}
+	return err
+}
+
+// dismiss lets the mappers go. The second one has the line of the first open, too.
+func (b Birth) dismiss() error {
+	for _, m := range b.Mappers {
+		unix.Close(m.Line)
+	}
+	for _, m := range b.Mappers {
+		if err := m.wait(); err != nil {
+			return fmt.Errorf("process outside of the user namespace: %w", err)
+		}
+	}
+	return nil
+}
+
+// mapOne maps a single id. The kernel wants that nobody in there can leave a group, which may be one that is denied something.
+func mapOne(who user.Entry, asRoot bool) error {
+	line := func(id uint32) string {
+		if asRoot {
+			return fmt.Sprintln(0, id, 1)
+		}
+		return fmt.Sprintln(id, id, 1)
+	}
+	for _, f := range [][2]string{{"setgroups", "deny"}, {"uid_map", line(who.UID)}, {"gid_map", line(who.GID)}} {
+		if err := os.WriteFile("/proc/self/"+f[0], []byte(f[1]), 0); err != nil {
+			return fmt.Errorf("give ids to a user namespace: %w", err)
+		}
+	}
+	return nil
+}
+
+// ownDirectory is where what is the caller's own is kept. It is made where it is missing.
+func ownDirectory(who user.Entry) (string, error) {
+	above := os.Getenv("XDG_DATA_HOME")
+	if !filepath.IsAbs(above) {
+		above = filepath.Join(who.Home, ".local/share")
+	}
+	directory := filepath.Join(above, "mayfly")
+	if err := os.MkdirAll(directory, 0o755); err != nil {
+		return "", fmt.Errorf("directory for your own images: %w; XDG_DATA_HOME names another place", err)
+	}
+	return directory, nil
+}
