@@ -66,8 +66,8 @@ func EnterOwn(asRoot bool) error {
 	return realm.Settle(directory)
 }
 
-// WantsOwn tells whether the program is to be executed again, to be in a user namespace: where the caller asks for it, or
-// has no grant.
+// WantsOwn tells whether the program is to be executed again, to be in a user namespace: where the caller asks for it, or has no grant
+// at all.
 func WantsOwn(asked bool) (bool, error) {
 	uid := os.Getuid()
 	switch {
@@ -77,13 +77,13 @@ func WantsOwn(asked bool) (bool, error) {
 		return false, errors.New("--unprivileged is for others than root, who needs no grant")
 	case uid == 0:
 		return false, nil
-	}
-	lacks, err := missing(NeededCapabilities)
-	switch {
-	case err != nil || lacks == nil && !asked:
-		return false, err
 	case born.Tried:
 		return false, explainUserNamespace(born.Err)
+	}
+	have, err := nsexec.CurrentCapabilities()
+	switch {
+	case err != nil || have.Permitted != 0 && !asked: // a grant that lacks something is to be mended
+		return false, err
 	case !policy.Unprivileged():
 		return false, fmt.Errorf("%w: %w", ErrNoPrivilege, errForbidden)
 	}

@@ -34,7 +34,7 @@ type way struct {
 var ways = []way{{name: "filecaps"}, {name: "setuid"}, {name: "sudo"}, {name: "ambient"}}
 
 // modes are further kinds of container, of each of which there is one.
-var modes = []way{{"filecaps", []string{"--root"}}, {"filecaps", []string{"--network=none"}}, {"filecaps", []string{"--network=private"}}}
+var modes = []way{{"filecaps", []string{"--root"}}, {"filecaps", []string{"--network=none"}}, {"filecaps", []string{"--network=private"}}, {"filecaps", []string{"--unprivileged"}}}
 
 func TestMain(m *testing.M) {
 	if os.Getenv("MAYFLY_INTEGRATION") != "" {
@@ -168,6 +168,9 @@ func everyMode(t *testing.T, test func(t *testing.T, w way)) {
 			t.Cleanup(func() { must(t, w.setUp()) })
 			rule(t, kit.AllModes)
 			must(t, w.setUp()) // the grant depends on the policy
+			if slices.Contains(w.mode, "--unprivileged") {
+				kit.OwnImage(t, kit.User)
+			}
 			test(t, w)
 			kit.NothingLeft(t)
 		})

@@ -170,6 +170,9 @@ func (s *Store) hint(ref Reference) string {
 	if _, err := os.Stat(backingFile(s.Path)); err == nil && !s.BTRFS {
 		return "the store is not mounted, `runtime store mount` does it"
 	}
+	if realm.Own() {
+		return "without a grant images are your own, `runtime image create` makes one; `runtime grant --check` tells about the grant"
+	}
 	return "`runtime image list` shows what is there"
 }
 

@@ -1,0 +1,39 @@
+package kit
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// OwnImage gives a user an image of their own, for runs without a grant, with what is in Base, under the name of Image. It stays for
+// other tests.
+func OwnImage(t testing.TB, user string) {
+	t.Helper()
+	u, _, _ := Lookup(t, user)
+	if _, err := os.Stat(filepath.Join(u.HomeDir, ".local/share/mayfly/images", Image)); err == nil {
+		return
+	}
+	archive, err := os.CreateTemp("", "mayfly-own-*.tar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.Remove(archive.Name())
+	defer archive.Close()
+	pack := exec.Command("tar", "--numeric-owner", "-C", filepath.Join(Store, Base), "-cf", "-", ".")
+	pack.Stdout = archive
+	if err := pack.Run(); err != nil {
+		t.Fatal(fmt.Errorf("pack the image: %w", err))
+	}
+	if _, err := archive.Seek(0, 0); err != nil {
+		t.Fatal(err)
+	}
+	cmd := As(t, user, Runtime, "image", "import", "--unprivileged", Image, "-")
+	cmd.Stdin = archive
+	if r := DoWithin(t, Within(5*time.Minute), cmd); r.Code != 0 {
+		t.Fatalf("import: %+v", r)
+	}
+}
