@@ -63,7 +63,7 @@ func EnterOwn(asRoot bool) error {
 	if err != nil {
 		return err
 	}
-	return realm.Settle(directory)
+	return realm.Settle(directory, uint32(os.Getuid()), uint32(os.Getgid()))
 }
 
 // WantsOwn tells whether the program is to be executed again, to be in a user namespace: where the caller asks for it, or has no grant

@@ -67,6 +67,7 @@ func cleanUp() {
 	_ = os.RemoveAll(dir)
 	_ = os.Remove(sudoers)
 	_ = os.Remove(dropIn)
+	kit.RemoveOwnImages(kit.User)
 }
 
 func (w way) path() string { return filepath.Join(dir, w.name, "runtime") }

@@ -31,6 +31,7 @@ func TestMain(m *testing.M) {
 		}
 	}
 	kit.Main(m, func() {
+		kit.RemoveOwnImages(kit.User)
 		_ = os.RemoveAll(filepath.Dir(bare))
 		_ = exec.Command("userdel", "--remove", single).Run()
 	})
@@ -349,6 +350,34 @@ func TestThePolicyForbids(t *testing.T) {
 	refused(t, "asked", kit.Run(t, "run", "--unprivileged", kit.Image, "true"), "unprivileged = false")
 }
 
+// Images are made and changed as by root, and what is written for the user is theirs.
+func TestImages(t *testing.T) {
+	each(t, func(t *testing.T, user string) {
+		defer do(t, user, "image", "remove", "changed")
+		archive := filepath.Join(filepath.Dir(filepath.Dir(filepath.Dir(ownDirectory(t, user)))), "changed image.tar")
+		defer os.Remove(archive)
+		for _, args := range [][]string{
+			{"create", "changed", "--from", kit.Image, "--run", "echo made >/srv/made && rm -rf /usr/share/doc"},
+			{"shell", "--keep", "changed", "--", "sh", "-c", "id -u >>/srv/made"},
+			{"verify", "changed"}, {"verify", "changed@1"},
+			{"export", "changed", archive},
+			{"remove", "changed"},
+			{"import", "changed", archive},
+		} {
+			if r := do(t, user, append([]string{"image"}, args...)...); r.Code != 0 {
+				t.Errorf("%v: %+v", args, r)
+			}
+		}
+		if r := do(t, user, "run", "--quiet", "changed", "cat", "/srv/made"); r.Out != "made\n0\n" {
+			t.Errorf("%+v", r)
+		}
+		_, uid, _ := kit.Lookup(t, user)
+		if info, err := os.Stat(archive); err != nil || info.Sys().(*syscall.Stat_t).Uid != uid {
+			t.Errorf("%v, %v", info, err)
+		}
+	})
+}
+
 // Nobody else reaches a user's images, and a container does not change them.
 func TestImagesAreClosed(t *testing.T) {
 	each(t, func(t *testing.T, user string) {
@@ -369,7 +398,7 @@ func TestImagesAreClosed(t *testing.T) {
 
 // A user's word for where the program is, is nobody's to a binary with a grant.
 func TestTheVariableMeansNothingToAGrant(t *testing.T) {
-	for _, value := range []string{"enter", "in:/tmp", "in:/", ""} {
+	for _, value := range []string{"enter", "in:0:0:/tmp", "in:1000:1000:/", "in:", ""} {
 		cmd := kit.As(t, kit.User, kit.Runtime, "run", "--quiet", kit.Image, "cat", "/proc/self/uid_map")
 		cmd.Env = append(cmd.Env, "MAYFLY_REALM="+value)
 		if r := kit.Do(t, cmd); r.Code != 0 || strings.Fields(r.Out)[2] != "4294967295" {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -12,6 +13,7 @@ import (
 	"mayfly/runtime/image"
 	"mayfly/runtime/image/archive"
 	"mayfly/runtime/image/oci"
+	"mayfly/runtime/internal/realm"
 )
 
 // A Target says as what an image is given away.
@@ -47,7 +49,12 @@ func export(ctx context.Context, s *image.Store, img *image.Image, to Target, pr
 		}
 		content.Progress = progress
 		if os.IsPathSeparator(to.Name[len(to.Name)-1]) {
-			return oci.WriteDirectory(ctx, filepath.Clean(to.Name), content)
+			if err := oci.WriteDirectory(ctx, filepath.Clean(to.Name), content); err != nil {
+				return err
+			}
+			return filepath.WalkDir(filepath.Clean(to.Name), func(name string, _ fs.DirEntry, err error) error {
+				return errors.Join(err, realm.GiveToCaller(name))
+			})
 		}
 		return toFile(to.Name, func(w io.Writer) error { return oci.WriteTar(ctx, w, content) })
 	}
@@ -84,7 +91,7 @@ func toFile(name string, write func(io.Writer) error) error {
 	if err != nil {
 		return err
 	}
-	err = errors.Join(write(file), file.Chmod(0o644), file.Close())
+	err = errors.Join(write(file), file.Chmod(0o644), file.Close(), realm.GiveToCaller(file.Name()))
 	if err == nil {
 		err = os.Rename(file.Name(), name)
 	}

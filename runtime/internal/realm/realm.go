@@ -8,9 +8,11 @@ package realm
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -35,6 +37,7 @@ var here struct {
 	root      uint32
 	group     uint32
 	ids       bool
+	caller    struct{ uid, gid uint32 }
 }
 
 // Own tells that the program is in a user namespace of the caller's own.
@@ -48,6 +51,14 @@ func RootGroup() uint32 { return here.group }
 
 // HasIDs tells that there are ids besides the caller's: always but in a user namespace that was made without.
 func HasIDs() bool { return !here.own || here.ids }
+
+// GiveToCaller makes a file the caller's, which root has made for them in a user namespace. On the host it stays root's.
+func GiveToCaller(name string) error {
+	if !here.own {
+		return nil
+	}
+	return os.Lchown(name, int(here.caller.uid), int(here.caller.gid))
+}
 
 // Store is where the caller's own images are.
 func Store() string { return filepath.Join(here.directory, "images") }
@@ -64,21 +75,33 @@ func State() string {
 func Enter() string { return Variable + "=" + enter }
 
 // Again has the program, executed again, know where it is: it is an entry of the environment.
-func Again() string { return Variable + "=" + within + here.directory }
+func Again() string {
+	return fmt.Sprintf("%s=%s%d:%d:%s", Variable, within, here.caller.uid, here.caller.gid, here.directory)
+}
 
 // Arrive finds out where the program is: in a user namespace, if it was there before it was executed. It is called first of all.
 func Arrive() error {
-	directory, told := strings.CutPrefix(os.Getenv(Variable), within)
+	value, told := strings.CutPrefix(os.Getenv(Variable), within)
 	if !told || OnHost() {
 		return nil
 	}
-	return Settle(directory)
+	f := strings.SplitN(value, ":", 3)
+	if len(f) != 3 {
+		return fmt.Errorf("%s=%s%s: want UID:GID:DIRECTORY", Variable, within, value)
+	}
+	uid, err := strconv.ParseUint(f[0], 10, 32)
+	gid, errToo := strconv.ParseUint(f[1], 10, 32)
+	if err != nil || errToo != nil {
+		return fmt.Errorf("%s: %w", Variable, errors.Join(err, errToo))
+	}
+	return Settle(f[2], uint32(uid), uint32(gid))
 }
 
 // Settle says that the program is in a user namespace of the caller's own, which has its ids, and that what it keeps is in
-// a directory of the caller's.
-func Settle(directory string) error {
+// a directory of the caller's, who has these ids in the namespace.
+func Settle(directory string, uid, gid uint32) error {
 	here.own, here.directory = true, directory
+	here.caller.uid, here.caller.gid = uid, gid
 	return findRoot()
 }
 
