@@ -13,6 +13,7 @@ import (
 	"mayfly/runtime/image"
 	"mayfly/runtime/internal/file"
 	"mayfly/runtime/policy"
+	"mayfly/runtime/user"
 )
 
 // A Finding is what an examination of the machine found in one place.
@@ -27,7 +28,7 @@ type Finding struct {
 // Examine looks at everything that a launch depends on. It changes nothing.
 func Examine() []Finding {
 	var list []Finding
-	for _, look := range []func() Finding{examineKernel, examineNamespaces, examineOverlay, examine32Bit, examineDumpable, examineGrant,
+	for _, look := range []func() Finding{examineKernel, examineNamespaces, examineOverlay, examine32Bit, examineDumpable, examineGrant, examineOwn,
 		examinePolicy, examineStore, examineState, examineCgroups, examineLSM} {
 		list = append(list, look())
 	}
@@ -114,6 +115,34 @@ func examineGrant() Finding {
 	return finding("grant", true, found, err, "as root `runtime grant`; `runtime grant --check` tells what is wrong")
 }
 
+// examineOwn looks at what there is for whoever has no grant.
+func examineOwn() Finding {
+	const advice = "allow user namespaces in sysctl"
+	caller, err := CurrentCaller()
+	if err == nil {
+		err = userNamespacesOff()
+	}
+	found := "user namespaces with subordinate ids"
+	if err == nil && caller.UID == 0 {
+		found = "user namespaces; whether there are subordinate ids, ask as a user"
+	} else if err == nil {
+		found, err = describeIDs(caller)
+	}
+	return finding("without a grant", false, found, err, advice)
+}
+
+func describeIDs(c Caller) (string, error) {
+	database, err := user.Load()
+	if err != nil {
+		return "", err
+	}
+	_, err = mapperCommands(database, entryOf(database, c))
+	if errors.Is(err, user.ErrNoRange) || errors.Is(err, os.ErrNotExist) {
+		return "user namespaces with a single id: " + err.Error(), nil
+	}
+	return "user namespaces with subordinate ids", err
+}
+
 func examinePolicy() Finding {
 	err := lookAsRoot(func() error {
 		_, err := policy.LoadSettings()
@@ -184,7 +213,7 @@ func examineLSM() Finding {
 		data, err = []byte("not told (securityfs is not mounted)"), nil
 	}
 	list := string(data)
-	if restricted, _ := file.Read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", 16); strings.TrimSpace(string(restricted)) == "1" {
+	if setting(appArmorRestriction) == "1" {
 		list += "; AppArmor restricts user namespaces, which a granted runtime does not need"
 	}
 	return finding("security modules", false, list, err, "")

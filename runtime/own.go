@@ -140,20 +140,30 @@ const (
 
 // explainUserNamespace says why there is no user namespace, and what to do.
 func explainUserNamespace(err error) error {
-	why := "this machine does not let you, as it is in many containers"
+	why := userNamespacesOff()
 	switch {
 	case errors.Is(err, errForbidden):
 		return fmt.Errorf("%w: %w: root gives a grant with `runtime grant`", ErrNoPrivilege, err)
-	case setting(maxUserNamespaces) == "0":
-		why = "user.max_user_namespaces is 0 in sysctl"
-	case setting(unprivilegedClone) == "0":
-		why = "kernel.unprivileged_userns_clone is 0 in sysctl"
-	case setting(appArmorRestriction) == "1":
-		why = "kernel.apparmor_restrict_unprivileged_userns is 1 in sysctl, and AppArmor has no profile for this program"
+	case why != nil:
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, syscall.EUSERS):
-		why = "there are as many as user.max_user_namespaces allows"
+		why = errors.New("there are as many as user.max_user_namespaces allows")
+	default:
+		why = errors.New("this machine does not let you, as it is in many containers")
 	}
-	return fmt.Errorf("%w, and no user namespace (%w): %s; root gives a grant with `runtime grant`", ErrNoPrivilege, err, why)
+	return fmt.Errorf("%w, and no user namespace (%w): %w; root gives a grant with `runtime grant`", ErrNoPrivilege, err, why)
+}
+
+// userNamespacesOff tells which setting of the kernel lets users have no user namespaces.
+func userNamespacesOff() error {
+	switch {
+	case setting(maxUserNamespaces) == "0":
+		return errors.New("user.max_user_namespaces is 0 in sysctl")
+	case setting(unprivilegedClone) == "0":
+		return errors.New("kernel.unprivileged_userns_clone is 0 in sysctl")
+	case setting(appArmorRestriction) == "1":
+		return errors.New("kernel.apparmor_restrict_unprivileged_userns is 1 in sysctl, and AppArmor has no profile for this program")
+	}
+	return nil
 }
 
 // setting reads a kernel setting, "" where there is none.

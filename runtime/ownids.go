@@ -21,14 +21,7 @@ func (b Birth) mapIDs(asRoot bool) (who user.Entry, err error) {
 	if err != nil {
 		return who, fmt.Errorf("read user database: %w", err)
 	}
-	who, _, err = database.ByID(b.UID)
-	if errors.Is(err, user.ErrUnknown) {
-		who, err = nameless(Caller{UID: b.UID, GID: b.GID}), nil
-	}
-	if err != nil {
-		return who, err
-	}
-	who.GID = b.GID
+	who = entryOf(database, Caller{UID: b.UID, GID: b.GID})
 	commands, err := mapperCommands(database, who)
 	switch {
 	case errors.Is(err, user.ErrNoRange), errors.Is(err, os.ErrNotExist):
@@ -50,6 +43,16 @@ func (b Birth) mapIDs(asRoot bool) (who user.Entry, err error) {
 		}
 	}
 	return who, errors.Join(errs...)
+}
+
+// entryOf describes a caller, whom the database need not know.
+func entryOf(database *user.Database, c Caller) user.Entry {
+	who, _, err := database.ByID(c.UID)
+	if err != nil {
+		who = nameless(c)
+	}
+	who.GID = c.GID
+	return who
 }
 
 // mapperCommands are the command lines of newuidmap(1) and newgidmap(1), which are privileged and see to it that the ids are the
