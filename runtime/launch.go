@@ -32,12 +32,13 @@ type launch struct {
 	sources *sources    // what is mounted from the host
 	init    *nsexec.Init
 	scratch *scratch
-	tree    mount.Tree     // the container's root file system
-	rootID  uint64         // the id of its mount
-	devIDs  []uint64       // and of those in /dev
-	netns   *os.File       // the container's network; nil: the host's
-	lease   *network.Lease // of its address; nil: it has none
-	umask   int            // the caller's
+	tree    mount.Tree      // the container's root file system
+	rootID  uint64          // the id of its mount
+	devIDs  []uint64        // and of those in /dev
+	netns   *os.File        // the container's network; nil: the host's
+	lease   *network.Lease  // of its address; nil: it has none
+	device  *network.Device // of the host's that it has taken over; nil: none
+	umask   int             // the caller's
 
 	output  *output          // nil: nobody looks at it
 	ports   *ports           // that are published

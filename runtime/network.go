@@ -22,6 +22,12 @@ import (
 // joinPrefix begins what a container can have besides the networks that a rule names: that of another container of the same owner.
 const joinPrefix = "join:"
 
+// interfacePrefix begins what only root can have: an interface of the host's, moved into a network of the container's own.
+const (
+	interfacePrefix  = "interface:"
+	networkInterface = "interface"
+)
+
 // Joined is a container whose network another one shares.
 type Joined struct {
 	Name string `json:"name"`
@@ -41,9 +47,10 @@ func (f *Facts) network(r Request) string {
 	return f.Policy.Network[0]
 }
 
-// private tells whether the container's network leads outside, and is not the host's.
+// private tells whether the container's network leads outside, or may, and is not the host's.
 func (f *Facts) private(r Request) bool {
-	return f.network(r) == policy.NetworkPrivate || f.Joined.Network == policy.NetworkPrivate
+	wanted := f.network(r)
+	return wanted == policy.NetworkPrivate || f.Joined.Network == policy.NetworkPrivate || strings.HasPrefix(wanted, interfacePrefix)
 }
 
 // network decides which network the container has: what is asked for, or the first that the rule names.
@@ -60,11 +67,22 @@ func (p *Plan) network(r Request, f Facts) error {
 	if joins {
 		mode = f.Joined.Network
 	}
+	device, takes := strings.CutPrefix(p.Network, interfacePrefix)
+	if takes {
+		mode = networkInterface
+	}
+	if f.Caller.UID == 0 {
+		allowed = append(slices.Clone(allowed), networkInterface)
+	}
 	switch {
+	case takes && f.Caller.UID != 0:
+		return fmt.Errorf("--network %s: %w", p.Network, ErrNotPermitted)
+	case takes && (device == "" || len(device) >= unix.IFNAMSIZ):
+		return fmt.Errorf("--network %s: want the name of an interface, `ip link` lists them", p.Network)
 	case joins && mode == "":
 		return fmt.Errorf("--network %s: that container has no network of its own", p.Network)
-	case !slices.Contains(policy.Networks, mode):
-		return fmt.Errorf("network %q: want host, none, private or join:NAME", p.Network)
+	case mode != networkInterface && !slices.Contains(policy.Networks, mode):
+		return fmt.Errorf("network %q: want host, none, private, join:NAME or, for root, interface:IF", p.Network)
 	case !slices.Contains(allowed, mode):
 		return fmt.Errorf("--network %s: %w: the rule at %s does not let you", p.Network, policy.ErrDenied, f.Policy.Place())
 	case len(r.Publish) > 0 && p.Network != policy.NetworkPrivate:
@@ -126,6 +144,12 @@ func (l *launch) makeNetwork() error {
 		return err
 	}
 	l.netns = os.NewFile(uintptr(fd), "network")
+	if device, takes := strings.CutPrefix(l.plan.Network, interfacePrefix); takes {
+		return raise(NetworkCapabilities, func() error {
+			l.device, err = network.Take(device, fd)
+			return err
+		})
+	}
 	if l.plan.Network == policy.NetworkPrivate {
 		return l.connectNetwork()
 	}
@@ -153,6 +177,9 @@ func (l *launch) enterNetwork() error {
 		return nil
 	}
 	err := nsexec.EnterNetwork(int(l.netns.Fd()))
+	if err == nil && l.device != nil {
+		return raise(NetworkCapabilities, l.device.Configure)
+	}
 	if err != nil || l.plan.Network != policy.NetworkPrivate {
 		return err
 	}

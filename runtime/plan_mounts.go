@@ -121,7 +121,7 @@ func (p *Plan) hostBinds(f Facts) {
 // zones change rarely.
 func (p *Plan) files(f Facts) {
 	for _, name := range hostFiles {
-		if name == resolvConf && p.NetworkMode == policy.NetworkPrivate {
+		if name == resolvConf && (p.NetworkMode == policy.NetworkPrivate || p.NetworkMode == networkInterface) {
 			p.Files = append(p.Files, File{name, f.Servers})
 			continue
 		}

@@ -48,7 +48,7 @@ type Request struct {
 	User        string // name or number; "": the caller
 	Personality string // "": found from the image
 
-	Network string // "": the first that the policy names; host, none, private, join:NAME
+	Network string // "": the first that the policy names; host, none, private, join:NAME, interface:IF
 	Publish []Port // with a private network
 
 	Writable    bool // the snapshot may be written to, and is thrown away all the same

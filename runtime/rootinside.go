@@ -13,6 +13,7 @@ import (
 	"mayfly/nsexec"
 	"mayfly/runtime/image"
 	"mayfly/runtime/internal/file"
+	"mayfly/runtime/policy"
 	"mayfly/runtime/user"
 )
 
@@ -21,8 +22,8 @@ import (
 // namespaces stay the host's: being root there gives power over the files of the ids that are mapped, and over
 // nothing else.
 
-// rootIDs is how many ids there are inside, from 0 on: those that Debian's policy knows.
-const rootIDs = 65536
+// rootIDs is how many ids there are inside, from 0 on.
+const rootIDs = policy.RootIDs
 
 // A rootInside is what is known of it before a plan is made.
 type rootInside struct {
@@ -38,6 +39,9 @@ func (f *Facts) findRootInside(database *user.Database) error {
 	if f.Own && f.HasIDs { // they are the namespace's already
 		return nil
 	}
+	if f.Policy.RootIDs != 0 && !f.Own {
+		return f.reservedIDs(database)
+	}
 	var err error
 	if f.RootInside.UIDs, err = database.Subordinate(user.SubUIDFile, f.User, rootIDs); err != nil {
 		return fmt.Errorf("--root: %w", err)
@@ -47,6 +51,17 @@ func (f *Facts) findRootInside(database *user.Database) error {
 	}
 	if f.Own {
 		return fmt.Errorf("--root: %w: newuidmap and newgidmap are not installed: apt-get install uidmap", user.ErrNoRange)
+	}
+	return nil
+}
+
+// reservedIDs takes those of the policy.
+func (f *Facts) reservedIDs(database *user.Database) error {
+	ids := user.Range{First: uint32(f.Policy.RootIDs), Count: rootIDs}
+	f.RootInside.UIDs, f.RootInside.GIDs = ids, ids
+	err := errors.Join(database.CheckAlone(user.SubUIDFile, f.User, ids), database.CheckAlone(user.SubGIDFile, f.User, ids))
+	if err != nil {
+		return fmt.Errorf("--root: root-ids of the rule at %s: %w", f.Policy.Place(), err)
 	}
 	return nil
 }

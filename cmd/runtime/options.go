@@ -43,7 +43,7 @@ func declare(flags *flag.FlagSet) *options {
 	flags.BoolVar(&o.envAll, "env-all", false, "pass the whole environment")
 	flags.StringVar(&o.dir, "chdir", "", "working `DIR` inside (default: the current one, else HOME, else /)")
 	flags.StringVar(&o.user, "user", "", "run as `USER`, name or number; only root may choose another")
-	flags.StringVar(&o.network, "network", "", "`NETWORK`: host, none, private, or join:NAME for that of another container of yours (default: what the policy says)")
+	flags.StringVar(&o.network, "network", "", "`NETWORK`: host, none, private, join:NAME for that of another container of yours, or interface:IF for one of the host's that is moved in (root; default: what the policy says)")
 	flags.Func("publish", "with --network private: have TCP port HOST of the host lead to one of the container's: `HOST:CONTAINER`", appendTo(&o.publish))
 	flags.BoolVar(&o.rootInside, "root", false, "be root inside, and nobody else outside: by subordinate ids, see subuid(5)")
 	flags.StringVar(&o.personality, "personality", "", "`ARCH` that uname tells: x86, x86-64, arm, arm64 (default: the image's)")

@@ -100,6 +100,30 @@ func TestProbes(t *testing.T) {
 	kit.NothingLeft(t)
 }
 
+func TestIDsOfThePolicy(t *testing.T) {
+	const dropIn = "/etc/mayfly/policy.d/000-ids.toml"
+	t.Cleanup(func() { os.Remove(dropIn) })
+	rule := func(user string, first uint32) string {
+		return fmt.Sprintf("%susers = [%q]\nroot-ids = %d\n", kit.AllModes, user, first)
+	}
+	for what, c := range map[string]struct{ policy, want, problem string }{
+		"one rule":                 {rule(kit.User, 1_200_000_000), "1200000000", ""},
+		"two users":                {rule(kit.User, 1_200_000_000) + rule(kit.Other, 1_200_065_536), "1200000000", ""},
+		"partly another rule's":    {rule(kit.User, 1_200_000_000) + rule(kit.Other, 1_200_065_535), "", "partly those of the rule at " + dropIn},
+		"another user's of subuid": {rule(kit.User, subordinateOf(t, kit.Other)), "", "partly another user's"},
+	} {
+		must(t, os.WriteFile(dropIn, []byte(c.policy), 0o644))
+		r := kit.Inside(t, "head -n 1 /proc/self/uid_map", "--root", "--chdir", "/")
+		if c.problem == "" && (r.Code != 0 || strings.Fields(r.Out)[1] != c.want) {
+			t.Errorf("%s: %+v", what, r)
+		}
+		if c.problem != "" && (r.Code != 125 || !strings.Contains(r.Err, c.problem)) {
+			t.Errorf("%s: %+v", what, r)
+		}
+	}
+	kit.NothingLeft(t)
+}
+
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
@@ -110,10 +134,16 @@ func must(t *testing.T, err error) {
 // subordinate is the first id that the host gives to the user of the tests.
 func subordinate(t *testing.T) uint32 {
 	t.Helper()
+	return subordinateOf(t, kit.User)
+}
+
+// subordinateOf is the first id that the host gives to a user.
+func subordinateOf(t *testing.T, name string) uint32 {
+	t.Helper()
 	text, err := os.ReadFile("/etc/subuid")
 	must(t, err)
 	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, kit.User+":"); ok {
+		if rest, ok := strings.CutPrefix(line, name+":"); ok {
 			first, err := strconv.ParseUint(rest[:strings.IndexByte(rest, ':')], 10, 32)
 			must(t, err)
 			return uint32(first)

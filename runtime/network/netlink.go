@@ -63,13 +63,22 @@ func number(n int) []byte { return binary.NativeEndian.AppendUint32(nil, uint32(
 
 // do sends a message and waits for its acknowledgement. What else was answered is returned, without its header.
 func (c *conn) do(m *message) (answer []byte, err error) {
+	all, err := c.dump(m)
+	if len(all) > 0 {
+		answer = all[len(all)-1]
+	}
+	return answer, err
+}
+
+// dump is do where there is any number of answers (NLM_F_DUMP).
+func (c *conn) dump(m *message) (answers [][]byte, err error) {
 	c.seq++
 	binary.NativeEndian.PutUint32(m.data[0:], uint32(len(m.data)))
 	binary.NativeEndian.PutUint32(m.data[8:], c.seq)
 	if err := unix.Sendto(c.fd, m.data, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return nil, err
 	}
-	buffer := make([]byte, 16<<10)
+	buffer := make([]byte, 32<<10) // the kernel fills no more with one answer
 	for {
 		n, _, err := unix.Recvfrom(c.fd, buffer, 0)
 		if err == unix.EINTR {
@@ -88,15 +97,15 @@ func (c *conn) do(m *message) (answer []byte, err error) {
 			rest = rest[min((size+3)&^3, len(rest)):]
 			switch {
 			case !ours:
-			case kind != unix.NLMSG_ERROR:
-				answer = append([]byte{}, body...)
+			case kind != unix.NLMSG_ERROR && kind != unix.NLMSG_DONE:
+				answers = append(answers, append([]byte{}, body...))
 			case len(body) < 4:
 				return nil, errors.New("netlink: an acknowledgement is cut")
 			default:
 				if code := int32(binary.NativeEndian.Uint32(body)); code != 0 {
 					return nil, unix.Errno(-code)
 				}
-				return answer, nil
+				return answers, nil
 			}
 		}
 	}

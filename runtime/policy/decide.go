@@ -42,7 +42,11 @@ func Decide(image string, c Caller) (Decision, error) {
 
 func (s source) decide(image string, c Caller) (Decision, error) {
 	var found *Rule
+	var reserved []reservation
 	settings, err := s.read(func(r *Rule) error {
+		if r.RootIDs != 0 {
+			reserved = append(reserved, reservation{r.RootIDs, r.Users[0], r.Place()})
+		}
 		if found != nil {
 			return nil
 		}
@@ -55,6 +59,9 @@ func (s source) decide(image string, c Caller) (Decision, error) {
 		}
 		return nil
 	})
+	if err == nil && found != nil {
+		err = found.reserves(reserved)
+	}
 	d := Decision{Settings: settings, Unbound: c.UID == 0}
 	switch {
 	case err != nil:
@@ -70,6 +77,23 @@ func (s source) decide(image string, c Caller) (Decision, error) {
 		d.Rule = *found
 	}
 	return d, nil
+}
+
+// A reservation are the ids that a rule gives to a user.
+type reservation struct {
+	first int
+	user  string
+	place Place
+}
+
+// reserves refuses ids of which another rule gives some to another user.
+func (r *Rule) reserves(all []reservation) error {
+	for _, o := range all {
+		if r.RootIDs != 0 && o.user != r.Users[0] && r.RootIDs < o.first+RootIDs && o.first < r.RootIDs+RootIDs {
+			return fmt.Errorf("%s: root-ids are partly those of the rule at %s, for another user", r.Place(), o.place)
+		}
+	}
+	return nil
 }
 
 // clone copies a rule with its lists.

@@ -33,6 +33,7 @@ const (
 	keyWritable
 	keyNetwork
 	keyRootInside
+	keyRootIDs
 	keyContainers
 	keySessions
 	keyMemory
@@ -46,7 +47,7 @@ const (
 )
 
 var keyNames = [keyCount]string{"images", "users", "groups", "deny", "bind-ro", "bind", "devices", "allow-bind-ro", "allow-bind",
-	"env", "env-all", "personality", "writable", "network", "root-inside",
+	"env", "env-all", "personality", "writable", "network", "root-inside", "root-ids",
 	"limits.containers", "limits.sessions", "limits.memory", "limits.swap", "limits.tasks", "limits.cpu", "limits.cpu-weight", "limits.io-weight", "limits.time"}
 
 // setting returns where a key's value is, as a pointer.
@@ -82,6 +83,8 @@ func (r *Rule) setting(k key) any {
 		return &r.Network
 	case keyRootInside:
 		return &r.RootInside
+	case keyRootIDs:
+		return &r.RootIDs
 	case keyContainers:
 		return &r.Limits.Containers
 	case keySessions:
@@ -145,6 +148,10 @@ func (r *Rule) check(k key) error {
 		return err
 	case keyNetwork:
 		return each(r.Network, checkNetwork)
+	case keyRootIDs:
+		if r.RootIDs < RootIDs || r.RootIDs > math.MaxInt32-RootIDs {
+			return fmt.Errorf("want the first of %d ids that belong to nobody, such as 1100000000", RootIDs)
+		}
 	case keyCPUWeight, keyIOWeight:
 		if l := r.Limits; l.CPUWeight < 0 || l.CPUWeight > 10000 || l.IOWeight < 0 || l.IOWeight > 10000 {
 			return errors.New("want a weight from 1 to 10000, usual is 100")

@@ -114,6 +114,9 @@ func (p *parser) finishRule() error {
 	if !p.seen[keyImages] {
 		return p.errorAt(p.current.begin, errors.New(`the rule names no image: images = ["*"] is all of them`))
 	}
+	if r := &p.current; r.RootIDs != 0 && (len(r.Users) != 1 || len(r.Groups) != 0) {
+		return p.errorAt(r.begin, errors.New("root-ids are one user's: the rule must name one, and no groups"))
+	}
 	return p.visit(&p.current)
 }
 

@@ -62,12 +62,16 @@ type Rule struct {
 	Writable    bool     // a caller may ask for a snapshot that can be written to
 	Network     []string // modes a caller may ask for; the first is what they get unasked
 	RootInside  bool     // a caller may be root of a user namespace
+	RootIDs     int      // with these ids on the host from here on, so many as RootIDs says; 0: those of subuid(5)
 	Limits      Limits
 
 	source  *text
 	begin   offset           // of the rule
 	offsets [keyCount]offset // of its settings
 }
+
+// RootIDs is how many ids root inside has, from 0 on: those that Debian's policy knows.
+const RootIDs = 65536
 
 // Limits bound what a caller can use up. Zero: no limit.
 type Limits struct {

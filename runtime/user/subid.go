@@ -3,6 +3,7 @@ package user
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 )
@@ -20,31 +21,40 @@ type Range struct{ First, Count uint32 }
 var ErrNoRange = errors.New("no subordinate ids")
 
 // Subordinate finds the first range of at least so many ids that a file gives to a user, by name or by number. A range
-// that another user has a part in, or that has the id of a user or group that the host knows, is refused: its files would
-// be theirs.
+// that is not the user's alone is refused: see CheckAlone.
 func (d *Database) Subordinate(file string, who Entry, atLeast uint32) (Range, error) {
 	text, err := readFile(file)
 	if err != nil {
 		return Range{}, err
 	}
-	known := d.Passwd
-	if file == SubGIDFile {
-		known = d.Group
+	return subordinate(string(text), d.known(file), file, who, atLeast)
+}
+
+// CheckAlone refuses a range that a file gives another user a part of, or that has the id of a user or group that the host
+// knows: its files would be theirs.
+func (d *Database) CheckAlone(file string, who Entry, r Range) error {
+	text, err := readFile(file)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
 	}
-	return subordinate(string(text), string(known), file, who, atLeast)
+	return r.alone(string(text), d.known(file), file, who)
+}
+
+// known are the ids that a file may not give.
+func (d *Database) known(file string) string {
+	if file == SubGIDFile {
+		return string(d.Group)
+	}
+	return string(d.Passwd)
 }
 
 func subordinate(text, known, file string, who Entry, atLeast uint32) (Range, error) {
-	number := strconv.FormatUint(uint64(who.UID), 10)
 	var found Range
-	var others []Range
 	most := uint32(0)
 	for line := range strings.Lines(text) {
 		name, r, ok := parseRange(strings.TrimSuffix(line, "\n"))
 		switch {
-		case !ok:
-		case name != who.Name && name != number:
-			others = append(others, r)
+		case !ok || !who.is(name):
 		case found.Count == 0 && r.Count >= atLeast:
 			found = r
 		default:
@@ -58,15 +68,25 @@ func subordinate(text, known, file string, who Entry, atLeast uint32) (Range, er
 	case found.Count == 0:
 		return Range{}, fmt.Errorf("%w for %s: %s gives none; %s", ErrNoRange, who.Name, file, add)
 	}
-	for _, other := range others {
-		if found.overlaps(other) {
-			return Range{}, fmt.Errorf("%w for %s: those from %d on in %s are partly another user's", ErrNoRange, who.Name, found.First, file)
+	return found, found.alone(text, known, file, who)
+}
+
+// is tells whether a user is meant by a name or number.
+func (e Entry) is(name string) bool {
+	return name == e.Name || name == strconv.FormatUint(uint64(e.UID), 10)
+}
+
+func (r Range) alone(text, known, file string, who Entry) error {
+	for line := range strings.Lines(text) {
+		name, other, ok := parseRange(strings.TrimSuffix(line, "\n"))
+		if ok && !who.is(name) && r.overlaps(other) {
+			return fmt.Errorf("%w for %s: those from %d on are partly another user's, see %s", ErrNoRange, who.Name, r.First, file)
 		}
 	}
-	if owner, taken := found.Owner(known); taken {
-		return Range{}, fmt.Errorf("%w for %s: those from %d on in %s have the id of %s", ErrNoRange, who.Name, found.First, file, owner)
+	if owner, taken := r.Owner(known); taken {
+		return fmt.Errorf("%w for %s: those from %d on have the id of %s", ErrNoRange, who.Name, r.First, owner)
 	}
-	return found, nil
+	return nil
 }
 
 // parseRange reads one line of subuid(5). What is none is passed over, as shadow's own programs do.
