@@ -109,7 +109,7 @@ func TestWhatIsWrongIsNamedWithItsPlace(t *testing.T) {
 		rule + "store = \"/x\"":                                "policy.toml:3:1: unknown key \"store\"",
 		rule + "root-ids = 5":                                  "want the first of 65536 ids",
 		rule + "root-ids = 2147450000":                         "want the first of 65536 ids",
-		rule + "root-ids = 1100000000":                         "policy.toml:2: root-ids are one user's",
+		rule + "root-ids = 1100000000":                         "policy.toml:1:3: root-ids are one user's",
 		rule + "root-ids = 1100000000\nusers = [\"a\", \"b\"]": "root-ids are one user's",
 		rule + "x":                                             "policy.toml:3:",
 		"\xff":                                                 "policy.toml:1:",
