@@ -44,7 +44,28 @@ func (l *launch) mountAll() error {
 			return err
 		}
 	}
+	for _, name := range l.sources.hidden {
+		// The way there is the caller's, and may be closed to root of the namespace.
+		if err := raise(OverlayCapabilities, func() error { return l.hide(inside, name) }); err != nil {
+			return fmt.Errorf("hide %s: %w", name, err)
+		}
+	}
 	return nil
+}
+
+// hide covers a directory inside with emptiness.
+func (l *launch) hide(inside mount.Root, name string) error {
+	target, err := inside.Name(name)
+	if err != nil {
+		return err
+	}
+	defer target.Close()
+	tree, err := mount.Clone(l.scratch.tree.FD(), hiddenDir, false)
+	if err != nil {
+		return err
+	}
+	defer tree.Close()
+	return tree.Attach(target)
 }
 
 // identify finds the ids of the mounts that nothing else is mounted on.

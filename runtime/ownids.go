@@ -154,5 +154,5 @@ func ownDirectory(who user.Entry) (string, error) {
 	if err := os.MkdirAll(directory, 0o755); err != nil {
 		return "", fmt.Errorf("directory for your own images: %w; XDG_DATA_HOME names another place", err)
 	}
-	return directory, nil
+	return filepath.EvalSymlinks(directory)
 }

@@ -14,6 +14,7 @@ import (
 	"mayfly/mount"
 	"mayfly/nsexec"
 	"mayfly/runtime/internal/file"
+	"mayfly/runtime/internal/realm"
 	"mayfly/runtime/policy"
 )
 
@@ -27,6 +28,7 @@ var devices = []string{"null", "zero", "full", "random", "urandom", "tty"}
 type sources struct {
 	binds   map[string]mount.Tree // by destination
 	devices map[string]mount.Tree // by name
+	hidden  []string              // destinations that are covered with emptiness
 }
 
 // openSourcesNeeds are the capabilities with which the thread opens sources: to copy mounts,
@@ -67,6 +69,11 @@ func openSources(p *Plan, c Caller) (*sources, error) {
 			return s, fmt.Errorf("bind source %q: %w", b.Source, err)
 		}
 		s.binds[b.Destination] = tree
+		if p.Own {
+			if s.hidden, err = b.hideStore(s.hidden, realm.Directory()); err != nil {
+				return s, fmt.Errorf("bind source %q: %w", b.Source, err)
+			}
+		}
 	}
 	return s, nil
 }
@@ -153,6 +160,20 @@ func (b openedBind) clone(p *Plan) (mount.Tree, error) {
 		return tree, errors.Join(err, tree.Close())
 	}
 	return tree, nil
+}
+
+// hideStore appends where the directory with the caller's own images is in the bind: inside, its owner could change them.
+func (b openedBind) hideStore(hidden []string, store string) ([]string, error) {
+	place, err := placeOf(b.fd)
+	switch {
+	case err != nil:
+		return hidden, err
+	case within(place, store):
+		return hidden, fmt.Errorf("is in %s, where your own images are", store)
+	case within(store, place):
+		hidden = append(hidden, path.Join(b.Destination, strings.TrimPrefix(store, place)))
+	}
+	return hidden, nil
 }
 
 // openDevice takes a copy of a device node of the host's /dev.

@@ -119,7 +119,7 @@ func TestJoin(t *testing.T) {
 		"by name":    {kit.Other, "join:" + kit.User + "/server", "only root may do this"},
 		"no name":    {kit.User, "join:", "container name"},
 		"a bad name": {kit.User, "join:../x", "owner"},
-		"no mode":    {kit.User, "bridge", "want host, none, private or join:NAME"},
+		"no mode":    {kit.User, "bridge", "want host, none, private, join:NAME or, for root, interface:IF"},
 	} {
 		r := kit.Do(t, kit.As(t, c.user, kit.Runtime, "run", "--chdir", "/", "--network", c.network, kit.Image, "true"))
 		if r.Code != 125 || !strings.Contains(r.Err, c.problem) || strings.Count(r.Err, "\n") != 1 {

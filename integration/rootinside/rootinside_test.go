@@ -101,7 +101,7 @@ func TestProbes(t *testing.T) {
 }
 
 func TestIDsOfThePolicy(t *testing.T) {
-	const dropIn = "/etc/mayfly/policy.d/000-ids.toml"
+	const dropIn = "/etc/mayfly/policy.d/00-ids.toml"
 	t.Cleanup(func() { os.Remove(dropIn) })
 	rule := func(user string, first uint32) string {
 		return fmt.Sprintf("%susers = [%q]\nroot-ids = %d\n", kit.AllModes, user, first)

@@ -390,6 +390,26 @@ func TestImagesAreClosed(t *testing.T) {
 				t.Errorf("%s: %+v", other, r)
 			}
 		}
+		const touch = "ls -A %[1]s; touch %[1]s/x 2>/dev/null || echo denied"
+		flags := [][]string{nil, {"--writable"}}
+		if user != single {
+			flags = append(flags, []string{"--root", "--writable"})
+		}
+		for _, f := range flags {
+			if r := inside(t, user, fmt.Sprintf(touch, filepath.Dir(store)), f...); r.Out != "denied\n" {
+				t.Errorf("%v: %+v", f, r)
+			}
+			above := filepath.Dir(filepath.Dir(store))
+			if r := inside(t, user, fmt.Sprintf(touch, "/mnt/mayfly"), append(f, "--bind", above+":/mnt")...); r.Out != "denied\n" {
+				t.Errorf("%v: %+v", f, r)
+			}
+		}
+		for _, source := range []string{filepath.Dir(store), store} {
+			r := do(t, user, "run", "--quiet", "--bind", source+":/mnt", kit.Image, "true")
+			if r.Code != 125 || !strings.Contains(r.Err, "where your own images are") && !strings.Contains(r.Err, "permission denied") {
+				t.Errorf("%s: %+v", source, r)
+			}
+		}
 		if r := do(t, user, "image", "verify", kit.Image); r.Code != 0 {
 			t.Errorf("%+v", r)
 		}

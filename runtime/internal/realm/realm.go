@@ -60,6 +60,9 @@ func GiveToCaller(name string) error {
 	return os.Lchown(name, int(here.caller.uid), int(here.caller.gid))
 }
 
+// Directory is the caller's, with all that the program keeps for them.
+func Directory() string { return here.directory }
+
 // Store is where the caller's own images are.
 func Store() string { return filepath.Join(here.directory, "images") }
 
