@@ -82,6 +82,10 @@ func TestProbes(t *testing.T) {
 	private := filepath.Join("/home", kit.Other, "private")
 	must(t, os.Mkdir(private, 0o700))
 	defer os.Remove(private)
+	if *podman {
+		kit.Command(t, "sh", "-ec", "tar -C "+kit.Plain+" -c . | podman import --quiet - mayfly-probes")
+		defer kit.Command(t, "podman", "rmi", "mayfly-probes")
+	}
 	for _, p := range probes {
 		t.Run(p.what, func(t *testing.T) {
 			if p.what == "file capabilities" && !kit.OnBTRFS() {
@@ -92,7 +96,8 @@ func TestProbes(t *testing.T) {
 				t.Errorf("%q, %q, want %q", r.Out, r.Err, p.want)
 			}
 			if *podman {
-				r := kit.Do(t, exec.Command("podman", "run", "--rm", "--userns=auto", "--network=host", "--cgroups=disabled", "--rootfs", kit.Plain+":O", "/bin/sh", "-c", p.script))
+				r := kit.Do(t, exec.Command("podman", "run", "--rm", "--uidmap=0:1300000000:65536", "--gidmap=0:1300000000:65536", "--network=host", "--runtime=runc",
+					"--ulimit=nofile=1024:1024", "--ulimit=nproc=1000:1000", "mayfly-probes", "/bin/sh", "-c", p.script))
 				t.Logf("podman differs: %v: %q, %q", r.Out != p.want, r.Out, r.Err)
 			}
 		})
