@@ -25,8 +25,8 @@ type Birth struct {
 	Tried    bool  // to make a user namespace
 	Err      error // why there is none
 	UID, GID uint32
-	Mappers  [2]Mapper // of users, and of groups
-	Block    []byte    // what they read: it is at the same place in their memory
+	Mappers  []Mapper // of users, and of groups: both, where there is no error
+	Block    []byte   // what they read: it is at the same place in their memory
 }
 
 // A Mapper is a child outside of the user namespace. It executes the ArgumentBlock that is written to its line.
@@ -147,6 +147,8 @@ func explainUserNamespace(err error) error {
 	case why != nil:
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, syscall.EUSERS):
 		why = errors.New("there are as many as user.max_user_namespaces allows")
+	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.EAGAIN):
+		why = errors.New("a limit is in the way, see `ulimit -a`")
 	default:
 		why = errors.New("this machine does not let you, as it is in many containers")
 	}

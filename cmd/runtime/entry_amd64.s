@@ -114,6 +114,8 @@ mapper:
 	MOVQ	$0x80000, SI	// O_CLOEXEC
 	MOVQ	$293, AX	// pipe2
 	SYSCALL
+	TESTQ	AX, AX
+	JNZ	result
 	MOVQ	$17, DI	// SIGCHLD
 	XORQ	SI, SI
 	XORQ	DX, DX
@@ -123,6 +125,7 @@ mapper:
 	SYSCALL
 	TESTQ	AX, AX
 	JZ	outside
+	JS	result
 	MOVQ	AX, 8(R13)
 	ADDQ	$16, R13
 	LEAQ	64(R12), DI
@@ -131,6 +134,7 @@ mapper:
 	MOVQ	$0x10020000, DI	// CLONE_NEWUSER | CLONE_NEWNS
 	MOVQ	$272, AX	// unshare
 	SYSCALL
+result:
 	MOVQ	AX, 8(R12)
 load:
 	LEAQ	runtime·text(SB), DI

@@ -107,6 +107,7 @@ mapper:
 	MOVD	$0x80000, R1	// O_CLOEXEC
 	MOVD	$59, R8	// pipe2
 	SVC
+	CBNZ	R0, result
 	MOVD	$17, R0	// SIGCHLD
 	MOVD	$0, R1
 	MOVD	$0, R2
@@ -115,6 +116,7 @@ mapper:
 	MOVD	$220, R8	// clone
 	SVC
 	CBZ	R0, outside
+	TBNZ	$63, R0, result
 	MOVD	R0, 8(R10)
 	ADD	$16, R10
 	ADD	$64, R9, R0
@@ -123,6 +125,7 @@ mapper:
 	MOVD	$0x10020000, R0	// CLONE_NEWUSER | CLONE_NEWNS
 	MOVD	$97, R8	// unshare
 	SVC
+result:
 	MOVD	R0, 8(R9)
 load:
 	MOVD	$runtime·text(SB), R0

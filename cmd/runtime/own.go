@@ -13,7 +13,7 @@ import (
 // The entry point knows the layout.
 var namespace struct {
 	tried    uint64
-	result   int64 // of unshare(2)
+	result   int64 // of unshare(2), or of what went wrong before
 	uid, gid uint64
 	mappers  [2]struct {
 		pipe [2]int32
@@ -31,9 +31,9 @@ func birth() runtime.Birth {
 	if n.result != 0 {
 		b.Err = syscall.Errno(-n.result)
 	}
-	for i, m := range n.mappers {
-		b.Mappers[i] = runtime.Mapper{PID: int(m.pid), Line: int(m.pipe[1])}
-		if b.Tried {
+	for _, m := range n.mappers {
+		if m.pid != 0 {
+			b.Mappers = append(b.Mappers, runtime.Mapper{PID: int(m.pid), Line: int(m.pipe[1])})
 			_ = syscall.Close(int(m.pipe[0]))
 		}
 	}

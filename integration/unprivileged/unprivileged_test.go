@@ -335,11 +335,16 @@ func TestUserNamespacesAreOff(t *testing.T) {
 	const limited = `echo 0 >/proc/sys/user/max_user_namespaces && exec setpriv --reuid="$0" --regid="$0" --init-groups --inh-caps=-all "$@"`
 	for _, args := range [][]string{{"run", kit.Image, "true"}, {"image", "list"}, {"run", "--unprivileged", kit.Image, "true"}} {
 		cmd := exec.Command("sh", slices.Concat([]string{"-ec", limited, kit.User, bare}, args)...)
-		ids := []syscall.SysProcIDMap{{Size: 65536}}
-		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER, UidMappings: ids, GidMappings: ids, GidMappingsEnableSetgroups: true}
+		cmd.SysProcAttr = system()
 		refused(t, strings.Join(args, " "), kit.Do(t, cmd), "user.max_user_namespaces is 0")
 	}
 	nothingLeft(t, kit.User)
+}
+
+// system makes a user namespace with the ids of the host.
+func system() *syscall.SysProcAttr {
+	ids := []syscall.SysProcIDMap{{Size: 65536}}
+	return &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER, UidMappings: ids, GidMappings: ids, GidMappingsEnableSetgroups: true}
 }
 
 func TestThePolicyForbids(t *testing.T) {
@@ -424,6 +429,14 @@ func TestTheVariableMeansNothingToAGrant(t *testing.T) {
 		if r := kit.Do(t, cmd); r.Code != 0 || strings.Fields(r.Out)[2] != "4294967295" {
 			t.Errorf("%s: %+v", value, r)
 		}
+	}
+	// In a user namespace that is a whole system's, with its own root, a grant and users, it would make them root.
+	_, uid, gid := kit.Lookup(t, kit.User)
+	const become = `exec setpriv --reuid="$0" --regid="$0" --init-groups env MAYFLY_REALM="$1" "$2" image verify "$3"`
+	for _, value := range []string{"enter", fmt.Sprintf("in:%d:%d:/home/%s", uid, gid, kit.User), "in:0:0:/"} {
+		cmd := exec.Command("sh", "-ec", become, kit.User, value, kit.Runtime, kit.Image)
+		cmd.SysProcAttr = system()
+		refused(t, value, kit.Do(t, cmd), "only root may do this")
 	}
 	cmd := kit.As(t, kit.User, bare, "run", "--quiet", "--env-all", kit.Image, "env")
 	cmd.Env = append(cmd.Env, "MAYFLY_REALM=x")

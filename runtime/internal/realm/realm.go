@@ -1,7 +1,7 @@
 // Package realm tells where the program is root, and where what it keeps is: on the host, by a grant or as root itself,
 // or in a user namespace of the caller's own.
 //
-// A program that is granted nothing has itself executed again in a new user namespace, where it is permitted everything
+// A program that is granted nothing has a new user namespace, where it is permitted everything
 // and the kernel lets it do what the caller could do anyway. To the rest of the program the two look alike: images and records
 // belong to root, who is another one in each realm.
 package realm
@@ -22,7 +22,7 @@ import (
 )
 
 // Variable is the environment variable by which the program tells itself, executed again, that it is to be in a user namespace, or
-// is in one already. It means nothing to a program with a grant, nor in the host's user namespace.
+// is in one already: as root of it. It means nothing to a program with a grant, nor to anybody else but root, nor in the host's user namespace.
 const Variable = "MAYFLY_REALM"
 
 // What the variable says: see the program's entry point, and Again.
@@ -82,10 +82,12 @@ func Again() string {
 	return fmt.Sprintf("%s=%s%d:%d:%s", Variable, within, here.caller.uid, here.caller.gid, here.directory)
 }
 
-// Arrive finds out where the program is: in a user namespace, if it was there before it was executed. It is called first of all.
+// Arrive finds out where the program is: in a user namespace, if it was there before it was executed. It is called first of all. It
+// believes the variable of nobody but root, who may do everything there anyway: a user namespace may also be that of a whole
+// system, with a grant in it and users who set variables.
 func Arrive() error {
 	value, told := strings.CutPrefix(os.Getenv(Variable), within)
-	if !told || OnHost() {
+	if !told || os.Getuid() != 0 || OnHost() {
 		return nil
 	}
 	f := strings.SplitN(value, ":", 3)
