@@ -71,7 +71,11 @@ func Open(path string) (*Store, error) {
 		return nil, fmt.Errorf("open image store %s: %w", path, err)
 	}
 	s := &Store{Path: path, fd: fd}
-	if err = file.OwnedBy(fd, realm.Root()); err == nil {
+	err = file.OwnedBy(fd, realm.Root())
+	if err != nil && realm.Own() {
+		err = errors.New("is not root's of your user namespace: it was made with other subordinate ids, or its owner was changed; move it away, or name another with XDG_DATA_HOME")
+	}
+	if err == nil {
 		s.BTRFS, err = snapshots(fd)
 	}
 	if err != nil {
