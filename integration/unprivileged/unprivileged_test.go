@@ -89,6 +89,19 @@ func inside(t testing.TB, user, script string, flags ...string) kit.Result {
 	return do(t, user, slices.Concat([]string{"run", "--quiet"}, flags, []string{kit.Image, "/bin/sh", "-c", script})...)
 }
 
+// start starts a container that waits, and returns when its command runs.
+func start(t testing.TB, user string, flags ...string) *exec.Cmd {
+	t.Helper()
+	cmd := kit.As(t, user, slices.Concat([]string{bare, "run", "--quiet"}, flags, []string{kit.Image, "/bin/sh", "-c", "echo here; exec sleep 60"})...)
+	out, err := cmd.StdoutPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	var here [5]byte
+	_, err = out.Read(here[:])
+	must(t, err)
+	return cmd
+}
+
 func TestItIsTheSameContainer(t *testing.T) {
 	// What only differs by the network's devices and by the kernel's name for a mount is left out.
 	const script = `id -u; id -g; id -un; pwd; umask; hostname | sed 's/-[0-9a-f]*$//'; env | sort
@@ -134,13 +147,7 @@ func TestExitStatusAndSignals(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 		for signal, code := range map[syscall.Signal]int{syscall.SIGTERM: 143, syscall.SIGINT: 130} {
-			cmd := kit.As(t, user, bare, "run", "--quiet", kit.Image, "/bin/sh", "-c", "echo here; exec sleep 60")
-			out, err := cmd.StdoutPipe()
-			must(t, err)
-			must(t, cmd.Start())
-			var here [5]byte
-			_, err = out.Read(here[:])
-			must(t, err)
+			cmd := start(t, user)
 			must(t, cmd.Process.Signal(signal))
 			_ = cmd.Wait()
 			if got := kit.Code(cmd.ProcessState); got != code {
@@ -156,13 +163,7 @@ func TestExitStatusAndSignals(t *testing.T) {
 // A supervisor that is killed takes its container along; the next launch removes the copy.
 func TestTheSupervisorIsKilled(t *testing.T) {
 	each(t, func(t *testing.T, user string) {
-		cmd := kit.As(t, user, bare, "run", "--quiet", "--writable", kit.Image, "/bin/sh", "-c", "echo here; exec sleep 60")
-		out, err := cmd.StdoutPipe()
-		must(t, err)
-		must(t, cmd.Start())
-		var here [5]byte
-		_, err = out.Read(here[:])
-		must(t, err)
+		cmd := start(t, user, "--writable")
 		must(t, cmd.Process.Kill())
 		_ = cmd.Wait()
 		kit.Eventually(t, "no PID 1 is left", func() bool { return len(kit.Inits(t)) == 0 })
