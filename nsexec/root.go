@@ -1,6 +1,6 @@
 package nsexec
 
-// root are the ids to which belongs what a container is made with: PID 1, user namespaces, control groups.
+// root are the ids to which belongs what a container is made with: PID 1, user namespaces, what is on disk.
 var root struct{ uid, gid uintptr }
 
 // SetRoot makes ids other than 0 those of root. A program in a user namespace that maps a single id has no other to

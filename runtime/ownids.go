@@ -92,7 +92,7 @@ func findProgram(name string) (string, error) {
 
 // tell has a mapper execute a command. The block of the other one is not touched: it has been read, or is in the pipe.
 func (b Birth) tell(m Mapper, command []string) error {
-	block, err := nsexec.ArgumentBlock(b.Block, command[0], command)
+	block, err := nsexec.ArgumentBlock(b.Block, command)
 	if err == nil {
 		_, err = unix.Write(m.Line, block)
 	}

@@ -137,7 +137,7 @@ func nameless(c Caller) user.Entry {
 func (f *Facts) findImage(r Request) error {
 	path := f.Policy.Store
 	if r.Store != "" {
-		if f.Caller.UID != 0 && r.Store != path && !realm.Own() {
+		if f.Caller.UID != 0 && r.Store != path && !f.Own {
 			return fmt.Errorf("--store %s: %w; the policy's store is %s", r.Store, ErrNotPermitted, path)
 		}
 		path = r.Store
