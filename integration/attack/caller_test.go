@@ -312,16 +312,15 @@ func TestC08SignalsAndTimers(t *testing.T) {
 }
 
 func TestC09StoppedAndKilledAtAnyMoment(t *testing.T) {
-	const moments = 500
 	each(t, func(t *testing.T, w way) {
-		for i := range moments {
+		for i := range kit.Times(500) {
 			cmd := w.cmd(t, "run", kit.Image, "sleep", "0.01")
 			must(t, cmd.Start())
-			time.Sleep(time.Duration(i*7919%40000) * time.Microsecond)
+			time.Sleep(kit.Within(time.Duration(i*7919%40000) * time.Microsecond))
 			switch i % 3 {
 			case 0:
 				_ = cmd.Process.Signal(syscall.SIGSTOP)
-				time.Sleep(2 * time.Millisecond)
+				time.Sleep(kit.Within(2 * time.Millisecond))
 				_ = cmd.Process.Signal(syscall.SIGCONT)
 			case 1:
 				_ = cmd.Process.Kill()
@@ -378,7 +377,7 @@ func TestC10StealingFromTheDying(t *testing.T) {
 			thief := kit.As(t, kit.User, helper, "thieve", strconv.Itoa(supervisor))
 			thief.Stdout = &stolen
 			must(t, thief.Start())
-			time.Sleep(20 * time.Millisecond)
+			time.Sleep(kit.Within(20 * time.Millisecond))
 			_ = syscall.Kill(supervisor, []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM}[i%2])
 			_ = cmd.Wait()
 			_ = thief.Wait()

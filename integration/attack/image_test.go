@@ -223,12 +223,12 @@ func TestM06PipesOfAnImage(t *testing.T) {
 	kit.Succeed(t, "image", "import", "attack-fifo", tree)
 	defer kit.Succeed(t, "image", "remove", "attack-fifo")
 	each(t, func(t *testing.T, w way) {
-		reader := w.cmd(t, "run", "--chdir", "/", "--timeout", "3s", "attack-fifo", "/bin/helper", "show", "/srv/fifo")
+		reader := w.cmd(t, "run", "--chdir", "/", "--timeout", kit.Within(3*time.Second).String(), "attack-fifo", "/bin/helper", "show", "/srv/fifo")
 		var out strings.Builder
 		reader.Stdout = &out
 		must(t, reader.Start())
-		time.Sleep(time.Second)
-		writer := w.cmd(t, "run", "--chdir", "/", "--timeout", "1s", "attack-fifo", "/bin/helper", "tell", "/srv/fifo")
+		time.Sleep(kit.Within(time.Second))
+		writer := w.cmd(t, "run", "--chdir", "/", "--timeout", kit.Within(time.Second).String(), "attack-fifo", "/bin/helper", "tell", "/srv/fifo")
 		_ = writer.Run()
 		_ = reader.Wait()
 		if code := kit.Code(reader.ProcessState); out.Len() > 0 || code != 124 {

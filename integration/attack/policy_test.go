@@ -137,8 +137,9 @@ func TestTheRuleIsKept(t *testing.T) {
 // The caller stops the supervisor, which would have kept the time: the container ends all
 // the same.
 func TestC22StoppedSupervisor(t *testing.T) {
+	limit := kit.Within(time.Second)
 	each(t, func(t *testing.T, w way) {
-		rule(t, allow+"limits.time = \"1s\"\n")
+		rule(t, allow+fmt.Sprintf("limits.time = %q\n", limit))
 		cmd := w.cmd(t, "run", "--kill-after", "0s", kit.Image, "sleep", "300")
 		must(t, cmd.Start())
 		supervisor := supervisorOf(t, cmd)
@@ -157,7 +158,7 @@ func TestC22StoppedSupervisor(t *testing.T) {
 		_ = cmd.Wait()
 		var plan struct{ Timeout, KillAfter time.Duration }
 		r := w.run(t, "run", "--dry-run", "--timeout", "99h", "--kill-after", "1000h", kit.Image, "true")
-		if err := json.Unmarshal([]byte(r.Out), &plan); err != nil || plan.Timeout != time.Second || plan.KillAfter != 10*time.Second {
+		if err := json.Unmarshal([]byte(r.Out), &plan); err != nil || plan.Timeout != limit || plan.KillAfter != 10*time.Second {
 			t.Errorf("%v, %+v", err, plan)
 		}
 	})
@@ -195,7 +196,7 @@ func TestC22PastTheLimit(t *testing.T) {
 			_ = cmd.Wait()
 		}
 		kit.Eventually(t, "all have ended", func() bool { return len(kit.Inits(t)) == 0 })
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(kit.Within(100 * time.Millisecond))
 		if r := w.run(t, "run", kit.Image, "true"); r.Code != 0 {
 			t.Errorf("after they have ended: %+v", r)
 		}

@@ -70,7 +70,7 @@ func (m *Terminal) Shows() string {
 // Await waits until the terminal shows a text.
 func (m *Terminal) Await(text string) {
 	m.t.Helper()
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(Within(10 * time.Second)); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if strings.Contains(m.Shows(), text) {
 			return
 		}
@@ -99,7 +99,7 @@ func (m *Terminal) Modes() unix.Termios {
 // Wait waits for the program's end and returns its exit code.
 func (m *Terminal) Wait() int {
 	m.t.Helper()
-	limit := time.AfterFunc(20*time.Second, func() { _ = m.Cmd.Process.Kill() })
+	limit := time.AfterFunc(Within(20*time.Second), func() { _ = m.Cmd.Process.Kill() })
 	_ = m.Cmd.Wait()
 	if !limit.Stop() {
 		m.t.Errorf("did not end; the terminal shows:\n%s", m.Shows())

@@ -81,19 +81,20 @@ func Boot(t testing.TB, suite string, root Disk, disks ...Disk) *Machine {
 	return m
 }
 
+// processor is one with few features, since all that a newer one keeps of each process is emulated, too; and of a maker whose
+// kernels need not hide themselves from processes. Both together make a launch 1.6 times as fast as "max" does, with the clock that needs
+// no device (tsc).
+const processor = "Nehalem,vendor=AuthenticAMD"
+
 // bootOnce starts a machine and waits for it.
 func bootOnce(t testing.TB, suite, directory string, disks []Disk) (*Machine, error) {
 	socket := filepath.Join(t.TempDir(), "agent")
 	listener, err := net.Listen("unix", socket)
 	must(t, err)
 	defer listener.Close()
-	cpu := "max,la57=off"
-	if suite == "bullseye" {
-		cpu = "Nehalem" // its kernel does not come up on what the emulator has besides
-	}
-	args := []string{"-M", "q35", "-accel", "tcg,thread=multi", "-cpu", cpu, "-m", "3072", "-smp", "2", "-nographic", "-no-reboot",
+	args := []string{"-M", "q35", "-accel", "tcg,thread=multi", "-cpu", processor, "-m", "3072", "-smp", "2", "-nographic", "-no-reboot",
 		"-kernel", filepath.Join(directory, "vmlinuz"), "-initrd", filepath.Join(directory, "initrd"),
-		"-append", "console=ttyS0 root=/dev/vda rw panic=-1 quiet net.ifnames=0 systemd.show_status=false",
+		"-append", "console=ttyS0 root=/dev/vda rw panic=-1 quiet net.ifnames=0 systemd.show_status=false tsc=reliable clocksource=tsc",
 		"-nic", "user,model=virtio-net-pci", "-device", "virtio-rng-pci",
 		"-device", "virtio-serial-pci", "-chardev", "socket,id=agent,path=" + socket, "-device", "virtserialport,chardev=agent,name=agent"}
 	for _, d := range disks {

@@ -68,7 +68,7 @@ func boot(t *testing.T, scenarios []scenario) map[string]string {
 	fill(t, root, one(t, directory+"/overlay.ko"), scenarios)
 	initrd := filepath.Join(t.TempDir(), "initrd")
 	must(t, pack(root, initrd))
-	cmd := exec.Command("timeout", "600", "qemu-system-x86_64", "-M", "microvm,acpi=off", "-cpu", "max", "-m", "1536", "-smp", "2", "-nographic",
+	cmd := exec.Command("timeout", "600", "qemu-system-x86_64", "-M", "microvm,acpi=off", "-cpu", processor, "-m", "1536", "-smp", "2", "-nographic",
 		"-no-reboot", "-kernel", filepath.Join(directory, "vmlinuz"), "-initrd", initrd, "-append", "console=ttyS0 panic=-1 quiet reboot=t")
 	begun := time.Now()
 	out, err := cmd.CombinedOutput()

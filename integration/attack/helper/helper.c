@@ -305,11 +305,12 @@ static int abstract(int connecting)
 	return 0;
 }
 
-/* swap exchanges two names as fast as it can. */
-static int swap(const char *a, const char *b)
+/* swap A B [C D ...] exchanges the names of each pair, in turns, as fast as it can. */
+static int swap(char **names)
 {
 	while (getppid() != 1)
-		syscall(SYS_renameat2, AT_FDCWD, a, AT_FDCWD, b, 2);
+		for (char **pair = names; pair[0] && pair[1]; pair += 2)
+			syscall(SYS_renameat2, AT_FDCWD, pair[0], AT_FDCWD, pair[1], 2);
 	return 0;
 }
 
@@ -371,7 +372,7 @@ int main(int argc, char **argv)
 	if (!strcmp(what, "connect"))
 		return abstract(1);
 	if (!strcmp(what, "swap") && argc > 3)
-		return swap(argv[2], argv[3]);
+		return swap(argv + 2);
 	if (!strcmp(what, "nameless") && argc > 3)
 		return nameless(argv[2], argv[3]);
 	return 0; /* as good as /bin/true, in images that have nothing else */
