@@ -49,13 +49,21 @@ func (c *console) Write(p []byte) (int, error) {
 	return c.Buffer.Write(p)
 }
 
+func (c *console) text() string {
+	c.Lock()
+	defer c.Unlock()
+	return c.String()
+}
+
 const (
 	// bootWithin bounds the time from the start to the agent's first word. Emulation takes half a minute; other machines
 	// may be at work.
 	bootWithin = 4 * time.Minute
+	// speakWithin bounds the time from the start to the kernel's first word, after some seconds as a rule.
+	speakWithin = time.Minute
 	// bootTries is how often a machine is started that does not come up: under emulation a kernel sometimes stops before its first
 	// word, and nothing of ours has been run by then.
-	bootTries = 3
+	bootTries = 5
 )
 
 // Boot starts a machine of a suite and waits until systemd has started the agent. The disks come after the
@@ -94,7 +102,7 @@ func bootOnce(t testing.TB, suite, directory string, disks []Disk) (*Machine, er
 	defer listener.Close()
 	args := []string{"-M", "q35", "-accel", "tcg,thread=multi", "-cpu", processor, "-m", "3072", "-smp", "2", "-nographic", "-no-reboot",
 		"-kernel", filepath.Join(directory, "vmlinuz"), "-initrd", filepath.Join(directory, "initrd"),
-		"-append", "console=ttyS0 root=/dev/vda rw panic=-1 quiet net.ifnames=0 systemd.show_status=false tsc=reliable clocksource=tsc",
+		"-append", "console=ttyS0 root=/dev/vda rw panic=-1 loglevel=6 net.ifnames=0 systemd.show_status=false tsc=reliable clocksource=tsc",
 		"-nic", "user,model=virtio-net-pci", "-device", "virtio-rng-pci",
 		"-device", "virtio-serial-pci", "-chardev", "socket,id=agent,path=" + socket, "-device", "virtserialport,chardev=agent,name=agent"}
 	for _, d := range disks {
@@ -106,14 +114,20 @@ func bootOnce(t testing.TB, suite, directory string, disks []Disk) (*Machine, er
 	t.Cleanup(m.Kill)
 	must(t, listener.(*net.UnixListener).SetDeadline(time.Now().Add(time.Minute)))
 	if m.port, err = listener.Accept(); err != nil {
-		return nil, fmt.Errorf("qemu does not come: %w\n%s", err, m.console.String())
+		return nil, fmt.Errorf("qemu does not come: %w\n%s", err, m.console.text())
 	}
 	m.answers = bufio.NewReader(m.port)
 	must(t, m.port.SetReadDeadline(time.Now().Add(bootWithin)))
+	silent := time.AfterFunc(speakWithin, func() {
+		if !strings.Contains(m.console.text(), "Linux version") {
+			_ = m.port.SetReadDeadline(time.Now())
+		}
+	})
+	defer silent.Stop()
 	for line := ""; line != "== ready\n"; {
 		if line, err = m.answers.ReadString('\n'); err != nil {
 			m.Kill()
-			return nil, fmt.Errorf("%s does not come up: %w\n%s", suite, err, m.console.String())
+			return nil, fmt.Errorf("%s does not come up: %w\n%s", suite, err, m.console.text())
 		}
 	}
 	return m, nil
@@ -181,7 +195,7 @@ func (m *Machine) Must(t testing.TB, script string) string {
 	t.Helper()
 	out, code, err := m.Do(script, 20*time.Minute, nil)
 	if err != nil || code != 0 {
-		t.Fatalf("%s: %s: exit %d, %v:\n%s\nconsole:\n%s", m.Suite, script, code, err, out, m.console.String())
+		t.Fatalf("%s: %s: exit %d, %v:\n%s\nconsole:\n%s", m.Suite, script, code, err, out, m.console.text())
 	}
 	return out
 }
