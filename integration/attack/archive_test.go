@@ -50,11 +50,11 @@ func tarOf(t *testing.T, entries ...entry) []byte {
 	var out bytes.Buffer
 	w := tar.NewWriter(&out)
 	for _, e := range entries {
-		must(t, w.WriteHeader(&e.Header))
+		kit.Must(t, w.WriteHeader(&e.Header))
 		_, err := io.WriteString(w, e.content)
-		must(t, err)
+		kit.Must(t, err)
 	}
-	must(t, w.Close())
+	kit.Must(t, w.Close())
 	return out.Bytes()
 }
 
@@ -83,17 +83,17 @@ func compressed(t *testing.T, data []byte) []byte {
 	var out bytes.Buffer
 	w := gzip.NewWriter(&out)
 	_, err := w.Write(data)
-	must(t, err)
-	must(t, w.Close())
+	kit.Must(t, err)
+	kit.Must(t, w.Close())
 	return out.Bytes()
 }
 
 // An archive may be anybody's, and is read by root. What it holds is refused or stays in the image; nothing half-made stays.
 func TestM04HostileArchives(t *testing.T) {
 	outside := t.TempDir()
-	must(t, os.Chmod(outside, 0o755))
+	kit.Must(t, os.Chmod(outside, 0o755))
 	victim := filepath.Join(outside, "victim")
-	must(t, os.WriteFile(victim, []byte("untouched"), 0o644))
+	kit.Must(t, os.WriteFile(victim, []byte("untouched"), 0o644))
 	up := strings.Repeat("../", 40) + strings.TrimPrefix(outside, "/")
 	many := func() []byte {
 		var list []entry
@@ -149,10 +149,10 @@ func TestM04HostileArchives(t *testing.T) {
 		{"very many files", many(), ""},
 	} {
 		name := filepath.Join(outside, "archive")
-		must(t, os.WriteFile(name, c.data, 0o644))
+		kit.Must(t, os.WriteFile(name, c.data, 0o644))
 		r := kit.DoWithin(t, kit.Within(10*time.Minute), exec.Command(kit.Runtime, "image", "import", "--max-size", "4G", "attack-archive", name))
 		r.Err = strings.Join(slices.DeleteFunc(strings.SplitAfter(r.Err, "\n"), func(line string) bool { return strings.HasPrefix(line, "import ") }), "")
-		must(t, os.Remove(name))
+		kit.Must(t, os.Remove(name))
 		if c.err != "" || r.Code != 0 {
 			refused(t, c.what, r, c.err)
 		}
@@ -179,15 +179,15 @@ func TestM04HostileArchives(t *testing.T) {
 func sparse(t *testing.T) []byte {
 	t.Helper()
 	dir := t.TempDir()
-	must(t, os.Truncate(created(t, filepath.Join(dir, "bomb")), 1<<40))
+	kit.Must(t, os.Truncate(created(t, filepath.Join(dir, "bomb")), 1<<40))
 	out, err := exec.Command("tar", "-C", dir, "-Sczf", "-", "bomb").Output()
-	must(t, err)
+	kit.Must(t, err)
 	return out
 }
 
 func created(t *testing.T, name string) string {
 	t.Helper()
-	must(t, os.WriteFile(name, nil, 0o644))
+	kit.Must(t, os.WriteFile(name, nil, 0o644))
 	return name
 }
 

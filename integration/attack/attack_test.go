@@ -166,9 +166,9 @@ func everyMode(t *testing.T, test func(t *testing.T, w way)) {
 	each(t, test)
 	for _, w := range modes {
 		t.Run(strings.Join(w.mode, ""), func(t *testing.T) {
-			t.Cleanup(func() { must(t, w.setUp()) })
+			t.Cleanup(func() { kit.Must(t, w.setUp()) })
 			rule(t, kit.AllModes)
-			must(t, w.setUp()) // the grant depends on the policy
+			kit.Must(t, w.setUp()) // the grant depends on the policy
 			if slices.Contains(w.mode, "--unprivileged") {
 				kit.OwnImage(t, kit.User)
 			}
@@ -220,13 +220,6 @@ func home(t testing.TB, user string) string {
 		t.Fatal(err)
 	}
 	return path
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // gc removes what killed launches left, until nothing is.

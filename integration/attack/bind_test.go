@@ -20,12 +20,12 @@ func TestC15BindSources(t *testing.T) {
 		dir, private := home(t, kit.User), home(t, kit.Other)
 		write(t, filepath.Join(private, "secret"), "x")
 		fifo, socket := filepath.Join(dir, "fifo"), filepath.Join(dir, "socket")
-		must(t, syscall.Mkfifo(fifo, 0o666))
+		kit.Must(t, syscall.Mkfifo(fifo, 0o666))
 		listener, err := net.Listen("unix", socket)
-		must(t, err)
+		kit.Must(t, err)
 		defer listener.Close()
 		for name, target := range map[string]string{"magic": "/proc/self/root", "init": "/proc/1/root", "cwd": "/proc/1/cwd", "shadow": "/etc/shadow", "dangling": "/nosuch", "loop": "loop", "other": private, "disk": "/dev/loop0"} {
-			must(t, os.Symlink(target, filepath.Join(dir, name)))
+			kit.Must(t, os.Symlink(target, filepath.Join(dir, name)))
 		}
 		for _, source := range []string{
 			fifo, socket, "/proc/1/root", "/proc/1/cwd", "/proc/self/exe/x", "/proc", "/proc/self", "/proc/self/fd/0/..", "/proc/sys", private, private + "/secret", "/root", "/etc/shadow", "/var/lib/machines/" + kit.Image,
@@ -35,7 +35,7 @@ func TestC15BindSources(t *testing.T) {
 			refused(t, fmt.Sprintf("%.60q", source), w.run(t, "run", "--bind-ro", source+":/mnt/x", kit.Image, "true"), "bind")
 		}
 		odd := filepath.Join(dir, "new\nline\x1b")
-		must(t, os.Mkdir(odd, 0o755))
+		kit.Must(t, os.Mkdir(odd, 0o755))
 		if r := w.inside(t, "ls -d /mnt/x", "--bind", odd+":/mnt/x"); r.Code != 0 {
 			t.Errorf("a path with a newline: %+v", r)
 		}
@@ -48,12 +48,12 @@ func TestC15SwappedDuringTheLaunch(t *testing.T) {
 	launches := map[string]int{"filecaps": 3000, "setuid": 3000, "ambient": 3000, "sudo": 1000} // sudo, the slowest, only starts the binary
 	secret := filepath.Join("/root", "attack-secret")
 	write(t, filepath.Join(secret, "foreign"), "x")
-	must(t, os.Chmod(secret, 0o700))
+	kit.Must(t, os.Chmod(secret, 0o700))
 	t.Cleanup(func() { _ = os.RemoveAll(secret) })
 	each(t, func(t *testing.T, w way) {
 		dir, private := home(t, kit.User), home(t, kit.Other)
 		write(t, filepath.Join(private, "foreign"), "x")
-		must(t, os.Chmod(private, 0o700))
+		kit.Must(t, os.Chmod(private, 0o700))
 		_, uid, gid := kit.Lookup(t, kit.User)
 		for name, make := range map[string]func(string) error{
 			"a":      func(n string) error { return os.Mkdir(n, 0o755) },
@@ -62,13 +62,13 @@ func TestC15SwappedDuringTheLaunch(t *testing.T) {
 			"target": func(n string) error { return os.Mkdir(n, 0o755) },
 			"away":   func(n string) error { return os.Symlink("/etc", n) },
 		} {
-			must(t, make(filepath.Join(dir, name)))
-			must(t, os.Lchown(filepath.Join(dir, name), int(uid), int(gid)))
+			kit.Must(t, make(filepath.Join(dir, name)))
+			kit.Must(t, os.Lchown(filepath.Join(dir, name), int(uid), int(gid)))
 		}
 		write(t, filepath.Join(dir, "a", "mine"), "x")
 		swap := kit.As(t, kit.User, helper, "swap", "a", "b", "a", "c", "target", "away")
 		swap.Dir = dir
-		must(t, swap.Start())
+		kit.Must(t, swap.Start())
 		defer func() { _ = swap.Process.Kill(); _ = swap.Wait() }()
 		var ran, refusals, foreign atomic.Int64
 		var group sync.WaitGroup
@@ -119,16 +119,16 @@ func TestC15SwappedDuringTheLaunch(t *testing.T) {
 func TestC16LinksUnderThePolicysPaths(t *testing.T) {
 	secret := "/var/lib/mayfly-attack-secret"
 	write(t, filepath.Join(secret, "open", "file"), "secret")
-	must(t, os.Chmod(secret, 0o700))
+	kit.Must(t, os.Chmod(secret, 0o700))
 	t.Cleanup(func() { _ = os.RemoveAll(secret) })
 	each(t, func(t *testing.T, w way) {
 		dir := home(t, kit.User)
-		must(t, os.Chmod(dir, 0o755)) // else root, who holds no capability for it, sees no link
+		kit.Must(t, os.Chmod(dir, 0o755)) // else root, who holds no capability for it, sees no link
 		link := filepath.Join(dir, "bound")
-		must(t, os.Symlink(secret+"/open", link))
+		kit.Must(t, os.Symlink(secret+"/open", link))
 		rule(t, fmt.Sprintf("[[rule]]\nimages=[\"*\"]\nbind=[\"/home\", %q]\nallow-bind=[%q]\n", link, link))
 		refused(t, "the policy's bind", w.run(t, "run", kit.Image, "cat", link+"/file"), "bind source")
-		must(t, relink(link, "/srv"))
+		kit.Must(t, relink(link, "/srv"))
 		rule(t, fmt.Sprintf("[[rule]]\nimages=[\"*\"]\nallow-bind=[%q]\n", link))
 		refused(t, "what the caller may ask for", w.run(t, "run", "--bind-ro", "/srv:/mnt", kit.Image, "true"), "lets you bind")
 		// A directory that the caller cannot reach comes in if the policy names it.
@@ -147,22 +147,22 @@ func TestC16NothingIsOpenedForTheCaller(t *testing.T) {
 			if strings.HasSuffix(name, "file") {
 				write(t, path, "secret")
 			} else {
-				must(t, os.Mkdir(path, mode))
+				kit.Must(t, os.Mkdir(path, mode))
 				write(t, filepath.Join(path, "inner"), "secret")
 			}
-			must(t, os.Chmod(path, mode))
+			kit.Must(t, os.Chmod(path, mode))
 			refused(t, name, w.run(t, "run", "--bind-ro", path+":/mnt/x", kit.Image, "true"), "permission denied")
 		}
 		refused(t, "inside a closed directory", w.run(t, "run", "--bind-ro", dir+"/rootdir/inner:/mnt/x", kit.Image, "true"), "permission denied")
 		// A group that the caller has counts; one that the launcher might have does not.
 		byGroup := filepath.Join(dir, "bygroup")
 		write(t, byGroup, "shared")
-		must(t, os.Chmod(byGroup, 0o640))
-		must(t, exec.Command("chgrp", kit.Group, byGroup).Run())
+		kit.Must(t, os.Chmod(byGroup, 0o640))
+		kit.Must(t, exec.Command("chgrp", kit.Group, byGroup).Run())
 		if r := w.inside(t, "cat /mnt/x", "--bind-ro", byGroup+":/mnt/x"); r.Out != "shared" {
 			t.Errorf("a file of the caller's group: %+v", r)
 		}
-		must(t, exec.Command("chgrp", "root", byGroup).Run())
+		kit.Must(t, exec.Command("chgrp", "root", byGroup).Run())
 		refused(t, "a file of root's group", w.run(t, "run", "--bind-ro", byGroup+":/mnt/x", kit.Image, "true"), "permission denied")
 	})
 }

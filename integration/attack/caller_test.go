@@ -64,7 +64,7 @@ func TestC02ClosedStandardDescriptors(t *testing.T) {
 
 func TestC03InheritedDescriptors(t *testing.T) {
 	root, err := os.Open("/root")
-	must(t, err)
+	kit.Must(t, err)
 	defer root.Close()
 	each(t, func(t *testing.T, w way) {
 		for _, flags := range [][]string{nil, {"--chdir", "/proc/self/fd/3"}, {"--chdir", "/proc/self/fd/500"}} {
@@ -144,7 +144,7 @@ func TestC05Environment(t *testing.T) {
 func TestC05TimeZone(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
 		fifo := filepath.Join(home(t, kit.User), "fifo")
-		must(t, syscall.Mkfifo(fifo, 0o600)) // root's: who opens it waits for ever, or may not
+		kit.Must(t, syscall.Mkfifo(fifo, 0o600)) // root's: who opens it waits for ever, or may not
 		cmd := w.cmd(t, "run", kit.Image, "true")
 		cmd.Env = append(cmd.Env, "TZ="+fifo)
 		if r := kit.Do(t, cmd); r.Code != 0 {
@@ -211,7 +211,7 @@ func TestC06NoCoreOfAPrivilegedProcess(t *testing.T) {
 		for _, signal := range []syscall.Signal{syscall.SIGSEGV, syscall.SIGABRT, syscall.SIGBUS, syscall.SIGTRAP} {
 			cmd := w.start(t, []string{"limit=CORE=-1:-1"}, "run", kit.Image, "sleep", "5")
 			cmd.Dir = dir
-			must(t, cmd.Start())
+			kit.Must(t, cmd.Start())
 			supervisor := supervisorOf(t, cmd)
 			_ = syscall.Kill(supervisor, signal)
 			_ = cmd.Wait()
@@ -235,10 +235,10 @@ func supervisorOf(t testing.TB, cmd *exec.Cmd) int {
 func parentOf(t testing.TB, pid string) int {
 	t.Helper()
 	stat, err := os.ReadFile("/proc/" + pid + "/stat")
-	must(t, err)
+	kit.Must(t, err)
 	_, rest, _ := strings.Cut(string(stat), ") ")
 	parent, err := strconv.Atoi(strings.Fields(rest)[1])
-	must(t, err)
+	kit.Must(t, err)
 	return parent
 }
 
@@ -261,7 +261,7 @@ func TestC07Umask(t *testing.T) {
 			}
 		}
 		cmd := w.start(t, []string{"umask=0"}, "run", kit.Image, "sleep", "60")
-		must(t, cmd.Start())
+		kit.Must(t, cmd.Start())
 		supervisor := supervisorOf(t, cmd)
 		found, err := filepath.Glob("/run/mayfly/*/[^.]*")
 		if err != nil || len(found) != 1 {
@@ -269,7 +269,7 @@ func TestC07Umask(t *testing.T) {
 		}
 		for name, want := range map[string]os.FileMode{found[0]: 0o600, filepath.Dir(found[0]): 0o700, "/run/mayfly": 0o755} {
 			info, err := os.Stat(name)
-			must(t, err)
+			kit.Must(t, err)
 			if info.Mode().Perm() != want || info.Sys().(*syscall.Stat_t).Uid != 0 {
 				t.Errorf("%s has mode %v", name, info.Mode())
 			}
@@ -302,7 +302,7 @@ func TestC08SignalsAndTimers(t *testing.T) {
 		}
 		// Signals reach the command all the same.
 		cmd := w.start(t, []string{"block", "ignore"}, "run", kit.Image, "sleep", "60")
-		must(t, cmd.Start())
+		kit.Must(t, cmd.Start())
 		_ = syscall.Kill(supervisorOf(t, cmd), syscall.SIGTERM)
 		_ = cmd.Wait()
 		if code := kit.Code(cmd.ProcessState); code != 128+15 {
@@ -315,7 +315,7 @@ func TestC09StoppedAndKilledAtAnyMoment(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
 		for i := range kit.Times(500) {
 			cmd := w.cmd(t, "run", kit.Image, "sleep", "0.01")
-			must(t, cmd.Start())
+			kit.Must(t, cmd.Start())
 			time.Sleep(kit.Within(time.Duration(i*7919%40000) * time.Microsecond))
 			switch i % 3 {
 			case 0:
@@ -336,7 +336,7 @@ func TestC09StoppedAndKilledAtAnyMoment(t *testing.T) {
 func TestC10LookingIntoTheLauncher(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
 		cmd := w.cmd(t, "run", kit.Image, "sleep", "60")
-		must(t, cmd.Start())
+		kit.Must(t, cmd.Start())
 		supervisor := supervisorOf(t, cmd)
 		for _, pid := range append(kit.Inits(t), strconv.Itoa(supervisor)) {
 			if r := kit.Do(t, kit.As(t, kit.User, helper, "peek", pid)); r.Out != "" {
@@ -352,7 +352,7 @@ func TestC10LookingIntoTheLauncher(t *testing.T) {
 		// caller's own: then its name is another.
 		for i := range kit.Times(100) {
 			cmd := w.cmd(t, "run", kit.Image, "true")
-			must(t, cmd.Start())
+			kit.Must(t, cmd.Start())
 			time.Sleep(kit.Within(time.Duration(i*200*kit.Patience) * time.Microsecond))
 			pid := strconv.Itoa(cmd.Process.Pid)
 			r := kit.Do(t, kit.As(t, kit.User, helper, "peek", pid))
@@ -371,12 +371,12 @@ func TestC10StealingFromTheDying(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
 		for i := range kit.Times(100) {
 			cmd := w.cmd(t, "run", kit.Image, "sleep", "60")
-			must(t, cmd.Start())
+			kit.Must(t, cmd.Start())
 			supervisor := supervisorOf(t, cmd)
 			var stolen bytes.Buffer
 			thief := kit.As(t, kit.User, helper, "thieve", strconv.Itoa(supervisor))
 			thief.Stdout = &stolen
-			must(t, thief.Start())
+			kit.Must(t, thief.Start())
 			time.Sleep(kit.Within(20 * time.Millisecond))
 			_ = syscall.Kill(supervisor, []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM}[i%2])
 			_ = cmd.Wait()

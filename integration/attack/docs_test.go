@@ -7,18 +7,20 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"mayfly/integration/kit"
 )
 
 // The table in docs/security.md names every test of this package, and no other.
 func TestTheTableIsWhole(t *testing.T) {
 	table, err := os.ReadFile("../../docs/security.md")
-	must(t, err)
+	kit.Must(t, err)
 	files, err := filepath.Glob("*_test.go")
-	must(t, err)
+	kit.Must(t, err)
 	var code strings.Builder
 	for _, name := range files {
 		text, err := os.ReadFile(name)
-		must(t, err)
+		kit.Must(t, err)
 		code.Write(text)
 	}
 	names := func(pattern, text string) []string {

@@ -15,8 +15,8 @@ import (
 
 func TestM01LinksInImages(t *testing.T) {
 	outside := "/home/" + kit.User + "/attack-outside"
-	must(t, os.MkdirAll(outside, 0o777))
-	must(t, os.Chmod(outside, 0o777))
+	kit.Must(t, os.MkdirAll(outside, 0o777))
+	kit.Must(t, os.Chmod(outside, 0o777))
 	t.Cleanup(func() { _ = os.RemoveAll(outside) })
 	for _, place := range []string{"etc/passwd", "etc/group", "etc/hosts", "etc/hostname", "etc/resolv.conf", "home", "tmp", "var/tmp", "run", "proc", "sys", "dev", "opt", "etc"} {
 		for what, script := range map[string]string{
@@ -33,7 +33,7 @@ func TestM01LinksInImages(t *testing.T) {
 			t.Run(place+" is "+what, func(t *testing.T) {
 				kit.Change(t, "attack-links", "rm -rf "+place+"; "+strings.ReplaceAll(script, "P", place))
 				shadow, err := os.ReadFile("/etc/shadow")
-				must(t, err)
+				kit.Must(t, err)
 				for _, w := range ways {
 					r := w.run(t, "run", "--writable", "--chdir", "/", "attack-links", "/bin/true")
 					if r.Code != 0 && r.Code != 125 || r.Code == 125 && strings.Count(r.Err, "\n") != 1 {
@@ -96,7 +96,7 @@ func TestM03NamesInImages(t *testing.T) {
 	})
 	// In the store, a name that is none is not an image.
 	odd := filepath.Join(kit.Store, "odd\n\x1b[31m")
-	must(t, os.Mkdir(odd, 0o755))
+	kit.Must(t, os.Mkdir(odd, 0o755))
 	defer os.Remove(odd)
 	if r := kit.Root(t, "image", "list"); r.Code != 0 || strings.Contains(r.Out, "odd") {
 		t.Errorf("image list: %+v", r)
@@ -165,7 +165,7 @@ func TestM05ImageChangedDuringLaunches(t *testing.T) {
 func TestM05VersionsDuringLaunches(t *testing.T) {
 	source := func(text string) string {
 		tree := filepath.Join(t.TempDir(), text)
-		must(t, exec.Command("sh", "-ec", "mkdir -p "+tree+"/bin "+tree+"/srv; cp "+helper+" "+tree+"/bin/helper; echo "+text+" >"+tree+"/srv/first; echo "+text+" >"+tree+"/srv/last").Run())
+		kit.Must(t, exec.Command("sh", "-ec", "mkdir -p "+tree+"/bin "+tree+"/srv; cp "+helper+" "+tree+"/bin/helper; echo "+text+" >"+tree+"/srv/first; echo "+text+" >"+tree+"/srv/last").Run())
 		return tree
 	}
 	one, two := source("one"), source("two")
@@ -219,14 +219,14 @@ func TestM05VersionsDuringLaunches(t *testing.T) {
 // A FIFO is a pipe to whoever has the file: two containers must not have the same one.
 func TestM06PipesOfAnImage(t *testing.T) {
 	tree := filepath.Join(t.TempDir(), "tree")
-	must(t, exec.Command("sh", "-ec", "mkdir -p "+tree+"/bin "+tree+"/srv; cp "+helper+" "+tree+"/bin/helper; mkfifo -m 666 "+tree+"/srv/fifo").Run())
+	kit.Must(t, exec.Command("sh", "-ec", "mkdir -p "+tree+"/bin "+tree+"/srv; cp "+helper+" "+tree+"/bin/helper; mkfifo -m 666 "+tree+"/srv/fifo").Run())
 	kit.Succeed(t, "image", "import", "attack-fifo", tree)
 	defer kit.Succeed(t, "image", "remove", "attack-fifo")
 	each(t, func(t *testing.T, w way) {
 		reader := w.cmd(t, "run", "--chdir", "/", "--timeout", kit.Within(3*time.Second).String(), "attack-fifo", "/bin/helper", "show", "/srv/fifo")
 		var out strings.Builder
 		reader.Stdout = &out
-		must(t, reader.Start())
+		kit.Must(t, reader.Start())
 		time.Sleep(kit.Within(time.Second))
 		writer := w.cmd(t, "run", "--chdir", "/", "--timeout", kit.Within(time.Second).String(), "attack-fifo", "/bin/helper", "tell", "/srv/fifo")
 		_ = writer.Run()

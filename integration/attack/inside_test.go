@@ -84,7 +84,7 @@ func TestI02I14SystemCalls(t *testing.T) {
 func TestI03KernelFiles(t *testing.T) {
 	everyMode(t, func(t *testing.T, w way) {
 		pattern, err := os.ReadFile("/proc/sys/kernel/core_pattern")
-		must(t, err)
+		kit.Must(t, err)
 		for _, path := range []string{
 			"/proc/sys/kernel/core_pattern", "/proc/sys/kernel/modprobe", "/proc/sys/kernel/hotplug", "/proc/sys/vm/overcommit_memory", "/proc/sys/fs/binfmt_misc/register", "/proc/sys/fs/binfmt_misc/status", "/proc/sysrq-trigger",
 			"/proc/kmsg", "/proc/irq/default_smp_affinity", "/proc/bus/pci/devices", "/sys/kernel/uevent_helper", "/sys/power/state", "/sys/kernel/mm/transparent_hugepage/enabled",
@@ -153,7 +153,7 @@ func TestI04PID1AndTheHostsBinary(t *testing.T) {
 func checksum(t *testing.T, name string) [32]byte {
 	t.Helper()
 	data, err := os.ReadFile(name)
-	must(t, err)
+	kit.Must(t, err)
 	return sha256.Sum256(data)
 }
 
@@ -161,7 +161,7 @@ func TestI05SetuidPrograms(t *testing.T) {
 	everyMode(t, func(t *testing.T, w way) {
 		kit.Change(t, "attack-setuid", "cp usr/bin/id usr/bin/rootid; chmod 6755 usr/bin/rootid; cp usr/bin/id usr/bin/capid; setcap cap_setuid,cap_sys_admin,cap_dac_override=ep usr/bin/capid")
 		dir := home(t, kit.User)
-		must(t, exec.Command("sh", "-ec", fmt.Sprintf("cp /usr/bin/id %s/rootid; chmod 6755 %s/rootid; cp /usr/bin/id %s/capid; setcap cap_setuid=ep %s/capid", dir, dir, dir, dir)).Run())
+		kit.Must(t, exec.Command("sh", "-ec", fmt.Sprintf("cp /usr/bin/id %s/rootid; chmod 6755 %s/rootid; cp /usr/bin/id %s/capid; setcap cap_setuid=ep %s/capid", dir, dir, dir, dir)).Run())
 		for _, program := range []string{"/usr/bin/rootid", "/usr/bin/capid", dir + "/rootid", dir + "/capid", "/usr/bin/su", "/usr/bin/newgrp", "/usr/bin/passwd"} {
 			r := w.run(t, "run", "attack-setuid", program)
 			if strings.Contains(r.Out, "uid=0") || strings.Contains(r.Out, "egid=0") || strings.Contains(r.Out, "euid") {
@@ -192,7 +192,7 @@ func TestI06Devices(t *testing.T) {
 func TestI07SignalsAndProcesses(t *testing.T) {
 	everyMode(t, func(t *testing.T, w way) {
 		victim := kit.As(t, kit.User, "sleep", "61.7")
-		must(t, victim.Start())
+		kit.Must(t, victim.Start())
 		defer func() { _ = victim.Process.Kill(); _ = victim.Wait() }()
 		pid := victim.Process.Pid
 		r := w.inside(t, fmt.Sprintf("kill -9 -1; kill -9 %d; ls -d /proc/[0-9]* | wc -l; ls /proc/%d; strace -p %d 2>/dev/null; cat /proc/*/cmdline 2>/dev/null | tr '\\0' ' '", pid, pid, pid))
@@ -204,7 +204,7 @@ func TestI07SignalsAndProcesses(t *testing.T) {
 			t.Errorf("the host's process is gone: %v", err)
 		}
 		other := w.cmd(t, "run", kit.Image, "sleep", "60")
-		must(t, other.Start())
+		kit.Must(t, other.Start())
 		supervisor := supervisorOf(t, other)
 		w.inside(t, fmt.Sprintf("kill -9 -1; kill -9 %d; kill -9 $PPID; kill -9 1", supervisor))
 		if kit.Eventually(t, "the other container lives", func() bool { return len(kit.Inits(t)) == 1 }); other.Process.Signal(syscall.Signal(0)) != nil && w.name != "sudo" {
@@ -216,10 +216,10 @@ func TestI07SignalsAndProcesses(t *testing.T) {
 }
 
 func TestI08IPC(t *testing.T) {
-	must(t, os.WriteFile("/dev/shm/mayfly-attack", []byte("x"), 0o666))
+	kit.Must(t, os.WriteFile("/dev/shm/mayfly-attack", []byte("x"), 0o666))
 	defer os.Remove("/dev/shm/mayfly-attack")
 	out, err := exec.Command("ipcmk", "-M", "4096", "-S", "1", "-Q", "-p", "0666").CombinedOutput()
-	must(t, err)
+	kit.Must(t, err)
 	defer func() {
 		for line := range strings.Lines(string(out)) {
 			f := strings.Fields(line)
@@ -244,16 +244,16 @@ func TestI09AbstractSockets(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
 		listener := kit.As(t, kit.User, helper, "listen")
 		stdout, err := listener.StdoutPipe()
-		must(t, err)
-		must(t, listener.Start())
+		kit.Must(t, err)
+		kit.Must(t, listener.Start())
 		defer func() { _ = listener.Process.Kill(); _ = listener.Wait() }()
 		_, err = stdout.Read(make([]byte, 6))
-		must(t, err)
+		kit.Must(t, err)
 		if r := w.help(t, "connect"); r.Out != "connect OK\n" {
 			t.Errorf("the host's network: %+v", r)
 		}
 		host, err := os.Readlink("/proc/self/ns/net")
-		must(t, err)
+		kit.Must(t, err)
 		if r := w.inside(t, "readlink /proc/self/ns/net"); strings.TrimSpace(r.Out) != host {
 			t.Errorf("network namespace %s, the host's is %s", r.Out, host)
 		}
@@ -298,7 +298,7 @@ func TestI11TakingAll(t *testing.T) {
 				limit = "limit=NPROC=400:400" // the caller's own limit on processes bounds it
 			}
 			commands[what] = w.start(t, []string{limit}, "run", "--kill-after", "1s", kit.Image, "sh", "-c", script)
-			must(t, commands[what].Start())
+			kit.Must(t, commands[what].Start())
 		}
 		if r := kit.DoWithin(t, kit.Within(10*time.Second), exec.Command("true")); r.Code != 0 {
 			t.Errorf("the host: %+v", r)
@@ -374,7 +374,7 @@ func TestI15Subvolumes(t *testing.T) {
 			return
 		}
 		out, err := exec.Command("btrfs", "subvolume", "list", kit.Store).Output()
-		must(t, err)
+		kit.Must(t, err)
 		if strings.Contains(string(out), "mayfly\n") && strings.Contains(string(out), "/mayfly\n") {
 			t.Errorf("subvolumes: %s", out)
 		}
@@ -385,7 +385,7 @@ func TestI16LinksAcrossMounts(t *testing.T) {
 	everyMode(t, func(t *testing.T, w way) {
 		dir := home(t, kit.User)
 		write(t, filepath.Join(dir, "file"), "x")
-		must(t, exec.Command("chown", "-R", kit.User, dir).Run())
+		kit.Must(t, exec.Command("chown", "-R", kit.User, dir).Run())
 		for _, flags := range [][]string{nil, {"--writable"}} {
 			r := w.inside(t, "cd "+dir+"; ln file /tmp/link; ln file /srv/link; ln /etc/debian_version link; ln /etc/passwd link; ln /opt link; ls -A /tmp; ls", flags...)
 			if r.Out != "file\n" {
@@ -412,16 +412,16 @@ func TestI17OddThingsInImages(t *testing.T) {
 		}
 		kit.Change(t, "attack-odd", nest+"; echo x >srv/nested/file; mkfifo -m 666 srv/fifo; mkdir srv/point; python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"srv/socket\")' 2>/dev/null || true")
 		point := filepath.Join(kit.Store, "attack-odd", "srv", "point")
-		must(t, exec.Command("mount", "-t", "tmpfs", "tmpfs", point).Run())
-		must(t, os.WriteFile(filepath.Join(point, "mounted"), nil, 0o644))
+		kit.Must(t, exec.Command("mount", "-t", "tmpfs", "tmpfs", point).Run())
+		kit.Must(t, os.WriteFile(filepath.Join(point, "mounted"), nil, 0o644))
 		r := w.run(t, "run", "attack-odd", "sh", "-c", "ls /srv/nested /srv/point; [ -p /srv/fifo ] && echo fifo")
-		must(t, exec.Command("umount", point).Run())
+		kit.Must(t, exec.Command("umount", point).Run())
 		// What is mounted or nested there is not a part of the snapshot: empty directories.
 		if r.Out != "/srv/nested:\n\n/srv/point:\nfifo\n" {
 			t.Errorf("%+v", r)
 		}
 		flatten = append(flatten, filepath.Join(kit.Store, "attack-odd", "srv", "nested"))
-		must(t, exec.Command(flatten[0], flatten[1:]...).Run())
+		kit.Must(t, exec.Command(flatten[0], flatten[1:]...).Run())
 	})
 }
 
@@ -449,8 +449,8 @@ func TestI18RootInside(t *testing.T) {
 		rule(t, kit.AllModes)
 		w, dir, other := ways[0], home(t, kit.User), home(t, kit.Other)
 		write(t, filepath.Join(dir, "secret"), "secret")
-		must(t, os.Chmod(filepath.Join(dir, "secret"), 0o600)) // root's
-		must(t, errors.Join(os.Chmod(other, 0o700), os.Chmod(dir, 0o755), os.Chmod("/home/"+kit.User, 0o755)))
+		kit.Must(t, os.Chmod(filepath.Join(dir, "secret"), 0o600)) // root's
+		kit.Must(t, errors.Join(os.Chmod(other, 0o700), os.Chmod(dir, 0o755), os.Chmod("/home/"+kit.User, 0o755)))
 		for _, script := range []string{"cat " + dir + "/secret", "chown root " + dir + "/secret", "chmod 666 " + dir + "/secret", "ls " + other, "chown root " + other,
 			"touch /home/x", "ls -l /proc/1/root/", "kill -9 1", "mknod " + dir + "/sda b 8 0", "setfattr -n trusted.x -v 1 " + dir} {
 			if r := w.inside(t, script, "--root", "--writable"); r.Code == 0 {
@@ -466,7 +466,7 @@ func TestI18RootInside(t *testing.T) {
 		}
 		// The caller, outside, is not the owner of the namespace: not a way around what the container may not do.
 		cmd := w.cmd(t, "run", "--quiet", "--root", "--name", "i18", kit.Image, "sleep", "628")
-		must(t, cmd.Start())
+		kit.Must(t, cmd.Start())
 		defer func() { _ = cmd.Wait() }()
 		defer kit.Run(t, "kill", "i18")
 		var pid string

@@ -79,7 +79,7 @@ func TestC26NothingSpeaksToTheTerminal(t *testing.T) {
 		}
 		// A working directory with such a name is told of.
 		dir := filepath.Join(home(t, kit.User), "sub\x1b[31m\n")
-		must(t, os.Mkdir(dir, 0o755))
+		kit.Must(t, os.Mkdir(dir, 0o755))
 		rule(t, "[[rule]]\nimages=[\"*\"]\nbind=[]\nallow-bind=[\"/\"]\n")
 		cmd := w.cmd(t, "run", kit.Image, "true")
 		cmd.Dir = dir
@@ -119,7 +119,7 @@ func TestC28Commands(t *testing.T) {
 			"elf": "\x7fELF\x02\x01\x01" + strings.Repeat("\x00", 9) + "\x02\x00\xb7\x00" + strings.Repeat("\x00", 44)} {
 			write(t, filepath.Join(dir, name), text)
 			if name != "noexec" {
-				must(t, os.Chmod(filepath.Join(dir, name), 0o755))
+				kit.Must(t, os.Chmod(filepath.Join(dir, name), 0o755))
 			}
 		}
 		for _, c := range []struct {

@@ -29,8 +29,8 @@ func TestC19Groups(t *testing.T) {
 		dir := home(t, kit.User)
 		denied := filepath.Join(dir, "denied")
 		write(t, denied, "for all but the group")
-		must(t, os.Chmod(denied, 0o604))
-		must(t, exec.Command("chgrp", kit.Group, denied).Run())
+		kit.Must(t, os.Chmod(denied, 0o604))
+		kit.Must(t, exec.Command("chgrp", kit.Group, denied).Run())
 		if r := w.inside(t, "cat "+denied); r.Code == 0 {
 			t.Errorf("the group's denial is gone: %+v", r)
 		}
@@ -49,11 +49,11 @@ func TestC19Groups(t *testing.T) {
 func TestC20OthersContainers(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
 		cmd := w.cmd(t, "run", "--name", "mine", kit.Image, "sh", "-c", "echo ready; sleep 60; echo survived")
-		must(t, cmd.Start())
+		kit.Must(t, cmd.Start())
 		supervisor := supervisorOf(t, cmd)
 		_, uid, _ := kit.Lookup(t, kit.User)
 		record := fmt.Sprintf("/run/mayfly/%d/mine", uid)
-		must(t, statOf(record))
+		kit.Must(t, statOf(record))
 		for _, who := range []string{kit.Other, kit.User} {
 			for _, script := range []string{
 				"cat " + record, "ls /run/mayfly/" + fmt.Sprint(uid), "rm -f " + record, "echo forged >" + record, "ln -s /etc/passwd /run/mayfly/x", "mkdir /run/mayfly/9999",
@@ -75,7 +75,7 @@ func TestC20OthersContainers(t *testing.T) {
 			}
 		}
 		refused(t, "the name again", kit.Do(t, w.as(t, kit.Other, w.args("run", "--name", "mine", kit.Image, "true")...)), "in use")
-		must(t, statOf(record))
+		kit.Must(t, statOf(record))
 		if len(kit.Inits(t)) != 1 || len(kit.Snapshots(t, kit.Store)) != 1 {
 			t.Error("the container did not survive")
 		}
@@ -103,23 +103,23 @@ func TestC20ForgedState(t *testing.T) {
 			"a file":         func() error { return os.WriteFile("/run/mayfly", nil, 0o644) },
 			"a linked owner": func() error { return first(os.Mkdir("/run/mayfly", 0o755), os.Symlink(victim, own)) },
 		} {
-			must(t, os.RemoveAll("/run/mayfly"))
-			must(t, spoil())
+			kit.Must(t, os.RemoveAll("/run/mayfly"))
+			kit.Must(t, spoil())
 			refused(t, what, w.run(t, "run", kit.Image, "true"), "state directory")
-			must(t, os.RemoveAll("/run/mayfly"))
+			kit.Must(t, os.RemoveAll("/run/mayfly"))
 		}
-		must(t, os.MkdirAll(filepath.Dir(own), 0o755))
-		must(t, os.MkdirAll(own, 0o700))
-		must(t, os.Symlink("/etc/passwd", own+"/taken"))
+		kit.Must(t, os.MkdirAll(filepath.Dir(own), 0o755))
+		kit.Must(t, os.MkdirAll(own, 0o700))
+		kit.Must(t, os.Symlink("/etc/passwd", own+"/taken"))
 		refused(t, "a link for a record", w.run(t, "run", "--name", "taken", kit.Image, "true"), "record container taken")
-		must(t, os.Remove(own+"/taken"))
+		kit.Must(t, os.Remove(own+"/taken"))
 		write(t, own+"/taken", `{"name":"../../../etc","pid":1,"root":"/etc"}`)
 		write(t, own+"/other", "\x00 not a record")
 		if r := w.run(t, "run", "--name", "taken", kit.Image, "true"); r.Code != 0 {
 			t.Errorf("a dead one's record: %+v", r)
 		}
 		gc(t)
-		must(t, os.RemoveAll("/run/mayfly"))
+		kit.Must(t, os.RemoveAll("/run/mayfly"))
 		if err := statOf("/etc/passwd"); err != nil {
 			t.Fatal(err)
 		}
@@ -152,9 +152,9 @@ func TestC21TheSameNameAtOnce(t *testing.T) {
 
 func TestC29WithoutAGrant(t *testing.T) {
 	data, err := os.ReadFile(kit.Runtime)
-	must(t, err)
+	kit.Must(t, err)
 	copied := filepath.Join(home(t, kit.User), "runtime")
-	must(t, os.WriteFile(copied, data, 0o755))
+	kit.Must(t, os.WriteFile(copied, data, 0o755))
 	// The system's images are not to be had. (What is: integration/unprivileged.)
 	for _, args := range [][]string{{"run", kit.Image, "true"}, {"shell", kit.Image}, {"run", "--dry-run", kit.Image, "true"}, {"image", "verify", kit.Image}, {"run", "--store", kit.Store, kit.Image, "true"}} {
 		cmd := kit.As(t, kit.User, append([]string{copied}, args...)...)
@@ -206,7 +206,7 @@ func TestC30UnderTheCallersControl(t *testing.T) {
 		// As root of a user namespace, with a policy of the caller's own in its place.
 		dir := home(t, kit.User)
 		write(t, filepath.Join(dir, "policy.toml"), allow+"bind = [\"/root\"]\n")
-		must(t, exec.Command("chown", "-R", kit.User, dir).Run())
+		kit.Must(t, exec.Command("chown", "-R", kit.User, dir).Run())
 		r := kit.Do(t, w.as(t, kit.User, "unshare", "--user", "--map-root-user", "--mount", "sh", "-c", "mount --bind "+dir+" /etc/mayfly && exec "+strings.Join(w.args("run", kit.Image, "ls", "/root"), " ")))
 		if r.Code == 0 || r.Out != "" {
 			t.Errorf("a policy of the caller's own: %+v", r)

@@ -38,11 +38,11 @@ func TestC13PolicyFilesOfOthers(t *testing.T) {
 			if r := w.run(t, "run", kit.Image, "true"); r.Code != 0 {
 				t.Fatalf("in order: %+v", r)
 			}
-			must(t, spoil())
+			kit.Must(t, spoil())
 			refused(t, what, w.run(t, "run", kit.Image, "true"), "policy")
-			must(t, os.RemoveAll(dropIn))
-			must(t, os.Chown(drop, 0, 0))
-			must(t, os.Chmod(drop, 0o755))
+			kit.Must(t, os.RemoveAll(dropIn))
+			kit.Must(t, os.Chown(drop, 0, 0))
+			kit.Must(t, os.Chmod(drop, 0o755))
 		}
 	})
 }
@@ -66,10 +66,10 @@ func TestC13PolicySwapped(t *testing.T) {
 		rule(t, "[[rule]]\nimages = [\"*\"]\ndeny = true\n")
 		evil := "/etc/mayfly/policy.d/evil"
 		write(t, evil, allow)
-		must(t, os.Chown(evil, int(uid), int(uid)))
+		kit.Must(t, os.Chown(evil, int(uid), int(uid)))
 		defer os.Remove(evil)
 		swap := exec.Command(helper, "swap", dropIn, evil)
-		must(t, swap.Start())
+		kit.Must(t, swap.Start())
 		for range kit.Times(100) {
 			if r := w.run(t, "run", kit.Image, "true"); r.Code != 125 {
 				t.Fatalf("it ran: %+v", r)
@@ -107,7 +107,7 @@ func TestC14BrokenPolicies(t *testing.T) {
 func TestTheRuleIsKept(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
 		srv, work := home(t, kit.User), home(t, kit.User)
-		must(t, os.Symlink(work, filepath.Join(srv, "link")))
+		kit.Must(t, os.Symlink(work, filepath.Join(srv, "link")))
 		write(t, filepath.Join(work, "file"), "x")
 		rule(t, fmt.Sprintf("[[rule]]\nimages=[\"*\"]\nusers=[%q]\nbind-ro=[\"/etc/passwd\"]\nbind=[]\nallow-bind-ro=[%q]\nenv=[\"CI\"]\npersonality=\"x86\"\nlimits.time=\"1s\"\ndevices=[\"/dev/loop-control\",\"/dev/nosuch\"]\n"+
 			"[[rule]]\nimages=[\"*\"]\ndeny=true\n", kit.User, srv))
@@ -125,7 +125,7 @@ func TestTheRuleIsKept(t *testing.T) {
 			t.Errorf("the time limit: %+v", r)
 		}
 		refused(t, "another user", kit.Do(t, w.as(t, kit.Other, w.args("run", kit.Image, "true")...)), "says no")
-		must(t, os.Remove(dropIn))
+		kit.Must(t, os.Remove(dropIn))
 		rule(t, allow+"network = [\"none\"]\n")
 		refused(t, "another network", w.run(t, "run", "--network", "host", kit.Image, "true"), "--network host: not allowed by the policy")
 		if r := w.inside(t, "ls /sys/class/net"); r.Out != "lo\n" {
@@ -141,7 +141,7 @@ func TestC22StoppedSupervisor(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
 		rule(t, allow+fmt.Sprintf("limits.time = %q\n", limit))
 		cmd := w.cmd(t, "run", "--kill-after", "0s", kit.Image, "sleep", "300")
-		must(t, cmd.Start())
+		kit.Must(t, cmd.Start())
 		supervisor := supervisorOf(t, cmd)
 		init := kit.Inits(t)[0]
 		for _, signal := range []string{"-STOP", "-KILL"} {
@@ -153,7 +153,7 @@ func TestC22StoppedSupervisor(t *testing.T) {
 			t.Fatalf("%+v", r)
 		}
 		kit.Eventually(t, "the container ends", func() bool { return len(kit.Inits(t)) == 0 })
-		must(t, syscall.Kill(supervisor, syscall.SIGCONT))
+		kit.Must(t, syscall.Kill(supervisor, syscall.SIGCONT))
 		_ = cmd.Process.Signal(syscall.SIGCONT) // sudo stops with what it has started
 		_ = cmd.Wait()
 		var plan struct{ Timeout, KillAfter time.Duration }
@@ -170,7 +170,7 @@ func TestC22PastTheLimit(t *testing.T) {
 		long := make([]*exec.Cmd, 5)
 		for i := range long {
 			long[i] = w.cmd(t, "run", "--name", fmt.Sprintf("long%d", i), kit.Image, "sleep", "300")
-			must(t, long[i].Start())
+			kit.Must(t, long[i].Start())
 		}
 		kit.Eventually(t, "five run", func() bool { return len(kit.Inits(t)) == 5 })
 		var group sync.WaitGroup

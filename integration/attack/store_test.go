@@ -20,7 +20,7 @@ func smallStore(t *testing.T, mib int) string {
 	t.Helper()
 	top := filepath.Join("/var/lib", "mayfly-attack-store")
 	file := top + ".btrfs"
-	must(t, os.MkdirAll(top, 0o755))
+	kit.Must(t, os.MkdirAll(top, 0o755))
 	script := fmt.Sprintf("truncate -s %dM %s && mkfs.btrfs -q --mixed %s && mount -o loop,nodatacow %s %s && mkdir -m 700 %s/.mayfly && btrfs -q subvolume create %s/tiny && "+
 		"mkdir -p %s/tiny/bin %s/tiny/home %s/tiny/etc && cp %s %s/tiny/bin/true", mib, file, file, file, top, top, top, top, top, top, helper, top)
 	t.Cleanup(func() {
@@ -39,7 +39,7 @@ func smallStore(t *testing.T, mib int) string {
 func useStore(t *testing.T, path string) {
 	t.Helper()
 	before, err := os.ReadFile(policyFile)
-	must(t, err)
+	kit.Must(t, err)
 	t.Cleanup(func() { _ = os.WriteFile(policyFile, before, 0o644) })
 	write(t, policyFile, fmt.Sprintf("store = %q\n%swritable = true\nallow-bind = [\"/\"]\n", path, allow))
 }
@@ -81,7 +81,7 @@ func TestC23NoSpace(t *testing.T) {
 func TestC23ContainerFillsTheStore(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
 		top := smallStore(t, 128)
-		must(t, exec.Command("sh", "-ec", "mkdir -m 1777 "+top+"/tiny/fill; cp /usr/bin/busybox "+top+"/tiny/bin/sh 2>/dev/null || cp /bin/dash "+top+"/tiny/bin/sh").Run())
+		kit.Must(t, exec.Command("sh", "-ec", "mkdir -m 1777 "+top+"/tiny/fill; cp /usr/bin/busybox "+top+"/tiny/bin/sh 2>/dev/null || cp /bin/dash "+top+"/tiny/bin/sh").Run())
 		// With quotas, and the snapshot deleted while the file system is full.
 		_ = exec.Command("btrfs", "quota", "enable", top).Run()
 		_ = exec.Command("btrfs", "qgroup", "limit", "20M", top+"/tiny").Run()
@@ -101,7 +101,7 @@ func TestC23ContainerFillsTheStore(t *testing.T) {
 func TestC24OddStores(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
 		plain := t.TempDir()
-		must(t, os.MkdirAll(filepath.Join(plain, "tiny", "bin"), 0o755))
+		kit.Must(t, os.MkdirAll(filepath.Join(plain, "tiny", "bin"), 0o755))
 		for path, why := range map[string]string{"/nosuch/store": "no image store", "/etc/passwd": "", "/home/" + kit.User: "owned by uid", "/tmp": "writable", "/proc": ""} {
 			t.Run(path, func(t *testing.T) {
 				useStore(t, path)
@@ -109,26 +109,26 @@ func TestC24OddStores(t *testing.T) {
 			})
 		}
 		t.Run("not BTRFS", func(t *testing.T) {
-			must(t, os.Chmod(plain, 0o755))
+			kit.Must(t, os.Chmod(plain, 0o755))
 			useStore(t, plain)
 			refused(t, "a store on another file system that nobody has made", w.run(t, "run", "tiny", "/bin/true"), "root")
 		})
 		top := smallStore(t, 128)
-		must(t, exec.Command("mount", "-o", "remount,ro", top).Run())
+		kit.Must(t, exec.Command("mount", "-o", "remount,ro", top).Run())
 		refused(t, "a read-only store", w.run(t, "run", "--chdir", "/", "tiny", "/bin/true"), "read-only file system")
-		must(t, exec.Command("mount", "-o", "remount,rw", top).Run())
+		kit.Must(t, exec.Command("mount", "-o", "remount,rw", top).Run())
 
 		cmd := w.cmd(t, "run", "--chdir", "/", "--bind-ro", "/lib:/lib", "--bind-ro", "/lib64:/lib64", "--bind-ro", "/usr:/usr", "tiny", "/usr/bin/sleep", "60")
-		must(t, cmd.Start())
+		kit.Must(t, cmd.Start())
 		supervisor := supervisorOf(t, cmd)
-		must(t, exec.Command("umount", "--lazy", top).Run())
+		kit.Must(t, exec.Command("umount", "--lazy", top).Run())
 		_ = syscall.Kill(supervisor, syscall.SIGTERM)
 		_ = cmd.Wait()
 		if code := kit.Code(cmd.ProcessState); code != 128+15 {
 			t.Errorf("the store vanished: exit %d", code)
 		}
 		refused(t, "a store that has vanished", w.run(t, "run", "--chdir", "/", "tiny", "/bin/true"), "the store is not mounted")
-		must(t, exec.Command("mount", "-o", "loop", top+".btrfs", top).Run())
+		kit.Must(t, exec.Command("mount", "-o", "loop", top+".btrfs", top).Run())
 		if names := left(t, top); len(names) > 0 {
 			t.Errorf("left in the store: %v", names)
 		}

@@ -63,18 +63,11 @@ func try(name string) int {
 func install(t *testing.T) {
 	t.Helper()
 	data, err := os.ReadFile(kit.Runtime)
-	must(t, err)
-	must(t, os.MkdirAll(dir, 0o755))
-	must(t, os.RemoveAll(binary))
-	must(t, os.WriteFile(binary, data, 0o755))
-	must(t, os.Chmod(binary, 0o755))
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
+	kit.Must(t, os.MkdirAll(dir, 0o755))
+	kit.Must(t, os.RemoveAll(binary))
+	kit.Must(t, os.WriteFile(binary, data, 0o755))
+	kit.Must(t, os.Chmod(binary, 0o755))
 }
 
 func as(t *testing.T, user string, args ...string) kit.Result {
@@ -85,18 +78,18 @@ func as(t *testing.T, user string, args ...string) kit.Result {
 func TestEachCapabilityIsNeeded(t *testing.T) {
 	install(t)
 	self, err := os.Executable()
-	must(t, err)
+	kit.Must(t, err)
 	data, err := os.ReadFile(self)
-	must(t, err)
+	kit.Must(t, err)
 	helper := filepath.Join(dir, "operations")
-	must(t, os.WriteFile(helper, data, 0o755))
+	kit.Must(t, os.WriteFile(helper, data, 0o755))
 	all := []string{}
 	for _, n := range runtime.NeededCapabilities {
 		all = append(all, n.Name)
 	}
 	for _, n := range runtime.NeededCapabilities {
 		others := strings.ReplaceAll(strings.ReplaceAll(","+strings.Join(all, ",")+",", ","+n.Name+",", ","), ",,", ",")
-		must(t, exec.Command("setcap", strings.Trim(others, ",")+"=p", binary).Run())
+		kit.Must(t, exec.Command("setcap", strings.Trim(others, ",")+"=p", binary).Run())
 		r := as(t, kit.User, binary, "run", kit.Image, "true")
 		if r.Code != 125 || !strings.Contains(r.Err, n.Name+" is missing") {
 			t.Errorf("without %s: %+v", n.Name, r)
@@ -118,7 +111,7 @@ func TestEachCapabilityIsNeeded(t *testing.T) {
 			}
 		}
 	}
-	must(t, exec.Command("setcap", strings.Join(all, ",")+"=p", binary).Run())
+	kit.Must(t, exec.Command("setcap", strings.Join(all, ",")+"=p", binary).Run())
 	if r := as(t, kit.User, binary, "run", kit.Image, "true"); r.Code != 0 {
 		t.Errorf("with these four: %+v", r)
 	}
@@ -172,7 +165,7 @@ func TestGrantingAndTakingAway(t *testing.T) {
 		t.Errorf("--sudo: %+v, want %q", r, want)
 	}
 	file := filepath.Join(t.TempDir(), "sudoers")
-	must(t, os.WriteFile(file, []byte(r.Out), 0o440))
+	kit.Must(t, os.WriteFile(file, []byte(r.Out), 0o440))
 	if out, err := exec.Command("visudo", "--check", "--file", file).CombinedOutput(); err != nil {
 		t.Errorf("visudo: %v: %s", err, out)
 	}
@@ -194,16 +187,16 @@ func runsOrDenied(t *testing.T, user string) bool {
 
 func TestAGrantThatIsNotHonoured(t *testing.T) {
 	point := "/usr/local/lib/mayfly-nosuid"
-	must(t, os.MkdirAll(point, 0o755))
-	must(t, exec.Command("mount", "-t", "tmpfs", "-o", "nosuid,mode=0755", "tmpfs", point).Run())
+	kit.Must(t, os.MkdirAll(point, 0o755))
+	kit.Must(t, exec.Command("mount", "-t", "tmpfs", "-o", "nosuid,mode=0755", "tmpfs", point).Run())
 	defer func() {
 		_ = exec.Command("umount", point).Run()
 		_ = os.Remove(point)
 	}()
 	data, err := os.ReadFile(kit.Runtime)
-	must(t, err)
+	kit.Must(t, err)
 	file := filepath.Join(point, "runtime")
-	must(t, os.WriteFile(file, data, 0o755))
+	kit.Must(t, os.WriteFile(file, data, 0o755))
 	for _, flag := range []string{"", "--setuid"} {
 		args := []string{"grant", file}
 		if flag != "" {
@@ -234,7 +227,7 @@ func TestWhatNeedsNothingHasNothing(t *testing.T) {
 			t.Fatalf("%v: %+v", args, r)
 		}
 		data, err := os.ReadFile(trace)
-		must(t, err)
+		kit.Must(t, err)
 		if !strings.Contains(string(data), "effective=0, permitted=0, inheritable=0}") {
 			t.Errorf("%v drops nothing:\n%s", args, data)
 		}

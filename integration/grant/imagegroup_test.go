@@ -15,14 +15,14 @@ import (
 func TestTheImageGroupChangesImages(t *testing.T) {
 	tree, evil := t.TempDir(), t.TempDir()
 	for _, dir := range []string{tree, evil} {
-		must(t, os.Chmod(dir, 0o755))
+		kit.Must(t, os.Chmod(dir, 0o755))
 	}
 	trap := "#!/bin/sh\ntouch " + evil + "/sprung\nexec /usr/bin/gzip \"$@\"\n"
-	must(t, os.WriteFile(filepath.Join(evil, "gzip"), []byte(trap), 0o755))
-	must(t, os.Chmod(evil, 0o777))
-	must(t, os.WriteFile(filepath.Join(tree, "file"), []byte("text"), 0o644))
+	kit.Must(t, os.WriteFile(filepath.Join(evil, "gzip"), []byte(trap), 0o755))
+	kit.Must(t, os.Chmod(evil, 0o777))
+	kit.Must(t, os.WriteFile(filepath.Join(tree, "file"), []byte("text"), 0o644))
 	archive := filepath.Join(evil, "a.tar.gz")
-	must(t, exec.Command("tar", "-C", tree, "-czf", archive, ".").Run())
+	kit.Must(t, exec.Command("tar", "-C", tree, "-czf", archive, ".").Run())
 	defer func() { _ = exec.Command(kit.Runtime, "image", "remove", "group-image").Run() }()
 
 	as := func(name string, args ...string) kit.Result {
@@ -34,9 +34,9 @@ func TestTheImageGroupChangesImages(t *testing.T) {
 		t.Errorf("without a group: %+v", r)
 	}
 	before, err := os.ReadFile(policy.File)
-	must(t, err)
-	defer func() { must(t, os.WriteFile(policy.File, before, 0o644)) }()
-	must(t, os.WriteFile(policy.File, append([]byte("image-group = \""+kit.Group+"\"\n"), before...), 0o644))
+	kit.Must(t, err)
+	defer func() { kit.Must(t, os.WriteFile(policy.File, before, 0o644)) }()
+	kit.Must(t, os.WriteFile(policy.File, append([]byte("image-group = \""+kit.Group+"\"\n"), before...), 0o644))
 	if r := as(kit.Other, "import", "group-image", archive); r.Code != 125 || !strings.Contains(r.Err, "members of the group "+kit.Group) {
 		t.Errorf("not a member: %+v", r)
 	}

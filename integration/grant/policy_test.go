@@ -19,8 +19,8 @@ const dropIn = "/etc/mayfly/policy.d/00-grant.toml"
 // rule puts a drop-in before the machine's policy, for as long as the test.
 func rule(t *testing.T, text string) {
 	t.Helper()
-	must(t, os.MkdirAll(filepath.Dir(dropIn), 0o755))
-	must(t, os.WriteFile(dropIn, []byte(text), 0o644))
+	kit.Must(t, os.MkdirAll(filepath.Dir(dropIn), 0o755))
+	kit.Must(t, os.WriteFile(dropIn, []byte(text), 0o644))
 	t.Cleanup(func() { _ = os.Remove(dropIn) })
 }
 
@@ -62,9 +62,9 @@ func TestExplainNamesTheLines(t *testing.T) {
 func TestDenyByDefault(t *testing.T) {
 	const main = "/etc/mayfly/policy.toml"
 	before, err := os.ReadFile(main)
-	must(t, err)
-	defer func() { must(t, os.WriteFile(main, before, 0o644)) }()
-	must(t, os.WriteFile(main, []byte("[[rule]]\nimages = [\"other-*\"]\n"), 0o644))
+	kit.Must(t, err)
+	defer func() { kit.Must(t, os.WriteFile(main, before, 0o644)) }()
+	kit.Must(t, os.WriteFile(main, []byte("[[rule]]\nimages = [\"other-*\"]\n"), 0o644))
 	r := kit.Run(t, "run", kit.Image, "true")
 	if r.Code != 125 || !strings.Contains(r.Err, "not allowed by the policy: no rule in /etc/mayfly is for this image and you") {
 		t.Errorf("%+v", r)
@@ -72,7 +72,7 @@ func TestDenyByDefault(t *testing.T) {
 	if r := kit.Root(t, "run", kit.Image, "true"); r.Code != 0 {
 		t.Errorf("root: %+v", r)
 	}
-	must(t, os.Remove(main))
+	kit.Must(t, os.Remove(main))
 	if r := kit.Run(t, "run", kit.Image, "true"); r.Code != 125 || !strings.Contains(r.Err, "not allowed by the policy") {
 		t.Errorf("without a policy: %+v", r)
 	}
@@ -94,8 +94,8 @@ func TestImportedRulesWork(t *testing.T) {
 		"nspawn/" + kit.Image + ".nspawn": "[Exec]\nPersonality=x86\n[Files]\nBind=/home\n",
 	} {
 		name = filepath.Join(places, name)
-		must(t, os.MkdirAll(filepath.Dir(name), 0o755))
-		must(t, os.WriteFile(name, []byte(text), 0o644))
+		kit.Must(t, os.MkdirAll(filepath.Dir(name), 0o755))
+		kit.Must(t, os.WriteFile(name, []byte(text), 0o644))
 	}
 	r := kit.Root(t, "policy", "import", filepath.Join(places, "chroot.d"))
 	if r.Code != 0 {
@@ -122,9 +122,9 @@ func journald(t *testing.T) {
 	if _, err := os.Stat("/run/systemd/journal/socket"); err == nil {
 		return
 	}
-	must(t, os.MkdirAll("/run/systemd/journal", 0o755))
+	kit.Must(t, os.MkdirAll("/run/systemd/journal", 0o755))
 	cmd := exec.Command("/lib/systemd/systemd-journald")
-	must(t, cmd.Start())
+	kit.Must(t, cmd.Start())
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
@@ -188,11 +188,11 @@ func TestEachLaunchAndRefusalIsLogged(t *testing.T) {
 	// And none where the policy wants none.
 	const main = "/etc/mayfly/policy.toml"
 	before, err := os.ReadFile(main)
-	must(t, err)
-	defer func() { must(t, os.WriteFile(main, before, 0o644)) }()
-	must(t, os.WriteFile(main, []byte(strings.Replace(string(before), "audit = true", "audit = false", 1)), 0o644))
+	kit.Must(t, err)
+	defer func() { kit.Must(t, os.WriteFile(main, before, 0o644)) }()
+	kit.Must(t, os.WriteFile(main, []byte(strings.Replace(string(before), "audit = true", "audit = false", 1)), 0o644))
 	kit.Run(t, "run", kit.Image, "sh", "-c", "true # silent-"+marker)
-	must(t, os.WriteFile(main, before, 0o644))
+	kit.Must(t, os.WriteFile(main, before, 0o644))
 	kit.Run(t, "run", kit.Image, "sh", "-c", "true # last-"+marker)
 	kit.Eventually(t, "the last event is in the journal", func() bool { return strings.Contains(kit.Root(t, "log").Out, "last-"+marker) })
 	if strings.Contains(kit.Root(t, "log").Out, "silent-"+marker) {
@@ -204,15 +204,15 @@ func TestEachLaunchAndRefusalIsLogged(t *testing.T) {
 // with a socket of the test's for the other.
 func TestSyslogWhereThereIsNoJournal(t *testing.T) {
 	dir := t.TempDir()
-	must(t, os.Chmod(filepath.Dir(dir), 0o755))
-	must(t, os.Chmod(dir, 0o755))
+	kit.Must(t, os.Chmod(filepath.Dir(dir), 0o755))
+	kit.Must(t, os.Chmod(dir, 0o755))
 	socket := filepath.Join(dir, "log")
 	listener, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
-	must(t, err)
+	kit.Must(t, err)
 	defer listener.Close()
-	must(t, os.Chmod(socket, 0o666))
+	kit.Must(t, os.Chmod(socket, 0o666))
 	if _, err := os.Stat("/dev/log"); err != nil {
-		must(t, os.WriteFile("/dev/log", nil, 0o644)) // to mount on
+		kit.Must(t, os.WriteFile("/dev/log", nil, 0o644)) // to mount on
 		defer os.Remove("/dev/log")
 	}
 	script := `[ ! -d /run/systemd/journal ] || { mount -t tmpfs tmpfs /run/systemd/journal; touch /run/systemd/journal/dev-log; }; mount --bind "$1" /dev/log; shift
@@ -222,7 +222,7 @@ func TestSyslogWhereThereIsNoJournal(t *testing.T) {
 		t.Fatalf("%+v", r)
 	}
 	buffer := make([]byte, 4096)
-	must(t, listener.SetReadDeadline(time.Now().Add(10*time.Second)))
+	kit.Must(t, listener.SetReadDeadline(time.Now().Add(10*time.Second)))
 	n, err := listener.Read(buffer)
 	if text := string(buffer[:n]); err != nil || !strings.HasPrefix(text, "<86>") || !strings.Contains(text, "image="+kit.Image) || !strings.Contains(text, `result="exit 5"`) {
 		t.Errorf("%q, %v", text, err)

@@ -328,6 +328,14 @@ func NothingLeft(t testing.TB) {
 	}
 }
 
+// Must ends the test at an error.
+func Must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Eventually waits until a condition holds, for ten seconds of a usual machine.
 func Eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()

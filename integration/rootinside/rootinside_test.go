@@ -80,7 +80,7 @@ var probes = []probe{
 
 func TestProbes(t *testing.T) {
 	private := filepath.Join("/home", kit.Other, "private")
-	must(t, os.Mkdir(private, 0o700))
+	kit.Must(t, os.Mkdir(private, 0o700))
 	defer os.Remove(private)
 	if *podman {
 		kit.Command(t, "sh", "-ec", "tar -C "+kit.Plain+" -c . | podman import --quiet - mayfly-probes")
@@ -117,7 +117,7 @@ func TestIDsOfThePolicy(t *testing.T) {
 		"partly another rule's":    {rule(kit.User, 1_200_000_000) + rule(kit.Other, 1_200_065_535), "", "partly those of the rule at " + dropIn},
 		"another user's of subuid": {rule(kit.User, subordinateOf(t, kit.Other)), "", "partly another user's"},
 	} {
-		must(t, os.WriteFile(dropIn, []byte(c.policy), 0o644))
+		kit.Must(t, os.WriteFile(dropIn, []byte(c.policy), 0o644))
 		r := kit.Inside(t, "head -n 1 /proc/self/uid_map", "--root", "--chdir", "/")
 		if c.problem == "" && (r.Code != 0 || strings.Fields(r.Out)[1] != c.want) {
 			t.Errorf("%s: %+v", what, r)
@@ -127,13 +127,6 @@ func TestIDsOfThePolicy(t *testing.T) {
 		}
 	}
 	kit.NothingLeft(t)
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // subordinate is the first id that the host gives to the user of the tests.
@@ -146,11 +139,11 @@ func subordinate(t *testing.T) uint32 {
 func subordinateOf(t *testing.T, name string) uint32 {
 	t.Helper()
 	text, err := os.ReadFile("/etc/subuid")
-	must(t, err)
+	kit.Must(t, err)
 	for line := range strings.Lines(string(text)) {
 		if rest, ok := strings.CutPrefix(line, name+":"); ok {
 			first, err := strconv.ParseUint(rest[:strings.IndexByte(rest, ':')], 10, 32)
-			must(t, err)
+			kit.Must(t, err)
 			return uint32(first)
 		}
 	}
@@ -163,8 +156,8 @@ func subordinateOf(t *testing.T, name string) uint32 {
 func TestFilesOnABind(t *testing.T) {
 	u, uid, gid := kit.Lookup(t, kit.User)
 	dir := filepath.Join(u.HomeDir, "rootinside")
-	must(t, os.Mkdir(dir, 0o755))
-	must(t, os.Chown(dir, int(uid), int(gid)))
+	kit.Must(t, os.Mkdir(dir, 0o755))
+	kit.Must(t, os.Chown(dir, int(uid), int(gid)))
 	defer os.RemoveAll(dir)
 	r := kit.Run(t, "run", "--root", "--bind-ro", "/usr/bin/id:/mnt/hosts", "--chdir", dir, kit.Image, "sh", "-ec",
 		"touch roots given; chown "+kit.User+":"+u.Gid+" given; echo x >>given; cp /mnt/hosts setuid; chmod 6755 setuid; stat -c %U "+u.HomeDir+"; stat -c %u:%g roots given")
@@ -174,7 +167,7 @@ func TestFilesOnABind(t *testing.T) {
 	first := subordinate(t)
 	for name, owner := range map[string]uint32{"roots": first, "given": uid, "setuid": first} {
 		info, err := os.Stat(filepath.Join(dir, name))
-		must(t, err)
+		kit.Must(t, err)
 		if got := info.Sys().(*syscall.Stat_t).Uid; got != owner {
 			t.Errorf("%s belongs to %d, want %d", name, got, owner)
 		}
@@ -205,7 +198,7 @@ func TestASessionKeepsOwners(t *testing.T) {
 
 func TestJoining(t *testing.T) {
 	cmd := kit.As(t, kit.User, kit.Runtime, "run", "--quiet", "--root", "--writable", "--name", "joinable", "--chdir", "/", kit.Image, "sh", "-c", "echo of root >/root/f; exec sleep 600")
-	must(t, cmd.Start())
+	kit.Must(t, cmd.Start())
 	kit.Eventually(t, "it runs", func() bool { return kit.Run(t, "exec", "joinable", "true").Code == 0 })
 	if r := kit.Run(t, "exec", "joinable", "sh", "-c", "id -u; cat /root/f; chown daemon /root/f; pwd"); r.Out != "0\nof root\n/\n" || r.Code != 0 {
 		t.Errorf("%+v", r)
@@ -256,7 +249,7 @@ func TestWhereItStarts(t *testing.T) {
 	}
 	cmd = kit.As(t, kit.User, kit.Runtime, "run", "--root", kit.Image, "pwd")
 	cmd.Dir = "/srv/rootinside-elsewhere"
-	must(t, os.Mkdir(cmd.Dir, 0o755))
+	kit.Must(t, os.Mkdir(cmd.Dir, 0o755))
 	defer os.Remove(cmd.Dir)
 	if r := kit.Do(t, cmd); r.Out != "/root\n" || !strings.Contains(r.Err, `"/srv/rootinside-elsewhere" is not in the container, starting in /root`) {
 		t.Errorf("%+v", r)
@@ -267,21 +260,21 @@ func TestWhereItStarts(t *testing.T) {
 func TestIDsThatWillNotDo(t *testing.T) {
 	for _, file := range []string{"/etc/subuid", "/etc/subgid"} {
 		before, err := os.ReadFile(file)
-		must(t, err)
-		defer func() { must(t, os.WriteFile(file, before, 0o644)) }()
+		kit.Must(t, err)
+		defer func() { kit.Must(t, os.WriteFile(file, before, 0o644)) }()
 		for text, problem := range map[string]string{
 			"":                          file + " gives none",
 			kit.User + ":100000:1000\n": "gives 1000 in a row, 65536 are needed",
 			kit.User + ":100000:65536\n" + kit.Other + ":165535:1\n": "partly another user's",
 			kit.User + ":500:65536\n":                                "the id of",
 		} {
-			must(t, os.WriteFile(file, []byte(text), 0o644))
+			kit.Must(t, os.WriteFile(file, []byte(text), 0o644))
 			r := kit.Inside(t, "true", "--root")
 			if r.Code != 125 || !strings.HasPrefix(r.Err, "runtime: --root: no subordinate ids for "+kit.User) || !strings.Contains(r.Err, problem) || strings.Count(r.Err, "\n") != 1 {
 				t.Errorf("%q in %s: %+v, want %q", text, file, r, problem)
 			}
 		}
-		must(t, os.WriteFile(file, before, 0o644))
+		kit.Must(t, os.WriteFile(file, before, 0o644))
 	}
 	if r := kit.Inside(t, "true", "--root", "--user", kit.User); r.Code != 125 || !strings.Contains(r.Err, "exclude each other") {
 		t.Errorf("%+v", r)
@@ -315,12 +308,12 @@ echo installed`)
 		t.Fatalf("exit %d\n%s\n%s", r.Code, tail(r.Out), tail(r.Err))
 	}
 	packages, err := filepath.Glob(filepath.Join(dir, "hostname_*.deb"))
-	must(t, err)
+	kit.Must(t, err)
 	if len(packages) != 1 {
 		t.Fatalf("%q", packages)
 	}
 	info, err := os.Stat(packages[0])
-	must(t, err)
+	kit.Must(t, err)
 	if got := info.Sys().(*syscall.Stat_t).Uid; got != uid {
 		t.Errorf("the package belongs to %d, want %d", got, uid)
 	}

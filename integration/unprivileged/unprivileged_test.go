@@ -94,11 +94,11 @@ func start(t testing.TB, user string, flags ...string) *exec.Cmd {
 	t.Helper()
 	cmd := kit.As(t, user, slices.Concat([]string{bare, "run", "--quiet"}, flags, []string{kit.Image, "/bin/sh", "-c", "echo here; exec sleep 60"})...)
 	out, err := cmd.StdoutPipe()
-	must(t, err)
-	must(t, cmd.Start())
+	kit.Must(t, err)
+	kit.Must(t, cmd.Start())
 	var here [5]byte
 	_, err = out.Read(here[:])
-	must(t, err)
+	kit.Must(t, err)
 	return cmd
 }
 
@@ -148,7 +148,7 @@ func TestExitStatusAndSignals(t *testing.T) {
 		}
 		for signal, code := range map[syscall.Signal]int{syscall.SIGTERM: 143, syscall.SIGINT: 130} {
 			cmd := start(t, user)
-			must(t, cmd.Process.Signal(signal))
+			kit.Must(t, cmd.Process.Signal(signal))
 			_ = cmd.Wait()
 			if got := kit.Code(cmd.ProcessState); got != code {
 				t.Errorf("%v: exit status %d, want %d", signal, got, code)
@@ -164,7 +164,7 @@ func TestExitStatusAndSignals(t *testing.T) {
 func TestTheSupervisorIsKilled(t *testing.T) {
 	each(t, func(t *testing.T, user string) {
 		cmd := start(t, user, "--writable")
-		must(t, cmd.Process.Kill())
+		kit.Must(t, cmd.Process.Kill())
 		_ = cmd.Wait()
 		kit.Eventually(t, "no PID 1 is left", func() bool { return len(kit.Inits(t)) == 0 })
 		if r := do(t, user, "gc"); r.Code != 0 || !strings.HasPrefix(r.Out, "removed "+kit.Image) {
@@ -176,7 +176,7 @@ func TestTheSupervisorIsKilled(t *testing.T) {
 func TestJoinAndEnd(t *testing.T) {
 	each(t, func(t *testing.T, user string) {
 		cmd := kit.As(t, user, bare, "run", "--quiet", "--name", "one", kit.Image, "sleep", "60")
-		must(t, cmd.Start())
+		kit.Must(t, cmd.Start())
 		kit.Eventually(t, "it can be joined", func() bool { return do(t, user, "exec", "one", "true").Code == 0 })
 		if r := do(t, user, "exec", "one", "sh", "-c", "id -un; cat /proc/1/comm"); r.Out != user+"\nmayfly-init\n" {
 			t.Errorf("%+v", r)
@@ -291,9 +291,9 @@ func TestRefusals(t *testing.T) {
 func with(t *testing.T, file string, change func(text string) string) {
 	t.Helper()
 	data, err := os.ReadFile(file)
-	must(t, err)
-	t.Cleanup(func() { must(t, os.WriteFile(file, data, 0o644)) })
-	must(t, os.WriteFile(file, []byte(change(string(data))), 0o644))
+	kit.Must(t, err)
+	t.Cleanup(func() { kit.Must(t, os.WriteFile(file, data, 0o644)) })
+	kit.Must(t, os.WriteFile(file, []byte(change(string(data))), 0o644))
 }
 
 func TestSubordinateIDs(t *testing.T) {
@@ -316,10 +316,10 @@ func TestSubordinateIDs(t *testing.T) {
 	})
 	t.Run("newuidmap fails", func(t *testing.T) {
 		dir := t.TempDir()
-		must(t, os.Chmod(dir, 0o755))
-		must(t, os.Chmod(filepath.Dir(dir), 0o755))
+		kit.Must(t, os.Chmod(dir, 0o755))
+		kit.Must(t, os.Chmod(filepath.Dir(dir), 0o755))
 		for _, name := range []string{"newuidmap", "newgidmap"} {
-			must(t, os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\nexit 1\n"), 0o755))
+			kit.Must(t, os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\nexit 1\n"), 0o755))
 		}
 		cmd := kit.As(t, kit.User, bare, "run", "--quiet", kit.Image, "true")
 		cmd.Env = append(cmd.Env, "PATH="+dir+":/usr/bin:/bin")
@@ -466,12 +466,5 @@ func refused(t *testing.T, what string, r kit.Result, why string) {
 	t.Helper()
 	if r.Code != 125 || r.Out != "" || strings.Count(r.Err, "\n") != 1 || !strings.Contains(r.Err, why) {
 		t.Errorf("%s: %+v, want 125 and one line with %q", what, r, why)
-	}
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
 	}
 }

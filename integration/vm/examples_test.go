@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"mayfly/integration/kit"
 )
 
 // An example is a command line of the documentation. Who runs it: root where it says #, or where help is for root.
@@ -22,12 +24,12 @@ func documented(t *testing.T) []example {
 	t.Helper()
 	var list []example
 	files, err := filepath.Glob(source + "/docs/*.md")
-	must(t, err)
+	kit.Must(t, err)
 	pages, err := filepath.Glob(source + "/docs/man/*.md")
-	must(t, err)
+	kit.Must(t, err)
 	for _, name := range append(append(files, pages...), source+"/README.md", source+"/SECURITY.md") {
 		text, err := os.ReadFile(name)
-		must(t, err)
+		kit.Must(t, err)
 		for _, found := range regexp.MustCompile(`(?m)^    ([$#]) ((?:runtime|nspawn-run|ssh) .*)$`).FindAllStringSubmatch(string(text), -1) {
 			list = append(list, example{filepath.Base(name), uncommented(found[2]), found[1] == "#"})
 		}
@@ -50,7 +52,7 @@ var rootsOwn = regexp.MustCompile(`^runtime (image|store|grant|gc|log|completion
 func helped(t *testing.T, path ...string) []example {
 	t.Helper()
 	out, err := exec.Command(source+"/bin/runtime", append(path[1:len(path):len(path)], "--help")...).Output()
-	must(t, err)
+	kit.Must(t, err)
 	text := string(out)
 	var list []example
 	if _, below, ok := strings.Cut(text, "\ncommands:\n"); ok {

@@ -17,6 +17,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"mayfly/integration/kit"
 )
 
 // A Machine is a virtual machine under qemu, emulated in software where the hardware's virtualization is not to be
@@ -98,7 +100,7 @@ const processor = "Nehalem,vendor=AuthenticAMD"
 func bootOnce(t testing.TB, suite, directory string, disks []Disk) (*Machine, error) {
 	socket := filepath.Join(t.TempDir(), "agent")
 	listener, err := net.Listen("unix", socket)
-	must(t, err)
+	kit.Must(t, err)
 	defer listener.Close()
 	args := []string{"-M", "q35", "-accel", "tcg,thread=multi", "-cpu", processor, "-m", "3072", "-smp", "2", "-nographic", "-no-reboot",
 		"-kernel", filepath.Join(directory, "vmlinuz"), "-initrd", filepath.Join(directory, "initrd"),
@@ -110,14 +112,14 @@ func bootOnce(t testing.TB, suite, directory string, disks []Disk) (*Machine, er
 	}
 	m := &Machine{Suite: suite, cmd: exec.Command("qemu-system-x86_64", args...), console: &console{}}
 	m.cmd.Stdout, m.cmd.Stderr = m.console, m.console
-	must(t, m.cmd.Start())
+	kit.Must(t, m.cmd.Start())
 	t.Cleanup(m.Kill)
-	must(t, listener.(*net.UnixListener).SetDeadline(time.Now().Add(time.Minute)))
+	kit.Must(t, listener.(*net.UnixListener).SetDeadline(time.Now().Add(time.Minute)))
 	if m.port, err = listener.Accept(); err != nil {
 		return nil, fmt.Errorf("qemu does not come: %w\n%s", err, m.console.text())
 	}
 	m.answers = bufio.NewReader(m.port)
-	must(t, m.port.SetReadDeadline(time.Now().Add(bootWithin)))
+	kit.Must(t, m.port.SetReadDeadline(time.Now().Add(bootWithin)))
 	silent := time.AfterFunc(speakWithin, func() {
 		if !strings.Contains(m.console.text(), "Linux version") {
 			_ = m.port.SetReadDeadline(time.Now())
@@ -208,12 +210,5 @@ func (m *Machine) Kill() {
 	}
 	if m.port != nil {
 		m.port.Close()
-	}
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
 	}
 }

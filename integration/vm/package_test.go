@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"mayfly/integration/kit"
 )
 
 // What a machine is asked of the package itself, before anything else is installed. The package's next version is made of
@@ -40,7 +42,7 @@ func TestThePackageIsReproducible(t *testing.T) {
 	var sums []string
 	for i, settings := range []string{"umask 022; export TZ=UTC LC_ALL=C", "umask 077; export TZ=Asia/Tokyo LC_ALL=C.UTF-8"} {
 		dir := filepath.Join(t.TempDir(), strings.Repeat("deeper/", i))
-		must(t, os.MkdirAll(dir, 0o755))
+		kit.Must(t, os.MkdirAll(dir, 0o755))
 		command(t, source, "sh", "-ec", `git ls-files | tar -cf - -T - | (cd "$1" && tar -xf -)
 			cd "$1"; `+settings+`; make -s deb VERSION=v1.2.3 SOURCE_DATE_EPOCH=1700000000`, "sh", dir)
 		sums = append(sums, strings.Fields(command(t, dir, "sh", "-c", "sha256sum bin/mayfly_1.2.3_*.deb"))[0])

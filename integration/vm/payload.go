@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"mayfly/integration/kit"
 )
 
 // source is the top of the source tree, seen from here.
@@ -26,7 +28,7 @@ func payload(t testing.TB) Disk {
 	command(t, source, append([]string{"go", "test", "-c", "-o", tree + "/", "-ldflags=-s -w"}, packages...)...)
 	for _, p := range packages {
 		program := filepath.Base(p) + ".test"
-		must(t, os.Rename(filepath.Join(tree, program), filepath.Join(tree, strings.TrimPrefix(p, "mayfly"), program)))
+		kit.Must(t, os.Rename(filepath.Join(tree, program), filepath.Join(tree, strings.TrimPrefix(p, "mayfly"), program)))
 	}
 	disk := filepath.Join(dir, "payload")
 	command(t, dir, "tar", "-cf", disk, "src")

@@ -67,7 +67,7 @@ func boot(t *testing.T, scenarios []scenario) map[string]string {
 	root := filepath.Join(t.TempDir(), "root")
 	fill(t, root, one(t, directory+"/overlay.ko"), scenarios)
 	initrd := filepath.Join(t.TempDir(), "initrd")
-	must(t, pack(root, initrd))
+	kit.Must(t, pack(root, initrd))
 	cmd := exec.Command("timeout", "600", "qemu-system-x86_64", "-M", "microvm,acpi=off", "-cpu", processor, "-m", "1536", "-smp", "2", "-nographic",
 		"-no-reboot", "-kernel", filepath.Join(directory, "vmlinuz"), "-initrd", initrd, "-append", "console=ttyS0 panic=-1 quiet reboot=t")
 	begun := time.Now()
@@ -100,28 +100,28 @@ func one(t *testing.T, pattern string) string {
 func fill(t *testing.T, root, module string, scenarios []scenario) {
 	t.Helper()
 	for _, dir := range []string{"bin", "etc", "home", "var/lib"} {
-		must(t, os.MkdirAll(filepath.Join(root, dir), 0o755))
+		kit.Must(t, os.MkdirAll(filepath.Join(root, dir), 0o755))
 	}
 	kit.Command(t, "install", "/bin/busybox", filepath.Join(root, "bin")+"/")
-	must(t, os.Symlink("busybox", filepath.Join(root, "bin/sh")))
+	kit.Must(t, os.Symlink("busybox", filepath.Join(root, "bin/sh")))
 	for name, text := range map[string]string{"passwd": "root:x:0:0::/:/bin/sh\nuser:x:1000:1000::/home:/bin/sh\n", "group": "root:x:0:\nuser:x:1000:\n"} {
-		must(t, os.WriteFile(filepath.Join(root, "etc", name), []byte(text), 0o644))
+		kit.Must(t, os.WriteFile(filepath.Join(root, "etc", name), []byte(text), 0o644))
 	}
 	for _, dir := range []string{"modules", "tests",
 		"image/bin", "image/dev", "image/etc", "image/home", "image/open", "image/opt", "image/proc", "image/run", "image/sys", "image/tmp", "image/var/tmp"} {
-		must(t, os.MkdirAll(filepath.Join(root, dir), 0o755))
+		kit.Must(t, os.MkdirAll(filepath.Join(root, dir), 0o755))
 	}
-	must(t, os.Chmod(filepath.Join(root, "image/open"), 0o777))
-	must(t, os.Chmod(root, 0o755))
+	kit.Must(t, os.Chmod(filepath.Join(root, "image/open"), 0o777))
+	kit.Must(t, os.Chmod(root, 0o755))
 	for from, to := range map[string]string{kit.Runtime: "bin", "init": "", "run-tests": "", module: "modules"} {
 		kit.Command(t, "install", "-m", "0755", from, filepath.Join(root, to)+"/")
 	}
 	kit.Command(t, "install", "/bin/busybox", filepath.Join(root, "image/bin")+"/")
 	for _, name := range strings.Fields("sh cat id sleep head tail md5sum true") {
-		must(t, os.Symlink("busybox", filepath.Join(root, "image/bin", name)))
+		kit.Must(t, os.Symlink("busybox", filepath.Join(root, "image/bin", name)))
 	}
 	for i, s := range scenarios {
-		must(t, os.WriteFile(filepath.Join(root, "tests", fmt.Sprintf("%02d", i)), []byte(s.script+"\n"), 0o644))
+		kit.Must(t, os.WriteFile(filepath.Join(root, "tests", fmt.Sprintf("%02d", i)), []byte(s.script+"\n"), 0o644))
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"mayfly/integration/kit"
 )
 
 // cuts is how often the power goes.
@@ -18,7 +20,7 @@ func cuts(t *testing.T) int {
 		return 2
 	}
 	n, err := strconv.Atoi(text)
-	must(t, err)
+	kit.Must(t, err)
 	return n
 }
 

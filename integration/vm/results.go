@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"mayfly/integration/kit"
 )
 
 // A result is how one group of tests ended in a machine.
@@ -44,8 +46,8 @@ func tell(t *testing.T, m *Machine) {
 		return
 	}
 	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
-	must(t, err)
+	kit.Must(t, err)
 	defer file.Close()
 	_, err = file.WriteString(b.String() + "\n")
-	must(t, err)
+	kit.Must(t, err)
 }
