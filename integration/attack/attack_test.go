@@ -210,8 +210,14 @@ func write(t *testing.T, name, text string) {
 // home makes a fresh directory of a user's in their home.
 func home(t testing.TB, user string) string {
 	t.Helper()
+	return directory(t, "/home/"+user, user)
+}
+
+// directory makes a fresh directory of a user's, which they alone may enter.
+func directory(t testing.TB, above, user string) string {
+	t.Helper()
 	_, uid, gid := kit.Lookup(t, user)
-	path, err := os.MkdirTemp("/home/"+user, "attack")
+	path, err := os.MkdirTemp(above, "attack")
 	if err != nil {
 		t.Fatal(err)
 	}
