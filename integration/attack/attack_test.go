@@ -228,12 +228,23 @@ func directory(t testing.TB, above, user string) string {
 	return path
 }
 
-// gc removes what killed launches left, until nothing is.
+// gc removes what killed launches left, until nothing is, and no launch is on its way: one goes on whose sudo was killed.
 func gc(t *testing.T) {
 	t.Helper()
 	kit.Eventually(t, "gc leaves nothing", func() bool {
+		launching := launches()
 		r := kit.Root(t, "gc")
 		left, _ := filepath.Glob("/run/mayfly/*/*")
-		return r.Code == 0 && len(left) == 0 && len(kit.Snapshots(t, kit.Store)) == 0 && len(kit.Inits(t)) == 0
+		return r.Code == 0 && !launching && len(left) == 0 && len(kit.Snapshots(t, kit.Store)) == 0 && len(kit.Inits(t)) == 0
+	})
+}
+
+// launches tells whether a process runs one of the granted binaries, or is sudo and may be about to.
+func launches() bool {
+	programs, _ := filepath.Glob("/proc/[0-9]*/exe")
+	return slices.ContainsFunc(programs, func(link string) bool {
+		program, _ := os.Readlink(link)
+		granted, _ := filepath.Match(dir+"/*/runtime", program)
+		return granted || program == "/usr/bin/sudo"
 	})
 }
