@@ -10,6 +10,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"mayfly/integration/kit"
 )
@@ -127,13 +128,14 @@ func TestC20ForgedState(t *testing.T) {
 }
 
 func TestC21TheSameNameAtOnce(t *testing.T) {
+	long := fmt.Sprint(kit.Within(1500 * time.Millisecond).Seconds())
 	each(t, func(t *testing.T, w way) {
 		for _, users := range [][]string{{kit.User, kit.User}, {kit.User, kit.Other}} {
 			var group sync.WaitGroup
 			results := make([]kit.Result, 12)
 			for i := range results {
 				group.Go(func() {
-					results[i] = kit.Do(t, w.as(t, users[i%2], w.args("run", "--name", "same", kit.Image, "sleep", "1.5")...))
+					results[i] = kit.Do(t, w.as(t, users[i%2], w.args("run", "--name", "same", kit.Image, "sleep", long)...))
 				})
 			}
 			group.Wait()
