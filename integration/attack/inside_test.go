@@ -425,7 +425,7 @@ func TestI17OddThingsInImages(t *testing.T) {
 	})
 }
 
-// There is no root inside yet: nobody becomes one, by no user namespace.
+// Nobody becomes root inside but by --root, by no user namespace of their own.
 func TestI18RootInside(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
 		for _, script := range []string{"unshare -U id -u", "unshare -Ur id -u", "unshare --map-root-user true", "setpriv --reuid 0 true", "su -c true </dev/null"} {
