@@ -199,6 +199,8 @@ func TestC30UnderTheCallersControl(t *testing.T) {
 			switch {
 			case r.Code == 0 && strings.TrimSpace(r.Out) == fmt.Sprint(uid):
 				// Safe: the same container as without.
+			case w.name == "sudo" && what == "an empty environment" && r.Code == 128+int(syscall.SIGSEGV) && r.Out == "":
+				// Safe: sudo 1.9.16 itself does not get further without any environment (Debian 13).
 			case r.Code == 0 || r.Out != "" || r.Err == "":
 				t.Errorf("%s: %+v", what, r)
 			case w.name != "sudo" && before[0] != "/lib64/ld-linux-x86-64.so.2" && r.Code != 125:
