@@ -3,6 +3,7 @@ package kit
 import (
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -64,10 +65,19 @@ func Succeed(t testing.TB, args ...string) string {
 	return r.Out
 }
 
+// progress is what a command writes every ten seconds.
+var progress = regexp.MustCompile(`(?m)^\S+ \S+: (\[[= ]+\] )?[0-9.]+ [KMGT]?i?B.*\n`)
+
+// WithoutProgress leaves out how far a command was, which a slow machine's have time to tell.
+func (r Result) WithoutProgress() Result {
+	r.Err = progress.ReplaceAllString(r.Err, "")
+	return r
+}
+
 // Refuse runs a command that must fail with one line that has the text.
 func Refuse(t testing.TB, text string, args ...string) {
 	t.Helper()
-	r := Root(t, args...)
+	r := Root(t, args...).WithoutProgress()
 	if r.Code != 125 || strings.Count(r.Err, "\n") != 1 || !strings.HasPrefix(r.Err, "runtime: ") || !strings.Contains(r.Err, text) {
 		t.Errorf("%q: exit %d, stderr %q; want 125 and one line with %q", args, r.Code, r.Err, text)
 	}
