@@ -31,12 +31,9 @@ func TestSourcePackagesBuildAndPassTheirTests(t *testing.T) {
 		{"hello", kit.Image, "./configure && make -j2 && make check", "hello"},
 		{"xz-utils", kit.Image, "./configure --disable-nls && make -j2 && make -j2 check", "src/liblzma/.libs/liblzma.so"},
 	}
-	// All at once, as on a build server.
-	t.Cleanup(func() { kit.NothingLeft(t) })
 	for _, c := range packages[:kit.Times(len(packages))] {
-		tree := unpack(t, c.name)
 		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
+			tree := unpack(t, c.name)
 			cmd := kit.As(t, kit.User, kit.Runtime, "run", c.image, "sh", "-ec", c.script)
 			cmd.Dir = tree
 			began := time.Now()
@@ -48,6 +45,7 @@ func TestSourcePackagesBuildAndPassTheirTests(t *testing.T) {
 			checkArtefact(t, filepath.Join(tree, c.artefact), c.image)
 		})
 	}
+	kit.NothingLeft(t)
 }
 
 // checkArtefact checks that a program or library is the user's and made for the image.
@@ -77,7 +75,7 @@ func unpack(t *testing.T, name string) string {
 	dsc := download(t, name)
 	u, _, _ := kit.Lookup(t, kit.User)
 	tree := filepath.Join(u.HomeDir, "mayfly-build", name)
-	t.Cleanup(func() { os.RemoveAll(filepath.Dir(tree)) })
+	t.Cleanup(func() { os.RemoveAll(filepath.Join(u.HomeDir, "mayfly-build")) })
 	for _, args := range [][]string{
 		{"mkdir", "-p", filepath.Dir(tree)},
 		{"rm", "-rf", tree},
