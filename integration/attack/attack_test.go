@@ -232,15 +232,15 @@ func directory(t testing.TB, above, user string) string {
 func gc(t *testing.T) {
 	t.Helper()
 	kit.Eventually(t, "gc leaves nothing", func() bool {
-		launching := launches()
+		launching := underWay()
 		r := kit.Root(t, "gc")
 		left, _ := filepath.Glob("/run/mayfly/*/*")
 		return r.Code == 0 && !launching && len(left) == 0 && len(kit.Snapshots(t, kit.Store)) == 0 && len(kit.Inits(t)) == 0
 	})
 }
 
-// launches tells whether a process runs one of the granted binaries, or is sudo and may be about to.
-func launches() bool {
+// underWay tells whether a process runs one of the granted binaries, or is sudo and may be about to.
+func underWay() bool {
 	programs, _ := filepath.Glob("/proc/[0-9]*/exe")
 	return slices.ContainsFunc(programs, func(link string) bool {
 		program, _ := os.Readlink(link)

@@ -175,6 +175,12 @@ func TestC29WithoutAGrant(t *testing.T) {
 	kit.NothingLeft(t)
 }
 
+// sudoCrashes tells whether sudo ends by a fault of its own where there is no environment, as Debian 13's 1.9.16 does.
+func sudoCrashes(t *testing.T) bool {
+	t.Helper()
+	return kit.Do(t, kit.As(t, kit.User, "env", "-i", "/usr/bin/sudo", "-V")).Code == 128+int(syscall.SIGSEGV)
+}
+
 func TestC30UnderTheCallersControl(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
 		_, uid, _ := kit.Lookup(t, kit.User)
@@ -199,8 +205,8 @@ func TestC30UnderTheCallersControl(t *testing.T) {
 			switch {
 			case r.Code == 0 && strings.TrimSpace(r.Out) == fmt.Sprint(uid):
 				// Safe: the same container as without.
-			case w.name == "sudo" && what == "an empty environment" && r.Code == 128+int(syscall.SIGSEGV) && r.Out == "":
-				// Safe: sudo 1.9.16 itself does not get further without any environment (Debian 13).
+			case what == "an empty environment" && w.name == "sudo" && r.Code == 128+int(syscall.SIGSEGV) && r.Out == "" && sudoCrashes(t):
+				// Safe: it is sudo that ends so.
 			case r.Code == 0 || r.Out != "" || r.Err == "":
 				t.Errorf("%s: %+v", what, r)
 			case w.name != "sudo" && before[0] != "/lib64/ld-linux-x86-64.so.2" && r.Code != 125:
