@@ -13,10 +13,10 @@ ROOT     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # The collector of Go 1.26 marks at the end of each page run, which a program too short
 # for a collection pays in page faults: 3 % of a launch. Later compilers may lack the choice.
 GOEXPERIMENT := $(shell GOEXPERIMENT=nogreenteagc go env GOEXPERIMENT 2>/dev/null)
-PACKAGES := btrfs-progs mmdebstrap arch-test systemd systemd-container libcap2-bin nftables iproute2 libbtrfs-dev gcc libc6-dev dpkg-dev debian-archive-keyring libnss-extrausers sudo strace \
+PACKAGES := btrfs-progs mmdebstrap arch-test systemd systemd-container libcap2-bin nftables iproute2 libbtrfs-dev gcc libc6-dev dpkg-dev debian-archive-keyring libnss-extrausers sudo strace tini \
 	umoci skopeo squashfs-tools squashfs-tools-ng acl attr uidmap xz-utils zstd bzip2 e2fsprogs qemu-system-x86 qemu-utils busybox-static cpio curl zsh fish
 
-.PHONY: build man deb packages install prepare vm-test picture demo test test-overlay check vulnerabilities bench clean
+.PHONY: build man deb packages install prepare vm-test picture demo test test-here test-machines test-overlay check vulnerabilities bench clean
 
 build:
 	CGO_ENABLED=0 GOEXPERIMENT=$(GOEXPERIMENT) go build -trimpath -tags='$(TAGS)' \
@@ -49,23 +49,35 @@ demo: prepare
 	integration/demo
 
 test: prepare check deb
-	$(ROOT) env PATH="$$PATH" MAYFLY_INTEGRATION=1 go test -count=1 -p 1 -timeout 60m ./integration/...
-	$(ROOT) env PATH="$$PATH" MAYFLY_INTEGRATION=1 MAYFLY_SEALED=yes go test -count=1 -p 1 ./integration/launch ./integration/parity
-	$(ROOT) env PATH="$$PATH" integration/overlay go test -count=1 -p 1 ./integration/launch ./integration/parity ./integration/build
+	$(MAKE) -j2 --output-sync=target test-here test-machines
+
+# tini(1) reaps the orphans of killed launches at once: a PID 1 that is not systemd may take seconds.
+GO_TEST := go test -count=1 -p 1 -timeout 60m -exec 'tini -s --'
+AS_ROOT := $(ROOT) env PATH="$$PATH" MAYFLY_INTEGRATION=1
+HERE     = $(shell go list ./integration/... | grep -v /vm)
+
+test-here:
+	$(AS_ROOT) $(GO_TEST) $(HERE)
+	$(AS_ROOT) MAYFLY_SEALED=yes $(GO_TEST) ./integration/launch ./integration/parity
+	$(AS_ROOT) integration/overlay $(GO_TEST) ./integration/launch ./integration/parity
+	$(AS_ROOT) integration/overlay $(GO_TEST) ./integration/build -run /hello
+
+test-machines:
+	$(AS_ROOT) $(GO_TEST) ./integration/vm
 
 # All integration tests in virtual machines, with the kernels and the systemd of several distributions, and thirty power cuts.
 # In an emulated machine that takes hours. The results are in bin/platforms.md.
 PLATFORMS := bullseye jammy bookworm trixie
 vm-test: prepare deb
 	rm -f bin/platforms.md
-	$(ROOT) env PATH="$$PATH" MAYFLY_INTEGRATION=1 MAYFLY_PLATFORMS="$(PLATFORMS)" MAYFLY_PACKAGES="$(TESTS)" MAYFLY_POWER_CUTS=$(CUTS) \
+	$(AS_ROOT) MAYFLY_PLATFORMS="$(PLATFORMS)" MAYFLY_PACKAGES="$(TESTS)" MAYFLY_POWER_CUTS=$(CUTS) \
 		MAYFLY_VERSION="$(VERSION)" MAYFLY_RESULTS="$(CURDIR)/bin/platforms.md" go test -count=1 -v -timeout 0 ./integration/vm
 CUTS := 30
 TESTS :=
 
 # The attack suite on the overlay store, which takes as long as on BTRFS.
 test-overlay: prepare
-	$(ROOT) env PATH="$$PATH" integration/overlay go test -count=1 -p 1 -timeout 60m ./integration/attack
+	$(AS_ROOT) integration/overlay $(GO_TEST) ./integration/attack
 
 # Everything that needs neither root nor preparation.
 check:

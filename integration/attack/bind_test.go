@@ -81,7 +81,7 @@ func TestC15SwappedDuringTheLaunch(t *testing.T) {
 					if i%4 != 0 {
 						flags = flags[:3]
 					}
-					r := kit.Do(t, w.cmd(t, append(flags, kit.Image, "sh", "-c", "[ -O /mnt ] || echo foreign owner; for f in /mnt/* "+dir+"/target/*; do [ ! -e $f ] || echo $f; done")...))
+					r := kit.Do(t, w.cmd(t, append(flags, kit.Sealed, "sh", "-c", "[ -O /mnt ] || echo foreign owner; for f in /mnt/* "+dir+"/target/*; do [ ! -e $f ] || echo $f; done")...))
 					if strings.Contains(r.Out, "foreign") {
 						foreign.Add(1)
 						t.Errorf("foreign files inside: %+v", r)

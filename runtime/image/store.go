@@ -17,6 +17,7 @@
 package image
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -183,21 +184,23 @@ func (s *Store) hint(ref Reference) string {
 // openImage opens the directory of an image, and tells whether that is a root file system itself.
 func (s *Store) openImage(name string) (dir int, plain bool, err error) {
 	dir, err = openHere(s.fd, name)
+	if err == nil {
+		if plain, err = s.isPlain(name, dir); err != nil {
+			unix.Close(dir)
+		}
+	}
 	if errors.Is(err, unix.ENOENT) {
 		return -1, false, s.unknown(Reference{Name: name})
 	}
 	if err != nil {
 		return -1, false, fmt.Errorf("open image %s in %s: %w", name, s.Path, err)
 	}
-	plain, err = s.isPlain(dir)
-	if err != nil {
-		unix.Close(dir)
-		return -1, false, fmt.Errorf("image %s in %s: %w", name, s.Path, err)
-	}
 	return dir, plain, nil
 }
 
-func (s *Store) isPlain(dir int) (bool, error) {
+// isPlain tells whether the open directory of an image is a root file system itself; ENOENT means that it has been removed
+// since.
+func (s *Store) isPlain(name string, dir int) (bool, error) {
 	var link [1]byte
 	if s.BTRFS {
 		is, err := btrfs.IsSubvolume(dir)
@@ -205,12 +208,16 @@ func (s *Store) isPlain(dir int) (bool, error) {
 			return is, err
 		}
 	}
-	switch _, err := unix.Readlinkat(dir, currentLink, link[:]); {
-	case err == nil:
+	if _, err := unix.Readlinkat(dir, currentLink, link[:]); err == nil {
 		return false, nil
-	case err != unix.ENOENT && err != unix.EINVAL:
+	} else if err != unix.ENOENT && err != unix.EINVAL {
 		return false, err
-	case s.BTRFS:
+	}
+	// An image that is being removed is moved away before it loses its link.
+	if there, err := stillThere(s.fd, name, dir); err != nil || !there {
+		return false, cmp.Or(err, error(unix.ENOENT))
+	}
+	if s.BTRFS {
 		return false, errors.New("is a directory and no subvolume: move it away and `runtime image import` it")
 	}
 	return true, nil
