@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -158,6 +159,16 @@ func each(t *testing.T, test func(t *testing.T, w way)) {
 			kit.NothingLeft(t)
 		})
 	}
+}
+
+// together is each, with all grants at once, for tests that wait more than they work. The caller looks for what they left.
+func together(t *testing.T, test func(t *testing.T, w way)) {
+	t.Helper()
+	var group sync.WaitGroup
+	for _, w := range ways {
+		group.Go(func() { t.Run(w.name, func(t *testing.T) { test(t, w) }) })
+	}
+	group.Wait()
 }
 
 // everyMode is each, and then through one grant with every further kind of container.

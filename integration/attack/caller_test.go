@@ -312,7 +312,7 @@ func TestC08SignalsAndTimers(t *testing.T) {
 }
 
 func TestC09StoppedAndKilledAtAnyMoment(t *testing.T) {
-	each(t, func(t *testing.T, w way) {
+	together(t, func(t *testing.T, w way) {
 		for i := range kit.Times(500) {
 			cmd := w.cmd(t, "run", kit.Image, "sleep", "0.01")
 			kit.Must(t, cmd.Start())
@@ -329,8 +329,9 @@ func TestC09StoppedAndKilledAtAnyMoment(t *testing.T) {
 			}
 			_ = cmd.Wait()
 		}
-		gc(t)
 	})
+	gc(t)
+	kit.NothingLeft(t)
 }
 
 func TestC10LookingIntoTheLauncher(t *testing.T) {

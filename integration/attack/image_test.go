@@ -222,7 +222,7 @@ func TestM06PipesOfAnImage(t *testing.T) {
 	kit.Must(t, exec.Command("sh", "-ec", "mkdir -p "+tree+"/bin "+tree+"/srv; cp "+helper+" "+tree+"/bin/helper; mkfifo -m 666 "+tree+"/srv/fifo").Run())
 	kit.Succeed(t, "image", "import", "attack-fifo", tree)
 	defer kit.Succeed(t, "image", "remove", "attack-fifo")
-	each(t, func(t *testing.T, w way) {
+	together(t, func(t *testing.T, w way) {
 		reader := w.cmd(t, "run", "--chdir", "/", "--timeout", kit.Within(3*time.Second).String(), "attack-fifo", "/bin/helper", "show", "/srv/fifo")
 		var out strings.Builder
 		reader.Stdout = &out
@@ -235,4 +235,5 @@ func TestM06PipesOfAnImage(t *testing.T) {
 			t.Errorf("one container hears %q from another, exit %d", out.String(), code)
 		}
 	})
+	kit.NothingLeft(t)
 }

@@ -129,13 +129,13 @@ func TestC20ForgedState(t *testing.T) {
 
 func TestC21TheSameNameAtOnce(t *testing.T) {
 	long := fmt.Sprint(kit.Within(1500 * time.Millisecond).Seconds())
-	each(t, func(t *testing.T, w way) {
+	together(t, func(t *testing.T, w way) {
 		for _, users := range [][]string{{kit.User, kit.User}, {kit.User, kit.Other}} {
 			var group sync.WaitGroup
 			results := make([]kit.Result, 12)
 			for i := range results {
 				group.Go(func() {
-					results[i] = kit.Do(t, w.as(t, users[i%2], w.args("run", "--name", "same", kit.Image, "sleep", long)...))
+					results[i] = kit.Do(t, w.as(t, users[i%2], w.args("run", "--name", "same-"+w.name, kit.Image, "sleep", long)...))
 				})
 			}
 			group.Wait()
@@ -150,6 +150,7 @@ func TestC21TheSameNameAtOnce(t *testing.T) {
 			}
 		}
 	})
+	kit.NothingLeft(t)
 }
 
 func TestC29WithoutAGrant(t *testing.T) {
