@@ -142,15 +142,17 @@ func (d Disk) argument() string {
 	return fmt.Sprintf("file=%s,format=%s,if=virtio,cache=unsafe,snapshot=on", d.Path, d.Format)
 }
 
-// preparing is held by whoever makes a disk.
+// preparing is held by whoever makes a disk here; alone keeps other runs of these tests from it.
 var preparing sync.Mutex
+
+var alone = []string{"flock", "/var/cache"}
 
 // Prepare makes the disk of a suite where it is not there yet, and returns its directory.
 func Prepare(t testing.TB, suite string) string {
 	t.Helper()
 	preparing.Lock()
 	defer preparing.Unlock()
-	return strings.TrimSpace(command(t, ".", "./prepare", suite))
+	return strings.TrimSpace(command(t, ".", append(alone, "./prepare", suite)...))
 }
 
 // ErrGone is a machine that ended in the middle of a script.

@@ -40,7 +40,7 @@ func storeDisk(t testing.TB) Disk {
 	t.Helper()
 	preparing.Lock()
 	defer preparing.Unlock()
-	return Disk{Path: strings.TrimSpace(command(t, ".", "./store")), Format: "raw"}
+	return Disk{Path: strings.TrimSpace(command(t, ".", append(alone, "./store")...)), Format: "raw"}
 }
 
 // command runs a program of this machine in a directory and returns its output.
