@@ -28,7 +28,7 @@ type store struct {
 
 func newOverlay(t *testing.T) store {
 	t.Helper()
-	dir := kit.Directory(t)
+	dir := kit.StoreDirectory(t)
 	kit.Succeed(t, "store", "init", "--overlay", "--store", dir)
 	return store{dir, false}
 }

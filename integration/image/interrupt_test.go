@@ -132,7 +132,7 @@ func TestAFullDiskLeavesTheOldState(t *testing.T) {
 	}
 	t.Run("btrfs", func(t *testing.T) { full(t, store{kit.NewStore(t), true}) })
 	t.Run("overlay", func(t *testing.T) {
-		dir := kit.Directory(t)
+		dir := kit.StoreDirectory(t)
 		file := dir + ".ext4"
 		t.Cleanup(func() { _ = os.Remove(file) })
 		kit.Command(t, "truncate", "-s", "64M", file)

@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// Directory makes an empty directory that is not on BTRFS, and removes in the end what
+// StoreDirectory makes an empty directory for a store, not on BTRFS, and removes in the end what
 // `store init` makes of it.
-func Directory(t testing.TB) string {
+func StoreDirectory(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/var/lib", "mayfly-store-test-")
 	if err != nil {
@@ -32,7 +32,7 @@ func Directory(t testing.TB) string {
 // NewStore makes a store of the smallest size.
 func NewStore(t testing.TB) string {
 	t.Helper()
-	dir := Directory(t)
+	dir := StoreDirectory(t)
 	Succeed(t, "store", "init", "--store", dir, "--size", "256M")
 	return dir
 }

@@ -38,7 +38,7 @@ func empty(t *testing.T, store string) {
 }
 
 func TestAStoreIsMadeOnceAndMountedAgain(t *testing.T) {
-	dir := kit.Directory(t)
+	dir := kit.StoreDirectory(t)
 	if out := kit.Succeed(t, "store", "init", "--store", dir, "--size", "256M"); !strings.Contains(out, "is BTRFS in the file "+dir+".btrfs") {
 		t.Errorf("first init: %q", out)
 	}
@@ -64,23 +64,23 @@ func TestAStoreIsMadeOnceAndMountedAgain(t *testing.T) {
 }
 
 func TestAStoreThatCannotBeIsRefused(t *testing.T) {
-	full := kit.Directory(t)
+	full := kit.StoreDirectory(t)
 	if err := os.WriteFile(filepath.Join(full, "precious"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	kit.Refuse(t, "precious", "store", "init", "--store", full)
 	kit.Refuse(t, "not an absolute path", "store", "init", "--store", "relative")
-	kit.Refuse(t, "want a number", "store", "init", "--store", kit.Directory(t), "--size", "lots")
-	kit.Refuse(t, "at least 256M", "store", "init", "--store", kit.Directory(t), "--size", "1M")
+	kit.Refuse(t, "want a number", "store", "init", "--store", kit.StoreDirectory(t), "--size", "lots")
+	kit.Refuse(t, "at least 256M", "store", "init", "--store", kit.StoreDirectory(t), "--size", "1M")
 	kit.Refuse(t, "one too many", "store", "init", "argument")
-	kit.Refuse(t, "runtime store init", "store", "mount", "--store", kit.Directory(t))
+	kit.Refuse(t, "runtime store init", "store", "mount", "--store", kit.StoreDirectory(t))
 	if _, err := os.Stat(full + ".btrfs"); err == nil {
 		t.Error("a refused init has made a file")
 	}
 }
 
 func TestAnImageThatCannotBeSnapshottedIsRefused(t *testing.T) {
-	plain := kit.Directory(t)
+	plain := kit.StoreDirectory(t)
 	kit.Refuse(t, "no image store", "run", "--store", "/nosuch", "image", "true")
 	if err := os.Chmod(plain, 0o777); err != nil {
 		t.Fatal(err)
@@ -205,7 +205,7 @@ func TestAMountUnitWhereSystemdRuns(t *testing.T) {
 			return "exit 125\ndaemon-reload\nenable --now " + unit + "\ndisable --now " + unit + "\n"
 		}},
 	} {
-		dir, fake := kit.Directory(t), t.TempDir()
+		dir, fake := kit.StoreDirectory(t), t.TempDir()
 		text := "#!/bin/sh\necho \"$*\" >>" + fake + "/calls\n" + c.systemctl + "\n"
 		if err := os.WriteFile(filepath.Join(fake, "systemctl"), []byte(text), 0o755); err != nil {
 			t.Fatal(err)
