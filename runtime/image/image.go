@@ -1,0 +1,181 @@
+package image
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"mayfly/btrfs"
+	"mayfly/mount"
+	"mayfly/personality"
+	"mayfly/runtime/internal/file"
+)
+
+// An Image is an open root file system in a store: a version or a plain one. While a version is open,
+// it cannot be removed. Its holder must Close it.
+type Image struct {
+	Reference        // of the version that is open; Version 0: a plain image
+	Path      string // of the root file system
+	Private   bool   // not to be in several containers at a time
+	fd        int
+	record    int // the version's record, locked; -1: none
+}
+
+// Sealed tells that the root file system does not change.
+func (i *Image) Sealed() bool { return i.Version != 0 }
+
+// FD returns the descriptor of the image's root directory, owned by the Image.
+func (i *Image) FD() int { return i.fd }
+
+// Close closes the image.
+func (i *Image) Close() error {
+	if i.record >= 0 {
+		unix.Close(i.record)
+	}
+	return unix.Close(i.fd)
+}
+
+// switches bounds how often a version is looked for that was removed in between.
+const switches = 16
+
+// Image opens an image: a version by its number, or the one that is current.
+func (s *Store) Image(text string) (*Image, error) {
+	ref, err := ParseReference(text)
+	if err != nil {
+		return nil, err
+	}
+	dir, plain, err := s.openImage(ref.Name)
+	if err != nil {
+		return nil, err
+	}
+	if plain {
+		if ref.Version != 0 {
+			unix.Close(dir)
+			return nil, fmt.Errorf("image %s: %w: leave out @%d", ref.Name, ErrPlain, ref.Version)
+		}
+		return &Image{ref, filepath.Join(s.Path, ref.Name), true, dir, -1}, nil
+	}
+	defer unix.Close(dir)
+	for range switches {
+		img, err := s.openVersion(dir, ref)
+		if err == nil || !errors.Is(err, unix.ENOENT) {
+			return img, err
+		}
+		if ref.Version != 0 {
+			break
+		}
+	}
+	return nil, s.unknown(ref)
+}
+
+// openImage opens the directory of an image, and tells whether that is a root file system itself.
+func (s *Store) openImage(name string) (dir int, plain bool, err error) {
+	dir, err = openHere(s.fd, name)
+	if err == nil {
+		if plain, err = s.isPlain(name, dir); err != nil {
+			unix.Close(dir)
+		}
+	}
+	if errors.Is(err, unix.ENOENT) {
+		return -1, false, s.unknown(Reference{Name: name})
+	}
+	if err != nil {
+		return -1, false, fmt.Errorf("open image %s in %s: %w", name, s.Path, err)
+	}
+	return dir, plain, nil
+}
+
+// isPlain tells whether the open directory of an image is a root file system itself; ENOENT means that it has been removed
+// since.
+func (s *Store) isPlain(name string, dir int) (bool, error) {
+	var link [1]byte
+	if s.BTRFS {
+		is, err := btrfs.IsSubvolume(dir)
+		if is || err != nil {
+			return is, err
+		}
+	}
+	if _, err := unix.Readlinkat(dir, currentLink, link[:]); err == nil {
+		return false, nil
+	} else if err != unix.ENOENT && err != unix.EINVAL {
+		return false, err
+	}
+	// An image that is being removed is moved away before it loses its link.
+	if there, err := stillThere(s.fd, name, dir); err != nil || !there {
+		return false, cmp.Or(err, error(unix.ENOENT))
+	}
+	if s.BTRFS {
+		return false, errors.New("is a directory and no subvolume: move it away and `runtime image import` it")
+	}
+	return true, nil
+}
+
+// openVersion opens a version in an image's directory, 0 for the current one. The lock on its record comes
+// first: then nobody removes the version, if it is still there.
+func (s *Store) openVersion(dir int, ref Reference) (*Image, error) {
+	var err error
+	if ref.Version == 0 {
+		if ref.Version, err = current(dir); err != nil {
+			return nil, err
+		}
+	}
+	record, err := unix.Openat(dir, recordName(ref.Version), unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	fd := -1
+	st, err := lockShared(record)
+	if err == nil {
+		fd, err = openHere(dir, strconv.Itoa(ref.Version))
+	}
+	if err != nil {
+		unix.Close(record)
+		return nil, fmt.Errorf("open image %s: %w", ref, err)
+	}
+	path := filepath.Join(s.Path, ref.Name, strconv.Itoa(ref.Version))
+	return &Image{ref, path, st.Mode&0o777 == privateRecord, fd, record}, nil
+}
+
+// lockShared waits for a shared lock: who holds an exclusive one removes the file soon. Then it is ENOENT.
+func lockShared(fd int) (st unix.Stat_t, err error) {
+	if err := file.Flock(fd, unix.LOCK_SH); err != nil {
+		return st, fmt.Errorf("lock: %w", err)
+	}
+	if err = unix.Fstat(fd, &st); err == nil && st.Nlink == 0 {
+		err = unix.ENOENT
+	}
+	return st, err
+}
+
+// Architecture reads what machine the image is for from the ELF header of its
+// /bin/sh.
+func (i *Image) Architecture() (personality.Architecture, error) {
+	arch, err := architecture(i.fd)
+	if err != nil {
+		return arch, fmt.Errorf("image %s: %w", i.Name, err)
+	}
+	return arch, nil
+}
+
+func architecture(root int) (personality.Architecture, error) {
+	const shell = "/bin/sh"
+	fd, err := mount.RootAt(root).OpenRegular(shell)
+	if err != nil {
+		return personality.Architecture{}, fmt.Errorf("open %s: %w", shell, err)
+	}
+	defer unix.Close(fd)
+	var header [personality.HeaderSize]byte
+	n, err := unix.Pread(fd, header[:], 0)
+	if err != nil {
+		return personality.Architecture{}, fmt.Errorf("read %s: %w", shell, err)
+	}
+	arch, err := personality.OfProgram(header[:n])
+	if err != nil {
+		return arch, fmt.Errorf("%s: %w", shell, err)
+	}
+	return arch, nil
+}
