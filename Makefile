@@ -66,14 +66,16 @@ test-machines:
 	$(AS_ROOT) $(GO_TEST) ./integration/vm
 
 # All integration tests in virtual machines, with the kernels and the systemd of several distributions, and thirty power cuts.
-# In an emulated machine that takes hours. The results are in bin/platforms.md.
+# In an emulated machine that takes hours; PLATFORMS, TESTS (packages) and RUN (tests), both regular expressions, choose some.
+# The results are in bin/platforms.md.
 PLATFORMS := bullseye jammy bookworm trixie
 vm-test: prepare deb
 	rm -f bin/platforms.md
-	$(AS_ROOT) MAYFLY_PLATFORMS="$(PLATFORMS)" MAYFLY_PACKAGES="$(TESTS)" MAYFLY_POWER_CUTS=$(CUTS) \
+	$(AS_ROOT) MAYFLY_PLATFORMS="$(PLATFORMS)" MAYFLY_PACKAGES="$(TESTS)" MAYFLY_RUN="$(RUN)" MAYFLY_POWER_CUTS=$(CUTS) \
 		MAYFLY_VERSION="$(VERSION)" MAYFLY_RESULTS="$(CURDIR)/bin/platforms.md" go test -count=1 -v -timeout 0 ./integration/vm
 CUTS := 30
 TESTS :=
+RUN :=
 
 # The attack suite on the overlay store, which takes as long as on BTRFS.
 test-overlay: prepare

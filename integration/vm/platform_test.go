@@ -81,10 +81,10 @@ var ended = regexp.MustCompile(`^--- (PASS|FAIL|SKIP): (\S+) \((.*)\)$`)
 // wantsInternet are tests that a machine without a network cannot pass.
 const wantsInternet = "^TestASourcePackageWithItsBuildDependencies$"
 
-// inGuest runs a package's tests in a machine: each becomes one here, with its output.
+// inGuest runs a package's tests in a machine, those that MAYFLY_RUN matches: each becomes one here, with its output.
 func inGuest(t *testing.T, m *Machine, path string) {
-	script := fmt.Sprintf(`cd /src/%s && MAYFLY_INTEGRATION=1 MAYFLY_RUNTIME=/usr/bin/runtime MAYFLY_PATIENCE=%d ./%s.test -test.v -test.timeout 0 -test.skip '%s'`,
-		path[:strings.LastIndex(path, "/")], patience, program(path), wantsInternet)
+	script := fmt.Sprintf(`cd /src/%s && MAYFLY_INTEGRATION=1 MAYFLY_RUNTIME=/usr/bin/runtime MAYFLY_PATIENCE=%d ./%s.test -test.v -test.timeout 0 -test.skip '%s' -test.run '%s'`,
+		path[:strings.LastIndex(path, "/")], patience, program(path), wantsInternet, os.Getenv("MAYFLY_RUN"))
 	var output strings.Builder
 	tests := 0
 	_, code, err := m.Do(script, suiteWithin, func(line string) {
