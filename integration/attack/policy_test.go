@@ -109,8 +109,8 @@ func TestTheRuleIsKept(t *testing.T) {
 		srv, work := home(t, kit.User), home(t, kit.User)
 		kit.Must(t, os.Symlink(work, filepath.Join(srv, "link")))
 		write(t, filepath.Join(work, "file"), "x")
-		rule(t, fmt.Sprintf("[[rule]]\nimages=[\"*\"]\nusers=[%q]\nbind-ro=[\"/etc/passwd\"]\nbind=[]\nallow-bind-ro=[%q]\nenv=[\"CI\"]\npersonality=\"x86\"\nlimits.time=\"1s\"\ndevices=[\"/dev/loop-control\",\"/dev/nosuch\"]\n"+
-			"[[rule]]\nimages=[\"*\"]\ndeny=true\n", kit.User, srv))
+		rule(t, fmt.Sprintf("[[rule]]\nimages=[\"*\"]\nusers=[%q]\nbind-ro=[\"/etc/passwd\"]\nbind=[]\nallow-bind-ro=[%q]\nenv=[\"CI\"]\npersonality=\"x86\"\nlimits.time=%q\ndevices=[\"/dev/loop-control\",\"/dev/nosuch\"]\n"+
+			"[[rule]]\nimages=[\"*\"]\ndeny=true\n", kit.User, srv, kit.Within(time.Second)))
 		for what, flags := range map[string][]string{
 			"--writable": {"--writable"}, "--env-all": {"--env-all"}, "--personality": {"--personality", "x86-64"}, "bind": {"--bind", srv + ":/mnt"},
 			"lets you bind": {"--bind-ro", work + ":/mnt"}, "lets you bind what": {"--bind-ro", srv + "/link:/mnt"},
