@@ -6,29 +6,22 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
-
-	"mayfly/integration/kit"
 )
 
 // source is the top of the source tree, seen from here.
 const source = "../.."
 
-// payload makes a disk that is a tar archive of what is under test: the sources, each package's tests as a program, and the
-// Debian package.
-func payload(t testing.TB) Disk {
+// payload makes a disk that is a tar archive of what is under test: the sources, the Debian package, and the tests of some
+// packages of integration, each as a program.
+func payload(t testing.TB, packages []string) Disk {
 	t.Helper()
 	dir := t.TempDir()
 	tree := filepath.Join(dir, "src")
 	command(t, source, "sh", "-ec", `mkdir "$1"; git ls-files | tar -cf - -T - | tar -xf - -C "$1"; cp bin/*.deb "$1"/`, "sh", tree)
-	packages := strings.Fields(command(t, source, "go", "list", "-f", "{{if .TestGoFiles}}{{.ImportPath}}{{end}}", "./integration/..."))
-	packages = slices.DeleteFunc(packages, func(p string) bool { return filepath.Base(p) == "vm" })
-	command(t, source, append([]string{"go", "test", "-c", "-o", tree + "/", "-ldflags=-s -w"}, packages...)...)
 	for _, p := range packages {
-		program := filepath.Base(p) + ".test"
-		kit.Must(t, os.Rename(filepath.Join(tree, program), filepath.Join(tree, strings.TrimPrefix(p, "mayfly"), program)))
+		command(t, source, "go", "test", "-c", "-o", filepath.Join(tree, "integration", p, p+".test"), "-ldflags=-s -w", "./integration/"+p)
 	}
 	disk := filepath.Join(dir, "payload")
 	command(t, dir, "tar", "-cf", disk, "src")

@@ -3,6 +3,7 @@ package vm
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -33,7 +34,8 @@ const (
 
 func TestTheSuiteOnPlatforms(t *testing.T) {
 	t.Parallel()
-	disk := payload(t)
+	packages := chosen(t)
+	disk := payload(t, packages)
 	for _, suite := range platforms() {
 		t.Run(suite, func(t *testing.T) {
 			if suite == "bullseye" {
@@ -46,8 +48,8 @@ func TestTheSuiteOnPlatforms(t *testing.T) {
 			m.play(t, "package", packageScenarios)
 			t.Log(m.Must(t, prepare))
 			m.play(t, "systemd", systemdScenarios)
-			for _, p := range chosen(strings.Fields(m.Must(t, "cd /src && ls -d integration/*/*.test"))) {
-				t.Run(program(p), func(t *testing.T) { inGuest(t, m, p) })
+			for _, p := range packages {
+				t.Run(p, func(t *testing.T) { inGuest(t, m, p) })
 			}
 			if suite == "bookworm" {
 				t.Run("examples", m.runExamples)
@@ -56,21 +58,17 @@ func TestTheSuiteOnPlatforms(t *testing.T) {
 	}
 }
 
-// program is the name of a package of tests, of the path of its program.
-func program(path string) string {
-	return strings.TrimSuffix(path[strings.LastIndex(path, "/")+1:], ".test")
-}
-
-// chosen are the test programs that MAYFLY_PACKAGES, a regular expression, matches.
-func chosen(programs []string) []string {
+// chosen are the packages of integration, besides this one, whose names MAYFLY_PACKAGES, a regular expression, begins to match.
+func chosen(t *testing.T) []string {
 	which, set := os.LookupEnv("MAYFLY_PACKAGES")
 	if !set {
 		which = "grant"
 	}
+	match := regexp.MustCompile("^(?:" + which + ")")
 	var list []string
-	for _, p := range programs {
-		if regexp.MustCompile("^(?:" + which + ")").MatchString(program(p)) {
-			list = append(list, p)
+	for _, p := range strings.Fields(command(t, source, "go", "list", "-f", "{{if .TestGoFiles}}{{.ImportPath}}{{end}}", "./integration/...")) {
+		if name := filepath.Base(p); name != "vm" && match.MatchString(name) {
+			list = append(list, name)
 		}
 	}
 	return list
@@ -82,9 +80,9 @@ var ended = regexp.MustCompile(`^--- (PASS|FAIL|SKIP): (\S+) \((.*)\)$`)
 const wantsInternet = "^TestASourcePackageWithItsBuildDependencies$"
 
 // inGuest runs a package's tests in a machine, those that MAYFLY_RUN matches: each becomes one here, with its output.
-func inGuest(t *testing.T, m *Machine, path string) {
-	script := fmt.Sprintf(`cd /src/%s && MAYFLY_INTEGRATION=1 MAYFLY_RUNTIME=/usr/bin/runtime MAYFLY_PATIENCE=%d ./%s.test -test.v -test.timeout 0 -test.skip '%s' -test.run '%s'`,
-		path[:strings.LastIndex(path, "/")], patience, program(path), wantsInternet, os.Getenv("MAYFLY_RUN"))
+func inGuest(t *testing.T, m *Machine, name string) {
+	script := fmt.Sprintf(`cd /src/integration/%[1]s && MAYFLY_INTEGRATION=1 MAYFLY_RUNTIME=/usr/bin/runtime MAYFLY_PATIENCE=%[2]d ./%[1]s.test -test.v -test.timeout 0 -test.skip '%[3]s' -test.run '%[4]s'`,
+		name, patience, wantsInternet, os.Getenv("MAYFLY_RUN"))
 	var output strings.Builder
 	tests := 0
 	_, code, err := m.Do(script, suiteWithin, func(line string) {
@@ -96,7 +94,7 @@ func inGuest(t *testing.T, m *Machine, path string) {
 		tests++
 		said := output.String()
 		output.Reset()
-		m.count(program(path), t.Run(found[2], func(t *testing.T) {
+		m.count(name, t.Run(found[2], func(t *testing.T) {
 			t.Log(found[3] + " in the machine\n" + said)
 			if found[1] != "PASS" {
 				t.Error(found[1])

@@ -68,7 +68,7 @@ func TestPowerLoss(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	root := overlay(t, dir, "root", filepath.Join(Prepare(t, "bookworm"), "root.img"))
-	disks := []Disk{overlay(t, dir, "store", storeDisk(t).Path), payload(t)}
+	disks := []Disk{overlay(t, dir, "store", storeDisk(t).Path), payload(t, nil)}
 	m := Boot(t, "bookworm", root, disks...)
 	m.Must(t, unpack+" && dpkg -i /src/mayfly_*.deb && "+prepare+" && "+begin)
 	promised := map[string]int{}
