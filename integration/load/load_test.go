@@ -175,14 +175,14 @@ func held(t *testing.T, pid int) (files, memory int) {
 	return len(list), memory
 }
 
-// orphans makes 50,000 children that outlive their parents, at most a hundred at a time, and counts who is left.
+// orphans makes CHILDREN children that outlive their parents, at most a hundred at a time, and counts who is left.
 const orphans = `#include <stdio.h>
 #include <stdlib.h>
 #include <dirent.h>
 #include <unistd.h>
 #include <sys/wait.h>
 int main(void) {
-	for (int i = 0; i < 50000; i++) {
+	for (int i = 0; i < CHILDREN; i++) {
 		pid_t child = fork();
 		if (child < 0) { perror("fork"); return 1; }
 		if (child == 0) {
@@ -200,7 +200,7 @@ int main(void) {
 `
 
 func TestFiftyThousandOrphansAreReaped(t *testing.T) {
-	cmd := call(t, kit.User, "run", "--quiet", "--chdir", "/tmp", kit.Image, "sh", "-c", "cat > a.c && gcc -O a.c && ./a.out")
+	cmd := call(t, kit.User, "run", "--quiet", "--chdir", "/tmp", kit.Image, "sh", "-c", fmt.Sprintf("cat > a.c && gcc -O -DCHILDREN=%d a.c && ./a.out", kit.Times(50_000)))
 	cmd.Stdin = strings.NewReader(orphans)
 	r := kit.DoWithin(t, kit.Within(15*time.Minute), cmd)
 	if r.Out != "3\n" || r.Code != 0 { // PID 1, the shell, itself
