@@ -49,7 +49,7 @@ demo: prepare
 	integration/demo
 
 test: prepare check deb
-	$(MAKE) -j2 --output-sync=target test-here test-machines
+	$(MAKE) -j2 test-here test-machines
 
 # tini(1) reaps the orphans of killed launches at once: a PID 1 that is not systemd may take seconds.
 GO_TEST := go test -count=1 -p 1 -timeout 60m -exec 'tini -s --'
