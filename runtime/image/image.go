@@ -109,7 +109,7 @@ func (s *Store) isPlain(name string, dir int) (bool, error) {
 		return false, cmp.Or(err, error(unix.ENOENT))
 	}
 	if s.BTRFS {
-		return false, errors.New("is a directory and no subvolume: move it away and `runtime image import` it")
+		return false, errors.New("it is a directory and no subvolume: move it away and `runtime image import` it")
 	}
 	return true, nil
 }
