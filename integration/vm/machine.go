@@ -142,17 +142,13 @@ func (d Disk) argument() string {
 	return fmt.Sprintf("file=%s,format=%s,if=virtio,cache=unsafe,snapshot=on", d.Path, d.Format)
 }
 
-// preparing is held by whoever makes a disk here; alone keeps other runs of these tests from it.
-var preparing sync.Mutex
-
-var alone = []string{"flock", "/var/cache"}
-
 // Prepare makes the disk of a suite where it is not there yet, and returns its directory.
-func Prepare(t testing.TB, suite string) string {
+func Prepare(t testing.TB, suite string) string { return prepared(t, "./prepare", suite) }
+
+// prepared runs a script that makes a disk, and returns its answer. One runs at a time on this machine.
+func prepared(t testing.TB, script ...string) string {
 	t.Helper()
-	preparing.Lock()
-	defer preparing.Unlock()
-	return strings.TrimSpace(command(t, ".", append(alone, "./prepare", suite)...))
+	return strings.TrimSpace(command(t, ".", append([]string{"flock", "/var/cache"}, script...)...))
 }
 
 // ErrGone is a machine that ended in the middle of a script.

@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 )
 
@@ -29,12 +28,7 @@ func payload(t testing.TB, packages []string) Disk {
 }
 
 // storeDisk is a BTRFS disk with images. What is written to it goes with the machine.
-func storeDisk(t testing.TB) Disk {
-	t.Helper()
-	preparing.Lock()
-	defer preparing.Unlock()
-	return Disk{Path: strings.TrimSpace(command(t, ".", append(alone, "./store")...)), Format: "raw"}
-}
+func storeDisk(t testing.TB) Disk { return Disk{Path: prepared(t, "./store"), Format: "raw"} }
 
 // command runs a program of this machine in a directory and returns its output.
 func command(t testing.TB, dir string, args ...string) string {
