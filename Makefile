@@ -65,7 +65,8 @@ test-here:
 test-machines:
 	$(AS_ROOT) $(GO_TEST) ./integration/vm
 
-# All integration tests in virtual machines, with the kernels and the systemd of several distributions, and thirty power cuts.
+# All integration tests in virtual machines, with the kernels and the systemd of several distributions, and thirty power cuts. As many
+# machines run at once as there are processors, each in 3 GiB of memory.
 # In an emulated machine that takes hours; PLATFORMS, TESTS (packages) and RUN (tests), both regular expressions, choose some.
 # The results are in bin/platforms.md.
 PLATFORMS := bullseye jammy bookworm trixie

@@ -38,6 +38,7 @@ func TestTheSuiteOnPlatforms(t *testing.T) {
 	disk := payload(t, packages)
 	for _, suite := range platforms() {
 		t.Run(suite, func(t *testing.T) {
+			t.Parallel()
 			if suite == "bullseye" {
 				isTooOld(t, disk)
 				return
