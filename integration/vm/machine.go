@@ -91,6 +91,10 @@ func Boot(t testing.TB, suite string, root Disk, disks ...Disk) *Machine {
 	return m
 }
 
+// sameAddresses has all programs of a machine at the same addresses: what the emulator has translated for one process serves the
+// next, and a program is started in a third of the time.
+const sameAddresses = "norandmaps"
+
 // processor is one with few features, since all that a newer one keeps of each process is emulated, too; and of a maker whose
 // kernels need not hide themselves from processes. Both together make a launch 1.6 times as fast as "max" does, with the clock that needs
 // no device (tsc).
@@ -104,7 +108,7 @@ func bootOnce(t testing.TB, suite, directory string, disks []Disk) (*Machine, er
 	defer listener.Close()
 	args := []string{"-M", "q35", "-accel", "tcg,thread=multi", "-cpu", processor, "-m", "3072", "-smp", "2", "-nographic", "-no-reboot",
 		"-kernel", filepath.Join(directory, "vmlinuz"), "-initrd", filepath.Join(directory, "initrd"),
-		"-append", "console=ttyS0 root=/dev/vda rw panic=-1 loglevel=6 net.ifnames=0 systemd.show_status=false tsc=reliable clocksource=tsc",
+		"-append", "console=ttyS0 root=/dev/vda rw panic=-1 loglevel=6 net.ifnames=0 systemd.show_status=false tsc=reliable clocksource=tsc "+sameAddresses,
 		"-nic", "user,model=virtio-net-pci", "-device", "virtio-rng-pci",
 		"-device", "virtio-serial-pci", "-chardev", "socket,id=agent,path=" + socket, "-device", "virtserialport,chardev=agent,name=agent"}
 	for _, d := range disks {

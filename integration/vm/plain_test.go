@@ -69,7 +69,7 @@ func boot(t *testing.T, scenarios []scenario) map[string]string {
 	initrd := filepath.Join(t.TempDir(), "initrd")
 	kit.Must(t, pack(root, initrd))
 	cmd := exec.Command("timeout", "600", "qemu-system-x86_64", "-M", "microvm,acpi=off", "-cpu", processor, "-m", "1536", "-smp", "2", "-nographic",
-		"-no-reboot", "-kernel", filepath.Join(directory, "vmlinuz"), "-initrd", initrd, "-append", "console=ttyS0 panic=-1 quiet reboot=t")
+		"-no-reboot", "-kernel", filepath.Join(directory, "vmlinuz"), "-initrd", initrd, "-append", "console=ttyS0 panic=-1 quiet reboot=t "+sameAddresses)
 	begun := time.Now()
 	out, err := cmd.CombinedOutput()
 	if err != nil {
