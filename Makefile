@@ -68,12 +68,12 @@ test-machines:
 # All integration tests in virtual machines, with the kernels and the systemd of several distributions, and thirty power cuts. As many
 # machines run at once as there are processors, each in 3 GiB of memory.
 # In an emulated machine that takes hours; PLATFORMS, TESTS (packages) and RUN (tests), both regular expressions, choose some.
-# The results are in bin/platforms.md.
+# The results so far are in bin/platforms.
 PLATFORMS := bullseye jammy bookworm trixie
 vm-test: prepare deb
-	rm -f bin/platforms.md
+	rm -rf bin/platforms && mkdir bin/platforms
 	$(AS_ROOT) MAYFLY_PLATFORMS="$(PLATFORMS)" MAYFLY_PACKAGES="$(TESTS)" MAYFLY_RUN="$(RUN)" MAYFLY_POWER_CUTS=$(CUTS) \
-		MAYFLY_VERSION="$(VERSION)" MAYFLY_RESULTS="$(CURDIR)/bin/platforms.md" go test -count=1 -v -timeout 0 ./integration/vm
+		MAYFLY_VERSION="$(VERSION)" MAYFLY_RESULTS="$(CURDIR)/bin/platforms" go test -count=1 -v -timeout 0 ./integration/vm
 CUTS := 30
 TESTS :=
 RUN :=

@@ -144,7 +144,7 @@ func (m *Machine) runExamples(t *testing.T) {
 			continue
 		}
 		done[e.line] = true
-		m.count("examples", t.Run(e.from+"/"+e.line, func(t *testing.T) {
+		m.count(t, "examples", t.Run(e.from+"/"+e.line, func(t *testing.T) {
 			out, code, err := m.Do(e.script(), 5*time.Minute, nil)
 			if err != nil || code != 0 {
 				t.Errorf("%s: exit %d, %v:\n%s", e.line, code, err, out)

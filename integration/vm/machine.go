@@ -25,6 +25,7 @@ import (
 // had, with a distribution's kernel and systemd.
 type Machine struct {
 	Suite   string
+	what    string // its system, kernel and systemd
 	cmd     *exec.Cmd
 	port    net.Conn // to the agent inside
 	answers *bufio.Reader
@@ -108,7 +109,7 @@ func bootOnce(t testing.TB, suite, directory string, disks []Disk) (*Machine, er
 	defer listener.Close()
 	args := []string{"-M", "q35", "-accel", "tcg,thread=multi", "-cpu", processor, "-m", "3072", "-smp", "2", "-nographic", "-no-reboot",
 		"-kernel", filepath.Join(directory, "vmlinuz"), "-initrd", filepath.Join(directory, "initrd"),
-		"-append", "console=ttyS0 root=/dev/vda rw panic=-1 loglevel=6 net.ifnames=0 systemd.show_status=false tsc=reliable clocksource=tsc "+sameAddresses,
+		"-append", "console=ttyS0 root=/dev/vda rw panic=-1 loglevel=6 net.ifnames=0 systemd.show_status=false tsc=reliable clocksource=tsc " + sameAddresses,
 		"-nic", "user,model=virtio-net-pci", "-device", "virtio-rng-pci",
 		"-device", "virtio-serial-pci", "-chardev", "socket,id=agent,path=" + socket, "-device", "virtserialport,chardev=agent,name=agent"}
 	for _, d := range disks {

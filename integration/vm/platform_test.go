@@ -44,7 +44,8 @@ func TestTheSuiteOnPlatforms(t *testing.T) {
 				return
 			}
 			m := Boot(t, suite, Disk{}, storeDisk(t), disk)
-			defer func() { tell(t, m) }()
+			m.introduce(t)
+			defer func() { t.Log("\n" + m.table()) }()
 			m.Must(t, unpack)
 			m.play(t, "package", packageScenarios)
 			t.Log(m.Must(t, prepare))
@@ -95,7 +96,7 @@ func inGuest(t *testing.T, m *Machine, name string) {
 		tests++
 		said := output.String()
 		output.Reset()
-		m.count(name, t.Run(found[2], func(t *testing.T) {
+		m.count(t, name, t.Run(found[2], func(t *testing.T) {
 			t.Log(found[3] + " in the machine\n" + said)
 			if found[1] != "PASS" {
 				t.Error(found[1])
@@ -110,7 +111,8 @@ func inGuest(t *testing.T, m *Machine, name string) {
 // isTooOld: bullseye's 5.10 lacks what a launch needs. The package can be installed all the same, and says what is missing.
 func isTooOld(t *testing.T, disk Disk) {
 	m := Boot(t, "bullseye", Disk{}, storeDisk(t), disk)
-	defer func() { tell(t, m) }()
+	m.introduce(t)
+	defer func() { t.Log("\n" + m.table()) }()
 	m.Must(t, unpack+" && useradd --create-home mayfly-test")
 	m.play(t, "too old", []scenario{
 		{"the kernel", "uname -r", []string{`^5\.10\.`}},

@@ -3,6 +3,7 @@ package vm
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -16,8 +17,17 @@ type result struct {
 	passed, failed int
 }
 
-// count adds a test to the machine's results.
-func (m *Machine) count(group string, passed bool) {
+// introduce asks a machine what it is, for its table.
+func (m *Machine) introduce(t *testing.T) {
+	t.Helper()
+	m.what = strings.TrimSpace(m.Must(t,
+		`. /etc/os-release; echo "$PRETTY_NAME, Linux $(uname -r), systemd $(systemctl --version | sed -n '1s/systemd \([0-9]*\).*/\1/p')"`))
+}
+
+// count adds a test to the machine's results. The directory that MAYFLY_RESULTS names, if any, gets the table so far: a run
+// takes hours, and may be ended.
+func (m *Machine) count(t *testing.T, group string, passed bool) {
+	t.Helper()
 	if len(m.results) == 0 || m.results[len(m.results)-1].group != group {
 		m.results = append(m.results, result{group: group})
 	}
@@ -27,27 +37,17 @@ func (m *Machine) count(group string, passed bool) {
 	} else {
 		last.failed++
 	}
+	if dir := os.Getenv("MAYFLY_RESULTS"); dir != "" {
+		kit.Must(t, os.WriteFile(filepath.Join(dir, m.Suite+".md"), []byte(m.table()), 0o644))
+	}
 }
 
-// tell prints a machine's results, and appends them to the file that MAYFLY_RESULTS names: the tables of docs/platforms.md.
-func tell(t *testing.T, m *Machine) {
-	what, _, err := m.Do(`. /etc/os-release; echo "$PRETTY_NAME, Linux $(uname -r), systemd $(systemctl --version | sed -n '1s/systemd \([0-9]*\).*/\1/p')"`, time.Minute, nil)
-	if err != nil {
-		t.Error(err)
-	}
+// table is the machine's results as docs/platforms.md has them.
+func (m *Machine) table() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "### %s\n\n%s, %s.\n\n| tests | passed | failed |\n|---|---|---|\n", strings.TrimSpace(what), os.Getenv("MAYFLY_VERSION"), time.Now().UTC().Format(time.DateOnly))
+	fmt.Fprintf(&b, "### %s\n\n%s, %s.\n\n| tests | passed | failed |\n|---|---|---|\n", m.what, os.Getenv("MAYFLY_VERSION"), time.Now().UTC().Format(time.DateOnly))
 	for _, r := range m.results {
 		fmt.Fprintf(&b, "| %s | %d | %d |\n", r.group, r.passed, r.failed)
 	}
-	t.Logf("\n%s", b.String())
-	name := os.Getenv("MAYFLY_RESULTS")
-	if name == "" {
-		return
-	}
-	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
-	kit.Must(t, err)
-	defer file.Close()
-	_, err = file.WriteString(b.String() + "\n")
-	kit.Must(t, err)
+	return b.String()
 }

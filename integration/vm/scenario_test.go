@@ -44,7 +44,7 @@ func checkProcessor(t *testing.T, out string) {
 // play runs scenarios in a machine, one after the other, and counts in the machine's results how they ended.
 func (m *Machine) play(t *testing.T, group string, scenarios []scenario) {
 	for _, s := range scenarios {
-		m.count(group, t.Run(s.name, func(t *testing.T) {
+		m.count(t, group, t.Run(s.name, func(t *testing.T) {
 			out, _, err := m.Do(s.script, 10*time.Minute, nil)
 			if err != nil {
 				t.Fatalf("%v: %s", err, out)
