@@ -45,7 +45,6 @@ func TestTheSuiteOnPlatforms(t *testing.T) {
 			}
 			m := Boot(t, suite, Disk{}, storeDisk(t), disk)
 			m.introduce(t)
-			defer func() { t.Log("\n" + m.table()) }()
 			m.Must(t, unpack)
 			m.play(t, "package", packageScenarios)
 			t.Log(m.Must(t, prepare))
@@ -112,7 +111,6 @@ func inGuest(t *testing.T, m *Machine, name string) {
 func isTooOld(t *testing.T, disk Disk) {
 	m := Boot(t, "bullseye", Disk{}, storeDisk(t), disk)
 	m.introduce(t)
-	defer func() { t.Log("\n" + m.table()) }()
 	m.Must(t, unpack+" && useradd --create-home mayfly-test")
 	m.play(t, "too old", []scenario{
 		{"the kernel", "uname -r", []string{`^5\.10\.`}},

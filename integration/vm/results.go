@@ -17,11 +17,12 @@ type result struct {
 	passed, failed int
 }
 
-// introduce asks a machine what it is, for its table.
+// introduce asks a machine what it is, for its table, which is printed at the end of the test.
 func (m *Machine) introduce(t *testing.T) {
 	t.Helper()
 	m.what = strings.TrimSpace(m.Must(t,
 		`. /etc/os-release; echo "$PRETTY_NAME, Linux $(uname -r), systemd $(systemctl --version | sed -n '1s/systemd \([0-9]*\).*/\1/p')"`))
+	t.Cleanup(func() { t.Log("\n" + m.table()) })
 }
 
 // count adds a test to the machine's results. The directory that MAYFLY_RESULTS names, if any, gets the table so far: a run
