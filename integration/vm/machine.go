@@ -58,6 +58,13 @@ func (c *console) text() string {
 	return c.String()
 }
 
+// end is the last of it: a kernel that panics says why.
+func (c *console) end() string {
+	const enough = 4096
+	text := c.text()
+	return text[max(0, len(text)-enough):]
+}
+
 const (
 	// bootWithin bounds the time from the start to the agent's first word. Emulation takes half a minute; other machines
 	// may be at work.
@@ -179,7 +186,7 @@ func (m *Machine) Do(script string, within time.Duration, see func(line string))
 	for {
 		line, err := m.answers.ReadString('\n')
 		if errors.Is(err, io.EOF) {
-			return all.String(), 0, ErrGone
+			return all.String(), 0, fmt.Errorf("%w; the last it said:\n%s", ErrGone, m.console.end())
 		}
 		if err != nil {
 			return all.String(), 0, fmt.Errorf("%s: no answer within %v: %w", m.Suite, within, err)
