@@ -238,7 +238,7 @@ func statusOf(e *control.Ended) Status {
 	if e == nil {
 		return Status{}
 	}
-	return Status{Code: e.Code, Signal: syscall.Signal(e.Signal), TimedOut: e.TimedOut}
+	return Status{Code: e.Code, Signal: syscall.Signal(e.Signal), TimedOut: e.TimedOut, Flooded: e.Flooded}
 }
 
 // log tells the system's log that the caller runs something in the container, unless the policy wants no log.

@@ -91,7 +91,7 @@ func (r Resources) settings() map[string]string {
 
 // resources gives the container a control group, if it needs one. It has no cgroup namespace then: one can only be made
 // around the group that a process is in, and where the hierarchy is delegated the kernel lets nobody be born outside
-// of theirs. No cgroup file system is in the container either way.
+// of theirs. So its /sys/fs/cgroup shows all groups, as it does to the caller, and none can be written to.
 func (p *Plan) resources(r Resources) {
 	settings := r.settings()
 	if p.Own || len(settings) == 0 && !p.Measure {

@@ -91,7 +91,7 @@ func (s *service) stop(status Status) error {
 	if s == nil || s.listener == nil {
 		return nil
 	}
-	s.ended = control.Ended{Code: status.Code, Signal: int(status.Signal), TimedOut: status.TimedOut}
+	s.ended = control.Ended{Code: status.Code, Signal: int(status.Signal), TimedOut: status.TimedOut, Flooded: status.Flooded}
 	close(s.over)
 	s.mu.Lock()
 	s.stopped = true

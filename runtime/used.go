@@ -21,11 +21,12 @@ type Used struct {
 	Exit       int     `json:"exit"`
 	Signal     string  `json:"signal,omitempty"`
 	TimedOut   bool    `json:"timedOut,omitempty"`
+	Flooded    bool    `json:"flooded,omitempty"` // it wrote more than its limit
 }
 
 // used sums up, after everything has ended.
 func (l *launch) used(s Status, began time.Time) *Used {
-	u := &Used{Of: "command", Wall: time.Since(began).Seconds(), Exit: s.ExitCode(), TimedOut: s.TimedOut}
+	u := &Used{Of: "command", Wall: time.Since(began).Seconds(), Exit: s.ExitCode(), TimedOut: s.TimedOut, Flooded: s.Flooded}
 	if s.Signal != 0 {
 		u.Signal = signalName(s.Signal)
 	}

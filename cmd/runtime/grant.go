@@ -37,7 +37,13 @@ var grantCommand = command{
 		flags.BoolVar(&o.check, "check", false, "tell what is granted, whether it is honoured, and what works")
 		flags.StringVar(&o.group, "group", "", "only members of group `NAME` may execute it")
 		flags.StringVar(&o.like, "like", "", "as another `FILE` is granted: by the same, for the same")
-		return o.do
+		return func(args []string) (int, error) {
+			args, err := positional(flags, args, 0, "file")
+			if err != nil {
+				return exit(err)
+			}
+			return o.do(args)
+		}
 	},
 }
 
@@ -74,9 +80,6 @@ func (o *grantOptions) do(args []string) (int, error) {
 
 // binaryPath is the real path of a file, of this program where none is given.
 func binaryPath(args []string) (string, error) {
-	if len(args) > 1 {
-		return "", noArguments(args[1:])
-	}
 	if len(args) == 1 {
 		path, err := filepath.Abs(args[0])
 		if err != nil {

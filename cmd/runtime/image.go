@@ -31,7 +31,7 @@ func positional(flags *flag.FlagSet, args []string, least int, names ...string) 
 			break
 		}
 		found = append(found, args[0])
-		if err := flags.Parse(args[1:]); err != nil {
+		if err := parse(flags, args[1:]); err != nil {
 			return nil, err
 		}
 		args = flags.Args()
@@ -51,11 +51,7 @@ type storeAction func(ctx context.Context, s *image.Store, args []string) error
 // inStore opens the store for an action, whose arguments may be between its flags.
 func inStore(flags *flag.FlagSet, least int, names []string, f storeAction) action {
 	store := storeFlag(flags)
-	return asImageAdmin(func(ctx context.Context, args []string) error {
-		args, err := positional(flags, args, least, names...)
-		if err != nil {
-			return err
-		}
+	act := asImageAdmin(func(ctx context.Context, args []string) error {
 		s, err := image.Open(store.path())
 		if err != nil {
 			return err
@@ -63,6 +59,13 @@ func inStore(flags *flag.FlagSet, least int, names []string, f storeAction) acti
 		defer s.Close()
 		return f(ctx, s, args)
 	})
+	return func(args []string) (int, error) {
+		args, err := positional(flags, args, least, names...)
+		if err != nil {
+			return exit(err)
+		}
+		return act(args)
+	}
 }
 
 // told prints what has come to be, as JSON or in words.

@@ -112,12 +112,12 @@ func (c command) call(path string, args []string) int {
 	if err != nil {
 		return fail(err)
 	}
-	err = flags.Parse(args)
+	err = parse(flags, args)
 	if errors.Is(err, flag.ErrHelp) {
 		return show(c.help(path, flags))
 	}
 	if err != nil {
-		return fail(fmt.Errorf("%w: `%s --help` lists the flags", err, path))
+		return fail(err)
 	}
 	if c.bare {
 		if err := noArguments(flags.Args()); err != nil {
@@ -134,6 +134,9 @@ func (c command) call(path string, args []string) int {
 		}
 	}
 	code, err := run(flags.Args())
+	if errors.Is(err, flag.ErrHelp) { // between the arguments
+		return show(c.help(path, flags))
+	}
 	if err != nil {
 		fail(err)
 	}
@@ -170,11 +173,7 @@ func (c command) help(path string, flags *flag.FlagSet) string {
 // flagHelp is a flag's line, or two where its name is long.
 func flagHelp(f *flag.Flag) string {
 	value, usage := flag.UnquoteUsage(f)
-	dashes := "--"
-	if len(f.Name) == 1 {
-		dashes = "-"
-	}
-	name := strings.TrimSpace(dashes + f.Name + " " + value)
+	name := strings.TrimSpace(dashed(f.Name) + " " + value)
 	gap := "\n" + strings.Repeat(" ", 26)
 	if len(name) < 23 {
 		gap = strings.Repeat(" ", 24-len(name))

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -20,20 +19,21 @@ var policyCheck = command{
 	synopsis: "[FILE]",
 	summary:  "look for mistakes in the policy, or in a file that shall become policy",
 	examples: []string{"runtime policy check", "runtime policy check new.toml"},
-	setUp: func(*flag.FlagSet) action {
+	setUp: func(flags *flag.FlagSet) action {
 		return func(args []string) (int, error) {
-			name := ""
-			if len(args) > 0 {
-				name, args = args[0], args[1:]
+			args, err := positional(flags, args, 0, "file")
+			if err != nil {
+				return exit(err)
 			}
-			if err := noArguments(args); err != nil {
-				return runtime.ExitFailure, err
+			name := "" // the policy itself
+			if len(args) > 0 {
+				name = args[0]
 			}
 			rules, err := policy.Check(name)
 			if err != nil {
-				return runtime.ExitFailure, err
+				return exit(err)
 			}
-			fmt.Printf("%d rules, no mistakes\n", rules)
+			fmt.Printf("no mistakes, rules: %d\n", rules)
 			return 0, nil
 		}
 	},
@@ -48,15 +48,13 @@ var policyExplain = command{
 		who := flags.String("user", "", "`USER`, name or number (default: who asks)")
 		asJSON := flags.Bool("json", false, "print JSON")
 		return func(args []string) (int, error) {
-			if len(args) == 0 {
-				return runtime.ExitFailure, errors.New("no image given: runtime policy explain IMAGE")
-			}
-			if err := noArguments(args[1:]); err != nil {
-				return runtime.ExitFailure, err
+			args, err := positional(flags, args, 1, "image")
+			if err != nil {
+				return exit(err)
 			}
 			decision, user, err := runtime.Explain(args[0], *who)
 			if err != nil {
-				return runtime.ExitFailure, err
+				return exit(err)
 			}
 			if *asJSON {
 				return exit(printJSON(decision.Rule.Explain()))

@@ -116,16 +116,7 @@ func (o *options) attempt(r runtime.Request, signals func() <-chan os.Signal) (i
 	if logged := log.Ended(plan, status, err); logged != nil {
 		o.note(logged.Error()) // a log that does not listen is no reason for a build to fail
 	}
-	if status.Flooded {
-		message("runtime: ended: the command wrote more than its limit of %d bytes", plan.OutputLimit)
-	}
-	if status.OutOfMemory > 0 {
-		limit := plan.Spec.Linux.Resources.Unified["memory.max"] + " bytes"
-		if limit == " bytes" {
-			limit = "what it is part of"
-		}
-		message("runtime: out of memory: the kernel killed %d of the container's processes at its limit of %s", status.OutOfMemory, limit)
-	}
+	tellOfLimits(plan, status)
 	if told := o.tellStats(status); told != nil {
 		o.note(told.Error())
 	}
@@ -136,6 +127,23 @@ func (o *options) attempt(r runtime.Request, signals func() <-chan os.Signal) (i
 		message("Container %s %s.", plan.Container, status)
 	}
 	return status.ExitCode(), nil
+}
+
+// tellOfLimits says which limits the run has come to, since the exit status does not tell one from another.
+func tellOfLimits(plan *runtime.Plan, status runtime.Status) {
+	if status.TimedOut {
+		message("runtime: ended: the command ran longer than its limit of %s", plan.Timeout)
+	}
+	if status.Flooded {
+		message("runtime: ended: the command wrote more than its limit of %d bytes", plan.OutputLimit)
+	}
+	if status.OutOfMemory > 0 {
+		limit := plan.Spec.Linux.Resources.Unified["memory.max"] + " bytes"
+		if limit == " bytes" {
+			limit = "what it is part of"
+		}
+		message("runtime: out of memory: the kernel killed %d of the container's processes at its limit of %s", status.OutOfMemory, limit)
+	}
 }
 
 // tellStats writes what the container has used. The process has the caller's rights on files, no more.

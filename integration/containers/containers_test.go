@@ -198,6 +198,24 @@ func TestTheEndOfAContainerEndsAllWhoJoined(t *testing.T) {
 	kit.NothingLeft(t)
 }
 
+func TestWhoWaitsIsToldOfLimits(t *testing.T) {
+	soon := kit.Within(time.Second)
+	for _, c := range []struct {
+		name, script string
+		flags        []string
+	}{
+		{"slow", "sleep 600", []string{"--timeout", soon.String()}},
+		{"loud", fmt.Sprintf("sleep %v; exec yes", soon.Seconds()), []string{"--output-limit", "1K"}},
+	} {
+		r := start(t, kit.User, c.name, c.script, c.flags...)
+		waited := kit.Run(t, "wait", c.name)
+		if ran := r.ended(); ran.Code != 124 || !strings.Contains(ran.Err, "its limit of ") || waited.Code != 124 {
+			t.Errorf("%s: %d %q; who waited: %+v", c.name, ran.Code, ran.Err, waited)
+		}
+	}
+	kit.NothingLeft(t)
+}
+
 func TestKill(t *testing.T) {
 	stubborn := start(t, kit.User, "stubborn", "trap '' TERM; while :; do sleep 0.1; done")
 	start(t, kit.Other, "others", "sleep 60")

@@ -29,8 +29,8 @@ func TestExitStatusIsTheCommandsOwn(t *testing.T) {
 		{[]string{"run", kit.Image, "sh", "-c", "exit 77"}, 77, ""},
 		{[]string{"run", kit.Image, "sh", "-c", "kill -TERM $$"}, 128 + 15, ""},
 		{[]string{"run", kit.Image, "sh", "-c", "kill -KILL $$"}, 128 + 9, ""},
-		{[]string{"run", "--timeout", "200ms", kit.Image, "sleep", "60"}, 124, ""},
-		{[]string{"run", "--timeout", "200ms", "--kill-after", "200ms", kit.Image, "sh", "-c", "trap : TERM; while :; do sleep 1; done"}, 124, ""},
+		{[]string{"run", "--timeout", "200ms", kit.Image, "sleep", "60"}, 124, "longer than its limit of 200ms"},
+		{[]string{"run", "--timeout", "200ms", "--kill-after", "200ms", kit.Image, "sh", "-c", "trap : TERM; while :; do sleep 1; done"}, 124, "longer than its limit of 200ms"},
 		{[]string{"run", kit.Image, "nosuchcommand"}, 127, "not found"},
 		{[]string{"run", kit.Image, "/nosuch/command"}, 127, "not found"},
 		{[]string{"run", kit.Image, ""}, 127, "not found"},
@@ -62,7 +62,8 @@ func TestBadInputIsOneLineAndLeavesNothing(t *testing.T) {
 		{[]string{"run", long, "true"}, "longer than 64"},
 		{[]string{"run", "a\nb\x1b[31m", "true"}, `image name "a\nb\x1b[31m"`},
 		{[]string{"run", "ｄeb12", "true"}, "image name"},
-		{[]string{"run", "--nosuchflag", kit.Image, "true"}, "nosuchflag"},
+		{[]string{"run", "--nosuchflag", kit.Image, "true"}, "--nosuchflag"},
+		{[]string{"run", "--timeout", "1", kit.Image, "true"}, `--timeout "1": want a time`},
 		{[]string{"nosuchcommand"}, "nosuchcommand"},
 		{[]string{"run", "--tty", "--no-tty", kit.Image, "true"}, "exclude each other"},
 		{[]string{"run", "--tty", kit.Image, "true"}, "terminal"},
@@ -116,6 +117,14 @@ func TestBadInputIsOneLineAndLeavesNothing(t *testing.T) {
 		}
 	}
 	kit.NothingLeft(t)
+}
+
+func TestHelpIsGivenBetweenArgumentsToo(t *testing.T) {
+	for _, args := range [][]string{{"run", "--help"}, {"image", "history", kit.Image, "--help"}, {"image", "remove", "--help"}, {"policy", "explain", kit.Image, "-h"}} {
+		if r := kit.Run(t, args...); r.Code != 0 || !strings.Contains(r.Out, "\nusage: runtime ") || r.Err != "" {
+			t.Errorf("%q: %+v", args, r)
+		}
+	}
 }
 
 func TestWhoTheCommandIs(t *testing.T) {

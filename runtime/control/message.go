@@ -35,4 +35,5 @@ type Ended struct {
 	Code     int  `json:"code"`
 	Signal   int  `json:"signal,omitempty"`
 	TimedOut bool `json:"timedOut,omitempty"`
+	Flooded  bool `json:"flooded,omitempty"` // it wrote more than its limit
 }

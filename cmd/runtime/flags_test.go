@@ -1,0 +1,48 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"io"
+	"testing"
+	"time"
+)
+
+func TestARefusedFlagSaysWhatItWants(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--time", "1"}, `--time "1": want a time such as 90s, 30m or 2h`},
+		{[]string{"--number=x"}, `--number "x": want a whole number`},
+		{[]string{"--share", "x"}, `--share "x": want a number such as 1.5`},
+		{[]string{"--yes=perhaps"}, `--yes "perhaps": takes no value, or true or false`},
+		{[]string{"--own", "x"}, `--own "x": no`},
+		{[]string{"--nosuch"}, "flag provided but not defined: --nosuch"},
+		{[]string{"--x=1"}, "flag provided but not defined: -x"},
+		{[]string{"-n"}, "flag needs an argument: -n"},
+		{[]string{"---x"}, "bad flag syntax: ---x"},
+		{[]string{"--yes", "-n", "name", "--number", "1", "--time", "1s", "--share", "1", "image", "--nosuch"}, ""},
+	} {
+		flags := flag.NewFlagSet("command", flag.ContinueOnError)
+		flags.SetOutput(io.Discard)
+		flags.Duration("time", time.Second, "")
+		flags.Int("number", 0, "")
+		flags.Float64("share", 0, "")
+		flags.Bool("yes", false, "")
+		flags.String("n", "", "")
+		flags.Func("own", "", func(string) error { return errors.New("no") })
+		if c.want != "" {
+			c.want += ": `command --help` lists the flags"
+		}
+		for range 2 { // flags that stand between arguments are parsed once more
+			got := ""
+			if err := parse(flags, c.args); err != nil {
+				got = err.Error()
+			}
+			if got != c.want {
+				t.Errorf("%q: %q, want %q", c.args, got, c.want)
+			}
+		}
+	}
+}
