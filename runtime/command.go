@@ -1,9 +1,11 @@
 package runtime
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -45,11 +47,31 @@ func (l *launch) startOne(p *Plan, args []string, files [3]uintptr, terminal boo
 		}
 	}
 	process, err := nsexec.StartCommand(c)
+	if err == syscall.ENOEXEC && isText(file, c.Dirs) {
+		c.Path, c.Args = plainShell, slices.Concat([]string{plainShell, "--", file}, args[1:])
+		process, err = nsexec.StartCommand(c)
+	}
 	if err != nil {
 		return nil, whyNot(file, err)
 	}
 	l.tellDir(p, c.Dirs, process)
 	return process, nil
+}
+
+// isText tells a script without "#!", which the shell is to run as it is wherever commands are typed, from a program for another
+// machine: by the shells' own rule, which is that there is no NUL byte in its beginning. The command starts in the last of dirs.
+func isText(name string, dirs []string) bool {
+	if !path.IsAbs(name) && len(dirs) > 0 {
+		name = path.Join(dirs[len(dirs)-1], name)
+	}
+	fd, err := syscall.Open(name, syscall.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer syscall.Close(fd)
+	var beginning [256]byte
+	n, err := syscall.Read(fd, beginning[:])
+	return err == nil && bytes.IndexByte(beginning[:n], 0) < 0
 }
 
 // lookUp finds a command as execvp(3) does, in the PATH that it will have.

@@ -280,7 +280,7 @@ func (l *launch) enterDir(p *Plan) error {
 }
 
 func (l *launch) tellOfDir(wanted, dir string) {
-	l.note(fmt.Sprintf("working directory %q is not in the container, starting in %s", wanted, dir))
+	l.note(fmt.Sprintf("working directory %q is not in the container, starting in %s (a bind mount brings it: --bind .)", wanted, dir))
 }
 
 // execute forks the command. Descriptors are the terminal's or the caller's own

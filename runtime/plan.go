@@ -263,25 +263,27 @@ func (p *Plan) process(r Request, f Facts) error {
 	return nil
 }
 
+// plainShell is the shell of every image that has one.
+const plainShell = "/bin/sh"
+
 // command decides what is executed. A command that the login shell shall run is
 // handed to it as its arguments, so that nothing needs quoting; which only a
 // shell with POSIX syntax understands.
 func (p *Plan) command(r Request, shell string) {
-	const plain = "/bin/sh"
 	if !path.IsAbs(shell) {
-		shell = plain
+		shell = plainShell
 	}
 	run := append([]string{"-c", `exec "$0" "$@"`}, r.Command...)
 	switch {
 	case len(r.Command) == 0:
-		p.Spec.Process.Args, p.Fallback, p.Login = []string{shell}, []string{plain}, true
+		p.Spec.Process.Args, p.Fallback, p.Login = []string{shell}, []string{plainShell}, true
 	case !r.Login:
 		p.Spec.Process.Args = slices.Clone(r.Command)
 	case slices.Contains([]string{"sh", "bash", "dash", "ksh", "zsh", "mksh"}, path.Base(shell)):
 		p.Spec.Process.Args, p.Login = append([]string{shell}, run...), true
-		p.Fallback = append([]string{plain}, run...)
+		p.Fallback = append([]string{plainShell}, run...)
 	default:
-		p.Spec.Process.Args, p.Login = append([]string{plain}, run...), true
+		p.Spec.Process.Args, p.Login = append([]string{plainShell}, run...), true
 	}
 }
 
@@ -295,7 +297,7 @@ func (p *Plan) readAhead(arch personality.Architecture) {
 	if !strings.Contains(program, "/") {
 		program = path.Join("/usr/bin", program)
 	}
-	p.ReadAhead = []string{program, "/bin/sh"}
+	p.ReadAhead = []string{program, plainShell}
 	if arch.Loader != "" {
 		p.ReadAhead = append(p.ReadAhead, arch.Loader, "/etc/ld.so.cache", path.Join("/lib", arch.Triplet, "libc.so.6"))
 	}

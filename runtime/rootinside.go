@@ -73,7 +73,7 @@ const maxUserFile = 1 << 20
 // runs have inside, are not for root inside to change.
 func (f *Facts) findUsers(inside mount.Root) error {
 	r := f.RootInside
-	r.Root = user.Entry{Name: "root", Home: "/root", Shell: "/bin/sh"}
+	r.Root = user.Entry{Name: "root", Home: "/root", Shell: plainShell}
 	r.Lines, r.Content = map[string]string{}, map[string]string{}
 	own, group := f.User, user.Entry{Name: f.User.Name, UID: f.User.GID, Line: fmt.Sprintf("%s:x:%d:", f.User.Name, f.User.GID)}
 	own.Line = fmt.Sprintf("%s:*:%d:%d::%s:%s", own.Name, own.UID, own.GID, own.Home, own.Shell) // no password, not even in /etc/shadow

@@ -131,7 +131,7 @@ func byNameOrNumber(database *user.Database, who string) (user.Entry, bool, erro
 func nameless(c Caller) user.Entry {
 	name := "user" + strconv.FormatUint(uint64(c.UID), 10)
 	line := fmt.Sprintf("%s:x:%d:%d::/:/bin/sh", name, c.UID, c.GID)
-	return user.Entry{Name: name, UID: c.UID, GID: c.GID, Home: "/", Shell: "/bin/sh", Line: line}
+	return user.Entry{Name: name, UID: c.UID, GID: c.GID, Home: "/", Shell: plainShell, Line: line}
 }
 
 func (f *Facts) findImage(r Request) error {

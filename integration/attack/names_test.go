@@ -115,7 +115,7 @@ func TestC27EnvironmentEntries(t *testing.T) {
 func TestC28Commands(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
 		dir := home(t, kit.User)
-		for name, text := range map[string]string{"noexec": "#!/bin/sh\n", "nointerpreter": "#!/nosuch/interpreter\n", "text": "echo no interpreter line\n", "empty": "", "loop": "#!" + dir + "/loop\n",
+		for name, text := range map[string]string{"noexec": "#!/bin/sh\n", "nointerpreter": "#!/nosuch/interpreter\n", "text": "echo no interpreter line\n", "empty": "", "binary": "text\x00", "loop": "#!" + dir + "/loop\n",
 			"elf": "\x7fELF\x02\x01\x01" + strings.Repeat("\x00", 9) + "\x02\x00\xb7\x00" + strings.Repeat("\x00", 44)} {
 			write(t, filepath.Join(dir, name), text)
 			if name != "noexec" {
@@ -126,7 +126,7 @@ func TestC28Commands(t *testing.T) {
 			command string
 			code    int
 		}{
-			{"./noexec", 126}, {dir + "/noexec", 126}, {dir + "/nointerpreter", 126}, {dir + "/text", 126}, {dir + "/empty", 126}, {dir + "/loop", 126}, {dir + "/elf", 126},
+			{"./noexec", 126}, {dir + "/noexec", 126}, {dir + "/nointerpreter", 126}, {dir + "/text", 0}, {dir + "/empty", 0}, {dir + "/loop", 126}, {dir + "/elf", 126}, {dir + "/binary", 126},
 			{dir, 126}, {"/", 126}, {"/etc/passwd", 126}, {"nosuch", 127}, {"./nosuch", 127}, {"/nosuch", 127}, {"", 127}, {"/etc/passwd/x", 127},
 			{"/" + strings.Repeat("x/", 2100), 127}, {strings.Repeat("x", 300), 127}, {"../../../../../../bin/true", 0}, {"/dev/null", 126}, {"/proc/self/mem", 126},
 		} {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -117,6 +118,30 @@ func TestBadInputIsOneLineAndLeavesNothing(t *testing.T) {
 		}
 	}
 	kit.NothingLeft(t)
+}
+
+func TestAScriptWithoutAnInterpreterLineIsTheShells(t *testing.T) {
+	dir := scratch(t)
+	write := func(name, text string) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("build.sh", `echo "$0: $# $1"; exit 3`)
+	write("-c", `echo "$0: $# $1"; exit 3`)
+	for _, c := range []struct{ flags, command []string }{
+		{nil, []string{"./build.sh", "a b"}},
+		{nil, []string{dir + "/build.sh", "a b"}},
+		{nil, []string{"../" + filepath.Base(dir) + "/-c", "a b"}},
+		{[]string{"--env", "PATH=" + dir + ":/usr/bin"}, []string{"build.sh", "a b"}},
+		{[]string{"--root"}, []string{"./build.sh", "a b"}},
+	} {
+		cmd := kit.As(t, kit.User, slices.Concat([]string{kit.Runtime, "run"}, c.flags, []string{kit.Image}, c.command)...)
+		cmd.Dir = dir
+		if r := kit.Do(t, cmd); r.Code != 3 || !strings.HasSuffix(r.Out, filepath.Base(c.command[0])+": 1 a b\n") || r.Err != "" {
+			t.Errorf("%q: %+v", c, r)
+		}
+	}
 }
 
 func TestHelpIsGivenBetweenArgumentsToo(t *testing.T) {
