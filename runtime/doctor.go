@@ -155,7 +155,7 @@ func examinePolicy() Finding {
 const leastFree = 0.05
 
 func examineStore() Finding {
-	found := ""
+	found, advice := "", "as root `runtime store init`"
 	err := lookAsRoot(func() error {
 		settings, err := policy.LoadSettings()
 		if err != nil {
@@ -172,15 +172,21 @@ func examineStore() Finding {
 		}
 		found = fmt.Sprintf("%s, %s, %d images, %.0f %% free, %d orphans", space.Path, space.Kind, space.Images,
 			100*float64(space.Free)/float64(max(space.Size, 1)), space.Orphans)
-		if float64(space.Free) < leastFree*float64(space.Size) {
+		switch {
+		case float64(space.Free) < leastFree*float64(space.Size):
+			advice = "as root `runtime image prune IMAGE`, or a larger disk"
 			return fmt.Errorf("%s is nearly full", space.Path)
-		}
-		if space.Orphans > 0 {
+		case space.Orphans > 0:
+			advice = "`runtime gc`"
 			return fmt.Errorf("%d copies whose supervisor is dead", space.Orphans)
 		}
+		advice = "as root `runtime grant`"
 		return CheckStore(s)
 	})
-	return finding("image store", true, found, err, "as root `runtime store init`, `runtime gc`, `runtime image prune`")
+	if errors.Is(err, os.ErrPermission) { // which says nothing of the store
+		return finding("image store", false, "", err, "root can see it, and who has a grant")
+	}
+	return finding("image store", true, found, err, advice)
 }
 
 func examineState() Finding {
