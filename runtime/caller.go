@@ -3,6 +3,7 @@ package runtime
 import (
 	"fmt"
 	"os"
+	"path"
 	"slices"
 	"strings"
 	"syscall"
@@ -14,11 +15,12 @@ import (
 )
 
 // A Caller is who started the process, as the kernel tells it. The environment
-// is the caller's word, kept for the container, and decides nothing.
+// is the caller's word, kept for the container, and decides nothing but what DirName says.
 type Caller struct {
 	UID, GID uint32
 	Groups   []uint32
 	Dir      string // working directory; "" when it has no name any more
+	DirName  string // what the caller calls it ($PWD), where that is another name, by way of symbolic links; else ""
 	Env      []string
 	Terminal bool // standard input and output are terminals
 }
@@ -38,6 +40,7 @@ func CurrentCaller() (Caller, error) {
 	// the name of a directory that is outside the root.
 	if dir, err := unixGetwd(); err == nil && strings.HasPrefix(dir, "/") {
 		caller.Dir = dir
+		caller.DirName = otherName(dir)
 	}
 	caller.Terminal = term.IsTerminal(0) && term.IsTerminal(1)
 	return caller, nil
@@ -55,6 +58,20 @@ func callerEnviron() []string {
 		}
 	}
 	return env
+}
+
+// otherName returns $PWD if that leads to the working directory dir by another name.
+func otherName(dir string) string {
+	name := os.Getenv("PWD")
+	if !path.IsAbs(name) || name != path.Clean(name) || name == dir {
+		return ""
+	}
+	here, err := os.Stat(".")
+	there, errThere := os.Stat(name)
+	if err != nil || errThere != nil || !os.SameFile(here, there) {
+		return ""
+	}
+	return name
 }
 
 func unixGetwd() (string, error) {

@@ -59,19 +59,27 @@ func (l *launch) startOne(p *Plan, args []string, files [3]uintptr, terminal boo
 }
 
 // isText tells a script without "#!", which the shell is to run as it is wherever commands are typed, from a program for another
-// machine: by the shells' own rule, which is that there is no NUL byte in its beginning. The command starts in the last of dirs.
+// machine: by the shells' own rule, which is that there is no NUL byte in its beginning. The command starts in the last of dirs
+// that is there.
 func isText(name string, dirs []string) bool {
+	names := []string{name}
 	if !path.IsAbs(name) && len(dirs) > 0 {
-		name = path.Join(dirs[len(dirs)-1], name)
+		names = nil
+		for _, dir := range slices.Backward(dirs) {
+			names = append(names, path.Join(dir, name))
+		}
 	}
-	fd, err := syscall.Open(name, syscall.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY|syscall.O_CLOEXEC, 0)
-	if err != nil {
-		return false
+	for _, name := range names {
+		fd, err := syscall.Open(name, syscall.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY|syscall.O_CLOEXEC, 0)
+		if err != nil {
+			continue
+		}
+		defer syscall.Close(fd)
+		var beginning [256]byte
+		n, err := syscall.Read(fd, beginning[:])
+		return err == nil && bytes.IndexByte(beginning[:n], 0) < 0
 	}
-	defer syscall.Close(fd)
-	var beginning [256]byte
-	n, err := syscall.Read(fd, beginning[:])
-	return err == nil && bytes.IndexByte(beginning[:n], 0) < 0
+	return false
 }
 
 // lookUp finds a command as execvp(3) does, in the PATH that it will have.

@@ -52,6 +52,8 @@ type Plan struct {
 	Fallback []string `json:"fallback,omitempty"`
 	// SetIDs: the command runs as another user than the caller.
 	SetIDs bool `json:"setIDs"`
+	// CwdName is another name of the working directory, for a container that does not have it by the first.
+	CwdName string `json:"cwdName,omitempty"`
 	// DirRequired: no other working directory will do.
 	DirRequired bool `json:"dirRequired,omitempty"`
 	// ReadAhead are files of the image that the command's start is likely to read.
@@ -245,14 +247,15 @@ func (p *Plan) process(r Request, f Facts) error {
 		Rlimits:         r.Limits,
 		NoNewPrivileges: true,
 	}
+	p.CwdName = f.Caller.DirName
 	if r.Dir != "" {
 		if !path.IsAbs(r.Dir) || strings.IndexByte(r.Dir, 0) >= 0 {
 			return fmt.Errorf("--chdir %q is not an absolute path", r.Dir)
 		}
-		p.Spec.Process.Cwd, p.DirRequired = r.Dir, true
+		p.Spec.Process.Cwd, p.CwdName, p.DirRequired = r.Dir, "", true
 	}
 	if p.SetIDs && r.Dir == "" {
-		p.Spec.Process.Cwd = f.User.Home
+		p.Spec.Process.Cwd, p.CwdName = f.User.Home, ""
 	}
 	p.command(r, who.Shell)
 	for _, arg := range p.Spec.Process.Args {

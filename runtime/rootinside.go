@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -251,13 +252,14 @@ func (l *launch) becomesRoot(p *Plan, c *nsexec.Command) error {
 		return err
 	}
 	c.UserNamespace = &nsexec.UserNamespace{FD: int(l.root.userns.Fd()), Keep: keep}
-	c.Dirs, c.DirRequired = []string{"/", homeOf(p.Spec.Process.Env), p.Spec.Process.Cwd}, p.DirRequired
+	c.Dirs, c.DirRequired = slices.Concat(p.workingDirs(), p.otherDirs()), p.DirRequired
+	slices.Reverse(c.Dirs) // the last counts
 	return nil
 }
 
 // tellDir tells where a command has started that could not enter its working directory.
 func (l *launch) tellDir(p *Plan, dirs []string, process *nsexec.Process) {
-	if process.Dir >= 0 && process.Dir < len(dirs)-1 {
+	if process.Dir >= 0 && process.Dir < len(p.otherDirs()) {
 		l.tellOfDir(p.Spec.Process.Cwd, dirs[process.Dir])
 	}
 }

@@ -144,6 +144,37 @@ func TestAScriptWithoutAnInterpreterLineIsTheShells(t *testing.T) {
 	}
 }
 
+func TestTheWorkingDirectoryByTheCallersNameForIt(t *testing.T) {
+	const dir, link, other = "/srv/launch-dir", "/srv/launch-link", "/srv/launch-other"
+	_, uid, gid := kit.Lookup(t, kit.User)
+	for _, d := range []string{dir, other} {
+		kit.Must(t, os.Mkdir(d, 0o755))
+		kit.Must(t, os.Chown(d, int(uid), int(gid)))
+		t.Cleanup(func() { _ = os.RemoveAll(d) })
+	}
+	kit.Must(t, os.WriteFile(dir+"/script", []byte("echo script"), 0o755))
+	kit.Must(t, os.Symlink(dir, link))
+	t.Cleanup(func() { _ = os.Remove(link) })
+	home := "/home/" + kit.User
+	for _, c := range []struct{ before, flags, command, want string }{
+		{"cd " + link, "--bind " + link, "pwd", link},
+		{"cd " + link, "--bind " + link, "./script", "script"},
+		{"cd " + link, "--bind " + link + " --root", "pwd", link},
+		{"cd " + link, "--bind " + link + " --root", "./script", "script"},
+		{"cd " + link, "--bind " + link + " --bind " + dir, "pwd", dir},
+		{"cd " + dir + "; PWD=" + other, "--bind " + other, "pwd", home},
+		{"cd " + dir + "; PWD=" + link + "/../launch-link", "--bind " + link, "pwd", home},
+		{"cd " + dir + "; PWD=launch-link", "--bind " + link, "pwd", home},
+		{"cd " + link, "", "pwd", home},
+	} {
+		script := fmt.Sprintf("%s; export PWD; exec %s run %s %s %s", c.before, kit.Runtime, c.flags, kit.Image, c.command)
+		r := kit.Do(t, kit.As(t, kit.User, "sh", "-c", script))
+		if r.Code != 0 || r.Out != c.want+"\n" || (r.Err == "") == (c.want == home) {
+			t.Errorf("%s: %+v, want %s", script, r, c.want)
+		}
+	}
+}
+
 func TestHelpIsGivenBetweenArgumentsToo(t *testing.T) {
 	for _, args := range [][]string{{"run", "--help"}, {"image", "history", kit.Image, "--help"}, {"image", "remove", "--help"}, {"policy", "explain", kit.Image, "-h"}} {
 		if r := kit.Run(t, args...); r.Code != 0 || !strings.Contains(r.Out, "\nusage: runtime ") || r.Err != "" {
