@@ -6,6 +6,7 @@ import "golang.org/x/sys/unix"
 type Options struct {
 	Set, Clear uint64   // mount attributes, MOUNT_ATTR_*
 	Recursive  bool     // a bind takes the mounts below its source along
+	Slave      bool     // and follows what is mounted and unmounted there later
 	Data       []string // the file system's own parameters
 }
 
@@ -38,9 +39,13 @@ func ParseOptions(words []string) Options {
 	var o Options
 	for _, word := range words {
 		switch word {
-		case "bind", "private", "rprivate", "defaults":
+		case "bind", "defaults":
 		case "rbind":
 			o.Recursive = true
+		case "private", "rprivate":
+			o.Slave = false
+		case "slave", "rslave":
+			o.Slave = true
 		default:
 			o.add(word)
 		}

@@ -22,10 +22,14 @@ func TestParseOptions(t *testing.T) {
 		{[]string{"noatime"}, unix.MOUNT_ATTR_NOATIME, unix.MOUNT_ATTR__ATIME, false, nil},
 		{[]string{"noatime", "strictatime"}, unix.MOUNT_ATTR_STRICTATIME, unix.MOUNT_ATTR__ATIME, false, nil},
 		{[]string{"bind", "private", "defaults"}, 0, 0, false, nil},
+		{[]string{"rslave", "rprivate"}, 0, 0, false, nil},
 	} {
 		o := ParseOptions(c.words)
-		if o.Set != c.set || o.Clear != c.clear || o.Recursive != c.recursive || !slices.Equal(o.Data, c.data) {
+		if o.Set != c.set || o.Clear != c.clear || o.Recursive != c.recursive || !slices.Equal(o.Data, c.data) || o.Slave {
 			t.Errorf("%q: %+v", c.words, o)
 		}
+	}
+	if o := ParseOptions([]string{"rbind", "rslave"}); !o.Slave || !o.Recursive || o.Data != nil {
+		t.Errorf("%+v", o)
 	}
 }

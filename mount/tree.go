@@ -108,6 +108,16 @@ func complaint(fs int) string {
 // makes it, it is a peer of a shared original (which systemd makes all of a host's
 // mounts), and what is mounted on it would appear there. See open_tree(2).
 func Clone(dirfd int, path string, recursive bool) (Tree, error) {
+	return clone(dirfd, path, recursive, unix.MS_PRIVATE)
+}
+
+// CloneSlave is Clone of a Tree that follows the original where that is shared: what is mounted on the original
+// later is mounted on the copy too, with the attributes that it has there, and unmounted with it. Nothing propagates to the original.
+func CloneSlave(dirfd int, path string, recursive bool) (Tree, error) {
+	return clone(dirfd, path, recursive, unix.MS_SLAVE)
+}
+
+func clone(dirfd int, path string, recursive bool, propagation uint64) (Tree, error) {
 	flags := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC | unix.AT_EMPTY_PATH | unix.AT_NO_AUTOMOUNT)
 	if recursive {
 		flags |= unix.AT_RECURSIVE
@@ -117,7 +127,7 @@ func Clone(dirfd int, path string, recursive bool) (Tree, error) {
 		return Tree{}, fmt.Errorf("open_tree %s: %w", path, err)
 	}
 	t := Tree{fd}
-	if err := setattr(fd, "", recursive, unix.MountAttr{Propagation: unix.MS_PRIVATE}); err != nil {
+	if err := setattr(fd, "", recursive, unix.MountAttr{Propagation: propagation}); err != nil {
 		return Tree{}, errors.Join(err, t.Close())
 	}
 	return t, nil

@@ -140,10 +140,14 @@ func (p *Plan) files(f Facts) {
 	p.Files = append(p.Files, File{"/etc/hosts", hosts + "127.0.1.1\t" + name + "\n"}, File{"/etc/hostname", name + "\n"})
 }
 
+// bindMount follows what is mounted on the source later, an automounter's file systems above all; but not where it is read-only, since
+// what came later would not be.
 func bindMount(source, destination string, readOnly bool) specs.Mount {
 	options := []string{"rbind", "nosuid", "nodev"}
 	if readOnly {
 		options = append(options, "ro")
+	} else {
+		options = append(options, "rslave")
 	}
 	return specs.Mount{Destination: path.Clean(destination), Type: "bind", Source: source, Options: options}
 }

@@ -152,7 +152,11 @@ func (b openedBind) clone(p *Plan) (mount.Tree, error) {
 		}
 	}
 	options := mount.ParseOptions(b.Options)
-	tree, err := mount.Clone(b.fd, "", options.Recursive)
+	clone := mount.Clone
+	if options.Slave {
+		clone = mount.CloneSlave
+	}
+	tree, err := clone(b.fd, "", options.Recursive)
 	if err != nil {
 		return tree, err
 	}

@@ -534,9 +534,31 @@ during=$(mounts)
 su "$user" -c "$runtime kill shared"; wait $!
 echo "$before" | grep -c shared:
 [ "$during" = "$before" ] && [ "$(mounts)" = "$before" ] || { echo "$before" >/tmp/before; echo "$during" | diff /tmp/before -; exit 1; }`
-	for _, flags := range [][]string{{kit.Image}, {kit.Sealed}, {"--writable", kit.Sealed}, {"--bind", "/tmp:/mnt", kit.Image}} {
+	for _, flags := range [][]string{{kit.Image}, {kit.Sealed}, {"--writable", kit.Sealed}, {"--bind", "/tmp:/mnt", kit.Image}, {"--bind", "/tmp:" + scratch(t), kit.Image}} {
 		args := append([]string{"unshare", "--mount", "--propagation", "shared", "sh", "-c", script, "sh", kit.User, kit.Runtime}, flags...)
 		if r := kit.Do(t, exec.Command(args[0], args[1:]...)); r.Code != 0 || r.Out == "0\n" {
+			t.Errorf("%v: %+v", flags, r)
+		}
+	}
+	kit.NothingLeft(t)
+}
+
+// TestWhatIsMountedLaterIsInWritableBinds: as an automounter does it, on a host whose mounts are shared.
+func TestWhatIsMountedLaterIsInWritableBinds(t *testing.T) {
+	dir := scratch(t)
+	below := filepath.Join(dir, "below")
+	kit.Must(t, os.Mkdir(below, 0o755))
+	const script = `user=$1 runtime=$2 dir=$3; shift 3; cd /
+inside() { su "$user" -c "$runtime exec later sh -c '$*'"; }
+su "$user" -c "$runtime run --quiet --name later --bind-ro $dir:/mnt $* -- sleep 600" &
+until inside true 2>/dev/null; do kill -0 $! || exit 1; sleep 0.05; done
+mount -t tmpfs none "$dir/below" && touch "$dir/below/seen"
+inside "echo writable: \$(ls $dir/below); echo read-only: \$(ls /mnt/below)"
+umount "$dir/below" && inside "echo then: \$(ls $dir/below)"
+su "$user" -c "$runtime kill later"; wait $!`
+	for _, flags := range [][]string{{kit.Image}, {kit.Sealed}, {"--root", kit.Image}} {
+		args := append([]string{"unshare", "--mount", "--propagation", "shared", "sh", "-c", script, "sh", kit.User, kit.Runtime, dir}, flags...)
+		if r := kit.Do(t, exec.Command(args[0], args[1:]...)); r.Out != "writable: seen\nread-only:\nthen:\n" {
 			t.Errorf("%v: %+v", flags, r)
 		}
 	}
