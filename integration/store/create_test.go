@@ -63,6 +63,22 @@ func TestTheBootstrapProgramIsCalledAsItWantsToBe(t *testing.T) {
 	empty(t, store)
 }
 
+func TestDebootstrapIsNotGivenARecipeThatItWouldNotKeep(t *testing.T) {
+	store := kit.NewStore(t)
+	only, calls := path(t, "debootstrap")
+	recipe := filepath.Join(t.TempDir(), "image.toml")
+	kit.Must(t, os.WriteFile(recipe, []byte("suite = \"bookworm\"\nsources = [\"deb http://mirror.example/more bookworm main\"]\n"), 0o644))
+	cmd := exec.Command(kit.Runtime, "image", "create", "one", recipe, "--store", store)
+	cmd.Env = []string{"PATH=" + only}
+	if r := kit.Do(t, cmd); r.Code != 125 || !strings.Contains(r.Err, "debootstrap does not take any: apt-get install mmdebstrap") {
+		t.Errorf("%+v", r)
+	}
+	if call, err := os.ReadFile(calls); err == nil {
+		t.Errorf("called: %s", call)
+	}
+	empty(t, store)
+}
+
 func TestWithoutABootstrapProgramItIsSaidWhichToInstall(t *testing.T) {
 	store := kit.NewStore(t)
 	if r := create(t, "", "one", "--suite", "bookworm", "--store", store); r.Code != 125 || !strings.Contains(r.Err, "apt-get install mmdebstrap") {

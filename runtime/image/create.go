@@ -58,12 +58,13 @@ func (b Bootstrap) check() error {
 // programs are the bootstrap programs, the quicker one first.
 var programs = []struct {
 	name      string
+	sources   bool // it takes further lines of sources.list
 	arguments func(b Bootstrap, directory string) []string
 }{
-	{"mmdebstrap", func(b Bootstrap, directory string) []string {
+	{"mmdebstrap", true, func(b Bootstrap, directory string) []string {
 		return slices.Concat(b.common("--architectures="), []string{b.Suite, directory, b.Mirror}, b.Sources)
 	}},
-	{"debootstrap", func(b Bootstrap, directory string) []string {
+	{"debootstrap", false, func(b Bootstrap, directory string) []string {
 		return append(b.common("--arch="), b.Suite, directory, b.Mirror)
 	}},
 }
@@ -93,6 +94,9 @@ func (d *Draft) Bootstrap(ctx context.Context, b Bootstrap) error {
 		path, err := exec.LookPath(p.name)
 		if err != nil {
 			continue
+		}
+		if len(b.Sources) > 0 && !p.sources {
+			return fmt.Errorf("sources: %s does not take any: apt-get install mmdebstrap", p.name)
 		}
 		cmd := exec.CommandContext(ctx, "unshare", slices.Concat(alone, []string{path}, p.arguments(b, d.Path))...)
 		cmd.Stdout, cmd.Stderr = b.Output, b.Output
