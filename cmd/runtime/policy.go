@@ -33,7 +33,11 @@ var policyCheck = command{
 			if err != nil {
 				return exit(err)
 			}
-			fmt.Printf("no mistakes, rules: %d\n", rules)
+			noun := "rules"
+			if rules == 1 {
+				noun = "rule"
+			}
+			fmt.Printf("%d %s, no mistakes\n", rules, noun)
 			return 0, nil
 		}
 	},

@@ -190,7 +190,7 @@ func TestC22PastTheLimit(t *testing.T) {
 			t.Errorf("others were served %d times of 10", served)
 		}
 		for _, pid := range kit.Inits(t) {
-			_ = exec.Command("kill", "-TERM", fmt.Sprint(parentOf(t, pid))).Run()
+			_ = exec.Command("kill", "-TERM", fmt.Sprint(parentOf(pid))).Run()
 		}
 		for _, cmd := range long {
 			_ = cmd.Wait()
