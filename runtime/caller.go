@@ -3,7 +3,6 @@ package runtime
 import (
 	"fmt"
 	"os"
-	"path"
 	"slices"
 	"strings"
 	"syscall"
@@ -58,20 +57,6 @@ func callerEnviron() []string {
 		}
 	}
 	return env
-}
-
-// otherName returns $PWD if that leads to the working directory dir by another name.
-func otherName(dir string) string {
-	name := os.Getenv("PWD")
-	if !path.IsAbs(name) || name != path.Clean(name) || name == dir {
-		return ""
-	}
-	here, err := os.Stat(".")
-	there, errThere := os.Stat(name)
-	if err != nil || errThere != nil || !os.SameFile(here, there) {
-		return ""
-	}
-	return name
 }
 
 func unixGetwd() (string, error) {

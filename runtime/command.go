@@ -54,7 +54,7 @@ func (l *launch) startOne(p *Plan, args []string, files [3]uintptr, terminal boo
 	if err != nil {
 		return nil, whyNot(file, err)
 	}
-	l.tellDir(p, c.Dirs, process)
+	l.tellWhere(p, process)
 	return process, nil
 }
 

@@ -253,41 +253,6 @@ func (l *launch) becomeUser() error {
 	return nsexec.SetIDs(who.UID, who.GID, who.AdditionalGids)
 }
 
-// changeDir enters the working directory with the user's own rights.
-func (l *launch) changeDir() error { return l.enterDir(l.plan) }
-
-func (l *launch) enterDir(p *Plan) error {
-	if p.rootInside() {
-		return nil // that is for the command to do
-	}
-	for _, dir := range p.workingDirs() {
-		err := syscall.Chdir(dir)
-		if err == nil {
-			return nil
-		}
-		if p.DirRequired {
-			return fmt.Errorf("%s: %w", dir, err)
-		}
-	}
-	for _, dir := range p.otherDirs() {
-		if syscall.Chdir(dir) == nil {
-			l.tellOfDir(p.Spec.Process.Cwd, dir)
-			return nil
-		}
-	}
-	return errors.New("not even / can be entered")
-}
-
-// workingDirs are the names of the working directory, the first that can be entered counts.
-func (p *Plan) workingDirs() []string { return []string{p.Spec.Process.Cwd, p.CwdName} }
-
-// otherDirs are where a command starts else.
-func (p *Plan) otherDirs() []string { return []string{homeOf(p.Spec.Process.Env), "/"} }
-
-func (l *launch) tellOfDir(wanted, dir string) {
-	l.note(fmt.Sprintf("working directory %q is not in the container, starting in %s (a bind mount brings it: --bind .)", wanted, dir))
-}
-
 // execute forks the command. Descriptors are the terminal's or the caller's own
 // 0, 1 and 2; everything else closes on exec.
 func (l *launch) execute() error {

@@ -3,8 +3,6 @@ package runtime
 import (
 	"errors"
 	"fmt"
-	"path"
-	"slices"
 	"strings"
 	"time"
 
@@ -227,96 +225,6 @@ func checkHostname(name string) error {
 		}
 	}
 	return nil
-}
-
-func (p *Plan) process(r Request, f Facts) error {
-	who := f.runsAs()
-	env, err := environment(r, f.Caller, f.Policy.Passes, who)
-	if err != nil {
-		return err
-	}
-	if f.RootInside != nil {
-		env = append(env, "MAYFLY_USER="+f.User.Name)
-	}
-	p.Spec.Process = &specs.Process{
-		Terminal:        r.Terminal == Yes || r.Terminal == Auto && f.Caller.Terminal,
-		User:            specs.User{UID: who.UID, GID: who.GID, AdditionalGids: f.Groups},
-		Env:             env,
-		Cwd:             f.Caller.Dir,
-		Capabilities:    capabilities(r, f),
-		Rlimits:         r.Limits,
-		NoNewPrivileges: true,
-	}
-	p.CwdName = f.Caller.DirName
-	if r.Dir != "" {
-		if !path.IsAbs(r.Dir) || strings.IndexByte(r.Dir, 0) >= 0 {
-			return fmt.Errorf("--chdir %q is not an absolute path", r.Dir)
-		}
-		p.Spec.Process.Cwd, p.CwdName, p.DirRequired = r.Dir, "", true
-	}
-	if p.SetIDs && r.Dir == "" {
-		p.Spec.Process.Cwd, p.CwdName = f.User.Home, ""
-	}
-	p.command(r, who.Shell)
-	for _, arg := range p.Spec.Process.Args {
-		if strings.IndexByte(arg, 0) >= 0 {
-			return fmt.Errorf("argument %q has a NUL byte", arg)
-		}
-	}
-	return nil
-}
-
-// plainShell is the shell of every image that has one.
-const plainShell = "/bin/sh"
-
-// command decides what is executed. A command that the login shell shall run is
-// handed to it as its arguments, so that nothing needs quoting; which only a
-// shell with POSIX syntax understands.
-func (p *Plan) command(r Request, shell string) {
-	if !path.IsAbs(shell) {
-		shell = plainShell
-	}
-	run := append([]string{"-c", `exec "$0" "$@"`}, r.Command...)
-	switch {
-	case len(r.Command) == 0:
-		p.Spec.Process.Args, p.Fallback, p.Login = []string{shell}, []string{plainShell}, true
-	case !r.Login:
-		p.Spec.Process.Args = slices.Clone(r.Command)
-	case slices.Contains([]string{"sh", "bash", "dash", "ksh", "zsh", "mksh"}, path.Base(shell)):
-		p.Spec.Process.Args, p.Login = append([]string{shell}, run...), true
-		p.Fallback = append([]string{plainShell}, run...)
-	default:
-		p.Spec.Process.Args, p.Login = append([]string{plainShell}, run...), true
-	}
-}
-
-// readAhead guesses what the command's start reads: the program, a shell if it is a
-// script, the dynamic loader, the C library. A wrong guess costs an open(2).
-func (p *Plan) readAhead(arch personality.Architecture) {
-	if !p.Snapshot {
-		return // an image's files are in the page cache after their first use
-	}
-	program := p.Spec.Process.Args[0]
-	if !strings.Contains(program, "/") {
-		program = path.Join("/usr/bin", program)
-	}
-	p.ReadAhead = []string{program, plainShell}
-	if arch.Loader != "" {
-		p.ReadAhead = append(p.ReadAhead, arch.Loader, "/etc/ld.so.cache", path.Join("/lib", arch.Triplet, "libc.so.6"))
-	}
-}
-
-// maintenance are the capabilities of root who changes an image, and of root inside: those that
-// package managers and their scripts use.
-var maintenance = []string{"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL",
-	"CAP_SETGID", "CAP_SETUID", "CAP_SETPCAP", "CAP_SETFCAP", "CAP_SYS_CHROOT"}
-
-// capabilities are none, except where root maintains an image, or is root of a user namespace only.
-func capabilities(r Request, f Facts) *specs.LinuxCapabilities {
-	if f.RootInside == nil && (!r.NoEphemeral || f.User.UID != 0) {
-		return &specs.LinuxCapabilities{}
-	}
-	return &specs.LinuxCapabilities{Bounding: maintenance, Effective: maintenance, Permitted: maintenance}
 }
 
 func linux() *specs.Linux {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -252,16 +251,8 @@ func (l *launch) becomesRoot(p *Plan, c *nsexec.Command) error {
 		return err
 	}
 	c.UserNamespace = &nsexec.UserNamespace{FD: int(l.root.userns.Fd()), Keep: keep}
-	c.Dirs, c.DirRequired = slices.Concat(p.workingDirs(), p.otherDirs()), p.DirRequired
-	slices.Reverse(c.Dirs) // the last counts
+	c.Dirs, c.DirRequired = p.dirsToEnter(), p.DirRequired
 	return nil
-}
-
-// tellDir tells where a command has started that could not enter its working directory.
-func (l *launch) tellDir(p *Plan, dirs []string, process *nsexec.Process) {
-	if process.Dir >= 0 && process.Dir < len(p.otherDirs()) {
-		l.tellOfDir(p.Spec.Process.Cwd, dirs[process.Dir])
-	}
 }
 
 func idMaps(list []specs.LinuxIDMapping) []nsexec.IDMap {
