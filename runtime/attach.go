@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/mount"
+	"mayfly/nsexec"
 	"mayfly/runtime/console"
 )
 
@@ -98,6 +99,9 @@ func (l *launch) attachTo(inside mount.Root, tree mount.Tree, destination string
 	dir := source.IsDir
 	follow := dir && !slices.Contains(ours, destination)
 	target, err := find(inside, destination, follow)
+	if errors.Is(err, unix.EACCES) {
+		target, err = l.findAsCaller(inside, destination, follow)
+	}
 	if errors.Is(err, unix.ENOENT) && l.mayCreate(destination) {
 		if err := l.create(inside, destination, dir); err != nil {
 			return fmt.Errorf("mount point %q: %w", destination, explain(err, dir))
@@ -124,6 +128,20 @@ func find(inside mount.Root, destination string, follow bool) (mount.Target, err
 		return inside.Dir(destination)
 	}
 	return inside.Name(destination)
+}
+
+// findAsCaller finds a mount point in a directory of the caller's on a bind, a home for instance, that is closed to root without
+// capabilities.
+func (l *launch) findAsCaller(inside mount.Root, destination string, follow bool) (target mount.Target, err error) {
+	if err := nsexec.ActOnFilesAs(int(l.caller.UID), int(l.caller.GID), noCapability); err != nil {
+		return target, err
+	}
+	target, err = find(inside, destination, follow)
+	back := nsexec.ActOnFilesAsRoot(capSetIDs)
+	if back == nil {
+		back = errors.Join(l.becomeRootInside(), nsexec.SetEffective(capSysAdmin))
+	}
+	return target, errors.Join(err, back)
 }
 
 // mayCreate tells whether a missing mount point may be made: in a copy, or on a file system of the container's own.

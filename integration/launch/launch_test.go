@@ -175,6 +175,47 @@ func TestTheWorkingDirectoryByTheCallersNameForIt(t *testing.T) {
 	}
 }
 
+// TestAMountPointInAClosedHome: many systems make homes that only their owner may enter.
+func TestAMountPointInAClosedHome(t *testing.T) {
+	home := scratch(t)
+	kit.Must(t, os.Chmod(home, 0o700))
+	point := filepath.Join(home, "point")
+	_, uid, gid := kit.Lookup(t, kit.User)
+	kit.Must(t, os.Mkdir(point, 0o755))
+	kit.Must(t, os.Chown(point, int(uid), int(gid)))
+	kit.Must(t, os.WriteFile(filepath.Join(home, "file"), []byte("file\n"), 0o644))
+	kit.Must(t, os.WriteFile(filepath.Join(point, "marker"), nil, 0o644))
+	const show = "[ ! -e marker ] || echo marker; [ ! -e os-release ] || echo lib; head -c 5 ../file"
+	for _, c := range []struct {
+		flags []string
+		want  string
+	}{
+		{[]string{"--bind", "."}, "marker\nfile\n"},
+		{[]string{"--bind", ".", "--root"}, "marker\nfile\n"},
+		{[]string{"--bind", ".", "--writable"}, "marker\nfile\n"},
+		{[]string{"--bind-ro", "/usr/lib:" + point}, "lib\nfile\n"},
+		{[]string{"--tmpfs", point}, "file\n"},
+		{[]string{"--tmpfs", point, "--root"}, "file\n"},
+		{[]string{"--bind", "/etc/passwd:" + home + "/file"}, "marker\nroot:"},
+	} {
+		for _, image := range []string{kit.Image, kit.Sealed} {
+			cmd := kit.As(t, kit.User, slices.Concat([]string{kit.Runtime, "run"}, c.flags, []string{image, "sh", "-c", show})...)
+			cmd.Dir = point
+			if r := kit.Do(t, cmd); r.Code != 0 || r.Out != c.want || r.Err != "" {
+				t.Errorf("%q of %s: %+v, want %q", c.flags, image, r, c.want)
+			}
+		}
+	}
+	for destination, want := range map[string]string{home + "/nosuch": "/nosuch", home + "/file": "the source is a directory"} {
+		cmd := kit.As(t, kit.User, kit.Runtime, "run", "--bind", ".:"+destination, kit.Sealed, "true")
+		cmd.Dir = point
+		if r := kit.Do(t, cmd); r.Code != 125 || !strings.Contains(r.Err, want) {
+			t.Errorf("%s: %+v, want %s", destination, r, want)
+		}
+	}
+	kit.NothingLeft(t)
+}
+
 func TestHelpIsGivenBetweenArgumentsToo(t *testing.T) {
 	for _, args := range [][]string{{"run", "--help"}, {"image", "history", kit.Image, "--help"}, {"image", "remove", "--help"}, {"policy", "explain", kit.Image, "-h"}} {
 		if r := kit.Run(t, args...); r.Code != 0 || !strings.Contains(r.Out, "\nusage: runtime ") || r.Err != "" {
