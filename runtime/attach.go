@@ -46,8 +46,7 @@ func (l *launch) mountAll() error {
 		}
 	}
 	for _, name := range l.sources.hidden {
-		// The way there is the caller's, and may be closed to root of the namespace.
-		if err := raise(OverlayCapabilities, func() error { return l.hide(inside, name) }); err != nil {
+		if err := l.hide(inside, name); err != nil {
 			return fmt.Errorf("hide %s: %w", name, err)
 		}
 	}
@@ -56,7 +55,7 @@ func (l *launch) mountAll() error {
 
 // hide covers a directory inside with emptiness.
 func (l *launch) hide(inside mount.Root, name string) error {
-	target, err := inside.Name(name)
+	target, err := l.find(inside, name, false)
 	if err != nil {
 		return err
 	}
@@ -98,15 +97,12 @@ func (l *launch) attachTo(inside mount.Root, tree mount.Tree, destination string
 	}
 	dir := source.IsDir
 	follow := dir && !slices.Contains(ours, destination)
-	target, err := find(inside, destination, follow)
-	if errors.Is(err, unix.EACCES) {
-		target, err = l.findAsCaller(inside, destination, follow)
-	}
+	target, err := l.find(inside, destination, follow)
 	if errors.Is(err, unix.ENOENT) && l.mayCreate(destination) {
 		if err := l.create(inside, destination, dir); err != nil {
 			return fmt.Errorf("mount point %q: %w", destination, explain(err, dir))
 		}
-		target, err = find(inside, destination, follow)
+		target, err = l.find(inside, destination, follow)
 	}
 	if errors.Is(err, unix.ENOENT) && !slices.Contains(l.plan.CallerBinds, destination) {
 		return nil
@@ -121,18 +117,13 @@ func (l *launch) attachTo(inside mount.Root, tree mount.Tree, destination string
 	return tree.Attach(target)
 }
 
-// find resolves a mount point: a directory through symbolic links; a file, and what
-// must be where it says, by the name itself.
-func find(inside mount.Root, destination string, follow bool) (mount.Target, error) {
-	if follow {
-		return inside.Dir(destination)
+// find resolves a mount point. One in a directory of the caller's on a bind, such as a home, may be closed to root without
+// capabilities: it is found with the caller's rights.
+func (l *launch) find(inside mount.Root, destination string, follow bool) (mount.Target, error) {
+	target, err := find(inside, destination, follow)
+	if !errors.Is(err, unix.EACCES) {
+		return target, err
 	}
-	return inside.Name(destination)
-}
-
-// findAsCaller finds a mount point in a directory of the caller's on a bind, a home for instance, that is closed to root without
-// capabilities.
-func (l *launch) findAsCaller(inside mount.Root, destination string, follow bool) (target mount.Target, err error) {
 	if err := nsexec.ActOnFilesAs(int(l.caller.UID), int(l.caller.GID), noCapability); err != nil {
 		return target, err
 	}
@@ -142,6 +133,15 @@ func (l *launch) findAsCaller(inside mount.Root, destination string, follow bool
 		back = errors.Join(l.becomeRootInside(), nsexec.SetEffective(capSysAdmin))
 	}
 	return target, errors.Join(err, back)
+}
+
+// find resolves a mount point: a directory through symbolic links; a file, and what
+// must be where it says, by the name itself.
+func find(inside mount.Root, destination string, follow bool) (mount.Target, error) {
+	if follow {
+		return inside.Dir(destination)
+	}
+	return inside.Name(destination)
 }
 
 // mayCreate tells whether a missing mount point may be made: in a copy, or on a file system of the container's own.
