@@ -117,27 +117,28 @@ func (l *launch) attachTo(inside mount.Root, tree mount.Tree, destination string
 	return tree.Attach(target)
 }
 
-// find resolves a mount point. One in a directory of the caller's on a bind, such as a home, may be closed to root without
+// find finds a mount point. One in a directory of the caller's on a bind, such as a home, may be closed to root without
 // capabilities: it is found with the caller's rights.
 func (l *launch) find(inside mount.Root, destination string, follow bool) (mount.Target, error) {
-	target, err := find(inside, destination, follow)
+	target, err := resolve(inside, destination, follow)
 	if !errors.Is(err, unix.EACCES) {
 		return target, err
 	}
-	if err := nsexec.ActOnFilesAs(int(l.caller.UID), int(l.caller.GID), noCapability); err != nil {
+	leave, err := becomeCaller(l.caller)
+	if err != nil {
 		return target, err
 	}
-	target, err = find(inside, destination, follow)
-	back := nsexec.ActOnFilesAsRoot(capSetIDs)
+	target, err = resolve(inside, destination, follow)
+	back := leave()
 	if back == nil {
 		back = errors.Join(l.becomeRootInside(), nsexec.SetEffective(capSysAdmin))
 	}
 	return target, errors.Join(err, back)
 }
 
-// find resolves a mount point: a directory through symbolic links; a file, and what
-// must be where it says, by the name itself.
-func find(inside mount.Root, destination string, follow bool) (mount.Target, error) {
+// resolve takes a directory through symbolic links; a file, and what must be where it says,
+// by the name itself.
+func resolve(inside mount.Root, destination string, follow bool) (mount.Target, error) {
 	if follow {
 		return inside.Dir(destination)
 	}
