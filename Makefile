@@ -1,5 +1,5 @@
 # make demo    everything from a bare Debian with Go to a C program built in a container
-# make test    the same preparation, then all tests, integration included
+# make test    the same preparation, then the tests, integration included
 # make build   only the binary, bin/runtime
 
 # The package and the manual pages bear the time of the last commit.
@@ -16,7 +16,8 @@ GOEXPERIMENT := $(shell GOEXPERIMENT=nogreenteagc go env GOEXPERIMENT 2>/dev/nul
 PACKAGES := btrfs-progs mmdebstrap arch-test systemd systemd-container libcap2-bin nftables iproute2 libbtrfs-dev gcc libc6-dev dpkg-dev debian-archive-keyring libnss-extrausers sudo strace tini \
 	umoci skopeo squashfs-tools squashfs-tools-ng acl attr uidmap xz-utils zstd bzip2 e2fsprogs qemu-system-x86 qemu-utils busybox-static cpio curl zsh fish
 
-.PHONY: build man deb packages install prepare vm-test picture demo test test-here test-machines test-overlay check vulnerabilities bench clean
+.PHONY: build man deb packages install prepare unprepare vm-test picture demo test test-here test-machines test-long test-overlay check \
+	vulnerabilities bench clean
 
 build:
 	CGO_ENABLED=0 GOEXPERIMENT=$(GOEXPERIMENT) go build -trimpath -tags='$(TAGS)' \
@@ -45,15 +46,25 @@ install: build packages
 prepare: install
 	$(ROOT) integration/prepare
 
+# Takes back what prepare and the tests have made.
+unprepare:
+	$(ROOT) integration/unprepare
+
 demo: prepare
 	integration/demo
 
-test: prepare check deb
-	$(MAKE) -j2 test-here test-machines
+# What repeats something for the sake of chance has a short form here.
+test: prepare check
+	$(MAKE) test-here
+
+# Everything, in its long form. It takes hours.
+test-long: prepare check
+	$(MAKE) test-here test-overlay MAYFLY_LONG=yes
+	$(MAKE) test-machines
 
 # tini(1) reaps the orphans of killed launches at once: a PID 1 that is not systemd may take seconds.
 GO_TEST := go test -count=1 -p 1 -timeout 60m -exec 'tini -s --'
-AS_ROOT := $(ROOT) env PATH="$$PATH" MAYFLY_INTEGRATION=1
+AS_ROOT := $(ROOT) env PATH="$$PATH" MAYFLY_INTEGRATION=1 MAYFLY_CACHE="$(MAYFLY_CACHE)" MAYFLY_LONG="$(MAYFLY_LONG)"
 HERE     = $(shell go list ./integration/... | grep -v /vm)
 
 test-here:
@@ -62,7 +73,8 @@ test-here:
 	$(AS_ROOT) integration/overlay $(GO_TEST) ./integration/launch ./integration/parity
 	$(AS_ROOT) integration/overlay $(GO_TEST) ./integration/build -run /hello
 
-test-machines:
+# Machines of their own: the package, systemd, power cuts. They are emulated, which takes long.
+test-machines: prepare deb
 	$(AS_ROOT) $(GO_TEST) ./integration/vm
 
 # All integration tests in virtual machines, with the kernels and the systemd of several distributions, and thirty power cuts. As many

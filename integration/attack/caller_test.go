@@ -325,7 +325,7 @@ func TestC08SignalsAndTimers(t *testing.T) {
 
 func TestC09StoppedAndKilledAtAnyMoment(t *testing.T) {
 	together(t, func(t *testing.T, w way) {
-		for i := range kit.Times(500) {
+		for i := range kit.Rounds(100, 500) {
 			cmd := w.cmd(t, "run", kit.Image, "sleep", "0.01")
 			kit.Must(t, cmd.Start())
 			time.Sleep(kit.Within(time.Duration(i*7919%40000) * time.Microsecond))
@@ -363,7 +363,7 @@ func TestC10LookingIntoTheLauncher(t *testing.T) {
 		}
 		// At every moment of the launch. Before the binary is executed the process is the
 		// caller's own: then its name is another.
-		for i := range kit.Times(100) {
+		for i := range kit.Rounds(25, 100) {
 			cmd := w.cmd(t, "run", kit.Image, "true")
 			kit.Must(t, cmd.Start())
 			time.Sleep(kit.Within(time.Duration(i*200*kit.Patience) * time.Microsecond))
@@ -382,7 +382,7 @@ func TestC10LookingIntoTheLauncher(t *testing.T) {
 // moment it still has its descriptors: nor may they be had then.
 func TestC10StealingFromTheDying(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
-		for i := range kit.Times(100) {
+		for i := range kit.Rounds(25, 100) {
 			cmd := w.cmd(t, "run", kit.Image, "sleep", "60")
 			kit.Must(t, cmd.Start())
 			supervisor := supervisorOf(t, cmd)

@@ -70,7 +70,7 @@ func TestC13PolicySwapped(t *testing.T) {
 		defer os.Remove(evil)
 		swap := exec.Command(helper, "swap", dropIn, evil)
 		kit.Must(t, swap.Start())
-		for range kit.Times(100) {
+		for range kit.Rounds(50, 100) {
 			if r := w.run(t, "run", kit.Image, "true"); r.Code != 125 {
 				t.Fatalf("it ran: %+v", r)
 			}
@@ -174,7 +174,7 @@ func TestC22PastTheLimit(t *testing.T) {
 		}
 		kit.Eventually(t, "five run", func() bool { return len(kit.Inits(t)) == 5 })
 		var group sync.WaitGroup
-		for range kit.Times(500) {
+		for range kit.Rounds(100, 500) {
 			group.Go(func() {
 				refused(t, "one more", w.run(t, "run", kit.Image, "true"), "too many containers")
 			})

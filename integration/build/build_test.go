@@ -17,9 +17,6 @@ import (
 
 func TestMain(m *testing.M) { kit.Main(m) }
 
-// sources is where source packages are kept between runs.
-const sources = "/var/cache/mayfly-test"
-
 func TestSourcePackagesBuildAndPassTheirTests(t *testing.T) {
 	packages := []struct {
 		name     string
@@ -92,17 +89,17 @@ func unpack(t *testing.T, name string) string {
 // that the host's package sources stay as they are.
 func download(t *testing.T, name string) string {
 	t.Helper()
-	dir := filepath.Join(sources, name)
+	dir := filepath.Join(kit.Cache, name)
 	if found, _ := filepath.Glob(filepath.Join(dir, "*.dsc")); len(found) == 1 {
 		return found[0]
 	}
-	lists := filepath.Join(sources, "lists")
+	lists := filepath.Join(kit.Cache, "lists")
 	for _, d := range []string{dir, filepath.Join(lists, "partial")} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	list := filepath.Join(sources, "sources.list")
+	list := filepath.Join(kit.Cache, "sources.list")
 	if err := os.WriteFile(list, []byte("deb-src http://deb.debian.org/debian bookworm main\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -136,7 +136,7 @@ func TestEveryCallFailsOnce(t *testing.T) {
 		}
 		for when := 1; when <= most; when++ {
 			for _, errno := range list {
-				if turn++; turn%kit.Patience != 0 {
+				if turn++; turn%kit.Every(6) != 0 {
 					continue
 				}
 				what := fmt.Sprintf("%s %s the %d. time", call, errno, when)
@@ -155,7 +155,7 @@ func TestEveryCallFailsOnce(t *testing.T) {
 		t.Error("the host's mounts have changed")
 	}
 	t.Logf("%d faults tried, %d calls failed; how the launches ended: %v", tried, injected, ended)
-	if injected < kit.Times(300) {
+	if injected < kit.Rounds(50, 300) {
 		t.Errorf("only %d calls failed", injected)
 	}
 }
@@ -201,7 +201,7 @@ func TestKilledAtEveryCall(t *testing.T) {
 			continue
 		}
 		for when := 1; when <= most; when++ {
-			if turn++; turn%kit.Patience != 0 {
+			if turn++; turn%kit.Every(6) != 0 {
 				continue
 			}
 			what := fmt.Sprintf("killed at %s the %d. time", call, when)
@@ -221,7 +221,7 @@ func TestKilledAtEveryCall(t *testing.T) {
 		t.Error("the host's mounts have changed")
 	}
 	t.Logf("%d kills tried, %d launches died of them, %d left something, which gc removed", tried, killed, orphans)
-	if killed < kit.Times(200) {
+	if killed < kit.Rounds(33, 200) {
 		t.Error(errors.New("hardly any launch died"))
 	}
 }

@@ -34,6 +34,8 @@ var (
 	NspawnRun = filepath.Join(filepath.Dir(Runtime), "nspawn-run")
 	Store     = setting("MAYFLY_STORE", "/var/lib/machines")
 
+	Cache = setting("MAYFLY_CACHE", "/var/cache/mayfly-test") // what is downloaded or made once, for later runs
+
 	Base, Machine = base()                      // an image that is a plain directory, and what uname -m says in it
 	Sealed        = Base + "-sealed"            // an image with versions, of the same content
 	Plain         = "/var/lib/machines/" + Base // the root file system of Base, on BTRFS
@@ -66,6 +68,27 @@ func Within(usual time.Duration) time.Duration { return usual * time.Duration(Pa
 // Times is how often to do what is done so often on a usual machine.
 func Times(usual int) int { return max(usual/Patience, 1) }
 
+// long is set by `make test-long`.
+var long = os.Getenv("MAYFLY_LONG") != ""
+
+// Rounds is Times of what a test repeats for the sake of chance: so often in `make test`, and
+// often enough to meet a rare moment in `make test-long`.
+func Rounds(short, often int) int {
+	if long {
+		return Times(often)
+	}
+	return Times(short)
+}
+
+// Every is which of many alike cases a test takes: each n-th in `make test`, all in
+// `make test-long`. A slow machine takes fewer.
+func Every(n int) int {
+	if long {
+		return Patience
+	}
+	return n * Patience
+}
+
 // AllModes is a policy that lets everybody have every kind of container, and is like the default's otherwise.
 const AllModes = `
 [[rule]]
@@ -91,7 +114,7 @@ func setting(variable, otherwise string) string {
 const required = "MAYFLY_INTEGRATION"
 
 // Main runs the tests of a package, one package at a time, on a prepared machine.
-// Anywhere else they are skipped, with a word on how to run them; what `make test`
+// Anywhere else they are skipped, with a word on how to run them; what `make`
 // asks for fails rather than being skipped. Afterwards it calls after.
 func Main(m *testing.M, after ...func()) {
 	if os.Getenv(required) == "" {

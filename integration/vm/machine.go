@@ -157,10 +157,15 @@ func (d Disk) argument() string {
 // Prepare makes the disk of a suite where it is not there yet, and returns its directory.
 func Prepare(t testing.TB, suite string) string { return prepared(t, "./prepare", suite) }
 
-// prepared runs a script that makes a disk, and returns its answer. One runs at a time on this machine.
+// prepared runs a script that makes a disk, and returns its answer, an absolute path. One runs at a
+// time on this machine.
 func prepared(t testing.TB, script ...string) string {
 	t.Helper()
-	return strings.TrimSpace(command(t, ".", append([]string{"flock", "/var/cache"}, script...)...))
+	path := strings.TrimSpace(command(t, ".", append([]string{"flock", "/var/cache"}, script...)...))
+	if !filepath.IsAbs(path) || strings.Contains(path, "\n") {
+		t.Fatalf("%q answers %q, want a path", script, path)
+	}
+	return path
 }
 
 // ErrGone is a machine that ended in the middle of a script.
