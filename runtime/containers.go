@@ -39,7 +39,11 @@ func Containers(everybody bool) ([]Container, error) {
 	}
 	var records []state.Record
 	err = AsRoot(func() error {
-		records, err = state.List(func(uid uint32) bool { return everybody || uid == caller.UID })
+		if everybody {
+			records, err = state.ListAll()
+		} else {
+			records, err = state.List(caller.UID)
+		}
 		return err
 	})
 	if err != nil {
@@ -117,12 +121,12 @@ func call(name string, command []string) (*Line, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read user database: %w", err)
 	}
-	owner, name, err := splitOwner(database, caller, name)
+	owner, err := splitOwner(database, caller, name)
 	if err != nil {
 		return nil, err
 	}
 	l := &Line{caller: caller}
-	err = AsRoot(func() error { return l.dial(name, owner) })
+	err = AsRoot(func() error { return l.dial(owner) })
 	switch {
 	case errors.Is(err, state.ErrUnknown), err == unix.ESRCH:
 		return nil, fmt.Errorf("container %s: %w; `runtime ps` lists yours", name, ErrNoContainer)
@@ -135,9 +139,9 @@ func call(name string, command []string) (*Line, error) {
 	return l, err
 }
 
-func (l *Line) dial(name string, owner func(uid uint32) bool) error {
+func (l *Line) dial(which ownedName) error {
 	var err error
-	if l.Record, err = state.Find(name, owner); err != nil {
+	if l.Record, err = which.find(); err != nil {
 		return err
 	}
 	// Whoever answers has been there all along, so the process id is still theirs.
@@ -150,15 +154,28 @@ func (l *Line) dial(name string, owner func(uid uint32) bool) error {
 	return err
 }
 
-// splitOwner takes [OWNER/]NAME apart. The result tells whose containers are meant: without an owner, for
-// root everybody's.
-func splitOwner(database *user.Database, c Caller, text string) (func(uid uint32) bool, string, error) {
+// An ownedName is a container that somebody names.
+type ownedName struct {
+	owner   uint32
+	anybody bool // root says no owner
+	name    string
+}
+
+// find finds the record. The thread must act on files as root.
+func (o ownedName) find() (state.Record, error) {
+	if o.anybody {
+		return state.FindAny(o.name)
+	}
+	return state.Find(o.name, o.owner)
+}
+
+// splitOwner takes [OWNER/]NAME apart.
+func splitOwner(database *user.Database, c Caller, text string) (ownedName, error) {
 	uid, name, err := ownerOf(database, c, text)
 	if err != nil {
-		return nil, "", err
+		return ownedName{}, err
 	}
-	anybody := c.UID == 0 && !strings.Contains(text, "/")
-	return func(u uint32) bool { return anybody || u == uid }, name, image.CheckName("container", name)
+	return ownedName{uid, c.UID == 0 && !strings.Contains(text, "/"), name}, image.CheckName("container", name)
 }
 
 // ownerOf takes [OWNER/]NAME apart, where only root may name another owner than themself.

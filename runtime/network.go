@@ -108,12 +108,12 @@ func (f *Facts) findJoined(r Request, database *user.Database) error {
 	if !joins {
 		return nil
 	}
-	owner, name, err := splitOwner(database, f.Caller, name)
+	which, err := splitOwner(database, f.Caller, name)
 	if err != nil {
 		return fmt.Errorf("--network %s: %w", r.Network, err)
 	}
 	err = asRoot(f.Caller, noCapability, func() error {
-		f.Joined, err = state.Find(name, owner)
+		f.Joined, err = which.find()
 		return err
 	})
 	if errors.Is(err, state.ErrUnknown) {
@@ -197,8 +197,7 @@ func (l *launch) releaseNetwork() error {
 // joinedNetwork asks another container's supervisor for its network. The thread must act on files as root.
 func joinedNetwork(other Joined, c Caller) (int, *network.Lease, error) {
 	l := &Line{caller: c}
-	same := func(uid uint32) bool { return uid == other.UID }
-	if err := l.dial(other.Name, same); err != nil {
+	if err := l.dial(ownedName{owner: other.UID, name: other.Name}); err != nil {
 		return -1, nil, fmt.Errorf("call the supervisor of %s: %w", other.Name, err)
 	}
 	defer l.Close()

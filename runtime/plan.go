@@ -24,7 +24,8 @@ type Plan struct {
 	Draft     string `json:"draft,omitempty"`   // an image that is being made, to be changed
 	Session   string `json:"session,omitempty"` // the owner's writable copy of the image, to run in
 	Container string `json:"container"`
-	Ephemeral bool   `json:"ephemeral"` // the image stays as it is
+	Copy      string `json:"copy,omitempty"` // name of the throw-away copy, see Snapshot
+	Ephemeral bool   `json:"ephemeral"`      // the image stays as it is
 	// Snapshot: run in a throw-away copy. Without it, and Ephemeral, the image is mounted itself, read-only:
 	// a version does not change, so a copy would look the same.
 	Snapshot bool `json:"snapshot"`
@@ -206,6 +207,9 @@ func (p *Plan) name(r Request, f Facts) error {
 	if err := image.CheckName("container", p.Container); err != nil {
 		return err
 	}
+	if p.Snapshot {
+		p.Copy = image.CopyName(f.Caller.UID, p.Container, f.RandomDigits)
+	}
 	p.Spec.Hostname = r.Hostname
 	if r.Hostname == "" {
 		p.Spec.Hostname = strings.Trim(strings.ReplaceAll(p.Container, "_", "-"), "-.")
@@ -264,5 +268,5 @@ func (p *Plan) Path() string {
 	if !p.Snapshot {
 		return p.Spec.Root.Path
 	}
-	return image.SnapshotPath(p.Store, p.Container)
+	return image.CopyPath(p.Store, p.Copy)
 }

@@ -72,7 +72,7 @@ func (s *rootSource) make(p *Plan, c Caller, store *image.Store, img *image.Imag
 		}
 	}
 	if p.Snapshot {
-		if s.snapshot, err = store.Snapshot(img, p.Container); err != nil {
+		if s.snapshot, err = store.Snapshot(img, p.Copy); err != nil {
 			return err
 		}
 	}

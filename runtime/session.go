@@ -99,7 +99,11 @@ func Sessions(everybody bool) ([]OwnedSession, error) {
 	}
 	var found []image.Session
 	err = WithStore("", func(s *image.Store) (err error) {
-		found, err = s.Sessions(func(uid uint32) bool { return everybody || uid == caller.UID })
+		owner := int64(caller.UID)
+		if everybody {
+			owner = image.Everybody
+		}
+		found, err = s.Sessions(owner)
 		return err
 	})
 	if err != nil {

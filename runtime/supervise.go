@@ -49,9 +49,9 @@ func supervise(ctx context.Context, l *launch, signals <-chan os.Signal, store *
 	return status, err
 }
 
-// collectInPassing removes what dead supervisors have left, while the command runs
-// and the thread has nothing else to do; bounded, so that it is back when the
-// command ends.
+// collectInPassing removes what dead supervisors of the same owner have left, while the command
+// runs and the thread has nothing else to do; bounded, so that it is back when the command ends.
+// It waits for nobody. What is left of others root collects.
 func collectInPassing(ctx context.Context, l *launch, store *image.Store) {
 	_ = asRoot(l.caller, rootNeeds(store), func() error {
 		used := l.image.Used()
@@ -59,9 +59,10 @@ func collectInPassing(ctx context.Context, l *launch, store *image.Store) {
 		if s := l.root.snapshot; !dead && (s == nil || s.Alone) {
 			return errors.Join(used, swept)
 		}
-		_, err := store.Collect(ctx, collectAtMost)
-		_, grouped := cgroup.Collect(state.IsAlive)
-		return errors.Join(used, err, grouped, state.Collect())
+		uid := l.caller.UID
+		_, err := store.Collect(ctx, int64(uid), collectAtMost)
+		_, grouped := cgroup.Collect(func(owner uint32, name string) bool { return owner != uid || state.IsAlive(owner, name) })
+		return errors.Join(used, swept, err, grouped)
 	})
 }
 

@@ -9,6 +9,10 @@ import (
 	"mayfly/runtime/policy"
 )
 
+// OwnsStore tells whether all that is in the store is the caller's to remove: root's, or of a user
+// namespace of their own.
+func OwnsStore() bool { return os.Getuid() == 0 || realm.Own() }
+
 // WithStore opens a store, the policy's if path is empty, and calls f with the rights of root on files, for what any user may
 // see or do. Only root may choose a path. What f prints it prints elsewhere: to write a time, say, is to read what the
 // caller's TZ names.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 
+	"mayfly/runtime"
 	"mayfly/runtime/cgroup"
 	"mayfly/runtime/grant"
 	"mayfly/runtime/image"
@@ -43,10 +44,14 @@ var gcCommand = command{
 	},
 }
 
-// collectAll removes what belongs to the dead, which is told by locks: copies and drafts, halves of versions, control
-// groups, networks, records. (Mounts are in the namespaces of the dead and went with them.)
+// collectAll removes what belongs to the dead, which is told by marks: copies and drafts, halves of versions, control
+// groups, networks, records. (Mounts are in the namespaces of the dead and went with them.) Root
+// collects everybody's, others their own.
 func collectAll(s *image.Store) ([]string, error) {
-	removed, err := s.Collect(context.Background(), 0)
+	if !runtime.OwnsStore() {
+		return collectOwn(s, uint32(os.Getuid()))
+	}
+	removed, err := s.Collect(context.Background(), image.Everybody, 0)
 	swept, sweep := s.Sweep()
 	removed = append(removed, swept...)
 	if len(removed) > 0 {
@@ -57,7 +62,14 @@ func collectAll(s *image.Store) ([]string, error) {
 		grouped = errors.Join(grouped, cgroup.Prepare())
 	}
 	networks, unused := network.Collect()
-	return slices.Concat(removed, groups, networks), errors.Join(err, sweep, grouped, unused, state.Collect())
+	return slices.Concat(removed, groups, networks), errors.Join(err, sweep, grouped, unused, state.CollectAll())
+}
+
+func collectOwn(s *image.Store, uid uint32) ([]string, error) {
+	removed, err := s.Collect(context.Background(), int64(uid), 0)
+	groups, grouped := cgroup.Collect(func(owner uint32, name string) bool { return owner != uid || state.IsAlive(owner, name) })
+	networks, unused := network.Collect()
+	return slices.Concat(removed, groups, networks), errors.Join(err, grouped, unused, state.Collect(uid))
 }
 
 func installTimer(context.Context, []string) error {

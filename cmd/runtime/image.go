@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"mayfly/runtime"
 	"mayfly/runtime/image"
@@ -131,10 +132,18 @@ var imageRemove = command{
 	examples: []string{"runtime image remove deb11", "runtime image remove --force deb11"},
 	setUp: func(flags *flag.FlagSet) action {
 		force := flags.Bool("force", false, "let nobody have it any more at once, and remove it when the last container has ended")
+		most := flags.Duration("wait", 10*time.Minute, "with --force: how long to wait for that long; after it the image is as it was")
 		asJSON := jsonFlag(flags)
 		return inStore(flags, 1, strings.Split("NAME"+strings.Repeat(" NAME", 999), " "), func(ctx context.Context, s *image.Store, args []string) error {
+			var wait image.Wait
+			if *force {
+				if *most <= 0 {
+					return fmt.Errorf("--wait %v: want a time such as 30s or 2h", *most)
+				}
+				wait = image.Wait{Most: *most, Tell: func(text string) { fmt.Fprintln(os.Stderr, "runtime: "+printable(text)) }}
+			}
 			for _, name := range args {
-				if err := s.Remove(ctx, name, *force); err != nil {
+				if err := s.Remove(ctx, name, wait); err != nil {
 					return err
 				}
 				if *asJSON {

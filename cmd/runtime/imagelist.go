@@ -41,7 +41,7 @@ var imageList = command{
 
 // countRunning counts the containers of each image.
 func countRunning(list []image.Description) error {
-	records, err := state.List(func(uint32) bool { return true })
+	records, err := state.ListAll()
 	running := map[string]int{}
 	for _, r := range records {
 		name, _, _ := strings.Cut(r.Image, "@")

@@ -218,6 +218,21 @@ func write(t *testing.T, name, text string) {
 	}
 }
 
+// begin starts a call, which is killed at the end of the test if it is still there.
+func begin(t testing.TB, cmd *exec.Cmd) *exec.Cmd {
+	t.Helper()
+	kit.Must(t, cmd.Start())
+	t.Cleanup(func() {
+		if cmd.ProcessState != nil {
+			return
+		}
+		_ = exec.Command("pkill", "-KILL", "-P", fmt.Sprint(cmd.Process.Pid)).Run() // what sudo has started
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	return cmd
+}
+
 // home makes a fresh directory of a user's in their home.
 func home(t testing.TB, user string) string {
 	t.Helper()

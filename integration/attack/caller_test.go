@@ -273,7 +273,7 @@ func TestC07Umask(t *testing.T) {
 		cmd := w.start(t, []string{"umask=0"}, "run", kit.Image, "sleep", "60")
 		kit.Must(t, cmd.Start())
 		supervisor := supervisorOf(t, cmd)
-		found, err := filepath.Glob("/run/mayfly/*/[^.]*")
+		found, err := filepath.Glob("/run/mayfly/*/[^.=]*")
 		if err != nil || len(found) != 1 {
 			t.Fatalf("records %v, %v", found, err)
 		}

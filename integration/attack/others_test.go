@@ -58,7 +58,7 @@ func TestC20OthersContainers(t *testing.T) {
 		for _, who := range []string{kit.Other, kit.User} {
 			for _, script := range []string{
 				"cat " + record, "ls /run/mayfly/" + fmt.Sprint(uid), "rm -f " + record, "echo forged >" + record, "ln -s /etc/passwd /run/mayfly/x", "mkdir /run/mayfly/9999",
-				"ls /var/lib/machines/.mayfly", "cat /var/lib/machines/.mayfly/mine/etc/shadow",
+				"ls /var/lib/machines/.mayfly", fmt.Sprintf("cat /var/lib/machines/.mayfly/%d.mine.*/etc/shadow", uid),
 			} {
 				if r := kit.Do(t, kit.As(t, who, "sh", "-c", script)); r.Code == 0 {
 					t.Errorf("%s can %s: %+v", who, script, r)
@@ -75,7 +75,11 @@ func TestC20OthersContainers(t *testing.T) {
 				t.Errorf("%v: %+v", args, r)
 			}
 		}
-		refused(t, "the name again", kit.Do(t, w.as(t, kit.Other, w.args("run", "--name", "mine", kit.Image, "true")...)), "in use")
+		refused(t, "the name again", w.run(t, "run", "--name", "mine", kit.Image, "true"), "in use")
+		// Names are each user's own.
+		if r := kit.Do(t, w.as(t, kit.Other, w.args("run", "--name", "mine", kit.Image, "true")...)); r.Code != 0 {
+			t.Errorf("another user's container of that name: %+v", r)
+		}
 		kit.Must(t, statOf(record))
 		if len(kit.Inits(t)) != 1 || len(kit.Snapshots(t, kit.Store)) != 1 {
 			t.Error("the container did not survive")
@@ -130,24 +134,24 @@ func TestC20ForgedState(t *testing.T) {
 func TestC21TheSameNameAtOnce(t *testing.T) {
 	long := fmt.Sprint(kit.Within(1500 * time.Millisecond).Seconds())
 	together(t, func(t *testing.T, w way) {
-		for _, users := range [][]string{{kit.User, kit.User}, {kit.User, kit.Other}} {
-			var group sync.WaitGroup
-			results := make([]kit.Result, 12)
-			for i := range results {
-				group.Go(func() {
-					results[i] = kit.Do(t, w.as(t, users[i%2], w.args("run", "--name", "same-"+w.name, kit.Image, "sleep", long)...))
-				})
+		var group sync.WaitGroup
+		users, won := []string{kit.User, kit.Other}, [2]int{}
+		results := make([]kit.Result, 24)
+		for i := range results {
+			group.Go(func() {
+				results[i] = kit.Do(t, w.as(t, users[i%2], w.args("run", "--name", "same-"+w.name, kit.Image, "sleep", long)...))
+			})
+		}
+		group.Wait()
+		for i, r := range results {
+			if r.Code == 0 {
+				won[i%2]++
+				continue
 			}
-			group.Wait()
-			won := slices.IndexFunc(results, func(r kit.Result) bool { return r.Code == 0 })
-			for i, r := range results {
-				if i != won {
-					refused(t, "who comes second", r, "in use")
-				}
-			}
-			if won < 0 {
-				t.Error("nobody won")
-			}
+			refused(t, "who comes second", r, "in use")
+		}
+		if won != [2]int{1, 1} {
+			t.Errorf("of two users %v have the name, want one container of each", won)
 		}
 	})
 	kit.NothingLeft(t)

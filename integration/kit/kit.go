@@ -293,7 +293,8 @@ func Change(t testing.TB, name, script string) {
 	})
 }
 
-// Snapshots lists the snapshots in a store.
+// Snapshots lists the snapshots in a store, and what else is in their directory. A file that
+// says that something is being worked on belongs to that.
 func Snapshots(t testing.TB, store string) []string {
 	t.Helper()
 	entries, err := os.ReadDir(filepath.Join(store, ".mayfly"))
@@ -302,7 +303,10 @@ func Snapshots(t testing.TB, store string) []string {
 	}
 	var names []string
 	for _, e := range entries {
-		names = append(names, e.Name())
+		of, held := strings.CutSuffix(e.Name(), ".held")
+		if _, err := os.Lstat(filepath.Join(store, ".mayfly", of)); !held || err != nil {
+			names = append(names, e.Name())
+		}
 	}
 	return names
 }

@@ -4,19 +4,31 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"mayfly/runtime/internal/file"
+	"mayfly/runtime/internal/lock"
+	"mayfly/runtime/state"
 )
 
-// Collect removes from the run directory what nobody has locked: copies whose supervisor is gone, drafts that
-// were not sealed, images whose removal was cut short. It looks at as many as it can until the context is done and at
-// most limit of them (0: all), and returns the names of what it removed.
-func (s *Store) Collect(ctx context.Context, limit int) ([]string, error) {
+// Everybody as an owner means all of them, and what is nobody's.
+const Everybody = -1
+
+// Collect removes from the run directory what belongs to the dead: of an owner's the copies and
+// the sessions that were not made or not removed to the end; for root, who names Everybody,
+// also drafts that were not sealed and images whose removal was cut short. It looks at as many
+// as it can until the context is done and at most limit of them (0: all), and returns the names
+// of what it removed.
+//
+// Across owners only root collects: a collector that its caller stops would keep what it has
+// taken from everybody.
+func (s *Store) Collect(ctx context.Context, owner int64, limit int) ([]string, error) {
 	dir, err := s.runDir()
 	if err != nil {
 		return nil, err
@@ -28,63 +40,128 @@ func (s *Store) Collect(ctx context.Context, limit int) ([]string, error) {
 	}
 	var removed []string
 	var errs []error
-	for n, entry := range list {
-		if ctx.Err() != nil || limit > 0 && n >= limit {
+	looked := 0
+	for _, entry := range list {
+		name, beside := strings.CutSuffix(entry.Name(), heldSuffix)
+		if owner != Everybody && owner != int64(ownerOf(name)) {
+			continue
+		}
+		if looked++; ctx.Err() != nil || limit > 0 && looked > limit {
 			break
 		}
-		gone, err := collect(dir, entry.Name())
+		gone, err := s.collect(dir, name)
 		if err != nil {
 			errs = append(errs, err)
 		}
-		if gone {
-			removed = append(removed, entry.Name())
+		if gone && !beside {
+			removed = append(removed, name)
 		}
 	}
 	return removed, errors.Join(errs...)
 }
 
-// collect removes one entry unless it is locked. The lock is held until it is gone, so that of two collectors
-// one does it.
-func collect(dir int, name string) (bool, error) {
-	fd, err := openHere(dir, name)
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
-		return false, nil
+// nobody owns what is the administrator's. ((uid_t)-1 is no user.)
+const nobody = 1<<32 - 1
+
+// ownerOf tells whose an entry of the run directory is.
+func ownerOf(name string) uint32 {
+	name = strings.TrimPrefix(strings.TrimPrefix(name, sessionPrefix), endedPrefix)
+	if c, ok := parseCopy(name); ok {
+		return c.owner
 	}
-	if err != nil {
-		return false, fmt.Errorf("open %s: %w", name, err)
+	return nobody
+}
+
+// lives tells whether a process works on an entry, or may. It takes nothing.
+func (s *Store) lives(dir int, name string) bool {
+	if c, ok := parseCopy(name); ok {
+		return state.Lives(c.owner, c.container, CopyPath(s.Path, name))
 	}
-	defer unix.Close(fd)
-	if taken, err := lock(fd); err != nil || !taken {
-		return false, err
-	}
-	if there, err := stillThere(dir, name, fd); err != nil || !there {
-		return false, err
-	}
-	if strings.HasPrefix(name, removedPrefix) {
-		locks, err := lockVersions(fd)
-		if errors.Is(err, ErrInUse) {
+	return isHeld(dir, name)
+}
+
+// collect removes one entry unless a process works on it. Of a copy, the record says so; of
+// everything else there is a hold, which the collector takes until the entry is gone, so that
+// of two collectors one does it.
+func (s *Store) collect(dir int, name string) (gone bool, err error) {
+	if _, is := parseCopy(name); is {
+		if s.lives(dir, name) {
 			return false, nil
 		}
+		return told(name, removeTree(dir, name))
+	}
+	held, err := takeHold(dir, name)
+	if err != nil {
+		return told(name, err)
+	}
+	if held == nil {
+		return s.collectStalled(dir, name)
+	}
+	gone, err = told(name, s.removeEntry(dir, name))
+	if err != nil {
+		unix.Close(held.fd)
+		return gone, err
+	}
+	return gone, held.release()
+}
+
+// told tells from an error whether an entry is gone by us, and what went wrong.
+func told(name string, err error) (gone bool, problem error) {
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR), errors.Is(err, ErrInUse):
+		return false, nil
+	}
+	return false, fmt.Errorf("remove %s: %w", name, err)
+}
+
+// stalled is how long a session may take to be made, many times what the largest image takes.
+// A begin that its caller has stopped has its copy no longer.
+const stalled = 24 * time.Hour
+
+// collectStalled removes a session that a process has been making for too long. The process
+// finds nothing to give a name to when it goes on.
+func (s *Store) collectStalled(dir int, name string) (bool, error) {
+	if !strings.HasPrefix(name, sessionPrefix) || os.Getuid() != 0 {
+		return false, nil
+	}
+	var st unix.Stat_t
+	err := unix.Fstatat(dir, name+heldSuffix, &st, unix.AT_SYMLINK_NOFOLLOW)
+	if err != nil || time.Since(time.Unix(st.Mtim.Unix())) < stalled {
+		return told(name, err)
+	}
+	gone, err := told(name, s.removeEntry(dir, name))
+	if gone {
+		err = unix.Unlinkat(dir, name+heldSuffix, 0)
+	}
+	return gone, err
+}
+
+// removeEntry removes an entry that nobody works on.
+func (s *Store) removeEntry(dir int, name string) error {
+	fd, err := openHere(dir, name)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	switch {
+	case strings.HasPrefix(name, removedPrefix), strings.HasPrefix(name, imagePrefix):
+		locks, err := lockVersions(fd)
 		if err != nil {
-			return false, err
+			return err
 		}
 		defer file.CloseAll(locks)
+		return removeImageDirectory(dir, name, fd)
+	case strings.HasPrefix(name, sessionPrefix), strings.HasPrefix(name, endedPrefix):
+		return removeSession(dir, name, fd)
 	}
-	remove := func() error { return removeTree(dir, name) }
-	if strings.HasPrefix(name, removedPrefix) || strings.HasPrefix(name, imagePrefix) {
-		remove = func() error { return removeImageDirectory(dir, name, fd) }
-	}
-	if strings.HasPrefix(name, endedPrefix) {
-		remove = func() error { return removeSession(dir, name, fd) }
-	}
-	if err := remove(); err != nil {
-		return false, fmt.Errorf("remove %s: %w", name, err)
-	}
-	return true, nil
+	return removeTree(dir, name)
 }
 
 // Sweep removes what interrupted changes have left in the directories of images: versions without a record, records
-// without a version. It returns their names.
+// without a version. It returns their names. An image that somebody is changing is passed over.
+// It is for root.
 func (s *Store) Sweep() ([]string, error) {
 	list, err := entries(s.fd, ".")
 	if err != nil {
@@ -105,11 +182,17 @@ func (s *Store) Sweep() ([]string, error) {
 }
 
 func (s *Store) sweep(name string) (removed []string, err error) {
-	dir, err := s.lockImage(name)
+	dir, err := s.openVersions(name)
 	if err != nil {
 		return nil, nil // nothing that has versions
 	}
 	defer unix.Close(dir)
+	if taken, err := lock.TryTurn(dir); err != nil || !taken {
+		return nil, err
+	}
+	if s.checkThere(name, dir) != nil {
+		return nil, nil // it has just been moved away
+	}
 	whole, err := versions(dir)
 	if err != nil {
 		return nil, err

@@ -18,16 +18,17 @@ import (
 	"mayfly/runtime/image/tree"
 )
 
-// A Draft is a root file system that is being made. Until it is sealed it is in the run directory, under a
-// lock: however the process ends, nothing is left that a collector would not remove. Its holder must
-// Discard it, sealed or not.
+// A Draft is a root file system that is being made. Until it is sealed it is in the run directory,
+// where this process holds it: however that ends, nothing is left that a collector would not
+// remove. Its holder must Discard it, sealed or not.
 type Draft struct {
 	Name   string // to be told to OpenDraft
 	Path   string
 	Parent string // digest of the version that it began as, if any
 	store  *Store
-	dir    int // the run directory
-	fd     int // the root directory, locked
+	dir    int   // the run directory
+	fd     int   // the root directory
+	hold   *hold // nil: it is in another draft
 }
 
 // Names of what is not a container's begin with a dot, which a container's cannot.
@@ -40,19 +41,22 @@ func (s *Store) NewDraft(ctx context.Context, from *Image, progress func(int64))
 	if err != nil {
 		return nil, err
 	}
-	name, err := randomName(draftPrefix)
-	if err == nil {
-		err = s.makeDraft(dir, name, from)
+	d := &Draft{store: s, dir: dir, fd: -1}
+	if d.Name, err = randomName(draftPrefix); err == nil {
+		d.Path = filepath.Join(s.Path, runDirectory, d.Name)
+		d.hold, err = holdEntry(dir, d.Name)
 	}
 	if err != nil {
 		unix.Close(dir)
 		return nil, fmt.Errorf("draft of an image: %w", err)
 	}
-	d := &Draft{Name: name, Path: filepath.Join(s.Path, runDirectory, name), store: s, dir: dir, fd: -1}
-	if d.fd, err = claim(dir, name); err != nil {
-		return nil, errors.Join(fmt.Errorf("draft of an image: %w", err), d.Discard())
+	if err = s.makeDraft(dir, d.Name, from); err == nil {
+		d.fd, err = openHere(dir, d.Name)
 	}
-	if err := d.begin(ctx, from, progress); err != nil {
+	if err == nil {
+		err = d.begin(ctx, from, progress)
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("draft of an image: %w", err), d.Discard())
 	}
 	return d, nil
@@ -102,7 +106,7 @@ func (d *Draft) copy(ctx context.Context, from int, powerless bool, progress fun
 // FD returns the descriptor of the draft's root directory, owned by the Draft.
 func (d *Draft) FD() int { return d.fd }
 
-// Discard removes the draft if it is still there, and gives up its lock.
+// Discard removes the draft if it is still there, and gives up its hold.
 func (d *Draft) Discard() error {
 	err := removeTree(d.dir, d.Name)
 	if err == nil {
@@ -114,6 +118,9 @@ func (d *Draft) Discard() error {
 	if d.fd >= 0 {
 		unix.Close(d.fd)
 	}
+	if err == nil {
+		err = d.hold.release()
+	}
 	unix.Close(d.dir)
 	if err != nil {
 		return fmt.Errorf("remove draft %s: %w", d.Path, err)
@@ -121,8 +128,8 @@ func (d *Draft) Discard() error {
 	return nil
 }
 
-// OpenDraft opens somebody's draft as an image, for a container that changes it. Its root directory stays locked by
-// whoever holds the Draft.
+// OpenDraft opens somebody's draft as an image, for a container that changes it. It stays as long as the
+// process that made it does.
 func (s *Store) OpenDraft(name string) (*Image, error) {
 	if err := CheckName("draft", strings.TrimPrefix(name, ".")); err != nil {
 		return nil, err
@@ -217,12 +224,9 @@ func (d *Draft) publishNew(name string, r Record) error {
 	if err != nil {
 		return err
 	}
-	if err := unix.Mkdirat(d.dir, draft, 0o700); err != nil {
-		return err
-	}
-	fd, err := claim(d.dir, draft)
+	held, fd, err := makeHeld(d.dir, draft)
 	if err != nil {
-		return errors.Join(err, removeTree(d.dir, draft))
+		return err
 	}
 	defer unix.Close(fd)
 	if err = d.publish(fd, r); err == nil {
@@ -232,13 +236,13 @@ func (d *Draft) publishNew(name string, r Record) error {
 		if errors.Is(err, unix.EEXIST) {
 			err = ErrExists
 		}
-		return errors.Join(err, removeImageDirectory(d.dir, draft, fd))
+		return errors.Join(err, removeImageDirectory(d.dir, draft, fd), held.release())
 	}
-	return d.store.sync()
+	return errors.Join(held.release(), d.store.sync())
 }
 
 func (d *Draft) publishNext(name string, r Record) (Record, error) {
-	dir, err := d.store.lockImage(name)
+	dir, err := d.store.changeImage(name)
 	if err != nil {
 		return r, err
 	}

@@ -6,13 +6,14 @@ import (
 	"fmt"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"mayfly/btrfs"
 	"mayfly/mount"
 	"mayfly/personality"
-	"mayfly/runtime/internal/file"
+	"mayfly/runtime/internal/lock"
 )
 
 // An Image is an open root file system in a store: a version or a plain one. While a version is open,
@@ -22,7 +23,7 @@ type Image struct {
 	Path      string // of the root file system
 	Private   bool   // not to be in several containers at a time
 	fd        int
-	record    int // the version's record, locked; -1: none
+	record    int // the version's record, or the session's, marked as in use; -1: none
 }
 
 // Sealed tells that the root file system does not change.
@@ -114,8 +115,8 @@ func (s *Store) isPlain(name string, dir int) (bool, error) {
 	return true, nil
 }
 
-// openVersion opens a version in an image's directory, 0 for the current one. The lock on its record comes
-// first: then nobody removes the version, if it is still there.
+// openVersion opens a version in an image's directory, 0 for the current one. The mark on its
+// record comes first: then nobody removes the version, if it is still there.
 func (s *Store) openVersion(dir int, ref Reference) (*Image, error) {
 	var err error
 	if ref.Version == 0 {
@@ -128,7 +129,7 @@ func (s *Store) openVersion(dir int, ref Reference) (*Image, error) {
 		return nil, err
 	}
 	fd := -1
-	st, err := lockShared(record)
+	st, err := use(record)
 	if err == nil {
 		fd, err = openHere(dir, strconv.Itoa(ref.Version))
 	}
@@ -140,13 +141,24 @@ func (s *Store) openVersion(dir int, ref Reference) (*Image, error) {
 	return &Image{ref, path, st.Mode&0o777 == privateRecord, fd, record}, nil
 }
 
-// lockShared waits for a shared lock: who holds an exclusive one removes the file soon. Then it is ENOENT.
-func lockShared(fd int) (st unix.Stat_t, err error) {
-	if err := file.Flock(fd, unix.LOCK_SH); err != nil {
-		return st, fmt.Errorf("lock: %w", err)
-	}
-	if err = unix.Fstat(fd, &st); err == nil && st.Nlink == 0 {
-		err = unix.ENOENT
+// useWithin bounds how long a launch waits for the end of a removal, which root has begun.
+const useWithin = 10 * time.Second
+
+// use marks an open record as in use, together with others. ENOENT means that what it is of has
+// been removed.
+func use(fd int) (st unix.Stat_t, err error) {
+	err = lock.Within(useWithin, func() (bool, error) {
+		taken, err := lock.MarkShared(fd)
+		if err == nil {
+			err = unix.Fstat(fd, &st)
+		}
+		if err == nil && st.Nlink == 0 {
+			err = unix.ENOENT
+		}
+		return taken, err
+	})
+	if err == lock.ErrTime {
+		err = &lock.Busy{Waited: useWithin, Holders: lock.Holders(fd)}
 	}
 	return st, err
 }

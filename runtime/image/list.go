@@ -3,13 +3,16 @@ package image
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"mayfly/btrfs"
+	"mayfly/runtime/internal/lock"
 )
 
 // A Description is what a list tells of an image.
@@ -50,12 +53,21 @@ func (s *Store) List() ([]Description, error) {
 	return list, nil
 }
 
+// describe describes an image without marking it as in use: a list that its caller stops keeps
+// nobody from removing anything.
 func (s *Store) describe(name string) (Description, error) {
-	img, err := s.Image(name)
+	dir, plain, err := s.openImage(name)
 	if err != nil {
 		return Description{}, err
 	}
-	defer img.Close()
+	defer unix.Close(dir)
+	img := &Image{Reference{Name: name}, filepath.Join(s.Path, name), plain, dir, -1}
+	if !plain {
+		if img.Version, err = current(dir); err != nil {
+			return Description{}, fmt.Errorf("image %s: %w", name, err)
+		}
+		img.Path = filepath.Join(img.Path, strconv.Itoa(img.Version))
+	}
 	return s.Describe(img)
 }
 
@@ -141,15 +153,14 @@ func (s *Store) History(name string) ([]Entry, error) {
 	return history, nil
 }
 
+// inUse tells whether somebody uses a version, or removes it.
 func inUse(dir, version int) (bool, error) {
-	fd, err := lockVersion(dir, version)
-	if errors.Is(err, ErrInUse) {
-		return true, nil
+	fd, err := unix.Openat(dir, recordName(version), unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false, err
 	}
-	if err == nil {
-		unix.Close(fd)
-	}
-	return false, err
+	defer unix.Close(fd)
+	return lock.Marked(fd)
 }
 
 // Record reads what is known of a version.

@@ -66,7 +66,7 @@ func (s *Store) Clone(ctx context.Context, from, to string, progress func(int64)
 // Rollback makes an earlier version current again, or the one before the current one if version is 0. Launches
 // from then on take that; what runs keeps its own.
 func (s *Store) Rollback(name string, version int) (int, error) {
-	dir, err := s.lockImage(name)
+	dir, err := s.changeImage(name)
 	if err != nil {
 		return 0, err
 	}
@@ -101,7 +101,7 @@ func (s *Store) Prune(name string, keep int) (removed, busy []int, err error) {
 	if keep < 1 {
 		return nil, nil, errors.New("at least one version must be kept: `runtime image remove` removes an image")
 	}
-	dir, err := s.lockImage(name)
+	dir, err := s.changeImage(name)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -16,13 +16,21 @@ import (
 
 	"mayfly/btrfs"
 	"mayfly/runtime/internal/file"
+	"mayfly/runtime/internal/lock"
 	"mayfly/runtime/state"
 )
 
-// Remove removes an image with all its versions. One that a container runs on is not removed; if wait is set, no
-// new container can have it at once, and it is removed when the last one has ended. When the context ends before that,
-// the image is as it was.
-func (s *Store) Remove(ctx context.Context, name string, wait bool) error {
+// A Wait says how long a removal waits for containers that run on the image. The zero value
+// does not wait.
+type Wait struct {
+	Most time.Duration
+	Tell func(text string) // is told once who is waited for
+}
+
+// Remove removes an image with all its versions. One that a container runs on is not removed; with a wait no
+// new container can have it at once, and it is removed when the last one has ended. When the context or the wait
+// ends before that, the image is as it was, and the error names who uses it.
+func (s *Store) Remove(ctx context.Context, name string, wait Wait) error {
 	dir, plain, err := s.openImage(name)
 	if err != nil {
 		return err
@@ -39,60 +47,78 @@ func (s *Store) Remove(ctx context.Context, name string, wait bool) error {
 	return nil
 }
 
-// removePlain removes a root file system that somebody has made by hand. There is no lock on one: who runs on it
-// is looked up.
-func (s *Store) removePlain(ctx context.Context, name string, wait bool) error {
-	for {
+// removePlain removes a root file system that somebody has made by hand. No mark is on one: who
+// runs on it is looked up.
+func (s *Store) removePlain(ctx context.Context, name string, wait Wait) error {
+	err := wait.until(ctx, func() error {
 		users, err := runningOn(name)
-		if err != nil {
-			return err
+		if err == nil && len(users) > 0 {
+			err = usedBy(users)
 		}
-		if len(users) == 0 {
-			return errors.Join(removeTree(s.fd, name), s.Reclaim())
-		}
-		if !wait {
-			return fmt.Errorf("it %w by %s", ErrInUse, strings.Join(users, ", "))
-		}
-		if err := pause(ctx); err != nil {
-			return err
-		}
+		return err
+	}, func(err error) error { return err })
+	if err != nil {
+		return err
 	}
+	return errors.Join(removeTree(s.fd, name), s.Reclaim())
 }
 
-// runningOn lists the containers of an image.
-func runningOn(name string) ([]string, error) {
-	records, err := state.List(func(uint32) bool { return true })
-	var names []string
-	for _, r := range records {
-		if r.Image == name || strings.HasPrefix(r.Image, name+"@") {
-			names = append(names, r.Name)
+// until tries as long as it finds something in use, and the wait and the context last. explain
+// says by what.
+func (w Wait) until(ctx context.Context, try func() error, explain func(error) error) error {
+	begun, told := time.Now(), w.Tell == nil
+	for {
+		err := try()
+		if !errors.Is(err, ErrInUse) {
+			return err
+		}
+		if over := time.Since(begun) >= w.Most; over && w.Most > 0 {
+			return fmt.Errorf("after %v %w; `runtime kill OWNER/NAME` ends a container", w.Most, explain(err))
+		} else if over {
+			return explain(err)
+		}
+		if !told {
+			w.Tell(explain(err).Error() + ": waiting")
+			told = true
+		}
+		select {
+		case <-ctx.Done():
+			return errors.New("interrupted, it is as it was")
+		case <-time.After(waitStep):
 		}
 	}
-	return names, err
 }
 
 // waitStep is how often it is looked whether an image is in use still.
 const waitStep = 50 * time.Millisecond
 
-func pause(ctx context.Context) error {
-	select {
-	case <-ctx.Done():
-		return errors.New("interrupted, it is as it was")
-	case <-time.After(waitStep):
-		return nil
-	}
+// usedBy is ErrInUse with who it is.
+func usedBy(users []string) error {
+	return fmt.Errorf("it %w by %s", ErrInUse, strings.Join(users, ", "))
 }
 
-func (s *Store) removeImage(ctx context.Context, name string, wait bool) error {
-	dir, err := s.lockImage(name)
+// runningOn lists the containers of an image, with their owners and supervisors.
+func runningOn(name string) ([]string, error) {
+	records, err := state.ListAll()
+	var names []string
+	for _, r := range records {
+		if r.Image == name || strings.HasPrefix(r.Image, name+"@") {
+			names = append(names, fmt.Sprintf("%s (user %d, process %d)", r.Name, r.UID, r.PID))
+		}
+	}
+	return names, err
+}
+
+func (s *Store) removeImage(ctx context.Context, name string, wait Wait) error {
+	dir, err := s.changeImage(name)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(dir)
-	if !wait {
+	if wait.Most == 0 {
 		locks, err := lockVersions(dir)
 		if err != nil {
-			return s.explainUse(name, err)
+			return explainUse(name, dir, err)
 		}
 		defer file.CloseAll(locks)
 	}
@@ -101,41 +127,79 @@ func (s *Store) removeImage(ctx context.Context, name string, wait bool) error {
 		return err
 	}
 	defer unix.Close(run)
-	// From here on it is a leftover, should we be killed. The lock on its directory keeps collectors away.
+	return s.removeHidden(ctx, name, dir, run, wait)
+}
+
+// removeHidden moves the image away, so that it has no new users, and removes it when the last
+// has gone. From there on it is a leftover, should we be killed.
+func (s *Store) removeHidden(ctx context.Context, name string, dir, run int, wait Wait) error {
 	hidden, err := randomName(removedPrefix)
-	if err == nil {
-		err = unix.Renameat2(s.fd, name, run, hidden, unix.RENAME_NOREPLACE)
-	}
 	if err != nil {
 		return err
 	}
-	for wait {
-		locks, err := lockVersions(dir)
-		if err == nil {
-			defer file.CloseAll(locks)
-			break
-		}
-		if errors.Is(err, ErrInUse) {
-			err = pause(ctx)
-		}
-		if err != nil {
-			return errors.Join(err, unix.Renameat2(run, hidden, s.fd, name, unix.RENAME_NOREPLACE))
-		}
+	held, err := holdEntry(run, hidden)
+	if err != nil {
+		return err
 	}
-	return errors.Join(removeImageDirectory(run, hidden, dir), s.Reclaim())
+	if err := unix.Renameat2(s.fd, name, run, hidden, unix.RENAME_NOREPLACE); err != nil {
+		return errors.Join(err, held.release())
+	}
+	var locks []int
+	if wait.Most > 0 {
+		err = wait.until(ctx, func() (err error) {
+			locks, err = lockVersions(dir)
+			return err
+		}, func(err error) error { return explainUse(name, dir, err) })
+	}
+	if err != nil {
+		return errors.Join(err, unix.Renameat2(run, hidden, s.fd, name, unix.RENAME_NOREPLACE), held.release())
+	}
+	defer file.CloseAll(locks)
+	if err := removeImageDirectory(run, hidden, dir); err != nil {
+		unix.Close(held.fd) // a collector goes on
+		return err
+	}
+	return errors.Join(held.release(), s.Reclaim())
 }
 
 // removedPrefix begins the names of images in the run directory that are being removed.
 const removedPrefix = ".removed-"
 
-func (s *Store) explainUse(name string, err error) error {
-	if users, listed := runningOn(name); listed == nil && len(users) > 0 && errors.Is(err, ErrInUse) {
-		return fmt.Errorf("it %w by %s; --force waits for the end", ErrInUse, strings.Join(users, ", "))
+// explainUse says by what an open image is in use: containers, or processes that are none yet.
+func explainUse(name string, dir int, err error) error {
+	if !errors.Is(err, ErrInUse) {
+		return err
 	}
-	return err
+	users, listed := runningOn(name)
+	if listed != nil || len(users) == 0 {
+		users = holdersOf(dir)
+	}
+	if len(users) == 0 {
+		return err
+	}
+	return usedBy(users)
 }
 
-// lockVersions locks all versions of an image against use. The caller closes the descriptors.
+// holdersOf finds the processes that have marked versions of an image.
+func holdersOf(dir int) (users []string) {
+	list, err := versions(dir)
+	if err != nil {
+		return nil
+	}
+	for _, n := range list {
+		fd, err := unix.Openat(dir, recordName(n), unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		if err != nil {
+			continue
+		}
+		for _, h := range lock.Holders(fd) {
+			users = append(users, h.String())
+		}
+		unix.Close(fd)
+	}
+	return users
+}
+
+// lockVersions marks all versions of an image as this process's alone. The caller closes the descriptors.
 func lockVersions(dir int) ([]int, error) {
 	list, err := versions(dir)
 	if err != nil {
@@ -153,13 +217,17 @@ func lockVersions(dir int) ([]int, error) {
 	return locks, nil
 }
 
-// lockVersion locks a version against use, which is ErrInUse if somebody uses it. The caller closes the descriptor.
+// lockVersion marks a version as this process's alone, which is ErrInUse if somebody uses it. The caller closes the
+// descriptor. An earlier version of the program marked what it used by flock(2).
 func lockVersion(dir, version int) (int, error) {
-	fd, err := unix.Openat(dir, recordName(version), unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	fd, err := unix.Openat(dir, recordName(version), unix.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return -1, fmt.Errorf("version %d: %w", version, err)
 	}
-	taken, err := lock(fd)
+	taken, err := lock.Mark(fd)
+	if err == nil && taken {
+		taken, err = lock.TryTurn(fd)
+	}
 	if err == nil && !taken {
 		err = fmt.Errorf("version %d %w", version, ErrInUse)
 	}
@@ -171,7 +239,7 @@ func lockVersion(dir, version int) (int, error) {
 }
 
 // removeVersion removes what there is of a version. The record goes first: without it there is no version. The caller
-// has the image's lock, and one on the version if it was ever there for others.
+// has the image's turn, and has marked the version if it was ever there for others.
 func removeVersion(dir, version int) error {
 	if err := unix.Unlinkat(dir, recordName(version), 0); err != nil && err != unix.ENOENT {
 		return fmt.Errorf("remove the record of version %d: %w", version, err)

@@ -1,7 +1,6 @@
 package image
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,18 +12,22 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/runtime/internal/file"
+	"mayfly/runtime/internal/lock"
 	"mayfly/runtime/internal/realm"
 )
 
 // Sessions are writable copies of images that live until their owner ends them. Each is a directory UID.NAME of the
-// store's .sessions, with the root file system and a record. Who runs in one has a shared lock on the directory.
+// store's .sessions, with the root file system and a record, which processes that run in the
+// session have marked.
 const (
 	sessionsDirectory = ".sessions"
 	sessionRoot       = "root"
 	sessionRecord     = "session.json"
-	// endedPrefix begins the names, in the run directory, of sessions that are being made or removed.
-	endedPrefix = ".session-"
-	maxSession  = 4096 // bytes of a record
+	// sessionPrefix and endedPrefix begin the names, in the run directory, of sessions that are
+	// being made and removed; then comes what CopyName says.
+	sessionPrefix = ".session-"
+	endedPrefix   = ".ended-"
+	maxSession    = 4096 // bytes of a record
 )
 
 // ErrNoSession means that the owner has no session of that name.
@@ -45,99 +48,6 @@ type Session struct {
 
 func sessionDirectory(uid uint32, name string) string {
 	return strconv.FormatUint(uint64(uid), 10) + "." + name
-}
-
-// BeginSession makes a session of an image: a snapshot on BTRFS, elsewhere a copy file by file. Where limit is not 0 the
-// owner may have so many, this one included. The thread must act on files as root.
-func (s *Store) BeginSession(ctx context.Context, i *Image, uid uint32, name string, limit int) error {
-	if err := CheckName("session", name); err != nil {
-		return err
-	}
-	run, err := s.runDir()
-	if err != nil {
-		return err
-	}
-	defer unix.Close(run)
-	draft, err := randomName(endedPrefix)
-	if err != nil {
-		return err
-	}
-	fd := -1
-	if err = unix.Mkdirat(run, draft, 0o700); err == nil {
-		fd, err = claim(run, draft)
-	}
-	if err != nil {
-		return fmt.Errorf("begin session %s: %w", name, err)
-	}
-	defer unix.Close(fd)
-	record := Session{Name: name, UID: uid, Image: i.Reference.String(), Began: time.Now().UTC()}
-	if err = s.fillSession(ctx, fd, i, record); err == nil {
-		err = s.publishSession(run, draft, record, limit)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("begin session %s: %w", name, err), removeSession(run, draft, fd))
-	}
-	return nil
-}
-
-func (s *Store) fillSession(ctx context.Context, dir int, i *Image, r Session) error {
-	if err := s.makeDraft(dir, sessionRoot, i); err != nil {
-		return err
-	}
-	if !s.BTRFS {
-		fd, err := openHere(dir, sessionRoot)
-		if err != nil {
-			return err
-		}
-		defer unix.Close(fd)
-		if err := (&Draft{store: s, fd: fd}).copy(ctx, i.fd, true, func(int64) {}); err != nil {
-			return err
-		}
-	}
-	data, err := json.Marshal(r)
-	if err != nil {
-		return err
-	}
-	fd, err := unix.Openat(dir, sessionRecord, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	if _, err := unix.Write(fd, data); err != nil {
-		return err
-	}
-	return unix.Fsync(fd)
-}
-
-// publishSession gives a session its name, if the owner may have one more and none of that name. The lock on the directory
-// of all sessions makes of two at once one the first.
-func (s *Store) publishSession(run int, draft string, r Session, limit int) error {
-	all, err := s.sessions(true)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(all)
-	if err := file.Flock(all, unix.LOCK_EX); err != nil {
-		return err
-	}
-	list, err := entries(all, ".")
-	if err != nil {
-		return err
-	}
-	count := 0
-	for _, e := range list {
-		if strings.HasPrefix(e.Name(), sessionDirectory(r.UID, "")) {
-			count++
-		}
-	}
-	if limit > 0 && count >= limit {
-		return fmt.Errorf("%w: the policy allows you %d", ErrTooManySessions, limit)
-	}
-	err = unix.Renameat2(run, draft, all, sessionDirectory(r.UID, r.Name), unix.RENAME_NOREPLACE)
-	if err == unix.EEXIST {
-		return fmt.Errorf("a session of that name %w", ErrExists)
-	}
-	return err
 }
 
 // sessions opens the directory of all sessions, ENOENT where there is none.
@@ -164,25 +74,50 @@ func (s *Store) Session(uid uint32, name string) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := lockShared(dir); err != nil {
-		unix.Close(dir)
-		return nil, unknownSession(name)
+	defer unix.Close(dir)
+	record, fd, err := s.useSession(dir, uid, name)
+	if err != nil {
+		return nil, fmt.Errorf("session %s: %w", name, err)
 	}
-	record, err := readSession(dir)
+	r, err := parseSession(record)
 	var ref Reference
 	if err == nil {
-		ref, err = ParseReference(record.Image)
-	}
-	fd := -1
-	if err == nil {
-		fd, err = openHere(dir, sessionRoot)
+		ref, err = ParseReference(r.Image)
 	}
 	if err != nil {
-		unix.Close(dir)
+		file.CloseAll([]int{record, fd})
 		return nil, fmt.Errorf("session %s: %w", name, err)
 	}
 	path := filepath.Join(s.Path, sessionsDirectory, sessionDirectory(uid, name), sessionRoot)
-	return &Image{ref, path, true, fd, dir}, nil
+	return &Image{ref, path, true, fd, record}, nil
+}
+
+// useSession marks a session as in use, and opens its record and its root file system. One that
+// is being ended is unknown.
+func (s *Store) useSession(dir int, uid uint32, name string) (record, root int, err error) {
+	if record, err = openSessionRecord(dir, unix.O_RDONLY); err != nil {
+		return -1, -1, err
+	}
+	taken, err := lock.MarkShared(record)
+	there := false
+	if err == nil && taken {
+		there, err = stillThere(s.fd, filepath.Join(sessionsDirectory, sessionDirectory(uid, name)), dir)
+	}
+	if err == nil && !there {
+		err = unknownSession(name)
+	}
+	if err == nil {
+		root, err = openHere(dir, sessionRoot)
+	}
+	if err != nil {
+		unix.Close(record)
+		return -1, -1, err
+	}
+	return record, root, nil
+}
+
+func openSessionRecord(dir, mode int) (int, error) {
+	return unix.Openat(dir, sessionRecord, mode|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 }
 
 func unknownSession(name string) error {
@@ -208,13 +143,8 @@ func (s *Store) openSession(uid uint32, name string) (int, error) {
 	return dir, err
 }
 
-func readSession(dir int) (Session, error) {
-	var r Session
-	fd, err := unix.Openat(dir, sessionRecord, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return r, err
-	}
-	defer unix.Close(fd)
+// parseSession reads an open record.
+func parseSession(fd int) (r Session, err error) {
 	data, err := file.ReadFD(fd, maxSession)
 	if err != nil {
 		return r, err
@@ -222,8 +152,9 @@ func readSession(dir int) (Session, error) {
 	return r, json.Unmarshal(data, &r)
 }
 
-// Sessions lists sessions, of one owner or of all. The thread must act on files as root.
-func (s *Store) Sessions(of func(uid uint32) bool) ([]Session, error) {
+// Sessions lists sessions, of one owner or of Everybody. It takes no lock. The thread must act on
+// files as root.
+func (s *Store) Sessions(owner int64) ([]Session, error) {
 	list := []Session{}
 	all, err := s.sessions(false)
 	if errors.Is(err, unix.ENOENT) {
@@ -238,65 +169,37 @@ func (s *Store) Sessions(of func(uid uint32) bool) ([]Session, error) {
 		return nil, err
 	}
 	for _, e := range names {
-		dir, err := openHere(all, e.Name())
-		if err != nil {
+		number, name, _ := strings.Cut(e.Name(), ".")
+		uid, err := strconv.ParseUint(number, 10, 32)
+		if err != nil || owner != Everybody && owner != int64(uid) {
+			continue
+		}
+		r, err := describeSession(all, e.Name())
+		if errors.Is(err, unix.ENOENT) {
 			continue // it has just ended
 		}
-		r, err := readSession(dir)
-		if err == nil && of(r.UID) {
-			free, locked := lock(dir)
-			r.InUse = locked == nil && !free
-			var st unix.Stat_t
-			if unix.Fstat(dir, &st) == nil {
-				r.Used = time.Unix(st.Mtim.Unix()).UTC()
-			}
-			list = append(list, r)
+		if err != nil { // it is there all the same, and takes space
+			r.Image = "unusable: " + err.Error()
 		}
-		unix.Close(dir)
+		r.Name, r.UID = name, uint32(uid)
+		list = append(list, r)
 	}
 	return list, nil
 }
 
-// EndSession removes a session that nobody runs in. The thread must act on files as root.
-func (s *Store) EndSession(uid uint32, name string) error {
-	dir, err := s.openSession(uid, name)
+func describeSession(all int, directory string) (r Session, err error) {
+	fd, err := unix.Openat(all, directory+"/"+sessionRecord, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return err
+		return r, err
 	}
-	defer unix.Close(dir)
-	if taken, err := lock(dir); err != nil || !taken {
-		return errors.Join(fmt.Errorf("session %s %w: `runtime ps` shows by what", name, ErrInUse), err)
-	}
-	run, err := s.runDir()
-	if err != nil {
-		return err
-	}
-	defer unix.Close(run)
-	all, err := s.sessions(false)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(all)
-	ended, err := randomName(endedPrefix)
-	if err == nil {
-		err = unix.Renameat2(all, sessionDirectory(uid, name), run, ended, unix.RENAME_NOREPLACE)
-	}
-	if err == unix.ENOENT {
-		return unknownSession(name)
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if r, err = parseSession(fd); err == nil {
+		r.InUse, err = lock.Marked(fd)
 	}
 	if err == nil {
-		err = removeSession(run, ended, dir)
+		err = unix.Fstat(fd, &st)
 	}
-	if err != nil {
-		return fmt.Errorf("end session %s: %w", name, err)
-	}
-	return s.Reclaim()
-}
-
-// removeSession removes a session's directory from the run directory. Its subvolume goes first, without a walk through it.
-func removeSession(run int, name string, dir int) error {
-	if err := removeTree(dir, sessionRoot); err != nil && !errors.Is(err, unix.ENOENT) {
-		return err
-	}
-	return removeTree(run, name)
+	r.Used = time.Unix(st.Mtim.Unix()).UTC()
+	return r, err
 }

@@ -14,74 +14,55 @@ import (
 	"mayfly/runtime/internal/realm"
 )
 
-// ErrNameTaken means that a container of that name is running.
-var ErrNameTaken = errors.New("container name is in use")
-
-// A Snapshot is a throw-away copy of an image: a snapshot on BTRFS, elsewhere an overlay with a directory for what
-// is changed. The lock on its directory says that its supervisor lives: the kernel drops the lock with the process,
-// however that ends. Its holder must Remove it.
+// A Snapshot is a throw-away copy of an image: a snapshot on BTRFS, elsewhere an overlay with a
+// directory for what is changed. Its container's record says that it is in use. Its holder must
+// Remove it.
 type Snapshot struct {
 	Path    string
 	Alone   bool // there was no other when this one was made
 	name    string
 	dir     int // the run directory
-	fd      int // the snapshot's root directory on BTRFS, elsewhere the one with upper and work; locked
+	fd      int // the snapshot's root directory on BTRFS, elsewhere the one with upper and work
 	overlay bool
 	lower   int // the image's root directory, the image's own
 }
 
-// SnapshotPath is where the copy for a container is while it runs.
-func SnapshotPath(store, container string) string {
-	return filepath.Join(store, runDirectory, container)
-}
+// CopyPath is where a copy is while its container runs.
+func CopyPath(store, name string) string { return filepath.Join(store, runDirectory, name) }
 
-// newborn bounds how often a snapshot is made again because a collector took it
-// for an orphan between its creation and its lock.
-const newborn = 8
-
-// Snapshot makes a throw-away copy of an image, which must stay open as long, for the container name. On BTRFS it lasts
-// a transaction commit.
+// Snapshot makes a throw-away copy of an image, which must stay open as long, for a container
+// whose record is there by now. name is what CopyName says. On BTRFS it lasts a transaction
+// commit.
 //
 // The copy is writable, since missing mount points are made in it; whether the container may write is for the
 // mount to say.
 func (s *Store) Snapshot(i *Image, name string) (*Snapshot, error) {
-	if err := CheckName("container", name); err != nil {
-		return nil, err
-	}
 	dir, err := s.runDir()
 	if err != nil {
 		return nil, err
 	}
-	snap := &Snapshot{Path: SnapshotPath(s.Path, name), name: name, dir: dir, fd: -1, overlay: !s.BTRFS, lower: i.fd}
-	if snap.Alone, err = empty(dir); err != nil {
+	snap := &Snapshot{Path: CopyPath(s.Path, name), name: name, dir: dir, fd: -1, overlay: !s.BTRFS, lower: i.fd}
+	if snap.Alone, err = empty(dir); err == nil {
+		err = snap.make()
+	}
+	if err != nil {
 		unix.Close(dir)
-		return nil, err
+		return nil, fmt.Errorf("copy image %s: %w", i.Path, err)
 	}
-	for range newborn {
-		if snap.overlay {
-			err = unix.Mkdirat(dir, name, 0o700)
-		} else {
-			err = btrfs.Snapshot(dir, name, i.fd, false)
-		}
-		if errors.Is(err, unix.EEXIST) {
-			err = fmt.Errorf("%w: %s", ErrNameTaken, name)
-		}
-		if err != nil {
-			unix.Close(dir)
-			return nil, fmt.Errorf("copy image %s: %w", i.Path, err)
-		}
-		if snap.fd, err = claim(dir, name); err == nil && snap.overlay {
-			err = snap.makeLayers()
-		}
-		if err == nil {
-			return snap, nil
-		}
-		if !errors.Is(err, errCollected) {
-			return nil, errors.Join(err, snap.Remove())
-		}
+	if snap.fd, err = openHere(dir, name); err == nil && snap.overlay {
+		err = snap.makeLayers()
 	}
-	unix.Close(dir)
-	return nil, fmt.Errorf("copy image %s: removed as an orphan %d times before it could be locked", i.Path, newborn)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("copy image %s: %w", i.Path, err), snap.Remove())
+	}
+	return snap, nil
+}
+
+func (s *Snapshot) make() error {
+	if s.overlay {
+		return unix.Mkdirat(s.dir, s.name, 0o700)
+	}
+	return btrfs.Snapshot(s.dir, s.name, s.lower, false)
 }
 
 // Mount makes a detached mount of the copy, with these attributes (MOUNT_ATTR_*). The caller owns it. With a user namespace
@@ -188,36 +169,6 @@ func empty(dir int) (bool, error) {
 	return st.Nlink == 1 && st.Size == 0 || st.Nlink == 2, nil
 }
 
-var errCollected = errors.New("collected")
-
-// claim opens and locks a snapshot that was just made, and makes sure that it is
-// still there under its name.
-func claim(dir int, name string) (int, error) {
-	fd, err := openHere(dir, name)
-	if errors.Is(err, unix.ENOENT) {
-		return -1, errCollected
-	}
-	if err != nil {
-		return -1, fmt.Errorf("open snapshot %s: %w", name, err)
-	}
-	taken, err := lock(fd)
-	there := false
-	if err == nil && taken {
-		there, err = stillThere(dir, name, fd)
-	}
-	if err == nil && !taken {
-		err = file.Flock(fd, unix.LOCK_SH) // until the collector has removed it: then the name can be had again
-	}
-	if err == nil && !there {
-		err = errCollected
-	}
-	if err != nil {
-		unix.Close(fd)
-		return -1, err
-	}
-	return fd, nil
-}
-
 // FD returns the descriptor of the root directory whose files will be read, owned by the Snapshot or the Image.
 func (s *Snapshot) FD() int {
 	if s.overlay {
@@ -226,7 +177,7 @@ func (s *Snapshot) FD() int {
 	return s.fd
 }
 
-// Remove deletes the snapshot and gives up its lock, in this order.
+// Remove deletes the snapshot.
 func (s *Snapshot) Remove() error {
 	err := removeTree(s.dir, s.name)
 	if s.fd >= 0 {

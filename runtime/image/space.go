@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os/exec"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -49,7 +50,7 @@ func (s *Store) Status() (Space, error) {
 	for _, i := range images {
 		space.Versions += i.Versions
 	}
-	running, err := state.List(func(uint32) bool { return true })
+	running, err := state.ListAll()
 	if err != nil {
 		return space, err
 	}
@@ -68,19 +69,13 @@ func (s *Store) countCopies(space *Space) error {
 		return err
 	}
 	for _, entry := range list {
-		fd, err := openHere(dir, entry.Name())
-		if err != nil {
-			continue // gone meanwhile, or no directory
+		if strings.HasSuffix(entry.Name(), heldSuffix) {
+			continue
 		}
-		taken, err := lock(fd)
-		unix.Close(fd)
-		if err != nil {
-			return err
-		}
-		if taken {
-			space.Orphans++
-		} else {
+		if s.lives(dir, entry.Name()) {
 			space.Living++
+		} else {
+			space.Orphans++
 		}
 	}
 	return nil

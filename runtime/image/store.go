@@ -4,15 +4,16 @@
 // An image NAME is a directory of the store:
 //
 //	NAME/1 NAME/2 ...    its versions, root file systems that nobody changes any more
-//	NAME/1.json ...      what is known of each; who uses a version holds a shared lock on it
+//	NAME/1.json ...      what is known of each; who uses a version has marked it (package lock)
 //	NAME/current         a symbolic link to the version that a launch takes
 //
 // On BTRFS a version is a read-only subvolume, elsewhere a directory. A subvolume NAME that somebody has made
 // by hand, and on other file systems a directory without current, is an image too: a plain
 // one, which has no versions and may change.
 //
-// Drafts, throw-away copies and what is being removed are in the store's directory .mayfly, each under a lock
-// of the process that lives by it. Only root may enter that and the images: an old image can hold old setuid
+// Drafts, throw-away copies and what is being removed are in the store's directory .mayfly. That
+// the process lives which works on one, a mark says: of a copy on the container's record
+// (package state), of the others on a file beside it. Only root may enter that and the images: an old image can hold old setuid
 // programs, and nobody on the host shall reach them there.
 package image
 
@@ -22,7 +23,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -151,18 +151,6 @@ func entries(at int, path string) ([]fs.DirEntry, error) {
 	directory := os.NewFile(uintptr(fd), path)
 	defer directory.Close()
 	return directory.ReadDir(-1)
-}
-
-// lock takes an exclusive lock of the open file without waiting.
-func lock(fd int) (taken bool, err error) {
-	switch err := syscall.Flock(fd, syscall.LOCK_EX|syscall.LOCK_NB); err {
-	case nil:
-		return true, nil
-	case syscall.EWOULDBLOCK:
-		return false, nil
-	default:
-		return false, err
-	}
 }
 
 // Spool is a directory on the store's file system for files without a name.

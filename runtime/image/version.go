@@ -1,6 +1,7 @@
 package image
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/runtime/internal/file"
+	"mayfly/runtime/internal/lock"
 )
 
 // currentLink is the symbolic link to the version that a launch takes.
@@ -24,7 +26,7 @@ const currentDraft = ".current"
 // in it would connect them. A launch sees it without reading the record.
 const privateRecord = 0o400
 
-// maxRecord bounds what is read of a version's record, in bytes.
+// maxRecord bounds a version's record, in bytes: what is written is what can be read.
 const maxRecord = 4 << 20
 
 // A Record is what is known of a version. It is written when the version is sealed; the time of
@@ -59,7 +61,7 @@ func current(dir int) (int, error) {
 	return version, nil
 }
 
-// setCurrent makes a version the current one, in one step for whoever looks. The caller has the image's lock.
+// setCurrent makes a version the current one, in one step for whoever looks. The caller has the image's turn.
 func setCurrent(dir, version int) error {
 	if err := unix.Unlinkat(dir, currentDraft, 0); err != nil && err != unix.ENOENT {
 		return err
@@ -75,7 +77,7 @@ func setCurrent(dir, version int) error {
 
 // writeRecord writes a version's record: whole, or not at all.
 func writeRecord(dir int, r Record) error {
-	data, err := json.MarshalIndent(r, "", "  ")
+	data, err := encodeRecord(r)
 	if err != nil {
 		return err
 	}
@@ -89,7 +91,7 @@ func writeRecord(dir int, r Record) error {
 	}
 	record := os.NewFile(uintptr(fd), recordName(r.Version))
 	defer record.Close()
-	if _, err := record.Write(append(data, '\n')); err != nil {
+	if _, err := record.Write(data); err != nil {
 		return fmt.Errorf("write the record: %w", err)
 	}
 	if err := record.Sync(); err != nil {
@@ -99,6 +101,21 @@ func writeRecord(dir int, r Record) error {
 		return fmt.Errorf("name the record: %w", err)
 	}
 	return nil
+}
+
+// encodeRecord writes a record as text that can be read again.
+func encodeRecord(r Record) ([]byte, error) {
+	var data bytes.Buffer
+	text := json.NewEncoder(&data)
+	text.SetEscapeHTML(false) // which would make six bytes of one
+	text.SetIndent("", "  ")
+	if err := text.Encode(r); err != nil {
+		return nil, err
+	}
+	if data.Len() > maxRecord {
+		return nil, fmt.Errorf("the record would be %d bytes, the most is %d: the recipe or the labels are too long", data.Len(), maxRecord)
+	}
+	return data.Bytes(), nil
 }
 
 // readRecord reads a version's record, and when the version was last used.
@@ -185,9 +202,25 @@ func highest(dir int) (int, error) {
 	return most, nil
 }
 
-// lockImage opens the directory of an image that has versions, and locks it against other changes. The
-// caller closes it.
-func (s *Store) lockImage(name string) (int, error) {
+// changeImage opens the directory of an image that has versions, in its turn: nobody else
+// changes it. The caller closes it.
+func (s *Store) changeImage(name string) (int, error) {
+	dir, err := s.openVersions(name)
+	if err != nil {
+		return -1, err
+	}
+	if err = lock.Turn(dir); err == nil {
+		err = s.checkThere(name, dir)
+	}
+	if err != nil {
+		unix.Close(dir)
+		return -1, fmt.Errorf("change image %s: %w", name, err)
+	}
+	return dir, nil
+}
+
+// openVersions opens the directory of an image that has versions.
+func (s *Store) openVersions(name string) (int, error) {
 	dir, plain, err := s.openImage(name)
 	if err != nil {
 		return -1, err
@@ -197,16 +230,14 @@ func (s *Store) lockImage(name string) (int, error) {
 		return -1, fmt.Errorf("image %s: %w: `runtime image import NEW %s` makes an image with versions of it",
 			name, ErrPlain, s.Path+"/"+name)
 	}
-	there := false
-	if err = file.Flock(dir, unix.LOCK_EX); err == nil {
-		there, err = stillThere(s.fd, name, dir)
-	}
+	return dir, nil
+}
+
+// checkThere refuses an open image that has been moved away.
+func (s *Store) checkThere(name string, dir int) error {
+	there, err := stillThere(s.fd, name, dir)
 	if err == nil && !there {
 		err = s.unknown(Reference{Name: name})
 	}
-	if err != nil {
-		unix.Close(dir)
-		return -1, err
-	}
-	return dir, nil
+	return err
 }

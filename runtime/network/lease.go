@@ -8,11 +8,11 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"mayfly/runtime/internal/file"
+	"mayfly/runtime/internal/lock"
 	"mayfly/runtime/internal/realm"
 )
 
-// Directory is where leases are: an empty file for each, whose name is the address, and which is locked as long as a
+// Directory is where leases are: an empty file for each, whose name is the address, and which is marked as long as a
 // container has it. Only root can enter.
 const Directory = "/run/mayfly-network"
 
@@ -36,7 +36,7 @@ func Held(a Address, f *os.File) *Lease { return &Lease{Address: a, file: f} }
 // Claim takes an address that is free; which one, the name decides where it can. The thread must act on files as
 // root. The holder must Release it.
 func Claim(r Range, name string) (*Lease, error) {
-	dir, err := lockDirectory(unix.LOCK_SH)
+	dir, err := openDirectory(lock.TurnShared)
 	if err != nil {
 		return nil, err
 	}
@@ -58,9 +58,9 @@ func Claim(r Range, name string) (*Lease, error) {
 	return nil, fmt.Errorf("%w of %s, the policy's network-range", ErrExhausted, r)
 }
 
-// lockDirectory opens the directory and locks it: shared for as long as a lease is being taken, exclusive where the bridge is removed, which is
-// for root alone: nobody else's process, which its caller can stop, may keep others waiting.
-func lockDirectory(how int) (*os.File, error) {
+// openDirectory opens the directory in a turn: shared for as long as a lease is being taken, alone where the bridge is removed, which is
+// for root: nobody else's process, which its caller can stop, may keep others waiting.
+func openDirectory(turn func(fd int) error) (*os.File, error) {
 	if err := unix.Mkdir(Directory, 0o700); err != nil && err != unix.EEXIST {
 		return nil, fmt.Errorf("make %s: %w", Directory, err)
 	}
@@ -68,14 +68,14 @@ func lockDirectory(how int) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", Directory, err)
 	}
-	if err := file.Flock(fd, how); err != nil {
+	if err := turn(fd); err != nil {
 		unix.Close(fd)
-		return nil, fmt.Errorf("lock %s: %w", Directory, err)
+		return nil, fmt.Errorf("turn of %s: %w", Directory, err)
 	}
 	return os.NewFile(uintptr(fd), Directory), nil
 }
 
-// take opens and locks a file that is still there when it is locked. EWOULDBLOCK says that somebody has it.
+// take opens and marks a file that is still there when it is marked. EWOULDBLOCK says that somebody has it.
 func take(dir *os.File, name string) (*os.File, error) {
 	for {
 		fd, err := unix.Openat(int(dir.Fd()), name, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
@@ -83,7 +83,11 @@ func take(dir *os.File, name string) (*os.File, error) {
 			return nil, err
 		}
 		var st unix.Stat_t
-		if err = file.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err == nil {
+		taken, err := lock.Mark(fd)
+		if err == nil && !taken {
+			err = unix.EWOULDBLOCK
+		}
+		if err == nil {
 			err = unix.Fstat(fd, &st)
 		}
 		if err == nil && st.Nlink > 0 {
@@ -102,12 +106,21 @@ func (l *Lease) Release() error {
 	if err := l.file.Close(); err != nil {
 		return err
 	}
-	dir, err := lockDirectory(unix.LOCK_SH)
+	dir, err := openDirectory(lock.TurnShared)
 	if err != nil {
 		return err
 	}
 	defer dir.Close()
 	_, err = remove(dir, l.Address)
+	return err
+}
+
+// tryAlone takes the turn without waiting. EWOULDBLOCK says that somebody is taking a lease.
+func tryAlone(fd int) error {
+	taken, err := lock.TryTurn(fd)
+	if err == nil && !taken {
+		err = unix.EWOULDBLOCK
+	}
 	return err
 }
 
@@ -142,11 +155,11 @@ func Collect() (removed []string, err error) {
 	if _, err := os.Stat(Directory); err != nil || realm.Own() {
 		return nil, nil // no container ever had a private network
 	}
-	how, root := unix.LOCK_SH, os.Getuid() == 0
+	turn, root := lock.TurnShared, os.Getuid() == 0
 	if root {
-		how = unix.LOCK_EX | unix.LOCK_NB
+		turn = tryAlone
 	}
-	dir, err := lockDirectory(how)
+	dir, err := openDirectory(turn)
 	if root && errors.Is(err, unix.EWOULDBLOCK) {
 		return nil, nil // somebody is taking one
 	}

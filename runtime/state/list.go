@@ -1,7 +1,7 @@
 package state
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -9,53 +9,96 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"mayfly/runtime/internal/file"
+	"mayfly/runtime/internal/lock"
 	"mayfly/runtime/internal/realm"
 )
 
-// maxSize bounds a record, in bytes: a command line can be long.
-const maxSize = 4 << 20
+// List returns the records of living containers, of one owner. It takes no lock. The thread
+// must act on files as root.
+func List(owner uint32) ([]Record, error) { return listOwner(realm.State(), owner) }
 
-// List returns the records of living containers, of one owner or of all. The thread must
-// act on files as root.
-func List(of func(uid uint32) bool) ([]Record, error) { return listRecords(realm.State(), of) }
+// ListAll returns the records of all living containers, for root.
+func ListAll() ([]Record, error) { return listAll(realm.State()) }
 
-func listRecords(top string, of func(uid uint32) bool) ([]Record, error) {
+func listAll(top string) ([]Record, error) {
 	records := []Record{}
-	err := eachOwner(top, func(dir int) error {
-		names, err := list(dir)
-		if err != nil {
-			return err
-		}
-		for _, name := range names {
-			if r, ok := read(dir, name); ok && of(r.UID) {
-				records = append(records, r)
-			}
-		}
-		return nil
+	err := eachOwner(top, func(dir int, owner uint32) error {
+		list, err := listDirectory(dir, owner)
+		records = append(records, list...)
+		return err
 	})
 	return records, err
 }
 
-// read reads a living record. One that is just being written is not there yet.
-func read(dir int, name string) (Record, bool) {
-	var r Record
-	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+func listOwner(top string, owner uint32) ([]Record, error) {
+	dir, err := openExisting(ownerDirectory(top, owner))
+	if err == unix.ENOENT {
+		return []Record{}, nil
+	}
 	if err != nil {
-		return r, false
+		return nil, err
 	}
-	defer unix.Close(fd)
-	if file.Flock(fd, unix.LOCK_SH|unix.LOCK_NB) != unix.EWOULDBLOCK {
-		return r, false
-	}
-	data, err := file.ReadFD(fd, maxSize)
-	return r, err == nil && json.Unmarshal(data, &r) == nil
+	defer unix.Close(dir)
+	return listDirectory(dir, owner)
 }
 
-// Find returns the record of a living container. More than one of that name is an error. The thread must act on
-// files as root.
-func Find(name string, of func(uid uint32) bool) (Record, error) {
-	records, err := List(of)
+func listDirectory(dir int, owner uint32) ([]Record, error) {
+	names, err := list(dir)
+	if err != nil {
+		return nil, err
+	}
+	records := []Record{}
+	for _, name := range names {
+		if r, alive, err := read(dir, name, owner); err == nil && alive {
+			records = append(records, r)
+		}
+	}
+	return records, nil
+}
+
+// read reads a record, if its container lives. One that says nothing is told by its name.
+func read(dir int, name string, owner uint32) (r Record, alive bool, err error) {
+	fd, err := openRecord(dir, name)
+	if err == unix.ENOENT {
+		return r, false, nil
+	}
+	if err != nil {
+		return r, false, err
+	}
+	defer unix.Close(fd)
+	if alive, err = lock.Marked(fd); err != nil || !alive {
+		return r, alive, err
+	}
+	if r, err = readText(dir, name); err != nil {
+		r = Record{Name: name, PID: supervisorOf(fd)}
+	}
+	r.UID = owner // which the directory tells
+	return r, true, nil
+}
+
+// supervisorOf finds the process that has marked a record, 0 where it cannot be found.
+func supervisorOf(fd int) int {
+	for _, h := range lock.Holders(fd) {
+		return h.PID
+	}
+	return 0
+}
+
+// Find returns the record of a living container of an owner. The thread must act on files as
+// root.
+func Find(name string, owner uint32) (Record, error) {
+	records, err := List(owner)
+	return one(name, records, err)
+}
+
+// FindAny returns the record of a living container of any owner, for root. More than one of
+// that name is an error.
+func FindAny(name string) (Record, error) {
+	records, err := ListAll()
+	return one(name, records, err)
+}
+
+func one(name string, records []Record, err error) (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
@@ -69,21 +112,72 @@ func Find(name string, of func(uid uint32) bool) (Record, error) {
 	return Record{}, fmt.Errorf("%d users have a container %s: say OWNER/%s", len(records), name, name)
 }
 
-// IsAlive tells whether the supervisor of an owner's container lives, or may: it is asked under the lock of the
-// owner's directory, so that one that is just beginning is not taken for dead. The thread must act on files as root.
+// IsAlive tells whether the supervisor of an owner's container lives, or may. The thread must
+// act on files as root.
 func IsAlive(owner uint32, name string) bool {
-	dir, err := unix.Open(filepath.Join(realm.State(), strconv.FormatUint(uint64(owner), 10)), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	_, alive := living(realm.State(), owner, name)
+	return alive
+}
+
+// Lives tells whether an owner's living container has its root file system at a path, or may.
+// The thread must act on files as root.
+func Lives(owner uint32, name, root string) bool {
+	r, alive := living(realm.State(), owner, name)
+	return alive && (r.Root == root || r.Root == "")
+}
+
+// living reads a record, which is empty where that cannot be told.
+func living(top string, owner uint32, name string) (Record, bool) {
+	dir, err := openExisting(ownerDirectory(top, owner))
 	if err != nil {
-		return err != unix.ENOENT
+		return Record{}, err != unix.ENOENT
 	}
 	defer unix.Close(dir)
-	if file.Flock(dir, unix.LOCK_EX) != nil {
-		return true
+	r, alive, err := read(dir, name, owner)
+	return r, alive || err != nil
+}
+
+func openRecord(dir int, name string) (int, error) {
+	return unix.Openat(dir, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+}
+
+// openExisting opens a directory of records, ENOENT where there is none.
+func openExisting(path string) (int, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil && err != unix.ENOENT {
+		return -1, fmt.Errorf("open state directory %s: %w", path, err)
 	}
-	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	return fd, err
+}
+
+// eachOwner calls f with the directory of each owner, open for as long.
+func eachOwner(top string, f func(dir int, owner uint32) error) error {
+	fd, err := openExisting(top)
+	if err == unix.ENOENT {
+		return nil
+	}
 	if err != nil {
-		return err != unix.ENOENT
+		return err
 	}
 	defer unix.Close(fd)
-	return file.Flock(fd, unix.LOCK_SH|unix.LOCK_NB) == unix.EWOULDBLOCK
+	names, err := list(fd)
+	if err != nil {
+		return fmt.Errorf("list state directory %s: %w", top, err)
+	}
+	var errs []error
+	for _, name := range names {
+		owner, err := strconv.ParseUint(name, 10, 32)
+		if err != nil {
+			continue // nothing of ours
+		}
+		dir, err := unix.Openat(fd, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		if err != nil {
+			continue // nothing of ours
+		}
+		if err := f(dir, uint32(owner)); err != nil {
+			errs = append(errs, fmt.Errorf("state directory %s: %w", filepath.Join(top, name), err))
+		}
+		unix.Close(dir)
+	}
+	return errors.Join(errs...)
 }

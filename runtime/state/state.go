@@ -1,22 +1,25 @@
-// Package state records the running containers, by owner: one file each, in a
-// directory of root's (realm.State). A record is locked by the container's supervisor while that lives; the
-// kernel drops the lock with the process, however that ends, so a record that nobody has
-// locked is of a dead one. (A process id would say nothing: it may be somebody else's by now.)
+// Package state records the running containers, by owner: a file for each, in a directory of
+// root's (realm.State), and beside it a link that says what is known. The container's
+// supervisor has marked the file (package lock) as long as it lives, so a record that nobody
+// has marked is of a dead one. (A process id would say nothing: it may be somebody else's by
+// now.)
+//
+// A record is marked before it has its name. Who looks at records takes no lock. Who adds or
+// removes one has the turn of the owner's directory, which processes of the owner and root's
+// take and nobody else's.
 package state
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"mayfly/runtime/internal/file"
+	"mayfly/runtime/internal/lock"
 	"mayfly/runtime/internal/realm"
 )
 
@@ -29,26 +32,6 @@ var (
 	ErrTooMany = errors.New("too many containers")
 )
 
-// A Record is what is known of a running container.
-type Record struct {
-	Name    string    `json:"name"`
-	Image   string    `json:"image"`
-	UID     uint32    `json:"uid"` // of the owner, who started it
-	PID     int       `json:"pid"` // of the supervisor
-	Command []string  `json:"command"`
-	Root    string    `json:"root"` // the root file system, on the host
-	Started time.Time `json:"started"`
-	Network string    `json:"network,omitempty"` // what kind of its own it has; "": the host's
-}
-
-// Socket is where the container's supervisor answers.
-func (r Record) Socket() string {
-	return filepath.Join(realm.State(), strconv.FormatUint(uint64(r.UID), 10), socketOf(r.Name))
-}
-
-// socketOf is the name of a record's socket beside it; no container's name begins so.
-func socketOf(name string) string { return "." + name }
-
 // An Entry is the record of a container of one's own. Its holder must Remove it.
 type Entry struct {
 	Record
@@ -58,7 +41,7 @@ type Entry struct {
 
 // Register records a container. Where limit is not 0 the owner may have so many, this one
 // included. The thread must act on files as root. The entry stands until Remove, or is
-// removed by a later Collect when the process has ended.
+// removed by a later launch of the owner's, or by Collect, when the process has ended.
 func Register(r Record, limit int) (*Entry, error) {
 	return register(realm.State(), realm.Root(), r, limit)
 }
@@ -69,20 +52,23 @@ func register(top string, owner uint32, r Record, limit int) (*Entry, error) {
 		return nil, err
 	}
 	e := &Entry{Record: r, dir: dir, fd: -1}
-	if err := e.register(r, limit); err != nil {
+	if err := e.register(limit); err != nil {
 		e.close()
 		return nil, fmt.Errorf("record container %s: %w", r.Name, err)
 	}
 	return e, nil
 }
 
-// register counts and writes under the lock of the owner's directory, which nobody else
-// can open, so that of two launches at once each sees the other.
-func (e *Entry) register(r Record, limit int) error {
-	if err := file.Flock(e.dir, unix.LOCK_EX); err != nil {
-		return fmt.Errorf("lock: %w", err)
+// register counts and names the record in one turn, so that of two launches at once each sees
+// the other.
+func (e *Entry) register(limit int) error {
+	if err := e.prepare(); err != nil {
+		return err
 	}
-	defer func() { _ = file.Flock(e.dir, unix.LOCK_UN) }()
+	if err := lock.Turn(e.dir); err != nil {
+		return fmt.Errorf("list of your containers: %w", err)
+	}
+	defer lock.Done(e.dir)
 	if limit > 0 {
 		living, _, err := sweep(e.dir)
 		if err != nil {
@@ -92,48 +78,50 @@ func (e *Entry) register(r Record, limit int) error {
 			return fmt.Errorf("%w: the policy allows you %d at a time", ErrTooMany, limit)
 		}
 	}
-	if err := e.create(); err != nil {
-		return err
-	}
-	data, err := json.Marshal(r)
-	if err != nil {
-		return err
-	}
-	if _, err := unix.Write(e.fd, data); err != nil {
-		return errors.Join(fmt.Errorf("write: %w", err), unix.Unlinkat(e.dir, e.Name, 0))
-	}
-	return nil
+	return e.publish()
 }
 
-// create makes the file and locks it. One that a dead supervisor left is replaced.
-func (e *Entry) create() error {
-	for range 2 {
-		fd, err := unix.Openat(e.dir, e.Name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
-		if err == nil {
-			e.fd = fd
-			if err := file.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != nil {
-				return errors.Join(err, unlink(e.dir, e.Name))
-			}
-			return nil
-		}
-		if err != unix.EEXIST {
-			return err
-		}
-		if dead, err := removeDead(e.dir, e.Name); err != nil || !dead {
-			return errors.Join(ErrNameTaken, err)
-		}
+// prepare makes the file, which has no name yet, and marks it.
+func (e *Entry) prepare() (err error) {
+	if e.fd, err = unix.Openat(e.dir, ".", unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600); err != nil {
+		return fmt.Errorf("make a file: %w", err)
 	}
-	return ErrNameTaken
+	_, err = lock.Mark(e.fd)
+	return err
 }
 
-// Sweep removes the owner's dead records and tells whether there were any. The thread must act on files as root.
+// publish gives the record its name. One that a dead supervisor left is replaced.
+func (e *Entry) publish() error {
+	dead, err := removeDead(e.dir, e.Name)
+	if err == nil && !dead {
+		err = ErrNameTaken
+	}
+	if err == nil {
+		err = writeText(e.dir, e.Record)
+	}
+	if err == nil {
+		err = unix.Linkat(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(e.fd), e.dir, e.Name, unix.AT_SYMLINK_FOLLOW)
+		if err != nil {
+			err = errors.Join(err, unlink(e.dir, e.Name))
+		}
+	}
+	return err
+}
+
+// Sweep removes the owner's dead records and tells whether there were any, unless somebody has
+// the turn: then that is for a later launch. The thread must act on files as root.
 func (e *Entry) Sweep() (bool, error) {
-	if err := file.Flock(e.dir, unix.LOCK_EX); err != nil {
-		return false, fmt.Errorf("lock: %w", err)
-	}
-	defer func() { _ = file.Flock(e.dir, unix.LOCK_UN) }()
-	_, dead, err := sweep(e.dir)
+	_, dead, err := sweepInTurn(e.dir)
 	return dead > 0, err
+}
+
+func sweepInTurn(dir int) (living, dead int, err error) {
+	taken, err := lock.TryTurn(dir)
+	if err != nil || !taken {
+		return 0, 0, err
+	}
+	defer lock.Done(dir)
+	return sweep(dir)
 }
 
 // Remove removes the record. The thread must act on files as root.
@@ -151,6 +139,21 @@ func (e *Entry) close() {
 		unix.Close(e.fd)
 	}
 	unix.Close(e.dir)
+}
+
+// InTurn calls f in the turn of an owner, in which nobody else adds anything of theirs. The
+// thread must act on files as root.
+func InTurn(owner uint32, f func() error) error {
+	dir, err := openOwner(realm.State(), realm.Root(), owner)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(dir)
+	if err := lock.Turn(dir); err != nil {
+		return err
+	}
+	defer lock.Done(dir)
+	return f()
 }
 
 // openOwner opens the directory of an owner, and makes it.
@@ -184,7 +187,8 @@ func openDirectory(at int, name string, root uint32, mode uint32) (int, error) {
 	return fd, nil
 }
 
-// sweep counts the living records in an owner's directory and removes the dead.
+// sweep counts the living records in an owner's directory and removes the dead. The caller has
+// the turn.
 func sweep(dir int) (living, dead int, err error) {
 	names, err := list(dir)
 	if err != nil {
@@ -204,6 +208,7 @@ func sweep(dir int) (living, dead int, err error) {
 	return living, dead, nil
 }
 
+// list lists the names of records, or of owners.
 func list(dir int) ([]string, error) {
 	fd, err := unix.Openat(dir, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -212,12 +217,13 @@ func list(dir int) ([]string, error) {
 	directory := os.NewFile(uintptr(fd), "records")
 	defer directory.Close()
 	names, err := directory.Readdirnames(-1)
-	return slices.DeleteFunc(names, func(name string) bool { return name[0] == '.' }), err
+	return slices.DeleteFunc(names, func(name string) bool { return name[0] == '.' || name[0] == '=' }), err
 }
 
-// removeDead removes a record that nobody has locked. One that is gone is dead too.
+// removeDead removes a record that nobody has marked. One that is gone is dead too. The caller
+// has the turn: else another could have the name by now.
 func removeDead(dir int, name string) (dead bool, err error) {
-	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	fd, err := openRecord(dir, name)
 	if err == unix.ENOENT {
 		return true, nil
 	}
@@ -225,19 +231,15 @@ func removeDead(dir int, name string) (dead bool, err error) {
 		return false, err
 	}
 	defer unix.Close(fd)
-	err = file.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
-	if err == unix.EWOULDBLOCK {
-		return false, nil
-	}
-	if err != nil {
+	if marked, err := lock.Marked(fd); err != nil || marked {
 		return false, err
 	}
 	return true, unlink(dir, name)
 }
 
-// unlink removes a record and its socket.
+// unlink removes what stands beside a record, and then the record: with it goes the name.
 func unlink(dir int, name string) error {
-	for _, one := range []string{socketOf(name), name} {
+	for _, one := range []string{socketOf(name), textOf(name), name} {
 		if err := unix.Unlinkat(dir, one, 0); err != nil && err != unix.ENOENT {
 			return err
 		}
@@ -245,44 +247,30 @@ func unlink(dir int, name string) error {
 	return nil
 }
 
-// Collect removes the records of dead supervisors. The thread must act on files as root.
-func Collect() error { return collect(realm.State()) }
+// Collect removes the records of an owner's dead supervisors. The thread must act on files as
+// root.
+func Collect(owner uint32) error { return collectOwner(realm.State(), owner) }
 
-func collect(top string) error {
-	return eachOwner(top, func(dir int) error {
-		// Under the directory's lock: a record is not locked in the moment of its creation.
-		if err := file.Flock(dir, unix.LOCK_EX); err != nil {
-			return err
-		}
-		_, _, err := sweep(dir)
-		return err
-	})
-}
-
-// eachOwner calls f with the directory of each owner, open for as long.
-func eachOwner(top string, f func(dir int) error) error {
-	fd, err := unix.Open(top, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+func collectOwner(top string, owner uint32) error {
+	dir, err := openExisting(ownerDirectory(top, owner))
 	if err == unix.ENOENT {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("open state directory %s: %w", top, err)
+		return err
 	}
-	defer unix.Close(fd)
-	names, err := list(fd)
-	if err != nil {
-		return fmt.Errorf("list state directory %s: %w", top, err)
-	}
-	var errs []error
-	for _, name := range names {
-		dir, err := unix.Openat(fd, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-		if err != nil {
-			continue // nothing of ours
-		}
-		if err := f(dir); err != nil {
-			errs = append(errs, fmt.Errorf("state directory %s: %w", filepath.Join(top, name), err))
-		}
-		unix.Close(dir)
-	}
-	return errors.Join(errs...)
+	defer unix.Close(dir)
+	_, _, err = sweepInTurn(dir)
+	return err
+}
+
+// CollectAll removes the records of all dead supervisors, for root. An owner whose turn
+// somebody has is passed over, and is for the next time.
+func CollectAll() error { return collectAll(realm.State()) }
+
+func collectAll(top string) error {
+	return eachOwner(top, func(dir int, _ uint32) error {
+		_, _, err := sweepInTurn(dir)
+		return err
+	})
 }

@@ -1,9 +1,12 @@
 package state
 
 import (
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -28,7 +31,7 @@ func TestOwnersAreCountedApart(t *testing.T) {
 	if err != nil {
 		t.Fatalf("another owner: %v", err)
 	}
-	list, err := listRecords(top, func(uid uint32) bool { return uid == 1 })
+	list, err := listOwner(top, 1)
 	if err != nil || len(list) != 2 {
 		t.Errorf("%+v, %v", list, err)
 	}
@@ -44,7 +47,7 @@ func TestOwnersAreCountedApart(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if list, err := listRecords(top, func(uint32) bool { return true }); err != nil || len(list) != 0 {
+	if list, err := listAll(top); err != nil || len(list) != 0 {
 		t.Errorf("left: %+v, %v", list, err)
 	}
 }
@@ -62,10 +65,10 @@ func TestTheDeadDoNotCount(t *testing.T) {
 	if err != nil {
 		t.Fatalf("a dead one's name: %v", err)
 	}
-	if err := collect(top); err != nil {
+	if err := collectAll(top); err != nil {
 		t.Fatal(err)
 	}
-	if names, _ := os.ReadDir(filepath.Join(top, "1")); len(names) != 1 || names[0].Name() != "b" {
+	if names, _ := os.ReadDir(filepath.Join(top, "1")); len(names) != 2 || names[0].Name() != "=b" || names[1].Name() != "b" {
 		t.Errorf("collect left %v", names)
 	}
 	if err := e.Remove(); err != nil {
@@ -120,5 +123,48 @@ func TestADirectoryOfSomebodyElseIsNotUsed(t *testing.T) {
 	}
 	if _, err := register(filepath.Join(t.TempDir(), "mayfly"), me+1, Record{Name: "x", UID: 1}, 0); err == nil {
 		t.Error("of another owner: used")
+	}
+}
+
+func TestARecordHasItsBound(t *testing.T) {
+	for _, command := range [][]string{nil, {"true"}, {strings.Repeat("\x01", 2<<20)}, {"sh", "-c", strings.Repeat("<", 5000)}, slices.Repeat([]string{"é"}, 100000)} {
+		text, err := Record{Name: "a", Command: command}.encode(maxText)
+		if err != nil || len(text) > maxText {
+			t.Fatalf("%d bytes, %v", len(text), err)
+		}
+		var r Record
+		if err := json.Unmarshal([]byte(text), &r); err != nil || r.Name != "a" {
+			t.Fatalf("%v in %q", err, text)
+		}
+		if whole := slices.Equal(r.Command, command); whole == r.Cut || !whole && len(text) < maxText/8 {
+			t.Errorf("cut %v, %d bytes, %.40q", r.Cut, len(text), r.Command)
+		}
+	}
+	if _, err := (Record{Root: strings.Repeat("r", 5000)}).encode(maxText); err == nil {
+		t.Error("what cannot be cut is too long")
+	}
+}
+
+func TestAMuteRecordIsListedByItsName(t *testing.T) {
+	top, me := filepath.Join(t.TempDir(), "mayfly"), uint32(os.Getuid())
+	e, err := register(top, me, Record{Name: "mute", UID: 7, Root: "/r"}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(top, "7", "=mute")); err != nil {
+		t.Fatal(err)
+	}
+	list, err := listAll(top)
+	if err != nil || len(list) != 1 || list[0].Name != "mute" || list[0].UID != 7 {
+		t.Errorf("%+v, %v", list, err)
+	}
+	if _, alive := living(top, 7, "mute"); !alive {
+		t.Error("it is taken for dead")
+	}
+	if err := e.Remove(); err != nil {
+		t.Error(err)
+	}
+	if _, alive := living(top, 7, "mute"); alive {
+		t.Error("it is taken for living")
 	}
 }

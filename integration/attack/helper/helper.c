@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -340,6 +341,66 @@ static int show(char **names)
 	return 0;
 }
 
+/* Takes locks, each of a kind and a path, says so and stops: x and s are flock(2), exclusive and
+ * shared, w and r are locks of open files by fcntl(2), for writing and reading. */
+static int hold(char **locks)
+{
+	for (; *locks; locks++) {
+		char kind = **locks;
+		int ours = kind == 'w' || kind == 'r';
+		int fd = open(*locks + 2, kind == 'w' ? O_RDWR : O_RDONLY);
+		struct flock whole = {.l_type = kind == 'w' ? F_WRLCK : F_RDLCK};
+		if (fd < 0 || (ours ? fcntl(fd, F_OFD_SETLK, &whole) : flock(fd, (kind == 'x' ? LOCK_EX : LOCK_SH) | LOCK_NB)))
+			perror(*locks), exit(1);
+	}
+	puts("held");
+	fflush(stdout);
+	raise(SIGSTOP);
+	pause();
+	return 0;
+}
+
+/* lend: locks a directory and sends it to a socket. borrow: keeps what comes. */
+static int lend(const char *path, const char *name)
+{
+	struct sockaddr_un to = {.sun_family = AF_UNIX};
+	strncpy(to.sun_path, name, sizeof to.sun_path - 1);
+	int s = socket(AF_UNIX, SOCK_STREAM, 0), fd = open(path, O_RDONLY);
+	char control[CMSG_SPACE(sizeof fd)] = "", byte = 0;
+	struct iovec data = {&byte, 1};
+	struct msghdr m = {.msg_iov = &data, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+	c->cmsg_level = SOL_SOCKET, c->cmsg_type = SCM_RIGHTS, c->cmsg_len = CMSG_LEN(sizeof fd);
+	memcpy(CMSG_DATA(c), &fd, sizeof fd);
+	flock(fd, LOCK_SH | LOCK_NB);
+	if (fd < 0 || connect(s, (struct sockaddr *)&to, sizeof to) || sendmsg(s, &m, 0) != 1)
+		perror("lend"), exit(1);
+	pause();
+	return 0;
+}
+
+static int borrow(const char *name)
+{
+	struct sockaddr_un at = {.sun_family = AF_UNIX};
+	strncpy(at.sun_path, name, sizeof at.sun_path - 1);
+	int s = socket(AF_UNIX, SOCK_STREAM, 0), fd;
+	if (bind(s, (struct sockaddr *)&at, sizeof at) || listen(s, 1))
+		perror("borrow"), exit(1);
+	puts("listening");
+	fflush(stdout);
+	int c = accept(s, NULL, NULL);
+	char control[CMSG_SPACE(sizeof fd)], byte;
+	struct iovec data = {&byte, 1};
+	struct msghdr m = {.msg_iov = &data, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+	if (recvmsg(c, &m, 0) != 1 || !CMSG_FIRSTHDR(&m))
+		perror("borrow"), exit(1);
+	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof fd);
+	printf("borrowed, %s\n", flock(fd, LOCK_SH | LOCK_NB) ? "not locked" : "locked");
+	fflush(stdout);
+	pause();
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
@@ -371,6 +432,12 @@ int main(int argc, char **argv)
 		return abstract(0);
 	if (!strcmp(what, "connect"))
 		return abstract(1);
+	if (!strcmp(what, "hold"))
+		return hold(argv + 2);
+	if (!strcmp(what, "lend") && argc > 3)
+		return lend(argv[2], argv[3]);
+	if (!strcmp(what, "borrow") && argc > 2)
+		return borrow(argv[2]);
 	if (!strcmp(what, "swap") && argc > 3)
 		return swap(argv + 2);
 	if (!strcmp(what, "nameless") && argc > 3)

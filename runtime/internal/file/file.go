@@ -58,6 +58,19 @@ func ReadFD(fd, limit int) ([]byte, error) {
 	}
 }
 
+// WriteFD writes all of the data to an open regular file. A part of it is an error: there the
+// file system is full, or RLIMIT_FSIZE is met, of which the next write would be told by a signal.
+func WriteFD(fd int, data []byte) error {
+	n, err := unix.Write(fd, data)
+	for err == unix.EINTR {
+		n, err = unix.Write(fd, data)
+	}
+	if err == nil && n < len(data) {
+		err = fmt.Errorf("only %d of %d bytes could be written: is the disk full, or `ulimit -f` too low?", n, len(data))
+	}
+	return err
+}
+
 // OwnedBy tells whether an open file or directory belongs to a user, and can be written to
 // by nobody else: in the product the user is root.
 func OwnedBy(fd int, owner uint32) error {
