@@ -128,6 +128,9 @@ func (i *Init) Proc() (int, error) {
 	return -1, errors.New("PID 1 was killed before it was ready")
 }
 
+// PID is the process's number in the PID namespace of the calling thread.
+func (i *Init) PID() int { return i.pid }
+
 // Kill ends PID 1, and with it every process of its namespace, by ending the line. It does
 // not wait.
 func (i *Init) Kill() {

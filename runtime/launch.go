@@ -13,6 +13,7 @@ import (
 
 	"mayfly/mount"
 	"mayfly/nsexec"
+	"mayfly/runtime/cgroup"
 	"mayfly/runtime/console"
 	"mayfly/runtime/image"
 	"mayfly/runtime/network"
@@ -68,6 +69,7 @@ func (l *launch) steps() []step {
 		{"start PID 1", capSysAdmin | capSetIDs, l.startInit},
 		{"build /dev, /proc and /sys", capSysAdmin, l.buildScratch},
 		{"take the root file system", capSysAdmin, l.takeRoot},
+		{"keep PID 1", capSetIDs, l.keepInit},
 		{"mount", capSysAdmin, l.mountAll},
 		{"open a terminal", capSysAdmin, l.openConsole},
 		{"enter the root file system", capSysAdmin, l.pivot},
@@ -169,6 +171,18 @@ func (l *launch) startInit() error {
 	}
 	l.init = init
 	return nil
+}
+
+// keepInit moves PID 1 to where the caller cannot freeze it. The control group is there by now.
+func (l *launch) keepInit() error {
+	if !l.plan.KeepInit {
+		return nil
+	}
+	err := nsexec.ActOnFilesAsRoot(capSetIDs)
+	if err == nil {
+		err = cgroup.Keep(l.root.group, l.init.PID())
+	}
+	return errors.Join(err, l.becomeRootInside())
 }
 
 // takeRoot waits for the snapshot.

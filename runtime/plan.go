@@ -58,6 +58,8 @@ type Plan struct {
 	// ReadAhead are files of the image that the command's start is likely to read.
 	ReadAhead []string `json:"readAhead,omitempty"`
 
+	// KeepInit: PID 1 is moved out of the control groups in which the caller may move processes.
+	KeepInit bool `json:"keepInit,omitempty"`
 	// Containers is how many the owner may have at a time, this one included; 0: any number.
 	Containers int `json:"containers,omitempty"`
 
@@ -97,6 +99,7 @@ type Facts struct {
 	Image        personality.Architecture // zero: /bin/sh tells none
 	User         user.Entry               // who the command runs as
 	Groups       []uint32                 // and the supplementary groups
+	Delegated    bool                     // the caller may move processes between control groups here; asked where a limit depends on it
 	Joined       state.Record             // the container whose network is asked for
 	RootInside   *rootInside              // nil: the command is no root of a user namespace
 	Own          bool                     // in a user namespace of the caller's own, which
@@ -136,6 +139,7 @@ func NewPlan(r Request, f Facts) (*Plan, error) {
 		SetIDs:   f.Caller.UID != f.User.UID, Timeout: r.Timeout, KillAfter: r.KillAfter, Measure: r.Measure, OutputLimit: r.OutputLimit}
 	p.Spec.Linux = linux()
 	p.bound(r.Resources, f.Policy)
+	p.keepInit(f)
 	if r.Store != "" {
 		p.Store = r.Store
 	}

@@ -89,6 +89,18 @@ func (r Resources) settings() map[string]string {
 	return set
 }
 
+// keepInit has PID 1 out of the caller's reach, where they could freeze it and kill the
+// supervisor. Where systemd runs there has to be a scope for that.
+func (p *Plan) keepInit(f Facts) {
+	if !f.Delegated {
+		return
+	}
+	p.KeepInit = true
+	if p.Spec.Linux.Resources == nil {
+		p.group(nil)
+	}
+}
+
 // resources gives the container a control group, if it needs one. It has no cgroup namespace then: one can only be made
 // around the group that a process is in, and where the hierarchy is delegated the kernel lets nobody be born outside
 // of theirs. So its /sys/fs/cgroup shows all groups, as it does to the caller, and none can be written to.
@@ -97,6 +109,10 @@ func (p *Plan) resources(r Resources) {
 	if p.Own || len(settings) == 0 && !p.Measure {
 		return
 	}
+	p.group(settings)
+}
+
+func (p *Plan) group(settings map[string]string) {
 	p.Spec.Linux.Resources = &specs.LinuxResources{Unified: settings}
 	p.Spec.Linux.Namespaces = slices.DeleteFunc(p.Spec.Linux.Namespaces, func(n specs.LinuxNamespace) bool {
 		return n.Type == specs.CgroupNamespace

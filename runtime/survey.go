@@ -14,6 +14,7 @@ import (
 
 	"mayfly/mount"
 	"mayfly/personality"
+	"mayfly/runtime/cgroup"
 	"mayfly/runtime/image"
 	"mayfly/runtime/internal/file"
 	"mayfly/runtime/internal/realm"
@@ -45,6 +46,9 @@ func Survey(r Request) (Facts, error) {
 	if f.Policy, err = decide(r.name(), f.Caller, database); err != nil {
 		return f, err
 	}
+	if err := f.findDelegated(); err != nil {
+		return f, err
+	}
 	if err := f.findJoined(r, database); err != nil {
 		return f, err
 	}
@@ -66,6 +70,15 @@ func Survey(r Request) (Facts, error) {
 	}
 	f.RandomDigits = hex.EncodeToString(random[:])
 	return f, nil
+}
+
+// findDelegated asks what could undo the policy's limits, where there are such.
+func (f *Facts) findDelegated() (err error) {
+	if f.Own || f.Policy.Unbound || f.Policy.Limits.Time == 0 && f.Policy.Limits.Containers == 0 {
+		return nil
+	}
+	f.Delegated, err = cgroup.Delegated()
+	return err
 }
 
 func hostArchitecture() (personality.Architecture, error) {
