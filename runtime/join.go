@@ -13,17 +13,26 @@ import (
 )
 
 // Exec runs a command in the container, as confined as the container's own, with descriptors 0, 1 and 2 of this
-// process or a terminal of its own, and tells how it ended. Signals go to the command.
-func (l *Line) Exec(e control.Exec, signals <-chan os.Signal) (Status, error) {
+// process or a terminal of its own, and tells how it ended. Signals go to the command. Where that is another user, it has
+// no terminal of ours but pipes.
+func (l *Line) Exec(e control.Exec, signals <-chan os.Signal) (status Status, err error) {
+	j := &joined{line: l, ended: make(chan joinedEnd, 1), kill: make(chan struct{}, 1)}
 	var files []int
 	if !e.Terminal {
-		files = []int{0, 1, 2}
+		if files, err = j.streams(); err != nil {
+			return Status{}, errors.Join(err, j.output.stop())
+		}
+		defer func() {
+			j.feed.Stop()
+			err = errors.Join(err, j.output.stop())
+		}()
 	}
 	_, received, err := l.ask(control.Request{Exec: &e}, replyWithin, files...)
+	j.output.started()
 	if err != nil {
 		return Status{}, err
 	}
-	j := &joined{line: l, ended: make(chan joinedEnd, 1), kill: make(chan struct{}, 1)}
+	j.feed.Start()
 	if err := l.conn.Within(0); err != nil {
 		return Status{}, err
 	}
@@ -43,10 +52,27 @@ func (l *Line) Exec(e control.Exec, signals <-chan os.Signal) (Status, error) {
 
 // joined is a command that runs in somebody's container.
 type joined struct {
-	line  *Line
-	relay *console.Relay // nil: no terminal
-	ended chan joinedEnd
-	kill  chan struct{}
+	line   *Line
+	relay  *console.Relay // nil: no terminal
+	feed   *console.Feed  // nil: standard input is not copied
+	output *output        // nil: it is not copied
+	ended  chan joinedEnd
+	kill   chan struct{}
+}
+
+// streams are the command's descriptors 0, 1 and 2.
+func (j *joined) streams() (files []int, err error) {
+	l := j.line
+	anotherUser := l.caller.UID != l.UID || !l.AsOwner
+	if anotherUser {
+		j.output = outputOfAnother()
+	}
+	list, feed, err := streams(anotherUser, j.output)
+	j.feed = feed
+	for _, fd := range list {
+		files = append(files, int(fd))
+	}
+	return files, err
 }
 
 type joinedEnd struct {

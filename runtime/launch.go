@@ -41,7 +41,8 @@ type launch struct {
 	device  *network.Device // of the host's that it has taken over; nil: none
 	umask   int             // the caller's
 
-	output  *output          // nil: nobody looks at it
+	feed    *console.Feed    // nil: standard input is not copied
+	output  *output          // nil: it is not copied
 	ports   *ports           // that are published
 	console *console.Console // nil: descriptors 0, 1, 2 are passed through
 	relay   *console.Relay   // nil: not connected
@@ -267,23 +268,25 @@ func (l *launch) becomeUser() error {
 	return nsexec.SetIDs(who.UID, who.GID, who.AdditionalGids)
 }
 
-// execute forks the command. Descriptors are the terminal's or the caller's own
-// 0, 1 and 2; everything else closes on exec.
+// execute forks the command. Descriptors are the terminal's, the caller's own 0, 1 and
+// 2, or pipes; it has no other.
 func (l *launch) execute() error {
-	files := [3]uintptr{0, 1, 2}
+	var files [3]uintptr
 	if l.console != nil {
 		slave := uintptr(l.console.Slave())
 		files = [3]uintptr{slave, slave, slave}
-	} else if l.output != nil {
-		pipes, err := l.output.pipes()
-		if err != nil {
+	} else {
+		var err error
+		if files, l.feed, err = streams(l.plan.anotherUser(), l.output); err != nil {
 			return err
 		}
-		files[1], files[2] = pipes[0], pipes[1]
 	}
 	process, err := l.startCommand(l.plan, files, l.console != nil)
 	l.Process = process
 	l.output.started()
+	if err == nil {
+		l.feed.Start()
+	}
 	return err
 }
 
@@ -300,6 +303,7 @@ func (l *launch) finish(status Status) error {
 	if l.init != nil {
 		errs = append(errs, l.init.Wait())
 	}
+	l.feed.Stop()
 	if l.relay != nil {
 		errs = append(errs, l.relay.Stop())
 	}
@@ -314,17 +318,4 @@ func (l *launch) finish(status Status) error {
 		errs = append(errs, l.Process.Close())
 	}
 	return errors.Join(errs...)
-}
-
-// undo is a list of descriptors to close, last first. Closing a mount's descriptor
-// can fail only for one that is not open.
-type undo []func() error
-
-func (u *undo) add(f func() error) { *u = append(*u, f) }
-
-func (u *undo) all() {
-	for i := len(*u) - 1; i >= 0; i-- {
-		_ = (*u)[i]()
-	}
-	*u = nil
 }

@@ -14,31 +14,48 @@ import (
 	"mayfly/runtime/console"
 )
 
-// An output is looked at on its way from the container to the user: it is bounded, or recorded, or both. Where there is no
-// terminal between them, there are two pipes.
+// An output comes to the user by way of this process: it is bounded, or recorded, or on
+// a terminal that the command may not have. Where the command has no terminal of its
+// own, there are pipes.
 type output struct {
 	limit int64         // bytes; 0: none
 	full  chan struct{} // closed when there is more
+	piped [2]bool       // standard output, standard error
 
 	mu      sync.Mutex
 	passed  int64
 	cast    *console.Cast // nil: no recording
 	writers []int         // the container's ends of the pipes
+	ending  [2]int        // a pipe: the second end is closed when there will be no more
 	copying sync.WaitGroup
 }
 
-// newOutput returns nil where output goes straight through.
+// newOutput returns nil where output goes straight through. A command of another user
+// has no device of the caller's.
 func newOutput(p *Plan, record io.Writer) *output {
 	if p.OutputLimit == 0 && record == nil {
+		if p.anotherUser() && !p.Spec.Process.Terminal {
+			return outputOfAnother()
+		}
 		return nil
 	}
-	o := &output{limit: p.OutputLimit, full: make(chan struct{})}
+	o := &output{limit: p.OutputLimit, full: make(chan struct{}), piped: [2]bool{true, true}}
 	if record != nil {
 		width, height := 80, 24
 		if size, err := unix.IoctlGetWinsize(1, unix.TIOCGWINSZ); err == nil && size.Col > 0 {
 			width, height = int(size.Col), int(size.Row)
 		}
 		o.cast = console.NewCast(record, width, height, strings.Join(p.Spec.Process.Args, " "))
+	}
+	return o
+}
+
+// outputOfAnother is the output of another user's command: what goes to a device goes
+// through pipes. nil: nothing does.
+func outputOfAnother() *output {
+	o := &output{piped: [2]bool{console.IsDevice(1), console.IsDevice(2)}}
+	if o.piped == [2]bool{} {
+		return nil
 	}
 	return o
 }
@@ -62,9 +79,23 @@ func (o *output) pass(data []byte) []byte {
 	return data
 }
 
-// pipes makes the command's descriptors 1 and 2, and copies what comes.
+// pipes makes the command's descriptors 1 and 2, and copies what comes. Where both are
+// one device they are one pipe, so that everything comes in its order; but for a
+// recording and a limit, which never had it.
 func (o *output) pipes() (files [2]uintptr, err error) {
+	files = [2]uintptr{1, 2}
+	if err := unix.Pipe2(o.ending[:], unix.O_CLOEXEC); err != nil {
+		o.ending = [2]int{}
+		return files, fmt.Errorf("pipe: %w", err)
+	}
 	for i := range files {
+		switch {
+		case !o.piped[i]:
+			continue
+		case i == 1 && o.piped[0] && o.limit == 0 && o.cast == nil && sameDevice(1, 2):
+			files[1] = files[0]
+			continue
+		}
 		var pipe [2]int
 		if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
 			return files, fmt.Errorf("pipe: %w", err)
@@ -76,30 +107,31 @@ func (o *output) pipes() (files [2]uintptr, err error) {
 	return files, nil
 }
 
-// copy reads to the end even when nothing may pass any more: the command is being told to end.
+func sameDevice(a, b int) bool {
+	var one, other unix.Stat_t
+	return unix.Fstat(a, &one) == nil && unix.Fstat(b, &other) == nil && one.Rdev == other.Rdev
+}
+
+// copy reads to the end even when nothing may pass any more: the command is being told
+// to end. When it has ended, what it wrote is in the pipe: somebody else who holds that
+// open is not waited for.
 func (o *output) copy(from, to int) {
 	defer unix.Close(from)
 	buffer := make([]byte, 64<<10)
 	for {
+		fds := [...]unix.PollFd{{Fd: int32(from), Events: unix.POLLIN}, {Fd: int32(o.ending[0]), Events: unix.POLLIN}}
+		if _, err := unix.Poll(fds[:], -1); err != nil && err != unix.EINTR || fds[0].Revents == 0 && fds[1].Revents != 0 {
+			return
+		}
+		if fds[0].Revents == 0 {
+			continue
+		}
 		n, err := unix.Read(from, buffer)
 		if err == unix.EINTR {
 			continue
 		}
-		if n <= 0 {
-			return
-		}
-		data := o.pass(buffer[:n])
-		for len(data) > 0 {
-			n, err := unix.Write(to, data)
-			switch {
-			case err == unix.EINTR:
-			case err == unix.EAGAIN:
-				_, _ = unix.Poll([]unix.PollFd{{Fd: int32(to), Events: unix.POLLOUT}}, -1)
-			case err != nil:
-				return // nobody wants it: the command gets SIGPIPE
-			default:
-				data = data[n:]
-			}
+		if n <= 0 || console.WriteAll(to, o.pass(buffer[:n])) != nil {
+			return // at the end, or nobody wants it: the command gets SIGPIPE
 		}
 	}
 }
@@ -125,15 +157,19 @@ func (o *output) resized() {
 	}
 }
 
-// drainWithin bounds how long the end of a pipe is waited for, which somebody outside may hold open.
+// drainWithin bounds how long the rest is waited for, where the user's terminal takes
+// nothing (^S) or others still write.
 const drainWithin = 2 * time.Second
 
-// stop waits for the rest, after every process of the container has ended, and ends the recording.
+// stop waits for the rest, after the command has ended, and ends the recording.
 func (o *output) stop() error {
 	if o == nil {
 		return nil
 	}
 	o.started()
+	if o.ending != [2]int{} {
+		unix.Close(o.ending[1])
+	}
 	drained := make(chan struct{})
 	go func() {
 		o.copying.Wait()
@@ -141,6 +177,9 @@ func (o *output) stop() error {
 	}()
 	select {
 	case <-drained:
+		if o.ending != [2]int{} {
+			unix.Close(o.ending[0])
+		}
 	case <-time.After(drainWithin):
 	}
 	if o.cast == nil {

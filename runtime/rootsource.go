@@ -110,7 +110,7 @@ func (s *rootSource) Tree() (mount.Tree, error) {
 func record(p *Plan, c Caller) state.Record {
 	ref := image.Reference{Name: p.Image, Version: p.Version}
 	return state.Record{Name: p.Container, Image: ref.String(), UID: c.UID, PID: os.Getpid(),
-		Command: p.Spec.Process.Args, Root: p.Path(), Started: time.Now().UTC(), Network: p.NetworkMode}
+		Command: p.Spec.Process.Args, Root: p.Path(), Started: time.Now().UTC(), Network: p.NetworkMode, AsOwner: !p.anotherUser()}
 }
 
 // makeGroup makes the container's control group. Without bounds to keep, a machine that cannot is no reason not to run.

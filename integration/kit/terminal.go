@@ -96,6 +96,9 @@ func (m *Terminal) Modes() unix.Termios {
 	return *modes
 }
 
+// Name is the terminal's path.
+func (m *Terminal) Name() string { return m.slave.Name() }
+
 // Wait waits for the program's end and returns its exit code.
 func (m *Terminal) Wait() int {
 	m.t.Helper()

@@ -155,7 +155,7 @@ func (r *Relay) show() bool {
 	if r.console.Pass != nil {
 		data = r.console.Pass(data)
 	}
-	return writeAll(r.out, data) == nil
+	return WriteAll(r.out, data) == nil
 }
 
 // drain shows what is left once nobody writes any more. Of a command that has joined a container others may write
@@ -174,7 +174,8 @@ func (r *Relay) drain() {
 	}
 }
 
-func writeAll(fd int, data []byte) error {
+// WriteAll writes all to a descriptor, also to one that does not wait.
+func WriteAll(fd int, data []byte) error {
 	for len(data) > 0 {
 		n, err := unix.Write(fd, data)
 		if err == unix.EAGAIN {

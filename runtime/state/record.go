@@ -24,6 +24,7 @@ type Record struct {
 	Root    string    `json:"root"`                 // the root file system, on the host
 	Started time.Time `json:"started"`
 	Network string    `json:"network,omitempty"` // what kind of its own it has; "": the host's
+	AsOwner bool      `json:"asOwner,omitempty"` // the command has the owner's user id
 }
 
 // Socket is where the container's supervisor answers.
