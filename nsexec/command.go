@@ -15,7 +15,7 @@ type Command struct {
 	Path  string // of the program, in the thread's root
 	Args  []string
 	Env   []string
-	Files [3]uintptr // descriptors 0, 1 and 2, each that number itself or above 2; all others are closed on exec
+	Files [3]uintptr // descriptors 0, 1 and 2, each that number itself or above 2; it has no other
 	// Terminal makes Files[0] the controlling terminal.
 	Terminal bool
 	Limits   []Limit
@@ -37,20 +37,19 @@ type Limit struct {
 	unix.Rlimit
 }
 
-// StartCommand starts the command as leader of a new session, with everything that the calling thread has been
-// confined to. An error is the errno of execve(2), or tells of a step before it.
+// StartCommand starts the command as leader of a new session, with everything that the
+// calling thread has been confined to. An error is the errno of execve(2), or tells of
+// a step before it.
 //
-// What lies between clone and execve is a list of system calls, as for PID 1: so the command can be bounded, be
-// born in a control group and come under a filter which the thread itself need not obey. The thread waits as with
-// vfork(2).
+// What lies between clone and execve is a list of system calls, as for PID 1: so the
+// command can be bounded, be born in a control group and come under a filter which the
+// thread itself need not obey. The thread waits as with vfork(2).
 //
-// Every descriptor from 3 on closes on exec, also those that somebody else left open in this process (close_range(2)
-// CLOSE_RANGE_CLOEXEC, since Linux 5.11). Handled signals have their default action (CLONE_CLEAR_SIGHAND, since Linux
-// 5.5), ignored ones stay ignored, none is blocked.
+// The command closes every descriptor from 3 on, also those that somebody else left
+// open in this process (close_range(2), since Linux 5.9), before it looks up a path:
+// see write. Handled signals have their default action (CLONE_CLEAR_SIGHAND, since
+// Linux 5.5), ignored ones stay ignored, none is blocked.
 func StartCommand(c Command) (*Process, error) {
-	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
-		return nil, fmt.Errorf("close_range: %w", err)
-	}
 	b, err := c.birth()
 	if err != nil {
 		return nil, err
@@ -173,6 +172,11 @@ func (b *birth) write(c *Command) {
 		b.caps = b.own.data()
 		must(unix.SYS_CAPSET, address(unsafe.Pointer(&capHeader)), address(unsafe.Pointer(&b.caps)))
 	}
+	// What follows looks up paths that are the caller's: a file system of theirs (FUSE)
+	// may never answer. The clone has copies of all descriptors of the process until it
+	// executes something, and with them the locks on the container's record and on the
+	// image: they would outlive the supervisor, and nobody would see whose they are.
+	must(unix.SYS_CLOSE_RANGE, number(3), number(math.MaxUint32), &zero)
 	for i := range c.Dirs {
 		var onError *systemCall
 		if c.DirRequired && i == len(c.Dirs)-1 {

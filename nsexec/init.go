@@ -131,6 +131,10 @@ func (i *Init) Proc() (int, error) {
 // PID is the process's number in the PID namespace of the calling thread.
 func (i *Init) PID() int { return i.pid }
 
+// End tells PID 1 to end, and with it every process of its namespace. Kill must be
+// called all the same. It may be called from any thread after Proc has returned.
+func (i *Init) End() { i.line.hangUp() }
+
 // Kill ends PID 1, and with it every process of its namespace, by ending the line. It does
 // not wait.
 func (i *Init) Kill() {

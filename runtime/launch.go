@@ -49,6 +49,7 @@ type launch struct {
 	Process *nsexec.Process  // nil: not started
 
 	interrupt atomic.Int32  // a signal that came before the command was started
+	executing atomic.Bool   // the last step has begun: what hangs now is a process of the container
 	started   chan error    // is told once how the steps ended
 	forks     chan fork     // commands to start besides
 	over      chan struct{} // closed when the command has ended
@@ -281,6 +282,7 @@ func (l *launch) execute() error {
 			return err
 		}
 	}
+	l.executing.Store(true)
 	process, err := l.startCommand(l.plan, files, l.console != nil)
 	l.Process = process
 	l.output.started()

@@ -19,8 +19,8 @@ const collectAtMost = 64
 // supervise waits for the launch, and then for the command, while attend looks
 // after both.
 func supervise(ctx context.Context, l *launch, signals <-chan os.Signal, store *image.Store) (Status, error) {
-	if err := awaitStart(l, signals); err != nil {
-		return Status{}, err
+	if ended, status, err := awaitStart(ctx, l, signals); ended || err != nil {
+		return status, err
 	}
 	relay, kill, err := l.connectTerminals()
 	if err != nil {
@@ -64,21 +64,6 @@ func collectInPassing(ctx context.Context, l *launch, store *image.Store) {
 		_, grouped := cgroup.Collect(func(owner uint32, name string) bool { return owner != uid || state.IsAlive(owner, name) })
 		return errors.Join(used, swept, err, grouped)
 	})
-}
-
-// awaitStart waits until the command runs. A signal that comes earlier is looked
-// at by the launch before its next step.
-func awaitStart(l *launch, signals <-chan os.Signal) error {
-	for {
-		select {
-		case err := <-l.started:
-			return err
-		case got := <-signals:
-			if terminates(got) {
-				l.interrupt.CompareAndSwap(0, int32(got.(syscall.Signal)))
-			}
-		}
-	}
 }
 
 func terminates(s os.Signal) bool {

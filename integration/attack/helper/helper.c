@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fuse.h>
 #include <sched.h>
 #include <signal.h>
 #include <stddef.h>
@@ -475,6 +476,67 @@ static int thief(const char *of)
 	return 2;
 }
 
+/* answer answers a request of FUSE, with an error where there is no body. */
+static void answer(int fuse, const struct fuse_in_header *in, const void *body, size_t size)
+{
+	struct fuse_out_header head = {.len = sizeof head + size, .unique = in->unique, .error = body ? 0 : -ENOSYS};
+	struct iovec both[] = {{&head, sizeof head}, {(void *)body, size}};
+	if (writev(fuse, both, 2) < 0 && errno != ENOENT)
+		perror("answer"), exit(99);
+}
+
+/* silent DIR UID GID [deaf]: mounts a user's file system with one file, "program", whose opening it never answers. It has
+ * taken the request, so that the kernel lets nobody off before its answer; if deaf, it has not. */
+static int silent(const char *dir, const char *uid, const char *gid, int deaf)
+{
+	static char in[1 << 20], options[128];
+	const struct fuse_in_header *head = (void *)in;
+	int fuse = open("/dev/fuse", O_RDWR), asked = 0;
+	snprintf(options, sizeof options, "fd=%d,rootmode=40000,user_id=%s,group_id=%s", fuse, uid, gid);
+	if (mount("silent", dir, "fuse", MS_NOSUID | MS_NODEV, options) || setgid(atoi(gid)) || setuid(atoi(uid)))
+		return perror("silent"), 99;
+	while (read(fuse, in, sizeof in) > 0) {
+		int root = head->nodeid == 1 && head->opcode != FUSE_LOOKUP;
+		struct fuse_attr attr = {.ino = root ? 1 : 2, .mode = root ? S_IFDIR | 0755 : S_IFREG | 0755, .nlink = 1, .size = 4096, .blksize = 4096,
+			.uid = atoi(uid), .gid = atoi(gid)};
+		struct fuse_init_out init = {.major = FUSE_KERNEL_VERSION, .minor = FUSE_KERNEL_MINOR_VERSION, .max_write = 4096, .max_pages = 1};
+		struct fuse_attr_out attributes = {.attr_valid = 3600, .attr = attr};
+		struct fuse_entry_out entry = {.nodeid = 2, .entry_valid = 3600, .attr_valid = 3600, .attr = attr};
+		struct fuse_statfs_out statfs = {.st = {.bsize = 4096, .namelen = 255, .frsize = 4096}};
+		switch (head->opcode) {
+		case FUSE_INIT:
+			answer(fuse, head, &init, sizeof init);
+			puts("mounted");
+			break;
+		case FUSE_GETATTR:
+			answer(fuse, head, &attributes, sizeof attributes);
+			break;
+		case FUSE_LOOKUP:
+			answer(fuse, head, &entry, sizeof entry);
+			asked = deaf;
+			break;
+		case FUSE_STATFS:
+			answer(fuse, head, &statfs, sizeof statfs);
+			break;
+		case FUSE_OPEN:
+			asked = 1;
+			break;
+		case FUSE_FORGET:
+		case FUSE_BATCH_FORGET:
+		case FUSE_INTERRUPT:
+			break;
+		default:
+			answer(fuse, head, NULL, 0);
+		}
+		if (asked)
+			puts("asked");
+		fflush(stdout);
+		while (asked && deaf)
+			pause();
+	}
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
@@ -482,6 +544,8 @@ int main(int argc, char **argv)
 		int fd = open(argv[2], O_WRONLY);
 		return fd < 0 || write(fd, "heard", 5) != 5;
 	}
+	if (!strcmp(what, "silent") && argc > 4)
+		return silent(argv[2], argv[3], argv[4], argc > 5);
 	if (!strcmp(what, "prey"))
 		return prey();
 	if (!strcmp(what, "thief") && argc > 2)
