@@ -9,8 +9,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"mayfly/runtime/audit"
 	"mayfly/runtime/control"
 	"mayfly/runtime/image"
@@ -85,9 +83,8 @@ func ownerName(database *user.Database, uid uint32) string {
 // A Line is a connection to the supervisor of a running container. Its holder must Close it. Its methods are for one use.
 type Line struct {
 	state.Record
-	conn       *control.Conn
-	supervisor int // pidfd
-	caller     Caller
+	conn   *control.Conn
+	caller Caller
 }
 
 // Call connects with a running container: of the caller's, by NAME; root reaches everybody's, as
@@ -113,23 +110,15 @@ func CallAll(names []string) ([]*Line, error) {
 }
 
 func call(name string, command []string) (*Line, error) {
-	caller, err := CurrentCaller()
-	if err != nil {
-		return nil, err
-	}
-	database, err := user.Load()
-	if err != nil {
-		return nil, fmt.Errorf("read user database: %w", err)
-	}
-	owner, err := splitOwner(database, caller, name)
+	caller, which, err := named(name)
 	if err != nil {
 		return nil, err
 	}
 	l := &Line{caller: caller}
-	err = AsRoot(func() error { return l.dial(owner) })
+	err = AsRoot(func() error { return l.dial(which) })
 	switch {
-	case errors.Is(err, state.ErrUnknown), err == unix.ESRCH:
-		return nil, fmt.Errorf("container %s: %w; `runtime ps` lists yours", name, ErrNoContainer)
+	case errors.Is(err, state.ErrUnknown):
+		return nil, unknown(name)
 	case err != nil:
 		return nil, fmt.Errorf("container %s: call its supervisor (process %d): %w", name, l.PID, err)
 	}
@@ -139,18 +128,16 @@ func call(name string, command []string) (*Line, error) {
 	return l, err
 }
 
+// dialWithin is how long a supervisor is called that does not answer: one that has just
+// begun listens later.
+const dialWithin = 10 * time.Second
+
 func (l *Line) dial(which ownedName) error {
 	var err error
 	if l.Record, err = which.find(); err != nil {
 		return err
 	}
-	// Whoever answers has been there all along, so the process id is still theirs.
-	if l.supervisor, err = unix.PidfdOpen(l.PID, 0); err != nil {
-		return err
-	}
-	if l.conn, err = control.Dial(l.Socket(), func() bool { return state.IsAlive(l.UID, l.Name) }); err != nil {
-		unix.Close(l.supervisor)
-	}
+	l.conn, err = control.Dial(l.Socket(), dialWithin, func() bool { return state.IsAlive(l.UID, l.Name) })
 	return err
 }
 
@@ -167,6 +154,23 @@ func (o ownedName) find() (state.Record, error) {
 		return state.FindAny(o.name)
 	}
 	return state.Find(o.name, o.owner)
+}
+
+// named finds out who calls, and whose container they mean by [OWNER/]NAME.
+func named(text string) (caller Caller, which ownedName, err error) {
+	if caller, err = CurrentCaller(); err != nil {
+		return caller, which, err
+	}
+	database, err := user.Load()
+	if err != nil {
+		return caller, which, fmt.Errorf("read user database: %w", err)
+	}
+	which, err = splitOwner(database, caller, text)
+	return caller, which, err
+}
+
+func unknown(name string) error {
+	return fmt.Errorf("container %s: %w; `runtime ps` lists yours", name, ErrNoContainer)
 }
 
 // splitOwner takes [OWNER/]NAME apart.
@@ -195,7 +199,7 @@ func ownerOf(database *user.Database, c Caller, text string) (uid uint32, name s
 }
 
 // Close hangs up.
-func (l *Line) Close() error { return errors.Join(unix.Close(l.supervisor), l.conn.Close()) }
+func (l *Line) Close() error { return l.conn.Close() }
 
 // replyWithin is how long a supervisor may take to answer what needs no waiting.
 const replyWithin = 10 * time.Second

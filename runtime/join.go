@@ -6,15 +6,14 @@ import (
 	"os"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
 	"mayfly/runtime/console"
 	"mayfly/runtime/control"
 )
 
-// Exec runs a command in the container, as confined as the container's own, with descriptors 0, 1 and 2 of this
-// process or a terminal of its own, and tells how it ended. Signals go to the command. Where that is another user, it has
-// no terminal of ours but pipes.
+// Exec runs a command in the container, as confined as the container's own, with
+// descriptors 0, 1 and 2 of this process or a terminal of its own, and tells how it
+// ended. Signals go to the command. Where that is another user, it has no terminal of
+// ours but pipes.
 func (l *Line) Exec(e control.Exec, signals <-chan os.Signal) (status Status, err error) {
 	j := &joined{line: l, ended: make(chan joinedEnd, 1), kill: make(chan struct{}, 1)}
 	var files []int
@@ -134,15 +133,8 @@ func (j *joined) send(s syscall.Signal) {
 	_ = j.line.conn.Send(control.Request{Signal: int(s), Group: s == syscall.SIGINT || s == syscall.SIGQUIT})
 }
 
-// Signal sends a signal to the container's command. A supervisor that does not answer is killed with everything that
-// it holds, where the signal is SIGKILL.
+// Signal sends a signal to the container's command.
 func (l *Line) Signal(s syscall.Signal) error {
 	_, _, err := l.ask(control.Request{Signal: int(s)}, replyWithin)
-	if err == nil || s != syscall.SIGKILL {
-		return err
-	}
-	if kill := unix.PidfdSendSignal(l.supervisor, unix.SIGKILL, nil, 0); kill != nil {
-		return errors.Join(err, fmt.Errorf("kill the supervisor (process %d): %w", l.PID, kill))
-	}
-	return nil
+	return err
 }

@@ -104,6 +104,9 @@ func killAll(names []string, all bool, signal syscall.Signal) error {
 			names = append(names, c.User+"/"+c.Name)
 		}
 	}
+	if signal == syscall.SIGKILL {
+		return runtime.Kill(names, warn)
+	}
 	lines, err := runtime.CallAll(names)
 	for _, line := range lines {
 		err = errors.Join(err, line.Signal(signal), line.Close())

@@ -208,6 +208,9 @@ func (o *options) note(text string) {
 	}
 }
 
+// warn tells what is no error, and not to be missed.
+func warn(text string) { message("runtime: %s", text) }
+
 func message(format string, args ...any) {
 	fmt.Fprintln(os.Stderr, printable(fmt.Sprintf(format, args...)))
 }

@@ -111,7 +111,7 @@ func TestOnlyTheNamedUsersAreAnswered(t *testing.T) {
 	}
 	defer l.Close()
 	alive := func() bool { return true }
-	stranger, err := Dial(path, alive)
+	stranger, err := Dial(path, time.Minute, alive)
 	if err != nil {
 		t.Fatal(err)
 	}

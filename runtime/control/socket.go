@@ -59,15 +59,13 @@ func (l *Listener) Hangup() { _ = unix.Shutdown(l.fd, unix.SHUT_RDWR) }
 // Close closes the socket, after the last Accept has returned.
 func (l *Listener) Close() error { return unix.Close(l.fd) }
 
-const (
-	// patience is how long a supervisor that has just begun is waited for: its socket comes after its record.
-	patience = 10 * time.Second
-	pause    = 2 * time.Millisecond
-)
+// pause is how often a supervisor that has just begun is called again: its socket comes
+// after its record.
+const pause = 2 * time.Millisecond
 
-// Dial connects with the supervisor whose socket is at path, as long as it is alive. The thread must act on files as
-// root; its user is who asks.
-func Dial(path string, alive func() bool) (*Conn, error) {
+// Dial connects with the supervisor whose socket is at path, as long as it is alive and
+// no longer than patience. The thread must act on files as root; its user is who asks.
+func Dial(path string, patience time.Duration, alive func() bool) (*Conn, error) {
 	for begun := time.Now(); ; time.Sleep(pause) {
 		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
