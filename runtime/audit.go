@@ -10,12 +10,14 @@ import (
 	"mayfly/runtime/state"
 )
 
-// An Audit is the account of one launch for the system's log. One of its methods Refused
-// and Ended is called once.
+// An Audit is the account of one launch for the system's log: that it begins, before
+// the caller's command does, since afterwards the caller can kill who would tell of it;
+// and how it ended, or why there was none.
 type Audit struct {
 	Facts   Facts // as far as they are known
 	request Request
 	began   time.Time
+	lost    int // how many events the log did not take
 }
 
 // StartAudit begins the account.
@@ -23,15 +25,23 @@ func StartAudit(r Request) *Audit { return &Audit{request: r, began: time.Now()}
 
 // Refused logs that there was no launch.
 func (a *Audit) Refused(why error) error {
-	e := a.event()
+	e := a.event(audit.Refusal)
 	e.Decision, e.Result = decision(why), why.Error()
+	return a.send(e)
+}
+
+// Started logs that a command is about to be executed, in a version of this digest ("":
+// it has none).
+func (a *Audit) Started(p *Plan, digest string) error {
+	e := a.planned(audit.Start, p)
+	e.Digest = digest
 	return a.send(e)
 }
 
 // Ended logs how a launch ended.
 func (a *Audit) Ended(p *Plan, s Status, err error) error {
-	e := a.event()
-	e.Container, e.Command, e.Result = p.Container, p.Spec.Process.Args, result(s)
+	e := a.planned(audit.End, p)
+	e.Result = result(s)
 	if err != nil {
 		e.Result = err.Error()
 	}
@@ -43,7 +53,11 @@ func (a *Audit) Ended(p *Plan, s Status, err error) error {
 	default:
 		e.Decision = decision(err)
 	}
-	return a.send(e)
+	logged := a.send(e)
+	if logged == nil && a.lost > 0 {
+		return audit.ErrLost
+	}
+	return logged
 }
 
 // decision tells the policy's answer from what went wrong.
@@ -56,16 +70,23 @@ func decision(err error) string {
 	return audit.Failed
 }
 
-func (a *Audit) event() audit.Event {
+func (a *Audit) event(kind string) audit.Event {
 	f := a.Facts
-	e := audit.Event{UID: f.Caller.UID, Image: a.request.Image, Command: a.request.Command,
-		Decision: audit.Allowed, Duration: time.Since(a.began)}
+	e := audit.Event{Kind: kind, UID: f.Caller.UID, Image: a.request.Image, Session: a.request.Session, Command: a.request.Command,
+		Decision: audit.Allowed, Duration: time.Since(a.began), Lost: a.lost}
 	if f.User.UID == f.Caller.UID {
 		e.User = f.User.Name
 	}
 	if place := f.Policy.Place(); place != (policy.Place{}) {
 		e.Rule = place.String()
 	}
+	return e
+}
+
+// planned is an event of a launch that has a plan.
+func (a *Audit) planned(kind string, p *Plan) audit.Event {
+	e := a.event(kind)
+	e.Version, e.Container, e.Command, e.Dir = p.Version, p.Container, p.Spec.Process.Args, p.Spec.Process.Cwd
 	return e
 }
 
@@ -91,5 +112,9 @@ func (a *Audit) send(e audit.Event) error {
 	if a.Facts.Policy.Settings.Store != "" && !a.Facts.Policy.Audit {
 		return nil
 	}
-	return raise(capSetIDs, e.Send)
+	err := raise(capSetIDs, e.Send)
+	if errors.Is(err, audit.ErrLost) {
+		a.lost++
+	}
+	return err
 }

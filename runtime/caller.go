@@ -50,7 +50,9 @@ func CurrentCaller() (Caller, error) {
 const hiddenGO = "\x01O"
 
 func callerEnviron() []string {
-	env := slices.DeleteFunc(os.Environ(), func(entry string) bool { return strings.HasPrefix(entry, realm.Variable+"=") })
+	env := slices.DeleteFunc(os.Environ(), func(entry string) bool {
+		return strings.HasPrefix(entry, realm.Variable+"=") || strings.HasPrefix(entry, callerVariable+"=")
+	})
 	for i, entry := range env {
 		if rest, ok := strings.CutPrefix(entry, hiddenGO); ok {
 			env[i] = "GO" + rest

@@ -83,8 +83,9 @@ func ownerName(database *user.Database, uid uint32) string {
 // A Line is a connection to the supervisor of a running container. Its holder must Close it. Its methods are for one use.
 type Line struct {
 	state.Record
-	conn   *control.Conn
-	caller Caller
+	Unlogged error // the system's log did not take what it was told
+	conn     *control.Conn
+	caller   Caller
 }
 
 // Call connects with a running container: of the caller's, by NAME; root reaches everybody's, as
@@ -268,7 +269,7 @@ func (l *Line) log(command []string) error {
 	if err != nil || !settings.Audit {
 		return err
 	}
-	e := audit.Event{UID: l.caller.UID, Image: l.Image, Container: l.Name, Command: command, Decision: audit.Allowed, Result: "joined"}
-	_ = raise(capSetIDs, e.Send) // a log that does not listen stops nobody
+	e := audit.Event{Kind: audit.Exec, UID: l.caller.UID, Image: l.Image, Container: l.Name, Command: command, Decision: audit.Allowed, Result: "joined"}
+	l.Unlogged = raise(capSetIDs, e.Send) // a log that does not listen stops nobody
 	return nil
 }

@@ -25,6 +25,7 @@ type Supervisor struct {
 	Signals func() <-chan os.Signal
 	Note    func(text string) // is told what the user should know and is no error
 	Record  io.Writer         // gets a copy of what is shown, as an asciicast
+	Audit   *Audit            // is told that the command is about to be executed
 }
 
 // Run surveys, plans and executes a request.
@@ -83,12 +84,14 @@ func Execute(ctx context.Context, p *Plan, caller Caller, s Supervisor) (Status,
 	umask := nsexec.Umask(0o022)
 	defer nsexec.Umask(umask)
 	l := &launch{plan: p, caller: caller, note: s.Note, umask: umask,
-		store: store, image: img, root: newRootSource(userns), output: newOutput(p, s.Record), ports: published}
+		store: store, image: img, root: newRootSource(userns), output: newOutput(p, s.Record), ports: published, told: make(chan struct{})}
 	if overlap {
 		l.start()
 	}
 	signals := s.Signals()
 	l.root.Make(p, caller, store, img)
+	l.tellOfStart(s.Audit)
+	l.root.ReadAhead(p)
 	if !overlap {
 		l.start()
 	}

@@ -21,7 +21,7 @@ var passesToRoot = []string{"TERM", "LANG", "http_proxy", "https_proxy", "no_pro
 // the group that the policy names for images. It returns only with an error.
 func ExecuteAsRoot() error {
 	if realm.Own() {
-		return executeAsRoot() // over what is the caller's
+		return executeAsRoot(realm.Again()) // over what is the caller's
 	}
 	caller, err := CurrentCaller()
 	if err != nil {
@@ -48,19 +48,19 @@ func ExecuteAsRoot() error {
 	if caller.GID != gid && !slices.Contains(caller.Groups, gid) {
 		return fmt.Errorf("%w, or members of the group %s", ErrNotPermitted, settings.ImageGroup)
 	}
-	return executeAsRoot()
+	return executeAsRoot(tellRoot(caller))
 }
 
-func executeAsRoot() error {
+// executeAsRoot executes the program as root, with one entry of the environment
+// besides.
+func executeAsRoot(entry string) error {
 	env := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "USER=root", "LOGNAME=root", "SHELL=/bin/sh"}
 	for _, e := range os.Environ() {
 		if name, _, _ := strings.Cut(e, "="); slices.Contains(passesToRoot, name) || strings.HasPrefix(name, "LC_") {
 			env = append(env, e)
 		}
 	}
-	if realm.Own() {
-		env = append(env, realm.Again())
-	}
+	env = append(env, entry)
 	unix.Umask(0o022)
 	// Only this thread becomes root: execve(2) makes it the only one.
 	err := raise(capSetIDs, func() error {

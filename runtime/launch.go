@@ -50,6 +50,7 @@ type launch struct {
 
 	interrupt atomic.Int32  // a signal that came before the command was started
 	executing atomic.Bool   // the last step has begun: what hangs now is a process of the container
+	told      chan struct{} // closed when the log knows of the command, or there is none
 	started   chan error    // is told once how the steps ended
 	forks     chan fork     // commands to start besides
 	over      chan struct{} // closed when the command has ended
@@ -282,6 +283,7 @@ func (l *launch) execute() error {
 			return err
 		}
 	}
+	<-l.told // from here on whose command it is may end who would tell
 	l.executing.Store(true)
 	process, err := l.startCommand(l.plan, files, l.console != nil)
 	l.Process = process

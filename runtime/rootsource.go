@@ -33,11 +33,14 @@ func newRootSource(userns *os.File) *rootSource {
 	return &rootSource{made: make(chan struct{}), userns: userns}
 }
 
-// Make makes the root file system, and then reads ahead in it with the caller's own
-// rights. What is wrong is told by Tree.
+// Make makes the root file system. What is wrong is told by Tree.
 func (s *rootSource) Make(p *Plan, c Caller, store *image.Store, img *image.Image) {
 	s.err = asRoot(c, rootNeeds(store), func() error { return s.make(p, c, store, img) })
 	close(s.made)
+}
+
+// ReadAhead reads ahead in a copy that Make has made, with the caller's own rights.
+func (s *rootSource) ReadAhead(p *Plan) {
 	if s.err == nil && s.snapshot != nil {
 		readAhead(s.snapshot.FD(), p.ReadAhead)
 	}

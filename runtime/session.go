@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"fmt"
@@ -35,7 +36,24 @@ func (r *Request) Resolve() error {
 
 // BeginSession makes a session of an image for the caller, and returns its name: the one asked for, or the image's with
 // random digits.
-func BeginSession(ctx context.Context, ref, name string) (string, error) {
+// note is told that the system's log did not take what it was told.
+func BeginSession(ctx context.Context, ref, name string, note func(string)) (begun string, err error) {
+	account, logged := StartChange("session begin", ref, name, nil)
+	defer func() {
+		account.event.Session = cmp.Or(begun, name)
+		noteLost(note, logged, account.Ended(err))
+	}()
+	return beginSession(ctx, ref, name)
+}
+
+// noteLost tells what there is to tell of the log.
+func noteLost(note func(string), errs ...error) {
+	if err := cmp.Or(errs...); err != nil {
+		note(err.Error())
+	}
+}
+
+func beginSession(ctx context.Context, ref, name string) (string, error) {
 	caller, err := CurrentCaller()
 	if err != nil {
 		return "", err
@@ -121,7 +139,13 @@ func Sessions(everybody bool) ([]OwnedSession, error) {
 }
 
 // EndSession removes a session: NAME of the caller's, or for root OWNER/NAME.
-func EndSession(text string) error {
+func EndSession(text string, note func(string)) (err error) {
+	account, logged := StartChange("session end", "", text, nil)
+	defer func() { noteLost(note, logged, account.Ended(err)) }()
+	return endSession(text)
+}
+
+func endSession(text string) error {
 	caller, err := CurrentCaller()
 	if err != nil {
 		return err

@@ -6,15 +6,35 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"mayfly/runtime/audit"
 )
 
-// startWithin is how long a command may take to be executed once it is to end. What takes longer is a program, or a working
-// directory, in a file system that does not answer.
+// tellOfStart tells the log of a command whose root file system is there, while the
+// launch's thread does the rest. A launch that has failed tells how it ended.
+func (l *launch) tellOfStart(a *Audit) {
+	defer close(l.told)
+	if l.root.err != nil {
+		return
+	}
+	if a == nil {
+		return
+	}
+	if err := a.Started(l.plan, l.image.Digest()); err != nil && !errors.Is(err, audit.ErrLost) { // which the end tells
+		l.note(err.Error())
+	}
+}
+
+// startWithin is how long a command may take to be executed once it is to end. What
+// takes longer is a program, or a working directory, in a file system that does not
+// answer.
 const startWithin = time.Second
 
-// awaitStart waits until the command runs. What ends it earlier, a signal, the time limit, the context, is looked at by the
-// launch before its next step. The last step may never return: the kernel looks up paths of the caller's there, which a
-// file system of theirs (FUSE) need not answer. By then the command is a process of the container, and PID 1 ends it.
+// awaitStart waits until the command runs. What ends it earlier, a signal, the time
+// limit, the context, is looked at by the launch before its next step. The last step
+// may never return: the kernel looks up paths of the caller's there, which a file
+// system of theirs (FUSE) need not answer. By then the command is a process of the
+// container, and PID 1 ends it.
 //
 // ended tells that it has been ended so; the status is then how.
 func awaitStart(ctx context.Context, l *launch, signals <-chan os.Signal) (ended bool, status Status, err error) {
@@ -53,7 +73,8 @@ func awaitStart(ctx context.Context, l *launch, signals <-chan os.Signal) (ended
 	}
 }
 
-// begun tells how the launch has ended: what the command's beginning is, where PID 1 has been told to end.
+// begun tells how the launch has ended: what the command's beginning is, where PID 1
+// has been told to end.
 func (l *launch) begun(ended bool, status Status, err error) (bool, Status, error) {
 	var interrupted ErrInterrupted
 	if status.TimedOut && errors.As(err, &interrupted) {

@@ -55,6 +55,9 @@ var execCommand = command{
 				return exit(err)
 			}
 			defer line.Close()
+			if line.Unlogged != nil {
+				warn(line.Unlogged.Error())
+			}
 			status, err := line.Exec(control.Exec{Args: args, Env: set, Dir: *dir, Terminal: terminal && !*noTTY}, signals())
 			if err != nil {
 				return runtime.ExitCodeOf(err), err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -13,13 +14,39 @@ import (
 )
 
 func imageCommands() []command {
-	list := []command{imageCreate, imageShell, imageImport, imageExport, imageList, imageInspect, imageHistory, imageDiff,
-		imageVerify, imageRollback, imagePrune, imageClone, imageRename, imageRemove, imageSend, imageReceive}
+	list := []command{logged(imageCreate), logged(imageShell), logged(imageImport), imageExport, imageList, imageInspect, imageHistory,
+		imageDiff, imageVerify, logged(imageRollback), logged(imagePrune), logged(imageClone), logged(imageRename), logged(imageRemove),
+		imageSend, logged(imageReceive)}
 	for i := range list {
 		list[i].granted = true // for those who may list, and for the policy's image-group
 		list[i].own = asRoot
 	}
 	return list
+}
+
+// logged tells the system's log of a command that changes images, before and after. A
+// member of the image group comes here again as root, and is told of then.
+func logged(c command) command {
+	setUp := c.setUp
+	c.setUp = func(flags *flag.FlagSet) action {
+		act := setUp(flags)
+		return func(args []string) (int, error) {
+			if os.Getuid() != 0 {
+				return act(args)
+			}
+			var image string
+			if len(args) > 0 {
+				image = args[0]
+			}
+			account, lost := runtime.StartChange("image "+c.name, image, "", os.Args[1:])
+			code, err := act(args)
+			if lost = cmp.Or(account.Ended(err), lost); lost != nil {
+				warn(lost.Error())
+			}
+			return code, err
+		}
+	}
+	return c
 }
 
 // positional parses flags that may stand between and after the arguments, up to "--", and checks how many arguments there

@@ -24,8 +24,15 @@ var logCommand = command{
 		asJSON := flags.Bool("json", false, "print one JSON object a line")
 		since := flags.String("since", "", "events from `TIME` on, as journalctl(1) takes it")
 		return func([]string) (int, error) {
-			if _, err := os.Stat(journalctl); err != nil {
-				return runtime.ExitFailure, errors.New("no journalctl here: events are where syslog puts facility authpriv, often /var/log/auth.log")
+			switch _, err := os.Stat(journalctl); audit.Where() {
+			case audit.Syslog:
+				return runtime.ExitFailure, errors.New("no systemd journal here: events go to syslog by /dev/log, which puts facility authpriv often into /var/log/auth.log")
+			case audit.Nowhere:
+				return runtime.ExitFailure, errors.New("no log here, so nothing is told of: neither systemd's journal (/run/systemd/journal/socket) nor syslog (/dev/log) is there")
+			default:
+				if err != nil {
+					return runtime.ExitFailure, errors.New("no journalctl here: events are in systemd's journal, under the identifier " + audit.Identifier)
+				}
 			}
 			// _UID is the journal's own word: an event of a user's making bears theirs.
 			args := []string{"--quiet", "--no-pager", "SYSLOG_IDENTIFIER=" + audit.Identifier, "_UID=0"}

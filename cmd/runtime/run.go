@@ -100,7 +100,7 @@ func (o *options) attempt(r runtime.Request, signals func() <-chan os.Signal) (i
 	}
 	o.tellOfBeginning(plan)
 	releaseLater()
-	supervisor := runtime.Supervisor{Signals: signals, Note: o.note}
+	supervisor := runtime.Supervisor{Signals: signals, Note: o.note, Audit: log}
 	if o.record != "" {
 		file, err := os.OpenFile(o.record, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 		if err != nil {
@@ -114,7 +114,7 @@ func (o *options) attempt(r runtime.Request, signals func() <-chan os.Signal) (i
 		return runtime.ExitFailure, err
 	}
 	if logged := log.Ended(plan, status, err); logged != nil {
-		o.note(logged.Error()) // a log that does not listen is no reason for a build to fail
+		warn(logged.Error()) // a log that does not listen is no reason for a build to fail
 	}
 	tellOfLimits(plan, status)
 	if told := o.tellStats(status); told != nil {

@@ -24,7 +24,7 @@ var sessionBegin = command{
 			if err != nil {
 				return exit(err)
 			}
-			session, err := runtime.BeginSession(context.Background(), args[0], *name)
+			session, err := runtime.BeginSession(context.Background(), args[0], *name, warn)
 			if err != nil {
 				return exit(err)
 			}
@@ -77,7 +77,7 @@ var sessionEnd = command{
 			if err != nil {
 				return exit(err)
 			}
-			return exit(runtime.EndSession(args[0]))
+			return exit(runtime.EndSession(args[0], warn))
 		}
 	},
 }

@@ -153,13 +153,17 @@ func TestEachLaunchAndRefusalIsLogged(t *testing.T) {
 	if r := kit.Do(t, forger); r.Code != 0 {
 		t.Fatalf("%+v", r)
 	}
-	var events []map[string]string
+	var events, starts []map[string]string
 	kit.Eventually(t, "the events are in the journal", func() bool {
 		r := kit.Root(t, "log", "--json", "--since", began)
-		events = nil
+		events, starts = nil, nil
 		for line := range strings.Lines(r.Out) {
 			var e map[string]string
-			if json.Unmarshal([]byte(line), &e) == nil && strings.Contains(line, marker) {
+			switch {
+			case json.Unmarshal([]byte(line), &e) != nil || !strings.Contains(line, marker):
+			case e["MAYFLY_EVENT"] == "start":
+				starts = append(starts, e)
+			default:
 				events = append(events, e)
 			}
 		}
@@ -180,6 +184,14 @@ func TestEachLaunchAndRefusalIsLogged(t *testing.T) {
 		}
 		if events[i]["_UID"] != "0" || events[i]["MAYFLY_DURATION"] == "" || events[i]["MAYFLY_UID"] != number(uid) {
 			t.Errorf("event %d: %v", i, events[i])
+		}
+	}
+	if len(starts) != 3 {
+		t.Errorf("of three commands, these begin: %v", starts)
+	}
+	for _, e := range starts {
+		if e["_UID"] != "0" || e["MAYFLY_IMAGE"] != kit.Image || e["MAYFLY_UID"] != number(uid) || e["MAYFLY_DIR"] != "/home/"+kit.User || e["MAYFLY_RESULT"] != "" {
+			t.Errorf("a start: %v", e)
 		}
 	}
 	if r := kit.Root(t, "log", "--since", began); strings.Contains(r.Out, "forged") || !strings.Contains(r.Out, marker) {
@@ -222,10 +234,12 @@ func TestSyslogWhereThereIsNoJournal(t *testing.T) {
 		t.Fatalf("%+v", r)
 	}
 	buffer := make([]byte, 4096)
-	kit.Must(t, listener.SetReadDeadline(time.Now().Add(10*time.Second)))
-	n, err := listener.Read(buffer)
-	if text := string(buffer[:n]); err != nil || !strings.HasPrefix(text, "<86>") || !strings.Contains(text, "image="+kit.Image) || !strings.Contains(text, `result="exit 5"`) {
-		t.Errorf("%q, %v", text, err)
+	kit.Must(t, listener.SetReadDeadline(time.Now().Add(kit.Within(10*time.Second))))
+	for _, want := range []string{"event=start", `result="exit 5"`} {
+		n, err := listener.Read(buffer)
+		if text := string(buffer[:n]); err != nil || !strings.HasPrefix(text, "<86>") || !strings.Contains(text, "image="+kit.Image) || !strings.Contains(text, want) {
+			t.Errorf("%q, %v; want %s", text, err, want)
+		}
 	}
 }
 

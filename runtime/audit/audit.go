@@ -1,5 +1,6 @@
-// Package audit tells the system's log who ran what. One event is one structured line, in
-// the journal where systemd-journald is present, else by syslog.
+// Package audit tells the system's log who ran what, and who changed images. One event
+// is one structured line, in the journal where systemd-journald is present, else by
+// syslog.
 package audit
 
 import (
@@ -8,17 +9,18 @@ import (
 	"strings"
 	"time"
 	"unicode"
-
-	"golang.org/x/sys/unix"
 )
 
 // Identifier is what the events are logged under.
 const Identifier = "mayfly"
 
-// The sockets of the two logs.
+// What is told of. A container has a Start and an End, or a Refusal. What changes
+// sessions and images bears the name of its command, and is told of before and after.
 const (
-	journalSocket = "/run/systemd/journal/socket"
-	syslogSocket  = "/dev/log"
+	Start   = "start"
+	End     = "end"
+	Refusal = "refusal"
+	Exec    = "exec"
 )
 
 // Decisions.
@@ -28,17 +30,23 @@ const (
 	Failed  = "failed"  // allowed, and could not be done
 )
 
-// An Event is a launch that has ended, or one that was refused.
+// An Event is what one line tells.
 type Event struct {
+	Kind      string
 	UID       uint32
 	User      string // "": no name is known
 	Image     string
+	Version   int    // 0: it has none, or it is not known
+	Digest    string // of the version's content; "": it is not known
+	Session   string // "": none
 	Container string // "": there was none
 	Command   []string
+	Dir       string // where the command is to start; "": nothing is said of it
 	Decision  string
 	Rule      string // FILE:LINE
-	Result    string // how the command ended, or why there was none
+	Result    string // how it ended, or why there was nothing; "": it begins
 	Duration  time.Duration
+	Lost      int // how many events of the same call the log did not take
 }
 
 // A field is a name and a value, which has no control characters.
@@ -61,7 +69,8 @@ func (e Event) fields() []field {
 			break
 		}
 	}
-	return []field{
+	list := []field{
+		{"event", e.Kind},
 		{"uid", strconv.FormatUint(uint64(e.UID), 10)},
 		{"user", clean(e.User, 64)},
 		{"image", clean(e.Image, 128)},
@@ -72,6 +81,19 @@ func (e Event) fields() []field {
 		{"result", clean(e.Result, maxCommand)},
 		{"duration", strconv.FormatFloat(e.Duration.Seconds(), 'f', 3, 64)},
 	}
+	// Of the rest only what there is.
+	if e.Version != 0 {
+		list = append(list, field{"version", strconv.Itoa(e.Version)})
+	}
+	for _, f := range []field{{"digest", clean(e.Digest, 128)}, {"session", clean(e.Session, 64)}, {"dir", clean(e.Dir, maxCommand)}} {
+		if f.value != "" {
+			list = append(list, f)
+		}
+	}
+	if e.Lost != 0 {
+		list = append(list, field{"lost", strconv.Itoa(e.Lost)})
+	}
+	return list
 }
 
 // clean escapes what could end a line or speak to a terminal, and bounds the length.
@@ -130,31 +152,4 @@ func (e Event) priority() int {
 // syslog is the event as a datagram of syslog(3).
 func (e Event) syslog(pid int, now time.Time) []byte {
 	return fmt.Appendf(nil, "<%d>%s %s[%d]: %s", facilityAuthpriv|e.priority(), now.UTC().Format(time.Stamp), Identifier, pid, e.line())
-}
-
-// Send logs the event, and does not wait for a log that is slow: a build is worth more. The
-// thread needs CAP_SETUID and CAP_SETGID where it is not root's: the event bears root's
-// credentials, by which a reader tells it from one that a user made up.
-func (e Event) Send() error {
-	err := send(journalSocket, e.journal())
-	if err == unix.ENOENT || err == unix.ECONNREFUSED {
-		err = send(syslogSocket, e.syslog(unix.Getpid(), time.Now()))
-	}
-	if err == unix.ENOENT || err == unix.ECONNREFUSED {
-		return nil // there is no log
-	}
-	if err != nil {
-		return fmt.Errorf("write to the system's log: %w", err)
-	}
-	return nil
-}
-
-func send(socket string, datagram []byte) error {
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	credentials := unix.UnixCredentials(&unix.Ucred{Pid: int32(unix.Getpid())})
-	return unix.Sendmsg(fd, datagram, credentials, &unix.SockaddrUnix{Name: socket}, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 }

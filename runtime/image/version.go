@@ -142,6 +142,37 @@ func readRecord(dir, version int) (r Record, used time.Time, err error) {
 	return r, used, nil
 }
 
+// digestLine begins the line of a record that tells the digest: nothing but a key of
+// the record itself is at the beginning of a line and so far from its margin, since
+// strings of JSON have no line breaks.
+const digestLine = "\n  \"digest\": \""
+
+// Digest is the digest of an open version's content, as its record tells; "" for an
+// image without versions. It is looked for in the record's text, since a launch would
+// pay for more.
+func (i *Image) Digest() string {
+	if i.record < 0 {
+		return ""
+	}
+	var beginning [4096]byte
+	n, err := unix.Pread(i.record, beginning[:], 0)
+	if err != nil {
+		return ""
+	}
+	digest, found := digestIn(beginning[:n])
+	if !found && n == len(beginning) {
+		data, _ := file.ReadFD(i.record, maxRecord)
+		digest, _ = digestIn(data)
+	}
+	return digest
+}
+
+func digestIn(record []byte) (string, bool) {
+	_, rest, _ := bytes.Cut(record, []byte(digestLine))
+	digest, _, found := bytes.Cut(rest, []byte(`"`))
+	return string(digest), found
+}
+
 // usedAgain is how old the note of a version's last use must be to be renewed.
 const usedAgain = time.Hour
 
