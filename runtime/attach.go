@@ -220,6 +220,23 @@ func explain(err error, dir bool) error {
 	return err
 }
 
+// pivot enters the root file system, and lets go of the host's.
+func (l *launch) pivot() error {
+	// The container's procfs, the only one that a path leads to from here on, does not know the thread.
+	fd, err := unix.Open("/proc/thread-self", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("/proc/thread-self: %w", err)
+	}
+	l.threadProc = fd
+	l.undo.add(func() error { return unix.Close(fd) })
+	if l.plan.Spec.Root.Readonly {
+		if err := l.tree.SetAttrs(unix.MOUNT_ATTR_RDONLY, 0, false); err != nil {
+			return err
+		}
+	}
+	return mount.Pivot(l.tree)
+}
+
 // openConsole makes the container's terminal, from its own devpts.
 func (l *launch) openConsole() error {
 	if !l.plan.Spec.Process.Terminal {

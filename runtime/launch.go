@@ -27,19 +27,20 @@ type launch struct {
 	caller Caller
 	note   func(string) // tells the user something that is no error
 
-	store   *image.Store
-	image   *image.Image
-	root    *rootSource // the snapshot, made on another thread meanwhile
-	sources *sources    // what is mounted from the host
-	init    *nsexec.Init
-	scratch *scratch
-	tree    mount.Tree      // the container's root file system
-	rootID  uint64          // the id of its mount
-	devIDs  []uint64        // and of those in /dev
-	netns   *os.File        // the container's network; nil: the host's
-	lease   *network.Lease  // of its address; nil: it has none
-	device  *network.Device // of the host's that it has taken over; nil: none
-	umask   int             // the caller's
+	store      *image.Store
+	image      *image.Image
+	root       *rootSource // the snapshot, made on another thread meanwhile
+	sources    *sources    // what is mounted from the host
+	init       *nsexec.Init
+	scratch    *scratch
+	tree       mount.Tree      // the container's root file system
+	rootID     uint64          // the id of its mount
+	devIDs     []uint64        // and of those in /dev
+	threadProc int             // the thread's directory in the host's procfs
+	netns      *os.File        // the container's network; nil: the host's
+	lease      *network.Lease  // of its address; nil: it has none
+	device     *network.Device // of the host's that it has taken over; nil: none
+	umask      int             // the caller's
 
 	feed    *console.Feed    // nil: standard input is not copied
 	output  *output          // nil: it is not copied
@@ -76,6 +77,7 @@ func (l *launch) steps() []step {
 		{"mount", capSysAdmin, l.mountAll},
 		{"open a terminal", capSysAdmin, l.openConsole},
 		{"enter the root file system", capSysAdmin, l.pivot},
+		{"look for the host's processes", capSysAdmin, l.coverHostProc},
 		{"confine", capSetPCap | capSetIDs, l.confine},
 		{"change directory", noCapability, l.changeDir},
 		{"execute", noCapability, l.execute},
@@ -197,15 +199,6 @@ func (l *launch) takeRoot() error {
 	l.tree = tree
 	l.undo.add(tree.Close)
 	return l.scratch.attachRoot(tree)
-}
-
-func (l *launch) pivot() error {
-	if l.plan.Spec.Root.Readonly {
-		if err := l.tree.SetAttrs(unix.MOUNT_ATTR_RDONLY, 0, false); err != nil {
-			return err
-		}
-	}
-	return mount.Pivot(l.tree)
 }
 
 // confine gives up everything. The order matters: each line needs what a later

@@ -13,7 +13,6 @@ import (
 
 	"mayfly/mount"
 	"mayfly/nsexec"
-	"mayfly/runtime/internal/file"
 	"mayfly/runtime/internal/realm"
 	"mayfly/runtime/policy"
 )
@@ -205,9 +204,6 @@ func (p *Plan) mayBind(fd int, readOnly bool) error {
 	if err != nil {
 		return err
 	}
-	if err := holdsProc(place); err != nil {
-		return err
-	}
 	allowed := p.BindFrom
 	if readOnly {
 		allowed = slices.Concat(p.BindFrom, p.BindReadOnlyFrom)
@@ -224,26 +220,6 @@ func (p *Plan) mayBind(fd int, readOnly bool) error {
 func within(name, dir string) bool {
 	dir = strings.TrimSuffix(path.Clean(dir), "/")
 	return name == dir || strings.HasPrefix(name, dir+"/")
-}
-
-// maxMounts bounds what is read of the list of mounts, in bytes.
-const maxMounts = 64 << 20
-
-// holdsProc refuses a directory below which the host's procfs is mounted: the copy of its
-// mounts would have it too, and show the host's processes.
-func holdsProc(place string) error {
-	mounts, err := file.Read("/proc/self/mountinfo", maxMounts)
-	if err != nil {
-		return err
-	}
-	for line := range strings.Lines(string(mounts)) {
-		before, after, _ := strings.Cut(line, " - ")
-		fields := strings.Fields(before)
-		if strings.HasPrefix(after, "proc ") && len(fields) > 4 && within(fields[4], place) {
-			return fmt.Errorf("has the host's processes in it, at %s: bind the directories beside that", fields[4])
-		}
-	}
-	return nil
 }
 
 // placeOf is the path of an open file as the kernel knows it.

@@ -4,8 +4,11 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"mayfly/mount"
 )
 
 // StoreDirectory makes an empty directory for a store, not on BTRFS, and removes in the end what
@@ -40,11 +43,17 @@ func NewStore(t testing.TB) string {
 // Mounted tells whether something is mounted on a directory.
 func Mounted(t testing.TB, dir string) bool {
 	t.Helper()
-	data, err := os.ReadFile("/proc/self/mounts")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.Contains(string(data), " "+dir+" ")
+	return slices.ContainsFunc(Mounts(t), func(m mount.Info) bool { return m.Point == dir })
+}
+
+// Mounts lists what is mounted.
+func Mounts(t testing.TB) []mount.Info {
+	t.Helper()
+	text, err := os.ReadFile("/proc/self/mountinfo")
+	Must(t, err)
+	list, err := mount.ParseInfo(string(text))
+	Must(t, err)
+	return list
 }
 
 // Command runs a program of the system, which must succeed.
