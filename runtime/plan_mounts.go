@@ -31,7 +31,7 @@ func (p *Plan) mounts(r Request, f Facts) error {
 		}
 	}
 	for _, b := range r.Binds {
-		if err := p.add(bindMount(b.Source, b.Destination, b.ReadOnly)); err != nil {
+		if err := p.add(bindMount(b.Source, b.Destination, b.ReadOnly, f.Policy.BindSlave)); err != nil {
 			return err
 		}
 		p.CallerBinds = append(p.CallerBinds, b.Destination)
@@ -87,7 +87,7 @@ func (p *Plan) withoutGrant(f Facts) {
 			if p.NetworkMode != "" {
 				continue // it has a network
 			}
-			*m = bindMount("/sys", "/sys", true)
+			*m = bindMount("/sys", "/sys", true, false)
 		case "/dev/pts":
 			if !f.HasIDs {
 				m.Options = slices.DeleteFunc(m.Options, func(o string) bool { return strings.HasPrefix(o, "gid=") })
@@ -107,12 +107,12 @@ func (p *Plan) hostBinds(f Facts) {
 		case name == "/etc/group" && f.Group != "":
 			p.Files = append(p.Files, File{name, f.Group})
 		case f.Present[name]:
-			p.Spec.Mounts = append(p.Spec.Mounts, bindMount(name, name, true))
+			p.Spec.Mounts = append(p.Spec.Mounts, bindMount(name, name, true, false))
 		}
 	}
 	for _, name := range f.Policy.Bind {
 		if f.Present[name] {
-			p.Spec.Mounts = append(p.Spec.Mounts, bindMount(name, name, false))
+			p.Spec.Mounts = append(p.Spec.Mounts, bindMount(name, name, false, f.Policy.BindSlave))
 		}
 	}
 }
@@ -126,7 +126,7 @@ func (p *Plan) files(f Facts) {
 			continue
 		}
 		if f.Present[name] {
-			p.Spec.Mounts = append(p.Spec.Mounts, bindMount(name, name, true))
+			p.Spec.Mounts = append(p.Spec.Mounts, bindMount(name, name, true, false))
 		}
 	}
 	name := p.Spec.Hostname
@@ -140,13 +140,15 @@ func (p *Plan) files(f Facts) {
 	p.Files = append(p.Files, File{"/etc/hosts", hosts + "127.0.1.1\t" + name + "\n"}, File{"/etc/hostname", name + "\n"})
 }
 
-// bindMount follows what is mounted on the source later, an automounter's file systems above all; but not where it is read-only, since
-// what came later would not be.
-func bindMount(source, destination string, readOnly bool) specs.Mount {
+// bindMount copies the mounts of the source as they are. What the host mounts there later does not appear, unless
+// slave says so: it would have the attributes that it has on the host, neither nosuid nor nodev, and could be a
+// procfs. Where the bind is read-only it never does, since it would be writable.
+func bindMount(source, destination string, readOnly, slave bool) specs.Mount {
 	options := []string{"rbind", "nosuid", "nodev"}
-	if readOnly {
+	switch {
+	case readOnly:
 		options = append(options, "ro")
-	} else {
+	case slave:
 		options = append(options, "rslave")
 	}
 	return specs.Mount{Destination: path.Clean(destination), Type: "bind", Source: source, Options: options}

@@ -584,8 +584,13 @@ echo "$before" | grep -c shared:
 	kit.NothingLeft(t)
 }
 
-// TestWhatIsMountedLaterIsInWritableBinds: as an automounter does it, on a host whose mounts are shared.
+// TestWhatIsMountedLaterIsInWritableBinds: as an automounter does it, on a host whose mounts are shared, where the
+// policy says so.
 func TestWhatIsMountedLaterIsInWritableBinds(t *testing.T) {
+	const dropIn = "/etc/mayfly/policy.d/00-launch.toml"
+	kit.Must(t, os.MkdirAll(filepath.Dir(dropIn), 0o755))
+	kit.Must(t, os.WriteFile(dropIn, []byte("bind-slave = true\n"+kit.AllModes), 0o644))
+	t.Cleanup(func() { _ = os.Remove(dropIn) })
 	dir := scratch(t)
 	below := filepath.Join(dir, "below")
 	kit.Must(t, os.Mkdir(below, 0o755))

@@ -24,6 +24,7 @@ const (
 	keyDeny
 	keyBindReadOnly
 	keyBind
+	keyBindSlave
 	keyDevices
 	keyAllowBindReadOnly
 	keyAllowBind
@@ -46,7 +47,7 @@ const (
 	keyCount
 )
 
-var keyNames = [keyCount]string{"images", "users", "groups", "deny", "bind-ro", "bind", "devices", "allow-bind-ro", "allow-bind",
+var keyNames = [keyCount]string{"images", "users", "groups", "deny", "bind-ro", "bind", "bind-slave", "devices", "allow-bind-ro", "allow-bind",
 	"env", "env-all", "personality", "writable", "network", "root-inside", "root-ids",
 	"limits.containers", "limits.sessions", "limits.memory", "limits.swap", "limits.tasks", "limits.cpu", "limits.cpu-weight", "limits.io-weight", "limits.time"}
 
@@ -65,6 +66,8 @@ func (r *Rule) setting(k key) any {
 		return &r.BindReadOnly
 	case keyBind:
 		return &r.Bind
+	case keyBindSlave:
+		return &r.BindSlave
 	case keyDevices:
 		return &r.Devices
 	case keyAllowBindReadOnly:
