@@ -165,7 +165,7 @@ func (l *launch) connectNetwork() error {
 	if err != nil {
 		return err
 	}
-	if l.lease, err = network.Claim(addresses, l.plan.Container); err != nil {
+	if l.lease, err = network.Claim(addresses, l.plan.Container, l.caller.UID); err != nil {
 		return err
 	}
 	return raise(NetworkCapabilities, func() error { return l.lease.Connect(int(l.netns.Fd())) })

@@ -3,17 +3,12 @@
 package network
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
-
-	"mayfly/runtime/internal/file"
 )
 
 const (
@@ -42,6 +37,9 @@ func (l *Lease) Connect(netns int) error {
 	defer c.close()
 	bridge, err := l.Range.bridge(c)
 	if err != nil {
+		return err
+	}
+	if err := l.admitOwner(); err != nil {
 		return err
 	}
 	name := hostName(l.Address)
@@ -96,8 +94,10 @@ func (l *Lease) Configure() error {
 	return nil
 }
 
-// alias is what the bridge bears when it is complete.
-func (r Range) alias() string { return "mayfly " + r.String() }
+// alias is what the bridge bears when it is complete: it is made anew where an older version made it, whose alias had no colon.
+func (r Range) alias() string { return aliasPrefix + r.String() }
+
+const aliasPrefix = "mayfly: "
 
 // bridge finds the bridge, or makes it.
 func (r Range) bridge(c *conn) (link, error) {
@@ -107,8 +107,8 @@ func (r Range) bridge(c *conn) (link, error) {
 		return l, fmt.Errorf("interface %s %w: rename or remove it", Bridge, ErrTaken)
 	case err == nil && l.alias == r.alias():
 		return l, nil
-	case err == nil && l.alias != "":
-		return l, fmt.Errorf("the bridge %s is for %q: when no container uses it, `runtime gc` by root removes it", Bridge, strings.TrimPrefix(l.alias, "mayfly "))
+	case err == nil && strings.HasPrefix(l.alias, aliasPrefix):
+		return l, fmt.Errorf("the bridge %s is for %q: when no container uses it, `runtime gc` by root removes it", Bridge, strings.TrimPrefix(l.alias, aliasPrefix))
 	}
 	if l, err = r.makeBridge(c); err != nil {
 		return l, fmt.Errorf("make the bridge %s: %w", Bridge, err)
@@ -137,51 +137,13 @@ func (r Range) makeBridge(c *conn) (link, error) {
 	if err := r.translate(); err != nil {
 		return l, err
 	}
-	if err := forward(); err != nil {
+	if err := withoutIPv6(); err != nil {
+		return l, err
+	}
+	if err := setForwarding("0", forwarded); err != nil {
 		return l, err
 	}
 	return l, c.setAlias(l.index, r.alias())
-}
-
-// rules let containers reach what is outside, under the host's address, and nobody outside them.
-const rules = `table ip mayfly
-delete table ip mayfly
-table ip mayfly {
-	chain postrouting {
-		type nat hook postrouting priority srcnat;
-		ip saddr %[1]s ip daddr != %[1]s masquerade
-	}
-	chain forward {
-		type filter hook forward priority filter;
-		oifname "%[2]s" ct state != { established, related } drop
-	}
-}
-`
-
-func (r Range) translate() error { return runNFT(fmt.Sprintf(rules, r, Bridge)) }
-
-// runNFT runs nft(8) with nothing of the caller's but their id, and CAP_NET_ADMIN.
-func runNFT(script string) error {
-	cmd := exec.Command(nft, "-f", "-")
-	cmd.Stdin = strings.NewReader(script)
-	cmd.Env, cmd.Dir = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}, "/"
-	cmd.SysProcAttr = &syscall.SysProcAttr{AmbientCaps: []uintptr{unix.CAP_NET_ADMIN}}
-	var problem bytes.Buffer
-	cmd.Stderr = &problem
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("nft: %w: %s", err, strings.TrimSpace(problem.String()))
-	}
-	return nil
-}
-
-// forward makes the host pass packets on.
-func forward() error {
-	const setting = "/proc/sys/net/ipv4/ip_forward"
-	now, err := file.Read(setting, 16)
-	if err != nil || strings.TrimSpace(string(now)) == "1" {
-		return err
-	}
-	return os.WriteFile(setting, []byte("1\n"), 0)
 }
 
 // removeBridge removes the bridge and the rules, where they are ours.
@@ -197,6 +159,9 @@ func removeBridge() (removed bool, err error) {
 	}
 	if err == nil {
 		err = runNFT("table ip mayfly\ndelete table ip mayfly\n")
+	}
+	if err == nil {
+		err = setForwarding(forwarded, "0")
 	}
 	if err == nil {
 		err = c.remove(Bridge)

@@ -24,6 +24,7 @@ var ErrExhausted = errors.New("every address is in use")
 type Lease struct {
 	Address Address
 	Range   Range
+	Owner   uint32 // who may reach it from the host, besides root
 	file    *os.File
 }
 
@@ -33,9 +34,9 @@ func (l *Lease) File() *os.File { return l.file }
 // Held is the lease of a container whose network another one has joined: of the same file.
 func Held(a Address, f *os.File) *Lease { return &Lease{Address: a, file: f} }
 
-// Claim takes an address that is free; which one, the name decides where it can. The thread must act on files as
+// Claim takes an address that is free for the container of an owner; which one, the name decides where it can. The thread must act on files as
 // root. The holder must Release it.
-func Claim(r Range, name string) (*Lease, error) {
+func Claim(r Range, name string, owner uint32) (*Lease, error) {
 	dir, err := openDirectory(lock.TurnShared)
 	if err != nil {
 		return nil, err
@@ -53,7 +54,7 @@ func Claim(r Range, name string) (*Lease, error) {
 		if err != nil {
 			return nil, fmt.Errorf("lease of %s in %s: %w", address, Directory, err)
 		}
-		return &Lease{address, r, f}, nil
+		return &Lease{address, r, owner, f}, nil
 	}
 	return nil, fmt.Errorf("%w of %s, the policy's network-range", ErrExhausted, r)
 }
@@ -186,8 +187,11 @@ func Collect() (removed []string, err error) {
 		}
 		inUse = inUse || !gone
 	}
-	if inUse || !root {
+	if !root {
 		return removed, nil
+	}
+	if err := forgetOwners(dir, names); err != nil || inUse {
+		return removed, err
 	}
 	gone, err := removeBridge()
 	if gone {
