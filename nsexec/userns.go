@@ -26,7 +26,10 @@ const mapWithin = 10 * time.Second
 //
 // What procfs has of a process that is not dumpable belongs to root of the namespace that it was executed in. Where that is not
 // the thread's own, the process has to be dumpable meanwhile: so says within.
-func NewUserNamespace(uids, gids []IDMap, within bool) (fd int, err error) {
+//
+// keepGroups forbids setgroups(2) in the namespace for ever: who has no right to give up a group outside, since it may be
+// one that files are closed to, has none inside (CVE-2014-8989).
+func NewUserNamespace(uids, gids []IDMap, keepGroups, within bool) (fd int, err error) {
 	line, err := newLine(mapWithin)
 	if err != nil {
 		return -1, err
@@ -52,7 +55,7 @@ func NewUserNamespace(uids, gids []IDMap, within bool) (fd int, err error) {
 	}
 	there, err := line.ready()
 	if there {
-		err = writeMaps(pid, uids, gids, within)
+		err = writeMaps(pid, uids, gids, keepGroups, within)
 	}
 	line.hangUp()
 	_, waited := wait(pid)
@@ -65,20 +68,24 @@ func NewUserNamespace(uids, gids []IDMap, within bool) (fd int, err error) {
 	return int(opened.result), nil
 }
 
-// writeMaps maps the ids of the user namespace of a process.
-func writeMaps(pid int, uids, gids []IDMap, within bool) error {
-	e, err := newErrand(5)
+// writeMaps maps the ids of the user namespace of a process. What is to become of setgroups(2) is said before the groups
+// are mapped: the kernel takes it no later.
+func writeMaps(pid int, uids, gids []IDMap, keepGroups, within bool) error {
+	files := []procFile{{"uid_map", lines(uids)}, {"gid_map", lines(gids)}}
+	if keepGroups {
+		files = append([]procFile{{"setgroups", []byte("deny")}}, files...)
+	}
+	e, err := newErrand(1 + 2*len(files))
 	if err != nil {
 		return err
 	}
 	if within {
 		e.dumpable()
 	}
-	for name, maps := range map[string][]IDMap{"uid_map": uids, "gid_map": gids} {
-		text := lines(maps)
-		file := e.open(fmt.Sprintf("/proc/%d/%s", pid, name), unix.O_WRONLY)
-		e.must("write "+name, unix.SYS_WRITE, &file.result, address(unsafe.Pointer(&text[0])), number(len(text)))
-		e.kept = append(e.kept, text)
+	for _, f := range files {
+		file := e.open(fmt.Sprintf("/proc/%d/%s", pid, f.name), unix.O_WRONLY)
+		e.must("write "+f.name, unix.SYS_WRITE, &file.result, address(unsafe.Pointer(&f.text[0])), number(len(f.text)))
+		e.kept = append(e.kept, f.text)
 		defer func() {
 			if file.err() == nil {
 				unix.Close(int(file.result))
@@ -86,6 +93,12 @@ func writeMaps(pid int, uids, gids []IDMap, within bool) error {
 		}()
 	}
 	return e.run()
+}
+
+// A procFile is one of a process's in procfs, and what is written to it in one call.
+type procFile struct {
+	name string
+	text []byte
 }
 
 func lines(maps []IDMap) []byte {

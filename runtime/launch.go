@@ -257,7 +257,7 @@ func (l *launch) becomeUser() error {
 	if err := nsexec.KeepCapabilities(); err != nil {
 		return err
 	}
-	if !l.plan.SetIDs && os.Geteuid() == int(who.UID) && os.Getegid() == int(who.GID) {
+	if !l.plan.SetIDs && !l.plan.KeepGroups && os.Geteuid() == int(who.UID) && os.Getegid() == int(who.GID) {
 		return nsexec.SetFSIDs(int(who.UID), int(who.GID))
 	}
 	return nsexec.SetIDs(who.UID, who.GID, who.AdditionalGids)

@@ -51,6 +51,8 @@ type Plan struct {
 	Fallback []string `json:"fallback,omitempty"`
 	// SetIDs: the command runs as another user than the caller.
 	SetIDs bool `json:"setIDs"`
+	// KeepGroups: root inside cannot give up the caller's groups.
+	KeepGroups bool `json:"keepGroups,omitempty"`
 	// CwdName is another name of the working directory, for a container that does not have it by the first.
 	CwdName string `json:"cwdName,omitempty"`
 	// DirRequired: no other working directory will do.

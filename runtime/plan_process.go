@@ -22,7 +22,7 @@ func (p *Plan) process(r Request, f Facts) error {
 	}
 	p.Spec.Process = &specs.Process{
 		Terminal:        r.Terminal == Yes || r.Terminal == Auto && f.Caller.Terminal,
-		User:            specs.User{UID: who.UID, GID: who.GID, AdditionalGids: f.Groups},
+		User:            specs.User{UID: who.UID, GID: who.GID, AdditionalGids: p.groups(f)},
 		Env:             env,
 		Cwd:             f.Caller.Dir,
 		Capabilities:    capabilities(r, f),

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -132,10 +133,26 @@ func (p *Plan) root(f Facts) error {
 			return fmt.Errorf("--root: %w: your own %s id is among those from %d on", user.ErrNoRange, m.what, m.First)
 		}
 	}
+	p.KeepGroups = f.keepsGroups()
 	p.Spec.Linux.Namespaces = append(p.Spec.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
 	p.Spec.Linux.UIDMappings = idMappings(f.User.UID, r.UIDs.First)
 	p.Spec.Linux.GIDMappings = idMappings(f.User.GID, r.GIDs.First)
 	return nil
+}
+
+// keepsGroups decides whether root inside is kept from giving up the caller's groups. subgid(5) lets whom it names, as
+// newgidmap(1) does; ids of the policy's alone do not, since a file may be closed to a group and open to all others.
+func (f *Facts) keepsGroups() bool {
+	return !f.Own && f.Caller.UID != 0 && f.Policy.RootIDs != 0 && !f.Policy.DropGroups
+}
+
+// groups are those that the command has besides its own. Root inside has the group 0 for its own: that of a caller who
+// may give up none is one of the others.
+func (p *Plan) groups(f Facts) []uint32 {
+	if !p.KeepGroups || slices.Contains(f.Groups, f.User.GID) {
+		return f.Groups
+	}
+	return append(slices.Clone(f.Groups), f.User.GID)
 }
 
 // rootInside tells whether the command is root of a user namespace.
@@ -201,7 +218,7 @@ func makeUserNamespace(p *Plan) (*os.File, error) {
 	if !p.rootInside() {
 		return nil, nil
 	}
-	fd, err := nsexec.NewUserNamespace(idMaps(p.Spec.Linux.UIDMappings), idMaps(p.Spec.Linux.GIDMappings), p.Own)
+	fd, err := nsexec.NewUserNamespace(idMaps(p.Spec.Linux.UIDMappings), idMaps(p.Spec.Linux.GIDMappings), p.KeepGroups, p.Own)
 	if errors.Is(err, unix.ENOSPC) {
 		err = fmt.Errorf("%w: this machine allows no more of them, see user.max_user_namespaces in sysctl", err)
 	}

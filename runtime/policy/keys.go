@@ -35,6 +35,7 @@ const (
 	keyNetwork
 	keyRootInside
 	keyRootIDs
+	keyDropGroups
 	keyContainers
 	keySessions
 	keyMemory
@@ -48,7 +49,7 @@ const (
 )
 
 var keyNames = [keyCount]string{"images", "users", "groups", "deny", "bind-ro", "bind", "bind-slave", "devices", "allow-bind-ro", "allow-bind",
-	"env", "env-all", "personality", "writable", "network", "root-inside", "root-ids",
+	"env", "env-all", "personality", "writable", "network", "root-inside", "root-ids", "drop-groups",
 	"limits.containers", "limits.sessions", "limits.memory", "limits.swap", "limits.tasks", "limits.cpu", "limits.cpu-weight", "limits.io-weight", "limits.time"}
 
 // setting returns where a key's value is, as a pointer.
@@ -88,6 +89,8 @@ func (r *Rule) setting(k key) any {
 		return &r.RootInside
 	case keyRootIDs:
 		return &r.RootIDs
+	case keyDropGroups:
+		return &r.DropGroups
 	case keyContainers:
 		return &r.Limits.Containers
 	case keySessions:

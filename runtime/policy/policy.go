@@ -66,6 +66,7 @@ type Rule struct {
 	Network     []string // modes a caller may ask for; the first is what they get unasked
 	RootInside  bool     // a caller may be root of a user namespace
 	RootIDs     int      // with these ids on the host from here on, so many as RootIDs says; 0: those of subuid(5)
+	DropGroups  bool     // and may, with those, give up the groups that the caller has; with ids of subgid(5) they may anyway
 	Limits      Limits
 
 	source  *text
