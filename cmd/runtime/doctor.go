@@ -27,7 +27,7 @@ var doctorCommand = command{
 				return code, printJSON(list)
 			}
 			for _, f := range list {
-				fmt.Printf("%-8s%-18s%s\n", mark(f), f.What, printable(f.Found))
+				fmt.Printf("%-8s%-18s%s\n", mark(f), f.What, printableLine(f.Found))
 				if f.Advice != "" {
 					fmt.Printf("%-26s%s\n", "", f.Advice)
 				}

@@ -106,7 +106,7 @@ func (o *grantOptions) apply(path string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%s: %s, for %s\n", path, describe(state), whoExecutes(state))
+	fmt.Printf("%s: %s, for %s\n", printableLine(path), describe(state), whoExecutes(state))
 	if o.remove {
 		return nil
 	}
@@ -230,7 +230,7 @@ func checkGrant(path string, own bool) (int, error) {
 	if err != nil {
 		return runtime.ExitFailure, err
 	}
-	fmt.Printf("file         %s, mode %04o, uid %d, gid %d\n", path, state.Mode, state.UID, state.GID)
+	fmt.Printf("file         %s, mode %04o, uid %d, gid %d\n", printableLine(path), state.Mode, state.UID, state.GID)
 	fmt.Printf("grant        %s\n", describe(state))
 	fmt.Printf("executed by  %s\n", whoExecutes(state))
 	problems := []error{state.Untrusted, honoured(path, state)}
@@ -270,7 +270,7 @@ func checkStore() error {
 		return errors.Join(err, runtime.CheckStore(s))
 	})
 	if path != "" {
-		fmt.Printf("store        %d images in %s\n", images, path)
+		fmt.Printf("store        %d images in %s\n", images, printableLine(path))
 	}
 	if errors.Is(err, runtime.ErrNoPrivilege) {
 		return nil // that is told already

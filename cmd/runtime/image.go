@@ -101,7 +101,7 @@ func told(asJSON bool, v any, format string, args ...any) error {
 	if asJSON {
 		return printJSON(v)
 	}
-	_, err := fmt.Println(printable(fmt.Sprintf(format, args...)))
+	_, err := fmt.Println(printableLine(fmt.Sprintf(format, args...)))
 	return err
 }
 
@@ -167,7 +167,7 @@ var imageRemove = command{
 				if *most <= 0 {
 					return fmt.Errorf("--wait %v: want a time such as 30s or 2h", *most)
 				}
-				wait = image.Wait{Most: *most, Tell: func(text string) { fmt.Fprintln(os.Stderr, "runtime: "+printable(text)) }}
+				wait = image.Wait{Most: *most, Tell: warn}
 			}
 			for _, name := range args {
 				if err := s.Remove(ctx, name, wait); err != nil {

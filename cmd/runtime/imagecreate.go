@@ -145,7 +145,7 @@ func (c *creation) fill(ctx context.Context, s *image.Store, draft *image.Draft,
 		return image.Record{}, err
 	}
 	for _, command := range r.Run {
-		fmt.Fprintln(os.Stderr, "run: "+printable(command))
+		fmt.Fprintln(os.Stderr, "run: "+printableLine(command))
 		m := maintenance{store: s.Path, image: c.name, draft: draft.Name, command: []string{"/bin/sh", "-ec", command}}
 		status, err := m.run(ctx)
 		if err == nil && status.ExitCode() != 0 {

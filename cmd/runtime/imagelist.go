@@ -60,7 +60,7 @@ func table(heading string, rows func(row func(cells ...any))) error {
 	rows(func(cells ...any) {
 		var line []string
 		for _, c := range cells {
-			text := printable(fmt.Sprint(c))
+			text := printableLine(fmt.Sprint(c))
 			if text == "" {
 				text = "-"
 			}
@@ -194,7 +194,7 @@ func inspect(s *image.Store, name string) (i inspection, err error) {
 func (i inspection) print() error {
 	line := func(name, value string) {
 		if value != "" {
-			fmt.Printf("%-13s %s\n", name, printable(value))
+			fmt.Printf("%-13s %s\n", name, printableLine(value))
 		}
 	}
 	line("name", i.Name)
@@ -221,7 +221,7 @@ func (i inspection) print() error {
 	line("running", fmt.Sprint(i.Running))
 	line("packages", fmt.Sprint(len(i.Packages)))
 	for _, name := range sorted(i.Packages) {
-		fmt.Printf("    %s %s\n", printable(name), printable(i.Packages[name]))
+		fmt.Printf("    %s %s\n", printableLine(name), printableLine(i.Packages[name]))
 	}
 	return nil
 }

@@ -161,15 +161,15 @@ func (d difference) print() {
 	for _, p := range d.Packages {
 		switch {
 		case p.From == "":
-			fmt.Printf("package  added    %s %s\n", printable(p.Name), printable(p.To))
+			fmt.Printf("package  added    %s %s\n", printableLine(p.Name), printableLine(p.To))
 		case p.To == "":
-			fmt.Printf("package  removed  %s %s\n", printable(p.Name), printable(p.From))
+			fmt.Printf("package  removed  %s %s\n", printableLine(p.Name), printableLine(p.From))
 		default:
-			fmt.Printf("package  changed  %s %s to %s\n", printable(p.Name), printable(p.From), printable(p.To))
+			fmt.Printf("package  changed  %s %s to %s\n", printableLine(p.Name), printableLine(p.From), printableLine(p.To))
 		}
 	}
 	for _, f := range d.Files {
-		line := fmt.Sprintf("file     %-8s /%s", f.Kind, printable(f.Path))
+		line := fmt.Sprintf("file     %-8s /%s", f.Kind, printableLine(f.Path))
 		if f.What != "" {
 			line += " (" + f.What + ")"
 		}

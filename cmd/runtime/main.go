@@ -18,6 +18,7 @@ import (
 	"strings"
 
 	"mayfly/runtime"
+	"mayfly/runtime/printable"
 )
 
 func main() {
@@ -202,24 +203,9 @@ func show(text string) int {
 // fail tells an error on one line and returns the exit code for it. Names in it
 // may be anybody's: what could speak to the terminal is escaped.
 func fail(err error) int {
-	fmt.Fprintln(os.Stderr, "runtime: "+printable(err.Error()))
+	fmt.Fprintln(os.Stderr, "runtime: "+printableLine(err.Error()))
 	return runtime.ExitCodeOf(err)
 }
 
-// printable escapes control characters and what is not UTF-8.
-func printable(text string) string {
-	var b strings.Builder
-	for i, c := range text {
-		switch {
-		case c == '\n':
-			b.WriteString("; ")
-		case c < ' ', c >= 0x7f && c < 0xa0, c == 0x202e, c == 0x2028, c == 0x2029:
-			fmt.Fprintf(&b, "\\u%04x", c)
-		case c == 0xfffd && !strings.HasPrefix(text[i:], "\ufffd"):
-			fmt.Fprintf(&b, "\\x%02x", text[i])
-		default:
-			b.WriteRune(c)
-		}
-	}
-	return b.String()
-}
+// printableLine is a text on one line, fit for a terminal.
+func printableLine(text string) string { return printable.Text(strings.ReplaceAll(text, "\n", "; ")) }

@@ -63,7 +63,7 @@ var policyExplain = command{
 			if *asJSON {
 				return exit(printJSON(decision.Rule.Explain()))
 			}
-			fmt.Printf("user %s (%d), image %s: allowed by the rule at %s\n\n", printable(user.Name), user.UID, args[0], decision.Place())
+			fmt.Printf("user %s (%d), image %s: allowed by the rule at %s\n\n", printableLine(user.Name), user.UID, args[0], decision.Place())
 			if decision.Unbound {
 				fmt.Println("Root may ask for anything; the rule says what comes unasked.")
 			}
@@ -75,7 +75,7 @@ var policyExplain = command{
 func printSettings(lines []policy.Line) error {
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	for _, l := range lines {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", l.Name, printable(l.Value), l.Place)
+		fmt.Fprintf(w, "%s\t%s\t%s\n", l.Name, printableLine(l.Value), l.Place)
 	}
 	return w.Flush()
 }

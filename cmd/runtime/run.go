@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -12,6 +11,7 @@ import (
 	"syscall"
 
 	"mayfly/runtime"
+	"mayfly/runtime/printable"
 )
 
 var runCommand = command{
@@ -151,11 +151,10 @@ func (o *options) tellStats(s runtime.Status) error {
 	if s.Used == nil {
 		return nil
 	}
-	data, err := json.Marshal(s.Used)
+	data, err := printable.JSON(s.Used, "")
 	if err != nil {
 		return err
 	}
-	data = append(data, '\n')
 	if o.stats == "-" {
 		_, err = os.Stderr.Write(data)
 	} else {
@@ -212,11 +211,13 @@ func (o *options) note(text string) {
 func warn(text string) { message("runtime: %s", text) }
 
 func message(format string, args ...any) {
-	fmt.Fprintln(os.Stderr, printable(fmt.Sprintf(format, args...)))
+	fmt.Fprintln(os.Stderr, printableLine(fmt.Sprintf(format, args...)))
 }
 
 func printJSON(v any) error {
-	encoder := json.NewEncoder(os.Stdout)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(v)
+	data, err := printable.JSON(v, "  ")
+	if err == nil {
+		_, err = os.Stdout.Write(data)
+	}
+	return err
 }

@@ -8,7 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
+
+	"mayfly/runtime/printable"
 )
 
 // Identifier is what the events are logged under.
@@ -97,17 +98,7 @@ func (e Event) fields() []field {
 }
 
 // clean escapes what could end a line or speak to a terminal, and bounds the length.
-func clean(text string, limit int) string {
-	var b strings.Builder
-	for _, c := range text[:min(len(text), limit)] {
-		if unicode.IsGraphic(c) {
-			b.WriteRune(c)
-		} else {
-			fmt.Fprintf(&b, "\\u%04x", c)
-		}
-	}
-	return b.String()
-}
+func clean(text string, limit int) string { return printable.Text(text[:min(len(text), limit)]) }
 
 // journal is the event in the native protocol of systemd-journald.
 func (e Event) journal() []byte {
