@@ -10,7 +10,10 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"mayfly/nsexec"
+	"mayfly/runtime/internal/file"
 )
 
 // busctl speaks D-Bus for us. It comes with systemd.
@@ -35,10 +38,13 @@ func (g *Group) makeScope(root string, owner uint32, container string, controlle
 		"Delegate", "b", "true",
 		"CollectMode", "s", "inactive-or-failed",
 		"0"}
-	if err := callSystemd(args); err != nil {
+	if _, err := callSystemd(args); err != nil {
 		return fmt.Errorf("systemd gives no scope: %w", err)
 	}
 	top, err := awaitMove(root, unit)
+	if err == nil {
+		err = rootsAlone(root, top, 0)
+	}
 	if err != nil {
 		return err
 	}
@@ -55,19 +61,19 @@ func (g *Group) makeScope(root string, owner uint32, container string, controlle
 	return enable(top, controllers)
 }
 
-// callSystemd makes a call by busctl, as root.
-func callSystemd(args []string) error {
+// callSystemd makes a call by busctl, as root, and returns what it prints.
+func callSystemd(args []string) (string, error) {
 	for begun := time.Now(); ; time.Sleep(moveWithin / 100) {
 		cmd := exec.Command(busctl, args...)
 		cmd.Env, cmd.Dir = []string{"PATH=/usr/bin:/bin"}, "/"
-		_, err := nsexec.OutputAs(cmd, 0, 0)
+		out, err := nsexec.OutputAs(cmd, 0, 0)
 		var failed *exec.ExitError
 		if !errors.As(err, &failed) {
-			return err
+			return string(out), err
 		}
 		said := strings.TrimSpace(string(failed.Stderr))
 		if !passes(said) || time.Since(begun) > moveWithin {
-			return fmt.Errorf("busctl: %w: %s", err, said)
+			return "", fmt.Errorf("busctl: %w: %s", err, said)
 		}
 	}
 }
@@ -79,18 +85,76 @@ func passes(said string) bool {
 	return strings.Contains(said, "already") || strings.Contains(said, "is destructive")
 }
 
-// awaitMove waits until systemd has moved this process into the unit, and returns its directory.
+// awaitMove waits until systemd has moved this process into the unit, and returns its directory. That the group is called
+// as the unit says nothing: a caller with a group of their own to make others in can call one so and start there.
+// systemd is asked which is the unit's, as a whole path.
 func awaitMove(root, unit string) (string, error) {
 	for begun := time.Now(); time.Since(begun) < moveWithin; time.Sleep(pause) {
-		path, err := ownGroup()
+		own, err := ownGroup()
 		if err != nil {
 			return "", err
 		}
-		if filepath.Base(path) == unit {
-			return filepath.Join(root, path), nil
+		if filepath.Base(own) != unit {
+			continue
+		}
+		told, err := callSystemd([]string{"--system", "get-property", "org.freedesktop.systemd1",
+			"/org/freedesktop/systemd1/unit/" + busLabel(unit), "org.freedesktop.systemd1.Scope", "ControlGroup"})
+		if err != nil {
+			return "", fmt.Errorf("ask systemd where %s is: %w", unit, err)
+		}
+		group, err := parseProperty(told)
+		if err != nil {
+			return "", fmt.Errorf("ask systemd where %s is: %w", unit, err)
+		}
+		if group == own {
+			return filepath.Join(root, own), nil
 		}
 	}
 	return "", fmt.Errorf("systemd did not start %s within %v", unit, moveWithin)
+}
+
+// busLabel is a unit's name as a part of an object's path on D-Bus: what is neither letter nor digit, and a digit at the
+// beginning, is an underscore and two hexadecimal digits.
+func busLabel(name string) string {
+	var b strings.Builder
+	for i, c := range []byte(name) {
+		letter, digit := c|0x20 >= 'a' && c|0x20 <= 'z', c >= '0' && c <= '9'
+		if letter || digit && i > 0 {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "_%02x", c)
+		}
+	}
+	return b.String()
+}
+
+// parseProperty reads a string as busctl prints it: its type, and the text in quotation marks.
+func parseProperty(printed string) (string, error) {
+	quoted, isString := strings.CutPrefix(strings.TrimSpace(printed), "s ")
+	text, err := strconv.Unquote(quoted)
+	if !isString || err != nil {
+		return "", fmt.Errorf("busctl printed %q, which is no string", printed)
+	}
+	return text, nil
+}
+
+// rootsAlone refuses a group that is not root's alone to change, or lies in one that is not: whoever may write there makes
+// groups, moves processes and raises bounds.
+func rootsAlone(root, group string, owner uint32) error {
+	for dir := group; ; dir = filepath.Dir(dir) {
+		fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return &os.PathError{Op: "open", Path: dir, Err: err}
+		}
+		err = file.OwnedBy(fd, owner)
+		unix.Close(fd)
+		if err != nil {
+			return fmt.Errorf("control group %s: %w", dir, err)
+		}
+		if dir == root || dir == "/" {
+			return nil
+		}
+	}
 }
 
 // leaveScope removes the container's group. The scope ends with this process, its last.
