@@ -37,26 +37,6 @@ func ParseBind(text, dir string, readOnly bool) (Bind, error) {
 	return bind, nil
 }
 
-// ParseTmpfs reads DST[:OPTION,...].
-func ParseTmpfs(text string) (Tmpfs, error) {
-	fields, err := splitEscaped(text)
-	if err == nil && len(fields) > 2 {
-		err = errors.New("want DST[:OPTIONS]")
-	}
-	if err != nil {
-		return Tmpfs{}, fmt.Errorf("tmpfs %q: %w", text, err)
-	}
-	destination, err := cleanDestination(fields[0])
-	if err != nil {
-		return Tmpfs{}, fmt.Errorf("tmpfs %q: %w", text, err)
-	}
-	tmpfs := Tmpfs{Destination: destination}
-	if len(fields) == 2 && fields[1] != "" {
-		tmpfs.Options = strings.Split(fields[1], ",")
-	}
-	return tmpfs, nil
-}
-
 // splitEscaped splits at colons that have no backslash before them.
 func splitEscaped(text string) ([]string, error) {
 	var fields []string

@@ -43,6 +43,11 @@ func FuzzParseTmpfs(f *testing.F) {
 		if err == nil && (!absolute(m.Destination) || m.Destination == "/" || onScratch(m.Destination)) {
 			t.Errorf("%q is %+v", text, m)
 		}
+		for _, option := range m.Options {
+			if key, value, _ := strings.Cut(option, "="); (key == "size" || key == "nr_inodes") && strings.Trim(value, "0kKmMgGtT%") == "" {
+				t.Errorf("%q is no bound", text)
+			}
+		}
 	})
 }
 

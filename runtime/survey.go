@@ -33,6 +33,9 @@ func Survey(r Request) (Facts, error) {
 	if _, err := image.ParseReference(r.Image); err != nil {
 		return f, err
 	}
+	if err := checkTmpfs(r.Tmpfs, f.Caller); err != nil {
+		return f, err
+	}
 	if err := checkPrivilege(); err != nil {
 		return f, err
 	}

@@ -38,7 +38,7 @@ func declare(flags *flag.FlagSet) *options {
 	o := &options{}
 	flags.Func("bind", "make SRC of the host appear inside, writable: `SRC[:DST]`, a backslash escapes a colon", appendTo(&o.binds))
 	flags.Func("bind-ro", "the same, read-only: `SRC[:DST]`", appendTo(&o.bindsReadOnly))
-	flags.Func("tmpfs", "an empty file system in memory: `DST[:OPTIONS]`, options as in mount(8)", appendTo(&o.tmpfs))
+	flags.Func("tmpfs", "an empty file system in memory: `DST[:OPTIONS]`, such as size=64M,mode=0700,noexec", appendTo(&o.tmpfs))
 	flags.Func("env", "pass an environment variable, or set it: `NAME[=VALUE]`", appendTo(&o.env))
 	flags.BoolVar(&o.envAll, "env-all", false, "pass the whole environment")
 	flags.StringVar(&o.dir, "chdir", "", "working `DIR` inside (default: the current one, else HOME, else /)")

@@ -1,0 +1,35 @@
+package runtime
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestTmpfsOptions(t *testing.T) {
+	for _, option := range []string{"size=1", "size=64m", "size=1T", "size=50%", "size=100%", "nr_inodes=10k", "mode=0700", "mode=1777", "uid=0", "gid=1000", "ro", "noexec", "nosymfollow", "noatime"} {
+		if _, err := ParseTmpfs("/x:" + option); err != nil {
+			t.Error(err)
+		}
+	}
+	for option, complaint := range map[string]string{
+		"size=0": "no bound", "size=00k": "no bound", "nr_inodes=0": "no bound", "size=0%": "1% to 100%", "size=101%": "1% to 100%", "size=200%": "1% to 100%", "size": "want size=", "size=": "a number",
+		"size=-1": "a number", "size=0x10": "a number", "size=1mm": "a number", "size=m": "a number", "size=9223372036854775807k": "a number", "size=18446744073709551616": "a number", "nr_inodes=5%": "a number",
+		"noswap": "want size=", "huge=always": "want size=", "mpol=local": "want size=", "nr_blocks=0": "want size=", "usrquota": "want size=", "inode32": "want size=", "bind": "want size=", "rslave": "want size=",
+		"mode=8": "invalid", "mode=77777": "range", "uid=-1": "invalid", "uid=4294967295": "range", "gid=x": "invalid", "": "want size=", "size=1k,,": "want size=", "source=x": "want size=",
+	} {
+		if _, err := ParseTmpfs("/x:ro," + option); err == nil || !strings.Contains(err.Error(), complaint) {
+			t.Errorf("%q: %v, want a complaint with %q", option, err, complaint)
+		}
+	}
+}
+
+func TestTmpfsIsBoundedByHalfOfTheMemory(t *testing.T) {
+	const memory = 8 << 30
+	for option, most := range map[string]bool{
+		"size=4G": true, "size=4097M": false, "size=50%": true, "size=51%": false, "size=1T": false, "nr_inodes=1024k": true, "nr_inodes=1025k": false, "nr_inodes=1G": false, "mode=0777": true,
+	} {
+		if err := (Tmpfs{"/x", []string{"ro", option}}).bounded(memory); (err == nil) != most {
+			t.Errorf("%s: %v", option, err)
+		}
+	}
+}
