@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"mayfly/nsexec"
 	"mayfly/runtime/seccomp"
 )
@@ -25,6 +27,17 @@ func (l *launch) startCommand(p *Plan, files [3]uintptr, terminal bool) (*nsexec
 	return process, err
 }
 
+// filter is the system-call filter of the plan's commands.
+func (p *Plan) filter() []unix.SockFilter {
+	switch {
+	case p.NetworkMode == "":
+		return seccomp.Filter
+	case p.Multiplexed:
+		return seccomp.IsolatedMultiplexed
+	}
+	return seccomp.Isolated
+}
+
 func (l *launch) startOne(p *Plan, args []string, files [3]uintptr, terminal bool) (*nsexec.Process, error) {
 	env := p.Spec.Process.Env
 	file, err := lookUp(args[0], env)
@@ -34,7 +47,7 @@ func (l *launch) startOne(p *Plan, args []string, files [3]uintptr, terminal boo
 	if p.Login {
 		args = append([]string{"-" + path.Base(args[0])}, args[1:]...)
 	}
-	c := nsexec.Command{Path: file, Args: args, Env: env, Files: files, Terminal: terminal, Filter: seccomp.Filter}
+	c := nsexec.Command{Path: file, Args: args, Env: env, Files: files, Terminal: terminal, Filter: p.filter()}
 	if c.Limits, err = limitsOf(p.Spec.Process.Rlimits); err != nil {
 		return nil, err
 	}

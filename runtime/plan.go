@@ -73,6 +73,9 @@ type Plan struct {
 	NetworkRange string `json:"networkRange,omitempty"`
 	Publish      []Port `json:"publish,omitempty"`
 
+	// Multiplexed: the image's programs are of 32-bit x86, which make sockets by socketcall(2).
+	Multiplexed bool `json:"multiplexed,omitempty"`
+
 	// Measure: tell afterwards what the container has used.
 	Measure bool `json:"measure,omitempty"`
 
@@ -166,6 +169,7 @@ func NewPlan(r Request, f Facts) (*Plan, error) {
 	if err := p.mounts(r, f); err != nil {
 		return nil, err
 	}
+	p.Multiplexed = p.NetworkMode != "" && f.Image.Debian == "i386"
 	p.readAhead(f.Image)
 	return p, p.personality(r, f)
 }

@@ -20,7 +20,7 @@ func TestC46Tmpfs(t *testing.T) {
 			}
 			refused(t, option, r, "option")
 		}
-		r := w.run(t, "run", "--tmpfs", "/mnt:size=50%,mode=0700,nr_inodes=10", kit.Image, "sh", "-c", "cd /mnt; i=0; while [ $i -lt 20 ] && touch $i 2>/dev/null; do i=$((i + 1)); done; echo $i")
+		r := w.run(t, "run", "--tmpfs", "/mnt:size=50%,nr_inodes=10", kit.Image, "sh", "-c", "cd /mnt; i=0; while [ $i -lt 20 ] && touch $i 2>/dev/null; do i=$((i + 1)); done; echo $i")
 		if r.Code != 0 || r.Out != "9\n" {
 			t.Errorf("ten inodes: %+v", r)
 		}

@@ -65,16 +65,27 @@ var abis = map[string][]abi{
 	"arm64": {{AuditARM64, arch.AARCH64.SyscallNumbers}, {AuditARM, arch.ARM.SyscallNumbers}},
 }
 
+// A Variant is what a program refuses besides the profile.
+type Variant struct {
+	Name     string // of the variable that holds the program
+	Isolated bool   // the container has a network of its own
+	// Multiplexed: socketcall(2) is allowed all the same, since the image's programs have no other way to a socket.
+	Multiplexed bool
+}
+
+// Variants are all of them.
+var Variants = []Variant{{Name: "Filter"}, {Name: "Isolated", Isolated: true}, {Name: "IsolatedMultiplexed", Isolated: true, Multiplexed: true}}
+
 // Program compiles the profile for a GOARCH. A call by a convention that the
 // list does not have answers ENOSYS.
-func Program(goarch string) ([]Instruction, error) {
+func Program(goarch string, v Variant) ([]Instruction, error) {
 	list, ok := abis[goarch]
 	if !ok {
 		return nil, fmt.Errorf("no system-call tables for %s", goarch)
 	}
 	program := []Instruction{{Code: load, K: offsetArch}}
 	for _, one := range list {
-		tree := search(ranges(one.table))
+		tree := search(v.ranges(one.table))
 		program = append(program,
 			Instruction{Code: jumpEq, K: one.audit, JumpTrue: 1},
 			Instruction{Code: jump, K: uint32(len(tree) + 1)},
@@ -90,7 +101,7 @@ type span struct {
 	action []Instruction // ends in a return
 }
 
-func ranges(table map[int]string) []span {
+func (v Variant) ranges(table map[int]string) []span {
 	numbers := slices.Sorted(maps.Keys(table))
 	spans := []span{}
 	next := 0
@@ -98,7 +109,7 @@ func ranges(table map[int]string) []span {
 		if n > next {
 			spans = extend(spans, next, answer(missing))
 		}
-		spans = extend(spans, n, action(table[n]))
+		spans = extend(spans, n, v.action(table[n]))
 		next = n + 1
 	}
 	return extend(spans, next, answer(missing))
@@ -111,7 +122,13 @@ func extend(spans []span, first int, action []Instruction) []span {
 	return append(spans, span{uint32(first), action})
 }
 
-func action(name string) []Instruction {
+func (v Variant) action(name string) []Instruction {
+	if v.Isolated && name == "socket" {
+		return refuseValues(valued{0, isolatedFamilies})
+	}
+	if v.Isolated && !v.Multiplexed && name == "socketcall" {
+		return answer(missing)
+	}
 	if slices.Contains(refusedCalls, name) {
 		return answer(refuse)
 	}

@@ -18,7 +18,12 @@ import (
 // words of the input are turned round.
 func run(t *testing.T, goarch string, audit, number uint32, args ...uint32) uint32 {
 	t.Helper()
-	program, err := Program(goarch)
+	return runVariant(t, Variants[0], goarch, audit, number, args...)
+}
+
+func runVariant(t *testing.T, v Variant, goarch string, audit, number uint32, args ...uint32) uint32 {
+	t.Helper()
+	program, err := Program(goarch, v)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,15 +116,45 @@ func TestProfileNamesExist(t *testing.T) {
 	}
 }
 
-func TestGeneratedFilterIsCurrent(t *testing.T) {
-	program, err := Program(runtime.GOARCH)
-	if err != nil {
-		t.Fatal(err)
+// A network of its own has no AF_VSOCK, by whatever convention; everything else is as in the profile.
+func TestIsolatedRefusesWhatHasNoNetwork(t *testing.T) {
+	const inet, vsock, socketcall = 2, 40, 102
+	for _, c := range []struct {
+		audit, number  uint32
+		args           []uint32
+		filter, closed uint32
+		multiplexed    uint32
+	}{
+		{AuditAMD64, uint32(arch.X86_64.SyscallNames["socket"]), []uint32{vsock, 1}, allow, refuse, refuse},
+		{AuditAMD64, uint32(arch.X86_64.SyscallNames["socket"]), []uint32{inet, 1}, allow, allow, allow},
+		{AuditX86, uint32(arch.I386.SyscallNames["socket"]), []uint32{vsock, 1}, allow, refuse, refuse},
+		{AuditX86, socketcall, []uint32{1}, allow, missing, allow},
+		{AuditAMD64, uint32(arch.X86_64.SyscallNames["mount"]), nil, refuse, refuse, refuse},
+		{AuditAMD64, uint32(arch.X86_64.SyscallNames["read"]), nil, allow, allow, allow},
+		{AuditAMD64, x32Bit | 41, []uint32{vsock, 1}, missing, missing, missing},
+	} {
+		for i, want := range []uint32{c.filter, c.closed, c.multiplexed} {
+			if got := runVariant(t, Variants[i], "amd64", c.audit, c.number, c.args...); got != want {
+				t.Errorf("%s %#x call %d %v: %#x, want %#x", Variants[i].Name, c.audit, c.number, c.args, got, want)
+			}
+		}
 	}
-	same := slices.EqualFunc(program, seccomp.Filter, func(a Instruction, b unix.SockFilter) bool {
-		return a.Code == b.Code && a.JumpTrue == b.Jt && a.JumpFalse == b.Jf && a.K == b.K
-	})
-	if !same {
-		t.Error("zfilter_" + runtime.GOARCH + ".go is not what the profile compiles to: run go generate ./...")
+	if got := runVariant(t, Variants[1], "arm64", AuditARM64, uint32(arch.AARCH64.SyscallNames["socket"]), vsock); got != refuse {
+		t.Errorf("arm64: %#x", got)
+	}
+}
+
+func TestGeneratedFilterIsCurrent(t *testing.T) {
+	for i, generated := range [][]unix.SockFilter{seccomp.Filter, seccomp.Isolated, seccomp.IsolatedMultiplexed} {
+		program, err := Program(runtime.GOARCH, Variants[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		same := slices.EqualFunc(program, generated, func(a Instruction, b unix.SockFilter) bool {
+			return a.Code == b.Code && a.JumpTrue == b.Jt && a.JumpFalse == b.Jf && a.K == b.K
+		})
+		if !same {
+			t.Errorf("%s in zfilter_%s.go is not what the profile compiles to: run go generate ./...", Variants[i].Name, runtime.GOARCH)
+		}
 	}
 }
