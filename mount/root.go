@@ -3,9 +3,7 @@ package mount
 import (
 	"errors"
 	"fmt"
-	"path"
-	"slices"
-	"strings"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -29,12 +27,13 @@ func (r Root) FD() int { return r.fd }
 // resolution of a "..": it cannot tell whether the result is still inside. The
 // number of tries is bounded, so that nobody can hold us here by renaming.
 func (r Root) Open(name string, flags int) (int, error) {
-	how := unix.OpenHow{
-		Flags:   uint64(flags | unix.O_CLOEXEC),
-		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
-	}
+	return resolve(r.fd, name, flags, unix.RESOLVE_IN_ROOT|unix.RESOLVE_NO_MAGICLINKS)
+}
+
+func resolve(dir int, name string, flags int, rules uint64) (int, error) {
+	how := unix.OpenHow{Flags: uint64(flags | unix.O_CLOEXEC), Resolve: rules}
 	for try := 0; ; try++ {
-		fd, err := openat2(r.fd, name, &how)
+		fd, err := openat2(dir, name, &how)
 		if err == nil {
 			return fd, nil
 		}
@@ -48,10 +47,12 @@ func (r Root) Open(name string, flags int) (int, error) {
 var ErrNotRegular = errors.New("not a regular file")
 
 // OpenRegular opens a regular file inside the root for reading. Anything else is not
-// opened at all: to open a device can have effects, to open a FIFO can wait. Nobody
-// may be changing the tree meanwhile. The caller owns the descriptor.
+// opened at all: to open a device can have effects, to open a FIFO can wait. The caller
+// owns the descriptor.
 func (r Root) OpenRegular(name string) (int, error) { return r.openRegular(name, unix.O_RDONLY) }
 
+// openRegular looks at the file and then opens the file that it has looked at: by
+// /proc/self/fd, not by its name, where somebody may have put a device meanwhile.
 func (r Root) openRegular(name string, flags int) (int, error) {
 	look, err := r.Open(name, unix.O_PATH)
 	if err != nil {
@@ -65,11 +66,11 @@ func (r Root) openRegular(name string, flags int) (int, error) {
 	if !what.IsRegular {
 		return -1, ErrNotRegular
 	}
-	return r.Open(name, flags|unix.O_NONBLOCK|unix.O_NOCTTY)
+	return openat(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(look), flags|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 }
 
-// Append appends text to a regular file inside the root. Nobody may be changing the tree meanwhile who is not to
-// choose which of its files that is.
+// Append appends text to a regular file inside the root. Somebody who changes the tree
+// meanwhile can choose which of its regular files that is.
 func (r Root) Append(name, text string) error {
 	fd, err := r.openRegular(name, unix.O_WRONLY|unix.O_APPEND)
 	if err != nil {
@@ -149,50 +150,4 @@ func (r Root) Name(name string) (Target, error) {
 		return Target{}, err
 	}
 	return Target{fd, name}, nil
-}
-
-// ErrOutside means that a missing mount point would have to be made in a mount
-// that is not ours to write to.
-var ErrOutside = errors.New("lies on another mount, where nothing is created")
-
-// Create makes the missing part of name: directories, and an empty file as the
-// last component unless dir. It writes only to mounts whose id is in on, and
-// never through the last component of what it makes.
-func (r Root) Create(name string, dir bool, on ...uint64) error {
-	parts := strings.Split(strings.Trim(path.Clean("/"+name), "/"), "/")
-	for i := range parts {
-		last := i == len(parts)-1
-		prefix := "/" + strings.Join(parts[:i+1], "/")
-		fd, err := r.Open(prefix, unix.O_PATH)
-		if err == nil {
-			closeFD(fd)
-			continue
-		}
-		if err != unix.ENOENT {
-			return err
-		}
-		if err := r.createOne(path.Dir(prefix), parts[i], dir || !last, on); err != nil {
-			return fmt.Errorf("create %s: %w", prefix, err)
-		}
-	}
-	return nil
-}
-
-func (r Root) createOne(parent, base string, dir bool, on []uint64) error {
-	fd, err := r.Open(parent, unix.O_PATH|unix.O_DIRECTORY)
-	if err != nil {
-		return err
-	}
-	defer closeFD(fd)
-	where, err := place(fd)
-	if err != nil {
-		return err
-	}
-	if !slices.Contains(on, where.MountID) {
-		return ErrOutside
-	}
-	if dir {
-		return mkdirat(fd, base, 0o755)
-	}
-	return touch(fd, base)
 }

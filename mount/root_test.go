@@ -4,6 +4,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -76,27 +78,31 @@ func TestANameIsTakenAsItIs(t *testing.T) {
 	}
 }
 
-func TestMountPointsAreMadeOnTheGivenMountOnly(t *testing.T) {
+// Somebody changes the tree at the very moment: what is opened is what was looked at, and regular.
+func TestWhatIsLookedAtIsOpened(t *testing.T) {
 	root := hostile(t)
-	here, err := place(root.FD())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, dir := range map[string]bool{"/new/deep/dir": true, "/absolute/new/file": false, "/upwards/other": true} {
-		if err := root.Create(name, dir, here.MountID+1); !errors.Is(err, ErrOutside) {
-			t.Errorf("%s on another mount: %v", name, err)
+	var stop atomic.Bool
+	var group sync.WaitGroup
+	group.Go(func() {
+		for !stop.Load() {
+			_ = unix.Renameat2(root.FD(), "fifo", root.FD(), "etc/passwd", unix.RENAME_EXCHANGE)
 		}
-		if err := root.Create(name, dir, here.MountID); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-		target, err := root.Name(name)
-		if err != nil {
-			t.Errorf("%s: %v", name, err)
+	})
+	for range 20_000 {
+		fd, err := root.OpenRegular("/etc/passwd")
+		if errors.Is(err, ErrNotRegular) {
 			continue
 		}
-		if made, err := target.Place(); err != nil || made.IsDir != dir {
-			t.Errorf("%s: %+v, %v", name, made, err)
+		var st unix.Stat_t
+		if err == nil {
+			err = unix.Fstat(fd, &st)
+			unix.Close(fd)
 		}
-		target.Close()
+		if err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+			t.Errorf("mode %o, %v", st.Mode, err)
+			break
+		}
 	}
+	stop.Store(true)
+	group.Wait()
 }

@@ -172,7 +172,8 @@ func (l *launch) create(inside mount.Root, destination string, dir bool) error {
 		}
 		ids = append(ids, place.MountID)
 	}
-	return inside.Create(destination, dir, ids...)
+	_, err := inside.Create(destination, dir, ids...)
+	return err
 }
 
 // checkTarget refuses what an image could make of an innocent destination: something

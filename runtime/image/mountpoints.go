@@ -88,7 +88,7 @@ func makeMountPoint(root mount.Root, name string, dir bool, mountID uint64) erro
 	if err := unix.Fstat(fd, &st); err != nil {
 		return err
 	}
-	if err := root.Create(name, dir, mountID); err != nil {
+	if _, err := root.Create(name, dir, mountID); err != nil {
 		return err
 	}
 	times := []unix.Timespec{st.Mtim, st.Mtim}

@@ -85,7 +85,7 @@ func (x *Extractor) makeParents(name string) error {
 			unix.Close(fd)
 			continue
 		}
-		if err := x.inside.Create("/"+name[:i], true, here.MountID); err != nil {
+		if _, err := x.inside.Create("/"+name[:i], true, here.MountID); err != nil {
 			return err
 		}
 		if err := x.setLater(name[:i], time.Unix(0, 0)); err != nil {

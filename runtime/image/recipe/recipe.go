@@ -149,7 +149,7 @@ func (r *Recipe) place(inside mount.Root, f File, mountID uint64) error {
 	if err != nil {
 		return err
 	}
-	if err := inside.Create(path.Dir(f.Path), true, mountID); err != nil {
+	if _, err := inside.Create(path.Dir(f.Path), true, mountID); err != nil {
 		return err
 	}
 	dir, err := inside.Open(path.Dir(f.Path), unix.O_RDONLY|unix.O_DIRECTORY)
