@@ -4,17 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"mayfly/btrfs"
+	"mayfly/runtime/image/tree"
 	"mayfly/runtime/internal/file"
 	"mayfly/runtime/internal/lock"
 	"mayfly/runtime/state"
@@ -251,28 +248,19 @@ func removeVersion(dir, version int) error {
 	return nil
 }
 
-// removeTree removes a subvolume or a directory with all that is in it, subvolumes too. What is not there is ENOENT.
-// No symbolic link is followed: os.Root refuses to leave the directory.
+// removeTree removes a subvolume or a directory with all that is in it, subvolumes too, however deep it is: a user's
+// run can leave more directories in each other than a process may have descriptors. No symbolic link is followed.
 func removeTree(dir int, name string) error {
 	err := btrfs.Delete(dir, name)
 	if err == nil || errors.Is(err, unix.ENOENT) {
 		return err
 	}
-	subvolume := errors.Is(err, unix.ENOTEMPTY)
-	if subvolume || onBTRFS(dir) {
-		if err := deleteNested(dir, name); err != nil {
+	if errors.Is(err, unix.ENOTEMPTY) || onBTRFS(dir) {
+		if err := tree.Directories(dir, name, deleteSubvolume); err != nil {
 			return err
 		}
 	}
-	if subvolume {
-		return btrfs.Delete(dir, name)
-	}
-	root, err := os.OpenRoot("/proc/self/fd/" + strconv.Itoa(dir))
-	if err != nil {
-		return err
-	}
-	defer root.Close()
-	return root.RemoveAll(name)
+	return tree.Remove(dir, name, nil)
 }
 
 func onBTRFS(fd int) bool {
@@ -280,24 +268,12 @@ func onBTRFS(fd int) bool {
 	return on && err == nil
 }
 
-// deleteNested deletes the subvolumes inside a directory or subvolume.
-func deleteNested(dir int, name string) error {
-	nested, err := subvolumesIn(dir, name)
-	if err != nil {
-		return err
+// deleteSubvolume deletes a directory that is a subvolume.
+func deleteSubvolume(above int, name string, inode uint64) error {
+	if inode != btrfs.FirstFreeObjectID {
+		return nil
 	}
-	for _, one := range nested {
-		parent, err := openDirectory(dir, filepath.Dir(one))
-		if err != nil {
-			return fmt.Errorf("open %s: %w", filepath.Dir(one), err)
-		}
-		err = btrfs.Delete(parent, filepath.Base(one))
-		unix.Close(parent)
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return btrfs.Delete(above, name)
 }
 
 // removeImageDirectory removes the directory of an image, which nobody uses, from dir: its versions first, which takes
@@ -315,29 +291,4 @@ func removeImageDirectory(dir int, name string, image int) error {
 		}
 	}
 	return removeTree(dir, name)
-}
-
-// subvolumesIn finds the subvolumes below one, innermost first. It never follows
-// a symbolic link: os.Root refuses to leave the directory.
-func subvolumesIn(dir int, name string) ([]string, error) {
-	var found []string
-	root, err := os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", dir))
-	if err != nil {
-		return nil, err
-	}
-	defer root.Close()
-	err = fs.WalkDir(root.FS(), name, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || !entry.IsDir() || path == name {
-			return err
-		}
-		info, err := entry.Info()
-		if err != nil {
-			return err
-		}
-		if info.Sys().(*syscall.Stat_t).Ino == btrfs.FirstFreeObjectID {
-			found = append([]string{path}, found...)
-		}
-		return nil
-	})
-	return found, err
 }

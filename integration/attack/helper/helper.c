@@ -329,6 +329,15 @@ static int nameless(const char *from, const char *to)
 }
 
 /* show FILE...: what is in them, for an image that has no other program. */
+/* Makes directories in each other, that many. */
+static int deep(int levels)
+{
+	for (; levels > 0; levels--)
+		if (mkdir("d", 0755) || chdir("d"))
+			return 1;
+	return 0;
+}
+
 static int show(char **names)
 {
 	char buffer[4096];
@@ -550,6 +559,8 @@ int main(int argc, char **argv)
 		return prey();
 	if (!strcmp(what, "thief") && argc > 2)
 		return thief(argv[2]);
+	if (!strcmp(what, "deep") && argc > 3)
+		return chdir(argv[2]) || deep(atoi(argv[3]));
 	if (!strcmp(what, "show"))
 		return show(argv + 2);
 	if (!strcmp(what, "start"))

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"mayfly/runtime/internal/file"
 )
 
 // A Change is one way in which a tree differs from another.
@@ -138,13 +140,12 @@ func sameContent(ctx context.Context, a, b *Entry, from, to int) (bool, error) {
 
 // sumOf sums up one file of a tree.
 func sumOf(ctx context.Context, top int, path string) (string, error) {
-	how := unix.OpenHow{Flags: unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS}
-	fd, err := unix.Openat2(top, path, &how)
+	fd, _, err := file.OpenRegular(top, path, unix.O_NOFOLLOW, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_SYMLINKS)
 	if err != nil {
 		return "", fmt.Errorf("open %s: %w", path, err)
 	}
-	file := os.NewFile(uintptr(fd), path)
-	defer file.Close()
-	sum, _, err := sumUp(ctx, file, make([]byte, 256<<10))
+	content := os.NewFile(uintptr(fd), path)
+	defer content.Close()
+	sum, _, err := sumUp(ctx, content, make([]byte, 256<<10))
 	return hex.EncodeToString(sum[:]), err
 }

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"mayfly/runtime/internal/file"
 )
 
 // An Entry is a file of a tree, of any kind but a socket: those are left out.
@@ -62,59 +64,88 @@ type Opener func() (*os.File, error)
 // Walk visits the tree below an open directory, on one file system: what is mounted in it or is
 // a subvolume of its own is visited as an empty directory. The caller keeps the descriptor.
 func Walk(ctx context.Context, top int, visit Visit) error {
-	fd, err := unix.Openat(top, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Openat(top, ".", directoryFlags, 0)
 	if err != nil {
 		return fmt.Errorf("open the tree: %w", err)
 	}
-	w := &walker{ctx: ctx, visit: visit, links: map[uint64]string{}}
+	w := &walker{visit: visit, links: map[inode]string{}}
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		unix.Close(fd)
 		return fmt.Errorf("fstat: %w", err)
 	}
 	w.device = st.Dev
-	return w.directory(fd, ".", &st)
-}
-
-type walker struct {
-	ctx    context.Context
-	visit  Visit
-	device uint64
-	links  map[uint64]string // the first path of what has several
-}
-
-// directory visits an open directory and closes it.
-func (w *walker) directory(fd int, path string, st *unix.Stat_t) error {
-	dir := os.NewFile(uintptr(fd), path)
-	defer dir.Close()
-	e := entry(path, st)
-	var err error
-	if e.Xattrs, err = xattrs(procPath(fd, "")); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	if err := w.visit(e, nil); err != nil {
+	defer w.trail.close()
+	if err := w.directory(fd, ".", &st); err != nil {
 		return err
 	}
-	if st.Dev != w.device {
-		return nil
-	}
-	names, err := dir.Readdirnames(-1)
-	if err != nil {
-		return fmt.Errorf("list %s: %w", path, err)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		if err := w.ctx.Err(); err != nil {
+	for len(w.trail) > 0 {
+		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := w.entry(fd, name, strings.TrimPrefix(path+"/"+name, "./")); err != nil {
+		name, more := w.trail.last().next()
+		if more {
+			err = w.entry(name)
+		} else if err = w.trail.pop(); err != nil {
+			err = fmt.Errorf("leave directory %s: %w", w.path, err)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (w *walker) entry(dir int, name, path string) error {
+type walker struct {
+	visit  Visit
+	device uint64
+	links  map[inode]string // the first path of what has several
+	trail  trail
+	path   []byte // of the directory of the last entry, or of one below it
+}
+
+// An inode is known by its number and that of its file system.
+type inode struct{ dev, ino uint64 }
+
+// directory visits an open directory, and goes down into it.
+func (w *walker) directory(fd int, name string, st *unix.Stat_t) error {
+	path := w.pathOf(name)
+	e := entry(path, st)
+	var err error
+	if e.Xattrs, err = xattrs(procPath(fd, "")); err != nil {
+		err = fmt.Errorf("%s: %w", path, err)
+	} else {
+		err = w.visit(e, nil)
+	}
+	if err != nil || st.Dev != w.device {
+		unix.Close(fd)
+		return err
+	}
+	l := w.trail.push(fd, st, name)
+	if l.names, err = allNames(fd); err != nil {
+		return fmt.Errorf("list %s: %w", path, err)
+	}
+	slices.Sort(l.names)
+	if len(w.trail) > 1 { // paths are relative to the top
+		w.path = append(w.path[:0], path...)
+	}
+	l.path = len(w.path)
+	return nil
+}
+
+// pathOf is the path of an entry of the directory in which the walk is.
+func (w *walker) pathOf(name string) string {
+	if len(w.trail) == 0 {
+		return name
+	}
+	if w.path = w.path[:w.trail.last().path]; len(w.path) == 0 {
+		return name
+	}
+	return string(w.path) + "/" + name
+}
+
+func (w *walker) entry(name string) error {
+	dir, path := w.trail.last().fd, w.pathOf(name)
 	var st unix.Stat_t
 	if err := unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
@@ -123,19 +154,19 @@ func (w *walker) entry(dir int, name, path string) error {
 	case unix.S_IFSOCK:
 		return nil
 	case unix.S_IFDIR:
-		fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		fd, err := unix.Openat(dir, name, directoryFlags, 0)
 		if err != nil {
 			return fmt.Errorf("open %s: %w", path, err)
 		}
-		return w.directory(fd, path, &st)
+		return w.directory(fd, name, &st)
 	}
 	e := entry(path, &st)
 	if st.Nlink > 1 {
-		if first, ok := w.links[st.Ino]; ok {
+		if first, ok := w.links[inode{st.Dev, st.Ino}]; ok {
 			e.Link = first
 			return w.visit(e, nil)
 		}
-		w.links[st.Ino] = path
+		w.links[inode{st.Dev, st.Ino}] = path
 	}
 	var err error
 	if e.Xattrs, err = xattrs(procPath(dir, name)); err != nil {
@@ -147,7 +178,7 @@ func (w *walker) entry(dir int, name, path string) error {
 			return fmt.Errorf("%s: %w", path, err)
 		}
 	case unix.S_IFREG:
-		return w.visit(e, func() (*os.File, error) { return openRegular(dir, name, path) })
+		return w.visit(e, func() (*os.File, error) { return openRegular(dir, name, path, st) })
 	}
 	return w.visit(e, nil)
 }
@@ -164,10 +195,13 @@ func entry(path string, st *unix.Stat_t) *Entry {
 	return e
 }
 
-// openRegular opens what was a regular file a moment ago. O_NONBLOCK: a FIFO in its place must
-// not hold us.
-func openRegular(dir int, name, path string) (*os.File, error) {
-	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+// openRegular opens the regular file that was seen under its name a moment ago.
+func openRegular(dir int, name, path string, seen unix.Stat_t) (*os.File, error) {
+	fd, st, err := file.OpenRegular(dir, name, unix.O_NOFOLLOW, 0)
+	if err == nil && (st.Dev != seen.Dev || st.Ino != seen.Ino) {
+		unix.Close(fd)
+		err = errMoved
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
