@@ -29,7 +29,7 @@ type Finding struct {
 func Examine() []Finding {
 	var list []Finding
 	for _, look := range []func() Finding{examineKernel, examineNamespaces, examineOverlay, examine32Bit, examineDumpable, examineGrant, examineOwn,
-		examinePolicy, examineStore, examineState, examineCgroups, examineLSM} {
+		examinePolicy, examineStore, examineStoreMount, examineState, examineCgroups, examineLSM} {
 		list = append(list, look())
 	}
 	return list
@@ -187,6 +187,28 @@ func examineStore() Finding {
 		return finding("image store", false, "", err, "root can see it, and who has a grant")
 	}
 	return finding("image store", true, found, err, advice)
+}
+
+// examineStoreMount looks whether device nodes and setuid programs in images do nothing outside of containers either.
+func examineStoreMount() Finding {
+	err := lookAsRoot(func() error {
+		settings, err := policy.LoadSettings()
+		if err != nil {
+			return nil // examinePolicy tells
+		}
+		s, err := image.Open(settings.Store)
+		if err != nil {
+			return nil // examineStore tells
+		}
+		defer s.Close()
+		open, err := s.OpenMount()
+		if err == nil && open {
+			err = fmt.Errorf("%s is mounted without nosuid or nodev: device nodes and setuid programs of images work there", settings.Store)
+		}
+		return err
+	})
+	return finding("store's mount", false, "nosuid, nodev where it is the store's own", err,
+		"as root `runtime store mount`, and the two options where it is mounted at boot: fstab(5) or its mount unit")
 }
 
 func examineState() Finding {

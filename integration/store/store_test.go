@@ -199,7 +199,7 @@ func TestAMountUnitWhereSystemdRuns(t *testing.T) {
 	}{
 		{"it works", "exit 0", func(dir, unit string) string {
 			return "exit 0\ndaemon-reload\nenable --now " + unit + "\n[Unit]\nDescription=Image store of Mayfly\n\n[Mount]\nWhat=" + dir + ".btrfs\nWhere=" + dir +
-				"\nType=btrfs\nOptions=loop,noatime\n\n[Install]\nWantedBy=local-fs.target\n"
+				"\nType=btrfs\nOptions=loop,noatime,nosuid,nodev\n\n[Install]\nWantedBy=local-fs.target\n"
 		}},
 		{"enable fails", `[ "$1" != enable ]`, func(dir, unit string) string {
 			return "exit 125\ndaemon-reload\nenable --now " + unit + "\ndisable --now " + unit + "\n"

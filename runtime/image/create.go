@@ -12,7 +12,10 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"mayfly/personality"
+	"mayfly/runtime/internal/realm"
 )
 
 // A Bootstrap says how to fill an image with a Debian release.
@@ -84,6 +87,23 @@ func (b Bootstrap) common(arch string) []string {
 // By itself mmdebstrap would finish its step first, a download perhaps.
 var alone = []string{"--pid", "--mount-proc", "--fork", "--kill-child=KILL", "--"}
 
+// withDevices are arguments of sh(1) for a bootstrap program in a draft, on a store that is mounted nodev and nosuid:
+// debootstrap refuses to make a system there. In the program's mount namespace the draft becomes a mount of its own.
+var withDevices = []string{"sh", "-ec", `mount --bind "$0" "$0"; mount -o remount,bind,dev,suid "$0"; exec "$@"`}
+
+// bootstrapCommand is the command line for a program and its arguments.
+func (d *Draft) bootstrapCommand(program string, args []string) ([]string, error) {
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(d.fd, &st); err != nil {
+		return nil, fmt.Errorf("statfs %s: %w", d.Path, err)
+	}
+	command := slices.Clone(alone)
+	if st.Flags&closedMount != 0 && !realm.Own() { // in a user namespace the attributes of the host's mounts cannot be changed
+		command = append(append(command, withDevices...), d.Path)
+	}
+	return slices.Concat(command, []string{program}, args), nil
+}
+
 // Bootstrap fills a draft with a Debian release. It runs the first program that is installed. When we are interrupted all its
 // processes get a SIGTERM, and time to remove their temporary files; when we are killed, they are too.
 func (d *Draft) Bootstrap(ctx context.Context, b Bootstrap) error {
@@ -98,7 +118,11 @@ func (d *Draft) Bootstrap(ctx context.Context, b Bootstrap) error {
 		if len(b.Sources) > 0 && !p.sources {
 			return fmt.Errorf("sources: %s does not take any: apt-get install mmdebstrap", p.name)
 		}
-		cmd := exec.CommandContext(ctx, "unshare", slices.Concat(alone, []string{path}, p.arguments(b, d.Path))...)
+		command, err := d.bootstrapCommand(path, p.arguments(b, d.Path))
+		if err != nil {
+			return err
+		}
+		cmd := exec.CommandContext(ctx, "unshare", command...)
 		cmd.Stdout, cmd.Stderr = b.Output, b.Output
 		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 		cmd.WaitDelay = 20 * time.Second

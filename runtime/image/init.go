@@ -18,8 +18,9 @@ import (
 // backingFile is where the file system of a store is that is not on BTRFS itself.
 func backingFile(store string) string { return filepath.Clean(store) + ".btrfs" }
 
-// mountOptions: reading a file in an image must not become a write to it.
-const mountOptions = "loop,noatime"
+// mountOptions: reading a file in an image must not become a write to it; its device nodes drive nothing, and its setuid
+// programs gain nothing, whoever on the host opens or executes them.
+const mountOptions = "loop,noatime,nosuid,nodev"
 
 // Init makes a store at an absolute path and says what it did. Where the directory
 // is on BTRFS there is little to do. Elsewhere it makes a file with BTRFS in it and
@@ -140,10 +141,11 @@ func makeBackingFile(file string, size int64) (made bool, err error) {
 	return true, nil
 }
 
-// Mount mounts a store that Init has made in a file.
+// Mount mounts a store that Init has made in a file. One that is mounted already gets the attributes that it was mounted
+// without.
 func Mount(path string) error {
 	if on, err := isBTRFS(path); err == nil && on {
-		return nil
+		return closeMount(path)
 	}
 	file := backingFile(path)
 	if _, err := os.Stat(file); err != nil {
@@ -202,18 +204,6 @@ func forgetAtBoot(path string) error {
 		return nil
 	}
 	return errors.Join(tool("systemctl", "systemd", "disable", "--now", unit), os.Remove(file))
-}
-
-// tool runs a program of the system, whose output is the error when it fails.
-func tool(name, pkg string, args ...string) error {
-	path, err := exec.LookPath(name)
-	if err != nil {
-		return fmt.Errorf("%s is not installed: apt-get install %s", name, pkg)
-	}
-	if out, err := exec.Command(path, args...).CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w: %s", name, err, strings.TrimSpace(string(out)))
-	}
-	return nil
 }
 
 // minimumSize is what mkfs.btrfs and one image need.

@@ -65,43 +65,48 @@ func inTheWay(err error) bool {
 }
 
 // makeMountPoint makes one with the directories above it, and takes back what that does to the time of the one
-// that was there.
+// that was there. Nothing is opened: an image can have a device where a mount point would be, and to open one can
+// start what it drives.
 func makeMountPoint(root mount.Root, name string, dir bool, mountID uint64) error {
 	above := path.Dir(name)
 	for {
 		target, err := root.Dir(above)
 		if err == nil {
-			target.Close()
-			break
+			defer target.Close()
+			return fillIn(root, name, dir, mountID, target.FD())
 		}
 		if err != unix.ENOENT {
 			return err
 		}
 		above = path.Dir(above)
 	}
-	fd, err := root.Open(above, unix.O_RDONLY|unix.O_DIRECTORY)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
+}
+
+// fillIn makes what is missing of name. above is the deepest directory of it that is there.
+func fillIn(root mount.Root, name string, dir bool, mountID uint64, above int) error {
 	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return err
-	}
-	if _, err := root.Create(name, dir, mountID); err != nil {
+	if err := unix.Fstat(above, &st); err != nil {
 		return err
 	}
 	times := []unix.Timespec{st.Mtim, st.Mtim}
-	for made := name; made != above; made = path.Dir(made) {
-		made, err := root.Open(made, unix.O_RDONLY|unix.O_NONBLOCK)
-		if err != nil {
-			return err
-		}
-		err = unix.UtimesNanoAt(made, "", times, unix.AT_EMPTY_PATH)
-		unix.Close(made)
-		if err != nil {
-			return err
-		}
+	made, err := root.Create(name, dir, mountID)
+	if err != nil {
+		return err
 	}
-	return unix.UtimesNanoAt(fd, "", times, unix.AT_EMPTY_PATH)
+	if made == 0 { // something of another kind
+		return unix.EEXIST
+	}
+	for ; made > 0; made-- {
+		target, err := root.Name(name)
+		if err != nil {
+			return err
+		}
+		err = unix.UtimesNanoAt(target.FD(), "", times, unix.AT_EMPTY_PATH)
+		target.Close()
+		if err != nil {
+			return err
+		}
+		name = path.Dir(name)
+	}
+	return unix.UtimesNanoAt(above, "", times, unix.AT_EMPTY_PATH)
 }
