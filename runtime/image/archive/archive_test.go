@@ -81,7 +81,7 @@ func FuzzExtract(f *testing.F) {
 			t.Fatal(err)
 		}
 		defer root.Close()
-		x, err := NewExtractor(int(root.Fd()), dir, Limits{Bytes: 1 << 20, Entries: 100}, nil)
+		x, err := NewExtractor(int(root.Fd()), dir, &Limits{Bytes: 1 << 20, Entries: 100}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -90,7 +90,7 @@ func FuzzExtract(f *testing.F) {
 			extract = x.ExtractLayer
 		}
 		if extract(context.Background(), bytes.NewReader(data)) == nil {
-			_ = x.Finish()
+			_ = x.Finish(context.Background())
 		}
 		if err := x.Close(); err != nil {
 			t.Fatal(err)

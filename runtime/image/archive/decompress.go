@@ -39,9 +39,8 @@ var squashfs = format{"squashfs", "hsqs", "sqfs2tar", "squashfs-tools-ng", []str
 const nobody = 65534
 
 // Decompress returns the content of a possibly compressed stream, known by its first bytes; of squashfs, a tar
-// archive. The reader must be closed; a program that failed is an error of the last Read. spool is a
-// directory for a file without a name, where squashfs has to be copied to.
-func Decompress(ctx context.Context, r *os.File, spool string) (io.ReadCloser, error) {
+// archive. The reader must be closed; a program that failed is an error of the last Read.
+func (x *Extractor) Decompress(ctx context.Context, r *os.File) (io.ReadCloser, error) {
 	buffered := bufio.NewReaderSize(r, 64<<10)
 	start, err := buffered.Peek(6)
 	if err != nil && err != io.EOF {
@@ -49,7 +48,7 @@ func Decompress(ctx context.Context, r *os.File, spool string) (io.ReadCloser, e
 	}
 	if bytes.HasPrefix(start, []byte(squashfs.magic)) {
 		// The program opens it once more, as nobody.
-		file, err := Spool(spool, buffered)
+		file, err := x.Spool(ctx, buffered)
 		if err != nil {
 			return nil, err
 		}
@@ -68,6 +67,11 @@ func Decompress(ctx context.Context, r *os.File, spool string) (io.ReadCloser, e
 		}
 	}
 	return DecompressStream(ctx, buffered)
+}
+
+// Spool copies a stream into a file without a name on the file system of the tree. It counts against the limits.
+func (x *Extractor) Spool(ctx context.Context, r io.Reader) (*os.File, error) {
+	return Spool(x.spool, x.limits.reader(ctx, r))
 }
 
 // Spool copies a stream into a file without a name in a directory.

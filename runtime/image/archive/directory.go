@@ -3,8 +3,12 @@ package archive
 import (
 	"archive/tar"
 	"bufio"
+	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"io"
+	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -19,6 +23,7 @@ import (
 type parent struct {
 	path     string
 	fd       int
+	depth    int  // below the top
 	inherits bool // it has a default ACL, which what is made in it gets
 }
 
@@ -47,6 +52,47 @@ func (x *Extractor) directory(dir int, base, name string, h *tar.Header, attribu
 	return x.setLater(name, h.ModTime)
 }
 
+// maxDepth bounds how many directories are in each other. All that reads a tree takes its depth once more for each file
+// that is down there. What people pack stays far below: a hundred levels are known of node_modules.
+const maxDepth = 256
+
+// A place is where a tree is made.
+type place struct {
+	mountID uint64
+	depth   int // of the top directory, from the root directory of the host
+}
+
+func placeOf(top int) (place, error) {
+	here, err := mount.TreeFromFD(top).Place()
+	if err != nil {
+		return place{}, err
+	}
+	depth, err := depthOf(top)
+	return place{here.MountID, depth}, err
+}
+
+// depthOf is how deep an open directory lies, wherever symbolic links have led to it. The kernel tells a path of at most
+// 4096 bytes (PATH_MAX).
+func depthOf(fd int) (int, error) {
+	var place [unix.PathMax]byte
+	n, err := unix.Readlink("/proc/self/fd/"+strconv.Itoa(fd), place[:])
+	if err != nil {
+		return 0, err
+	}
+	return bytes.Count(place[:n], []byte("/")), nil
+}
+
+var errDepth = fmt.Errorf("%w: more than %d directories would be in each other", unix.ENAMETOOLONG, maxDepth)
+
+// depth is how deep an open directory lies below the top.
+func (x *Extractor) depth(fd int) (int, error) {
+	depth, err := depthOf(fd)
+	if depth -= x.place.depth; err == nil && depth > maxDepth {
+		err = errDepth
+	}
+	return depth, err
+}
+
 // openParent opens a directory of the tree, and makes it where it is missing. Links on the way are followed
 // inside the tree. The descriptor is the extractor's.
 func (x *Extractor) openParent(name string) (int, error) {
@@ -60,45 +106,42 @@ func (x *Extractor) openParent(name string) (int, error) {
 			fd, err = x.inside.Open("/"+name, flags)
 		}
 	}
+	depth := 0
+	if err == nil {
+		if depth, err = x.depth(fd); err != nil {
+			unix.Close(fd)
+		}
+	}
 	if err != nil {
 		return -1, fmt.Errorf("directory %s: %w", strconv.QuoteToASCII(name), err)
 	}
 	x.forgetParent()
 	_, err = unix.Fgetxattr(fd, "system.posix_acl_default", nil)
-	x.parent = parent{name, fd, err == nil}
+	x.parent = parent{name, fd, depth, err == nil}
 	return fd, nil
 }
 
 // makeParents makes directories that the archive has no entries for, or not yet. Their time is always the same: one
 // archive makes one tree.
 func (x *Extractor) makeParents(name string) error {
-	here, err := mount.TreeFromFD(x.top).Place()
-	if err != nil {
-		return err
+	if strings.Count(name, "/")+1 > maxDepth {
+		return errDepth
 	}
-	for i := range len(name) + 1 {
-		if i < len(name) && name[i] != '/' {
-			continue
-		}
-		fd, err := x.inside.Open("/"+name[:i], unix.O_PATH)
-		if err == nil {
-			unix.Close(fd)
-			continue
-		}
-		if _, err := x.inside.Create("/"+name[:i], true, here.MountID); err != nil {
-			return err
-		}
-		if err := x.setLater(name[:i], time.Unix(0, 0)); err != nil {
-			return err
-		}
+	made, err := x.inside.Create("/"+name, true, x.place.mountID)
+	if err == nil {
+		err = x.limits.takeEntries(made)
 	}
-	return nil
+	for ; err == nil && made > 0; made-- {
+		err = x.setLater(name, time.Unix(0, 0))
+		name = path.Dir(name)
+	}
+	return err
 }
 
 // setLater notes the time that a directory shall have when everything is in it.
 func (x *Extractor) setLater(name string, t time.Time) error {
-	_, err := fmt.Fprintf(x.timesOut, "%d %d %s\x00", t.Unix(), t.Nanosecond(), name)
-	return err
+	n, err := fmt.Fprintf(x.timesOut, "%d %d %s\x00", t.Unix(), t.Nanosecond(), name)
+	return errors.Join(err, x.limits.takeBytes(int64(n)))
 }
 
 func (x *Extractor) forgetParent() {
@@ -109,7 +152,7 @@ func (x *Extractor) forgetParent() {
 }
 
 // Finish sets the times of directories. Nothing may be extracted after it.
-func (x *Extractor) Finish() error {
+func (x *Extractor) Finish(ctx context.Context) error {
 	if err := x.timesOut.Flush(); err != nil {
 		return fmt.Errorf("keep the times of directories: %w", err)
 	}
@@ -121,6 +164,9 @@ func (x *Extractor) Finish() error {
 		line, err := in.ReadString(0)
 		if err == io.EOF {
 			return nil
+		}
+		if err == nil {
+			err = ctx.Err()
 		}
 		if err == nil {
 			err = x.setTime(strings.TrimSuffix(line, "\x00"))

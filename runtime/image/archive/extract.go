@@ -22,17 +22,8 @@ import (
 	"mayfly/runtime/internal/realm"
 )
 
-// Limits bound what an archive can make. A compressed one of a few bytes can hold any number of
-// zeros or of empty files.
-type Limits struct {
-	Bytes   int64 // content as it reads, holes included
-	Entries int64
-}
-
 // An Extractor makes a tree of archives. Its holder must Finish or Close it.
 type Extractor struct {
-	// Sums are of the contents that were written, by inode number.
-	Sums map[uint64]tree.Sum
 	// Dropped counts the extended attributes that do not belong into an image.
 	Dropped int
 	// Powerless leaves out device nodes and capabilities of files, which only root can make, and not in a user namespace, and of which a run,
@@ -41,7 +32,10 @@ type Extractor struct {
 
 	top      int // the tree's directory, owned by the caller
 	inside   mount.Root
-	limits   Limits
+	place    place
+	spool    string // a directory for files without a name
+	limits   *Limits
+	sums     sums
 	progress func(int64)
 	parent   parent
 	times    *os.File // of directories, to be set when all is in them
@@ -51,12 +45,13 @@ type Extractor struct {
 	seed     maphash.Seed
 }
 
-// maxSums bounds the memory for sums: about 100 bytes each.
-const maxSums = 250_000
-
 // NewExtractor extracts into an open directory, which the caller keeps. spool is a directory for a
 // file without a name. progress is told how many bytes of content there were since the last time; it may be nil.
-func NewExtractor(top int, spool string, limits Limits, progress func(int64)) (*Extractor, error) {
+func NewExtractor(top int, spool string, limits *Limits, progress func(int64)) (*Extractor, error) {
+	place, err := placeOf(top)
+	if err != nil {
+		return nil, err
+	}
 	fd, err := unix.Open(spool, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("make a file in %s: %w", spool, err)
@@ -65,10 +60,13 @@ func NewExtractor(top int, spool string, limits Limits, progress func(int64)) (*
 	if progress == nil {
 		progress = func(int64) {}
 	}
-	x := &Extractor{Sums: map[uint64]tree.Sum{}, top: top, inside: mount.RootAt(top), limits: limits, progress: progress,
-		parent: parent{path: stale, fd: -1}, times: times, timesOut: bufio.NewWriterSize(times, 64<<10), seed: maphash.MakeSeed(), Powerless: realm.Own()}
+	x := &Extractor{top: top, inside: mount.RootAt(top), place: place, spool: spool, limits: limits, progress: progress,
+		sums: sums{map[uint64]tree.Sum{}, maxSums}, parent: parent{path: stale, fd: -1}, times: times, timesOut: bufio.NewWriterSize(times, 64<<10), seed: maphash.MakeSeed(), Powerless: realm.Own()}
 	return x, x.setLater("", time.Unix(0, 0))
 }
+
+// Sums are of the contents of files that were made, by inode number: of those that are left when all is extracted.
+func (x *Extractor) Sums() map[uint64]tree.Sum { return x.sums.byInode }
 
 // Close gives up what the extractor holds. What it has made stays.
 func (x *Extractor) Close() error {
@@ -108,6 +106,7 @@ func (x *Extractor) ExtractTree(ctx context.Context, from int) error {
 }
 
 func (x *Extractor) extract(ctx context.Context, r io.Reader, take func(*tar.Header, string, io.Reader) error) error {
+	r = x.limits.reader(ctx, r)
 	archive := tar.NewReader(r)
 	for {
 		h, err := archive.Next()
@@ -125,12 +124,12 @@ func (x *Extractor) extract(ctx context.Context, r io.Reader, take func(*tar.Hea
 		if h.Typeflag == tar.TypeXGlobalHeader {
 			continue
 		}
-		if x.limits.Entries--; x.limits.Entries < 0 {
-			return errors.New("the archive has more entries than an image may have")
+		if err := x.limits.takeEntries(1); err != nil {
+			return err
 		}
 		name, err := cleanName(h.Name)
 		if err == nil {
-			err = take(h, name, tree.Interruptible(ctx, archive))
+			err = take(h, name, archive)
 		}
 		if err != nil {
 			return fmt.Errorf("extract %s: %w", strconv.QuoteToASCII(h.Name), err)
@@ -169,7 +168,9 @@ func (x *Extractor) entry(h *tar.Header, name string, content io.Reader) error {
 		return err
 	}
 	base := path.Base(name)
-	x.mark(name)
+	if err := x.mark(name); err != nil {
+		return err
+	}
 	err = x.make(dir, base, name, h, attributes, content)
 	if err == unix.EEXIST {
 		if err = x.remove(dir, base); err == nil {
@@ -181,15 +182,8 @@ func (x *Extractor) entry(h *tar.Header, name string, content io.Reader) error {
 
 // remove removes an entry and all that is in it. A directory that is remembered may be in there.
 func (x *Extractor) remove(dir int, base string) error {
-	err := unix.Unlinkat(dir, base, 0)
-	if err == unix.EISDIR {
-		var root *os.Root
-		if root, err = os.OpenRoot("/proc/self/fd/" + strconv.Itoa(dir)); err == nil {
-			err = errors.Join(root.RemoveAll(base), root.Close())
-		}
-		x.parent.path = stale // dir itself is still in use
-	}
-	return err
+	x.parent.path = stale // dir itself is still in use
+	return tree.Remove(dir, base, x.sums.forget)
 }
 
 // make makes an entry. Where there is one already it is EEXIST, before anything of the content is read; a directory
@@ -200,6 +194,9 @@ func (x *Extractor) make(dir int, base, name string, h *tar.Header, attributes [
 	case tar.TypeReg, tar.TypeGNUSparse, tar.TypeCont:
 		return x.file(dir, base, h, attributes, content)
 	case tar.TypeDir:
+		if x.parent.depth >= maxDepth {
+			return errDepth
+		}
 		if err := unix.Mkdirat(dir, base, 0o700); err != nil && (err != unix.EEXIST || !isDirectory(dir, base)) {
 			return err
 		}
@@ -261,10 +258,7 @@ func (x *Extractor) file(dir int, base string, h *tar.Header, attributes []tree.
 		return err
 	}
 	defer unix.Close(fd)
-	if x.limits.Bytes -= h.Size; x.limits.Bytes < 0 {
-		return errors.New("the archive has more content than an image may have: see --max-size")
-	}
-	sum, err := x.writer.write(fd, content, h.Size, x.progress)
+	sum, err := x.write(fd, h, content)
 	if err != nil {
 		return err
 	}
@@ -272,11 +266,22 @@ func (x *Extractor) file(dir int, base string, h *tar.Header, attributes []tree.
 	if err := unix.Fstat(fd, &st); err != nil {
 		return err
 	}
-	if len(x.Sums) < maxSums {
-		x.Sums[st.Ino] = sum
-	}
+	x.sums.note(st.Ino, sum)
 	if err := x.own(fd, &st, h, attributes); err != nil {
 		return err
 	}
 	return unix.UtimesNanoAt(fd, "", timespecs(h.ModTime), unix.AT_EMPTY_PATH)
+}
+
+// write writes a file's content. What is read of it counts as it is read, the holes of a sparse file after it.
+func (x *Extractor) write(fd int, h *tar.Header, content io.Reader) (tree.Sum, error) {
+	before := x.limits.Bytes
+	if h.Size > before {
+		return tree.Sum{}, errTooLarge
+	}
+	sum, err := x.writer.write(fd, content, h.Size, x.progress)
+	if err == nil {
+		err = x.limits.takeBytes(max(h.Size-(before-x.limits.Bytes), 0))
+	}
+	return sum, err
 }

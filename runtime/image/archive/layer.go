@@ -46,14 +46,19 @@ func (x *Extractor) ExtractLayer(ctx context.Context, r io.Reader) error {
 
 func (x *Extractor) hash(name string) uint64 { return maphash.String(x.seed, name) }
 
-// mark remembers that this layer has made an entry, and the directories above it.
-func (x *Extractor) mark(name string) {
+// mark remembers that this layer has made an entry, and the directories above it. By links one of these can have any
+// number of names, so each counts.
+func (x *Extractor) mark(name string) error {
 	for ; x.layer != nil && name != "."; name = path.Dir(name) {
 		if x.made(name) {
-			return
+			return nil
+		}
+		if err := x.limits.takeEntries(1); err != nil {
+			return err
 		}
 		x.layer[x.hash(name)] = struct{}{}
 	}
+	return nil
 }
 
 // made tells whether this layer has made an entry of that name.
@@ -97,11 +102,7 @@ func (x *Extractor) hideAll(fd int, dir string) error {
 // earlier layers have put into it.
 func (x *Extractor) hideOne(parent int, name, full string) error {
 	if !x.made(full) {
-		err := x.remove(parent, name)
-		if err == unix.ENOENT {
-			return nil
-		}
-		return err
+		return x.remove(parent, name)
 	}
 	fd, err := unix.Openat(parent, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err == unix.ENOTDIR || err == unix.ELOOP {

@@ -21,6 +21,7 @@ import (
 	"mayfly/runtime/image/archive"
 	"mayfly/runtime/image/oci"
 	"mayfly/runtime/image/tree"
+	"mayfly/runtime/internal/file"
 )
 
 // A Source is what a root file system is filled from.
@@ -57,48 +58,55 @@ type Result struct {
 
 // Import fills a directory. What it has made before an error stays for the caller to remove.
 func Import(ctx context.Context, s Source, to Where) (Result, error) {
-	x, err := archive.NewExtractor(to.Top, to.Spool, to.Limits, to.Progress)
+	x, err := archive.NewExtractor(to.Top, to.Spool, &to.Limits, to.Progress)
 	if err != nil {
 		return Result{}, err
 	}
 	defer x.Close()
-	r, err := extract(ctx, s, to, x)
+	r, err := extract(ctx, s, x)
 	if err == nil {
-		err = x.Finish()
+		err = x.Finish(ctx)
 	}
 	if err != nil {
 		return r, fmt.Errorf("import %s: %w", s.Name, err)
 	}
-	r.Sums, r.Dropped = x.Sums, x.Dropped
+	r.Sums, r.Dropped = x.Sums(), x.Dropped
 	return r, nil
 }
 
-func extract(ctx context.Context, s Source, to Where, x *archive.Extractor) (Result, error) {
+func extract(ctx context.Context, s Source, x *archive.Extractor) (Result, error) {
 	if s.Name == "-" {
-		return extractStream(ctx, os.Stdin, s, to, x)
+		return extractStream(ctx, os.Stdin, s, x)
 	}
-	info, err := os.Stat(s.Name)
+	look, err := unix.Open(s.Name, unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return Result{}, err
 	}
-	switch {
-	case info.IsDir() && oci.IsDirectory(s.Name):
+	defer unix.Close(look)
+	var st unix.Stat_t
+	if err := unix.Fstat(look, &st); err != nil {
+		return Result{}, err
+	}
+	switch kind := st.Mode & unix.S_IFMT; {
+	case kind == unix.S_IFDIR && oci.IsDirectory(s.Name):
 		layout, err := oci.OpenDirectory(s.Name)
 		if err != nil {
 			return Result{}, err
 		}
 		return extractImage(ctx, layout, s, x)
-	case info.IsDir():
+	case kind == unix.S_IFDIR:
 		return extractDirectory(ctx, s.Name, x)
-	case !info.Mode().IsRegular() && info.Mode()&os.ModeNamedPipe == 0:
+	case kind != unix.S_IFREG && kind != unix.S_IFIFO:
 		return Result{}, errors.New("want a file or a directory")
 	}
-	file, err := os.Open(s.Name)
+	// What was looked at is opened, not its name: a link to a device may be there by now.
+	fd, err := file.Reopen(look, unix.O_RDONLY)
 	if err != nil {
 		return Result{}, err
 	}
-	defer file.Close()
-	return extractStream(ctx, file, s, to, x)
+	source := os.NewFile(uintptr(fd), s.Name)
+	defer source.Close()
+	return extractStream(ctx, source, s, x)
 }
 
 func extractDirectory(ctx context.Context, name string, x *archive.Extractor) (Result, error) {
@@ -118,8 +126,8 @@ func absolute(name string) string {
 }
 
 // extractStream reads a file or pipe, whose first bytes and first entry tell what it is.
-func extractStream(ctx context.Context, file *os.File, s Source, to Where, x *archive.Extractor) (Result, error) {
-	content, err := archive.Decompress(ctx, file, to.Spool)
+func extractStream(ctx context.Context, source *os.File, s Source, x *archive.Extractor) (Result, error) {
+	content, err := x.Decompress(ctx, source)
 	if err != nil {
 		return Result{}, err
 	}
@@ -140,7 +148,7 @@ func extractStream(ctx context.Context, file *os.File, s Source, to Where, x *ar
 		}
 		return Result{Origin: "import of archive " + name}, x.Extract(ctx, buffered)
 	}
-	spooled, err := archive.Spool(to.Spool, buffered)
+	spooled, err := x.Spool(ctx, buffered)
 	if err != nil {
 		return Result{}, err
 	}
