@@ -8,22 +8,17 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
-	"mayfly/nsexec"
 	"mayfly/runtime/internal/file"
 )
 
-// Files of the database, and the program that knows the rest of it.
+// Files of the database.
 const (
-	PasswdFile  = "/etc/passwd"
-	GroupFile   = "/etc/group"
-	sourcesFile = "/etc/nsswitch.conf"
-	getent      = "/usr/bin/getent"
+	PasswdFile = "/etc/passwd"
+	GroupFile  = "/etc/group"
 )
 
 // Neither the files nor getent know them.
@@ -62,8 +57,8 @@ func ParseLine(line string) (Entry, error) {
 // A Database is the host's user database, its two files read once.
 type Database struct {
 	Passwd, Group []byte
-	elsewhere     func() (bool, error) // whether groups can have members that GroupFile does not tell of
-	ask           func(database, key string) (string, error)
+	elsewhere     func(databases ...string) (bool, error) // whether there is more of them than the files tell
+	ask           func(database string, keys ...string) (string, error)
 }
 
 // Load reads the files. A file that is not there is an empty one.
@@ -77,30 +72,6 @@ func Load() (*Database, error) {
 		return nil, err
 	}
 	return &Database{Passwd: passwd, Group: group, elsewhere: askSources, ask: askNSS}, nil
-}
-
-func askSources() (bool, error) {
-	text, err := readFile(sourcesFile)
-	return groupsElsewhere(string(text)), err
-}
-
-// groupsElsewhere tells whether nsswitch.conf(5) names a source of groups besides the files
-// (and systemd's, which knows of groups without members), so that getent need not be
-// started to hear that there is nothing.
-func groupsElsewhere(text string) bool {
-	for line := range strings.Lines(text) {
-		line, _, _ = strings.Cut(line, "#")
-		name, sources, _ := strings.Cut(line, ":")
-		if name = strings.TrimSpace(name); name != "group" && name != "initgroups" {
-			continue
-		}
-		for _, source := range strings.Fields(sources) {
-			if source[0] != '[' && !slices.Contains([]string{"files", "compat", "systemd"}, source) {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // maxSize bounds what is read of a file of the database, in bytes.
@@ -146,7 +117,7 @@ func (d *Database) find(key string, match func(Entry) bool) (Entry, bool, error)
 	if e, ok := d.listed(match); ok {
 		return e, true, nil
 	}
-	line, err := d.ask("passwd", key)
+	line, err := d.one("passwd", key)
 	if err != nil {
 		return Entry{}, false, err
 	}
@@ -176,11 +147,11 @@ func (d *Database) Groups(e Entry) ([]uint32, error) {
 			add(f[2])
 		}
 	}
-	if elsewhere, err := d.elsewhere(); err != nil || !elsewhere {
+	if elsewhere, err := d.elsewhere(groupSources...); err != nil || !elsewhere {
 		return groups, err
 	}
 	// "NAME GID GID...", of every source.
-	line, err := d.ask("initgroups", e.Name)
+	line, err := d.one("initgroups", e.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -202,7 +173,7 @@ func (d *Database) GroupByName(name string) (uint32, error) {
 			return gid, nil
 		}
 	}
-	line, err := d.ask("group", name)
+	line, err := d.one("group", name)
 	if err != nil {
 		return 0, err
 	}
@@ -249,7 +220,7 @@ func (d *Database) MissingGroups(gids []uint32) ([]string, error) {
 			continue
 		}
 		known[number] = true
-		line, err := d.ask("group", number)
+		line, err := d.one("group", number)
 		if err != nil {
 			return nil, err
 		}
@@ -270,27 +241,4 @@ func Append(file []byte, lines ...string) []byte {
 		out = append(append(out, line...), '\n')
 	}
 	return out
-}
-
-// nobody is the user that owns nothing, by convention of the kernel and of Debian.
-const nobody = 65534
-
-// askNSS runs getent with an empty environment. It returns "" where the key is unknown or
-// there is no getent. Where there is the privilege to, it runs as nobody: a process of the
-// caller's own the caller could make say what they like.
-func askNSS(database, key string) (string, error) {
-	cmd := exec.Command(getent, database, key)
-	cmd.Env = []string{"PATH=/usr/bin:/bin"}
-	cmd.Dir = "/"
-	cmd.WaitDelay = time.Second
-	out, err := nsexec.OutputAs(cmd, nobody, nobody)
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && exit.ExitCode() == 2 || errors.Is(err, os.ErrNotExist) {
-		return "", nil
-	}
-	if err != nil {
-		return "", fmt.Errorf("getent %s %s: %w", database, key, err)
-	}
-	line, _, _ := strings.Cut(string(out), "\n")
-	return line, nil
 }

@@ -10,8 +10,15 @@ func database(answers map[string]string) *Database {
 	return &Database{
 		Passwd:    []byte("root:x:0:0:root:/root:/bin/bash\nbroken line\ndev:x:1000:1000:,,,:/home/dev:/bin/zsh\n"),
 		Group:     []byte("root:x:0:\nusers:x:50:dev,other\ndev:x:1000:\n"),
-		elsewhere: func() (bool, error) { return false, nil },
-		ask:       func(database, key string) (string, error) { return answers[database+" "+key], nil },
+		elsewhere: func(...string) (bool, error) { return false, nil },
+		ask: func(database string, keys ...string) (out string, err error) {
+			for _, key := range append(keys, "all")[:max(len(keys), 1)] {
+				if line, ok := answers[database+" "+key]; ok {
+					out += line + "\n"
+				}
+			}
+			return out, nil
+		},
 	}
 }
 
@@ -36,7 +43,7 @@ func TestGroups(t *testing.T) {
 	if got, err := d.Groups(e); err != nil || !slices.Equal(got, []uint32{1000, 50}) {
 		t.Errorf("groups of the files %v, %v", got, err)
 	}
-	d.elsewhere = func() (bool, error) { return true, nil }
+	d.elsewhere = func(...string) (bool, error) { return true, nil }
 	if got, err := d.Groups(e); err != nil || !slices.Equal(got, []uint32{1000, 50, 3000}) {
 		t.Errorf("groups %v, %v", got, err)
 	}
@@ -58,7 +65,7 @@ func TestWhereGroupsAre(t *testing.T) {
 		"": false, "group: files": false, "passwd: files sss\ngroup:\tfiles systemd # sss\n": false, "group: files [NOTFOUND=return] sss": true,
 		"initgroups: files ldap\n": true, "groups: ldap": false, " group : compat": false, "group:": false, "group": false,
 	} {
-		if got := groupsElsewhere(text); got != want {
+		if got := elsewhere(text, groupSources); got != want {
 			t.Errorf("%q: %v", text, got)
 		}
 	}

@@ -4,21 +4,15 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
-
-	"mayfly/runtime/internal/realm"
 )
 
 // A format is a compression, known by the first bytes, and the program that undoes it. It is a
-// program rather than a library because that runs as nobody, on another processor, and
+// program rather than a library because that runs confined, on another processor, and
 // because the tables of such libraries would cost every launch a millisecond.
 type format struct {
 	name, magic, program, pkg string
@@ -35,9 +29,6 @@ var formats = []format{
 // squashfs is decompressed into a tar archive.
 var squashfs = format{"squashfs", "hsqs", "sqfs2tar", "squashfs-tools-ng", []string{"--root-becomes", ".", "/proc/self/fd/0"}, nil}
 
-// nobody runs programs that read what may be hostile.
-const nobody = 65534
-
 // Decompress returns the content of a possibly compressed stream, known by its first bytes; of squashfs, a tar
 // archive. The reader must be closed; a program that failed is an error of the last Read.
 func (x *Extractor) Decompress(ctx context.Context, r *os.File) (io.ReadCloser, error) {
@@ -47,7 +38,7 @@ func (x *Extractor) Decompress(ctx context.Context, r *os.File) (io.ReadCloser, 
 		return nil, fmt.Errorf("read %s: %w", r.Name(), err)
 	}
 	if bytes.HasPrefix(start, []byte(squashfs.magic)) {
-		// The program opens it once more, as nobody.
+		// The program opens it once more, as somebody else.
 		file, err := x.Spool(ctx, buffered)
 		if err != nil {
 			return nil, err
@@ -122,7 +113,7 @@ func Compress(ctx context.Context, name string, w io.Writer) (io.WriteCloser, er
 		cmd.Stdout = w
 		in, err := cmd.StdinPipe()
 		if err == nil {
-			err = cmd.Start()
+			err = cmd.start(nil)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", f.name, err)
@@ -130,100 +121,4 @@ func Compress(ctx context.Context, name string, w io.Writer) (io.WriteCloser, er
 		return &compressor{in, cmd}, nil
 	}
 	return nil, fmt.Errorf("compression %q: want gzip, xz, zstd, bzip2 or none", name)
-}
-
-type nopCloser struct{ io.Writer }
-
-func (nopCloser) Close() error { return nil }
-
-type compressor struct {
-	io.WriteCloser
-	cmd *exec.Cmd
-}
-
-func (c *compressor) Close() error {
-	return errors.Join(c.WriteCloser.Close(), outcome(c.cmd, c.cmd.Wait()))
-}
-
-func command(ctx context.Context, f format, args []string) (*exec.Cmd, error) {
-	path, err := exec.LookPath(f.program)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %s is not installed: apt-get install %s", f.name, f.program, f.pkg)
-	}
-	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Env, cmd.Dir = []string{"LC_ALL=C"}, "/"
-	if os.Getuid() == 0 && realm.HasIDs() {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
-	}
-	cmd.Stderr = &message{}
-	return cmd, nil
-}
-
-// run starts a program that reads r and whose output is the result.
-func run(ctx context.Context, f format, args []string, r io.Reader) (io.ReadCloser, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	cmd, err := command(ctx, f, args)
-	if err != nil {
-		cancel()
-		return nil, err
-	}
-	cmd.Stdin = r
-	out, err := cmd.StdoutPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
-	if err != nil {
-		cancel()
-		return nil, fmt.Errorf("%s: %w", f.program, err)
-	}
-	return &decompressor{out: out, cmd: cmd, cancel: cancel}, nil
-}
-
-type decompressor struct {
-	out    io.Reader
-	cmd    *exec.Cmd
-	cancel func()
-	end    error // not nil: it was waited for
-}
-
-// Read tells of the program's failure instead of the end of the file.
-func (d *decompressor) Read(b []byte) (int, error) {
-	if d.end != nil {
-		return 0, d.end
-	}
-	n, err := d.out.Read(b)
-	if err == io.EOF {
-		if err = outcome(d.cmd, d.cmd.Wait()); err == nil {
-			err = io.EOF
-		}
-		d.end = err
-	}
-	return n, err
-}
-
-func (d *decompressor) Close() error {
-	d.cancel()
-	if d.end == nil {
-		d.end = os.ErrClosed
-		_ = d.cmd.Wait() // it was killed
-	}
-	return nil
-}
-
-func outcome(cmd *exec.Cmd, err error) error {
-	if err == nil {
-		return nil
-	}
-	if text := strings.TrimSpace(string(*cmd.Stderr.(*message))); text != "" {
-		return errors.New(text)
-	}
-	return fmt.Errorf("%s: %w", cmd.Args[0], err)
-}
-
-// A message is the beginning of what a program says.
-type message []byte
-
-func (m *message) Write(b []byte) (int, error) {
-	*m = append(*m, b[:min(len(b), 400-min(400, len(*m)))]...)
-	return len(b), nil
 }

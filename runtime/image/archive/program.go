@@ -1,0 +1,134 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"mayfly/nsexec"
+	"mayfly/runtime/internal/realm"
+)
+
+// A program compresses or decompresses. What it reads may be made to take it over, so it is confined: it has ids that
+// nobody else has, no network, sees no other process, and can signal none.
+type program struct {
+	*exec.Cmd
+	name string
+	wait func() error
+}
+
+// own are the namespaces of a program's own.
+const own = unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC
+
+// limits are of a program that decompresses: memory beyond what it is told to take at most (256 MiB, and as much as
+// threads and a C library reserve), processor time that 64 GiB of bzip2 take on a slow machine, and no file to write.
+var limits = []string{"--as=4294967296", "--cpu=28800", "--fsize=0", "--core=0"}
+
+func command(ctx context.Context, f format, args []string) (*program, error) {
+	path, err := exec.LookPath(f.program)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %s is not installed: apt-get install %s", f.name, f.program, f.pkg)
+	}
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Env, cmd.Dir = []string{"LC_ALL=C", "MALLOC_ARENA_MAX=2"}, "/"
+	cmd.Stderr = &message{}
+	return &program{Cmd: cmd, name: f.program}, nil
+}
+
+func (p *program) start(limits []string) (err error) {
+	c := nsexec.Confinement{Namespaces: own, Limits: limits}
+	c.UID, c.IDs = realm.Stranger()
+	c.GID = c.UID
+	p.wait, err = nsexec.StartConfined(p.Cmd, c)
+	return err
+}
+
+// run starts a program that reads r and whose output is the result.
+func run(ctx context.Context, f format, args []string, r io.Reader) (io.ReadCloser, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	p, err := command(ctx, f, args)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	p.Stdin = r
+	out, err := p.StdoutPipe()
+	if err == nil {
+		err = p.start(limits)
+	}
+	if err != nil {
+		cancel()
+		return nil, fmt.Errorf("%s: %w", f.program, err)
+	}
+	return &decompressor{out: out, program: p, cancel: cancel}, nil
+}
+
+type decompressor struct {
+	out     io.Reader
+	program *program
+	cancel  func()
+	end     error // not nil: it was waited for
+}
+
+// Read tells of the program's failure instead of the end of the file.
+func (d *decompressor) Read(b []byte) (int, error) {
+	if d.end != nil {
+		return 0, d.end
+	}
+	n, err := d.out.Read(b)
+	if err == io.EOF {
+		if err = d.program.outcome(); err == nil {
+			err = io.EOF
+		}
+		d.end = err
+	}
+	return n, err
+}
+
+func (d *decompressor) Close() error {
+	d.cancel()
+	if d.end == nil {
+		d.end = os.ErrClosed
+		_ = d.program.wait() // it was killed
+	}
+	return nil
+}
+
+type nopCloser struct{ io.Writer }
+
+func (nopCloser) Close() error { return nil }
+
+type compressor struct {
+	io.WriteCloser
+	program *program
+}
+
+func (c *compressor) Close() error {
+	return errors.Join(c.WriteCloser.Close(), c.program.outcome())
+}
+
+// outcome waits for the end, and tells what the program says of its failure.
+func (p *program) outcome() error {
+	err := p.wait()
+	if err == nil {
+		return nil
+	}
+	if text := strings.TrimSpace(string(*p.Stderr.(*message))); text != "" {
+		return errors.New(text)
+	}
+	return fmt.Errorf("%s: %w", p.name, err)
+}
+
+// A message is the beginning of what a program says.
+type message []byte
+
+func (m *message) Write(b []byte) (int, error) {
+	*m = append(*m, b[:min(len(b), 400-min(400, len(*m)))]...)
+	return len(b), nil
+}
