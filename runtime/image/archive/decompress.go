@@ -30,8 +30,9 @@ var formats = []format{
 var squashfs = format{"squashfs", "hsqs", "sqfs2tar", "squashfs-tools-ng", []string{"--root-becomes", ".", "/proc/self/fd/0"}, nil}
 
 // Decompress returns the content of a possibly compressed stream, known by its first bytes; of squashfs, a tar
-// archive. The reader must be closed; a program that failed is an error of the last Read.
+// archive. The stream begins where r stands. The reader must be closed; a program that failed is an error of the last Read.
 func (x *Extractor) Decompress(ctx context.Context, r *os.File) (io.ReadCloser, error) {
+	begin, noFile := r.Seek(0, io.SeekCurrent)
 	buffered := bufio.NewReaderSize(r, 64<<10)
 	start, err := buffered.Peek(6)
 	if err != nil && err != io.EOF {
@@ -51,10 +52,11 @@ func (x *Extractor) Decompress(ctx context.Context, r *os.File) (io.ReadCloser, 
 	}
 	// From a file a program reads by itself; what was read of a pipe is handed on.
 	for _, f := range formats {
-		if bytes.HasPrefix(start, []byte(f.magic)) {
-			if _, err := r.Seek(0, io.SeekStart); err == nil {
-				return run(ctx, f, f.decompress, r)
+		if noFile == nil && bytes.HasPrefix(start, []byte(f.magic)) {
+			if _, err := r.Seek(begin, io.SeekStart); err != nil {
+				return nil, fmt.Errorf("read %s: %w", r.Name(), err)
 			}
+			return run(ctx, f, f.decompress, r)
 		}
 	}
 	return DecompressStream(ctx, buffered)

@@ -152,7 +152,7 @@ func extractStream(ctx context.Context, source *os.File, s Source, x *archive.Ex
 	if err != nil {
 		return Result{}, err
 	}
-	layout, err := oci.OpenTar(spooled)
+	layout, err := oci.OpenTar(ctx, spooled)
 	if err != nil {
 		return Result{}, err
 	}

@@ -28,10 +28,10 @@ func newHash(digest string) (hash.Hash, error) {
 	case "sha512":
 		h = sha512.New()
 	default:
-		return nil, fmt.Errorf("digest %.80q: want sha256 or sha512", digest)
+		return nil, fmt.Errorf("digest %+.80q: want sha256 or sha512", digest)
 	}
 	if b, err := hex.DecodeString(value); err != nil || len(b) != h.Size() || strings.ToLower(value) != value {
-		return nil, fmt.Errorf("digest %.80q is not well-formed", digest)
+		return nil, fmt.Errorf("digest %+.80q is not well-formed", digest)
 	}
 	return h, nil
 }
@@ -44,9 +44,6 @@ type checked struct {
 }
 
 func newChecked(r io.Reader, digest string) (*checked, error) {
-	if digest == "" {
-		return &checked{Reader: r}, nil
-	}
 	h, err := newHash(digest)
 	if err != nil {
 		return nil, err
@@ -55,9 +52,6 @@ func newChecked(r io.Reader, digest string) (*checked, error) {
 }
 
 func (c *checked) check() error {
-	if c.hash == nil {
-		return nil
-	}
 	algorithm, want, _ := strings.Cut(c.want, ":")
 	if got := hex.EncodeToString(c.hash.Sum(nil)); got != want {
 		return fmt.Errorf("wrong checksum %s:%s instead of %s", algorithm, got, c.want)

@@ -2,6 +2,7 @@ package oci
 
 import (
 	"archive/tar"
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -53,13 +54,13 @@ func OpenDirectory(name string) (*Archive, error) {
 
 // OpenTar opens a layout in an uncompressed tar archive, and owns the file from then on. It reads the
 // headers and remembers where each member's content is.
-func OpenTar(file *os.File) (*Archive, error) {
-	members, err := listMembers(file)
+func OpenTar(ctx context.Context, file *os.File) (*Archive, error) {
+	members, err := listMembers(ctx, file)
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
 	find := func(name string) (*io.SectionReader, bool) {
-		for range maxDepth { // docker save links a layer that it has written before
+		for range maxLinks { // docker save links a layer that it has written before
 			m, ok := members[name]
 			if !ok || m.link == "" {
 				return io.NewSectionReader(file, m.offset, m.size), ok
@@ -84,13 +85,16 @@ type member struct {
 	link         string
 }
 
-func listMembers(file *os.File) (map[string]member, error) {
+func listMembers(ctx context.Context, file *os.File) (map[string]member, error) {
 	members := map[string]member{}
 	r := tar.NewReader(file)
 	for {
 		h, err := r.Next()
 		if err == io.EOF {
 			return members, nil
+		}
+		if err == nil {
+			err = ctx.Err()
 		}
 		if err != nil {
 			return nil, fmt.Errorf("read the archive: %w", err)
@@ -103,6 +107,9 @@ func listMembers(file *os.File) (map[string]member, error) {
 			return nil, err
 		}
 		name := path.Clean("/" + h.Name)[1:]
+		if len(name) > maxName || len(h.Linkname) > maxName {
+			continue // no member of a layout; its name could be a megabyte
+		}
 		switch h.Typeflag {
 		case tar.TypeReg:
 			members[name] = member{offset: at, size: h.Size}

@@ -41,7 +41,7 @@ func open(t testing.TB, data []byte) (*Archive, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return OpenTar(file)
+	return OpenTar(context.Background(), file)
 }
 
 func TestALayoutIsReadAsItWasWritten(t *testing.T) {
