@@ -53,14 +53,26 @@ func (f *Facts) findRootInside(database *user.Database) error {
 	if f.Own {
 		return fmt.Errorf("--root: %w: newuidmap and newgidmap are not installed: apt-get install uidmap", user.ErrNoRange)
 	}
+	if err := f.checkSources(database); err != nil {
+		return fmt.Errorf("--root: %w", err)
+	}
 	return nil
+}
+
+// checkSources asks NSS whether the ids are somebody's.
+func (f *Facts) checkSources(database *user.Database) error {
+	err := database.CheckSources(user.SubUIDFile, f.User, f.RootInside.UIDs)
+	if err == nil {
+		err = database.CheckSources(user.SubGIDFile, f.User, f.RootInside.GIDs)
+	}
+	return err
 }
 
 // reservedIDs takes those of the policy.
 func (f *Facts) reservedIDs(database *user.Database) error {
 	ids := user.Range{First: uint32(f.Policy.RootIDs), Count: rootIDs}
 	f.RootInside.UIDs, f.RootInside.GIDs = ids, ids
-	err := errors.Join(database.CheckAlone(user.SubUIDFile, f.User, ids), database.CheckAlone(user.SubGIDFile, f.User, ids))
+	err := errors.Join(database.CheckAlone(user.SubUIDFile, f.User, ids), database.CheckAlone(user.SubGIDFile, f.User, ids), f.checkSources(database))
 	if err != nil {
 		return fmt.Errorf("--root: root-ids of the rule at %s: %w", f.Policy.Place(), err)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -38,6 +39,38 @@ func (d *Database) CheckAlone(file string, who Entry, r Range) error {
 		return err
 	}
 	return r.alone(string(text), d.known(file), file, who)
+}
+
+// probes is of how many ids of a range NSS is asked one by one: evenly spread, both ends among them.
+const probes = 65
+
+// CheckSources refuses a range that has the id of a user or group of another source of NSS. Not every source enumerates
+// what it knows (SSSD does not, unless it is told to), and to ask for each of 65536 ids would take minutes: so a
+// single id that no source enumerates can go unseen, a block of a thousand and more cannot.
+func (d *Database) CheckSources(file string, who Entry, r Range) error {
+	database := "passwd"
+	if file == SubGIDFile {
+		database = "group"
+	}
+	if more, err := d.elsewhere(database); err != nil || !more {
+		return err
+	}
+	var ids []string
+	for i := range uint64(probes) {
+		ids = append(ids, strconv.FormatUint(uint64(r.First)+i*uint64(r.Count-1)/(probes-1), 10))
+	}
+	all, err := d.ask(database)
+	if err != nil {
+		return err
+	}
+	asked, err := d.ask(database, slices.Compact(ids)...)
+	if err != nil {
+		return err
+	}
+	if owner, taken := r.Owner(all + asked); taken {
+		return fmt.Errorf("%w for %s: those from %d on have the id of %s, whom `getent %s` knows", ErrNoRange, who.Name, r.First, owner, database)
+	}
+	return nil
 }
 
 // known are the ids that a file may not give.

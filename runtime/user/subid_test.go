@@ -34,3 +34,30 @@ func TestSubordinate(t *testing.T) {
 		}
 	}
 }
+
+func TestARangeThatNSSKnowsOf(t *testing.T) {
+	who, r := Entry{Name: "dev", UID: 1000}, Range{100000, 65536}
+	for _, c := range []struct {
+		what             string
+		answers          map[string]string
+		elsewhere, taken bool
+	}{
+		{"only files", map[string]string{"passwd all": "x:*:100001:1::/:/bin/sh"}, false, false},
+		{"nobody", nil, true, false},
+		{"enumerated", map[string]string{"passwd all": "y:*:5:1::/:/bin/sh\nx:*:100001:1::/:/bin/sh"}, true, true},
+		{"others", map[string]string{"passwd all": "x:*:99999:1::/:/bin/sh\ny:*:165536:1::/:/bin/sh"}, true, false},
+		{"the first", map[string]string{"passwd 100000": "x:*:100000:1::/:/bin/sh"}, true, true},
+		{"the last", map[string]string{"passwd 165535": "x:*:165535:1::/:/bin/sh"}, true, true},
+		{"one in the middle", map[string]string{"passwd 132767": "x:*:132767:1::/:/bin/sh"}, true, true},
+	} {
+		d := database(c.answers)
+		d.elsewhere = func(...string) (bool, error) { return c.elsewhere, nil }
+		if err := d.CheckSources(SubUIDFile, who, r); errors.Is(err, ErrNoRange) != c.taken || (err != nil) != c.taken {
+			t.Errorf("%s: %v", c.what, err)
+		}
+	}
+	// However small it is.
+	if err := database(nil).CheckSources(SubGIDFile, who, Range{1, 1}); err != nil {
+		t.Error(err)
+	}
+}
