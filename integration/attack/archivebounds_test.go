@@ -90,7 +90,9 @@ func TestM10DeepPaths(t *testing.T) {
 	} {
 		r := importInto(t, store, c.data)
 		if c.err != "" {
-			refused(t, c.what, r, c.err)
+			if refused(t, c.what, r, c.err); len(r.Err) > 1000 {
+				t.Errorf("%s: told in %d bytes", c.what, len(r.Err))
+			}
 			continue
 		}
 		if r.Code != 0 {

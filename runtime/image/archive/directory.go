@@ -113,7 +113,7 @@ func (x *Extractor) openParent(name string) (int, error) {
 		}
 	}
 	if err != nil {
-		return -1, fmt.Errorf("directory %s: %w", strconv.QuoteToASCII(name), err)
+		return -1, fmt.Errorf("directory %s: %w", quoted(name), err)
 	}
 	x.forgetParent()
 	_, err = unix.Fgetxattr(fd, "system.posix_acl_default", nil)

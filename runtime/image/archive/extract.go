@@ -132,9 +132,17 @@ func (x *Extractor) extract(ctx context.Context, r io.Reader, take func(*tar.Hea
 			err = take(h, name, archive)
 		}
 		if err != nil {
-			return fmt.Errorf("extract %s: %w", strconv.QuoteToASCII(h.Name), err)
+			return fmt.Errorf("extract %s: %w", quoted(h.Name), err)
 		}
 	}
+}
+
+// quoted is a name for a message: an archive's can be a megabyte long.
+func quoted(name string) string {
+	if len(name) > unix.NAME_MAX {
+		name = name[:unix.NAME_MAX] + "..."
+	}
+	return strconv.QuoteToASCII(name)
 }
 
 // cleanName makes a name relative to the tree. One with ".." is refused, also where it would
@@ -236,7 +244,7 @@ func (x *Extractor) make(dir int, base, name string, h *tar.Header, attributes [
 func (x *Extractor) link(dir int, base, target string) error {
 	source, err := cleanName(target)
 	if err != nil {
-		return fmt.Errorf("hard link to %s: %w", strconv.QuoteToASCII(target), err)
+		return fmt.Errorf("hard link to %s: %w", quoted(target), err)
 	}
 	from, err := x.inside.Open("/"+path.Dir(source), unix.O_PATH|unix.O_DIRECTORY)
 	if err == nil {
@@ -247,7 +255,7 @@ func (x *Extractor) link(dir int, base, target string) error {
 		return err
 	}
 	if err != nil {
-		return fmt.Errorf("hard link to %s: %w", strconv.QuoteToASCII(target), err)
+		return fmt.Errorf("hard link to %s: %w", quoted(target), err)
 	}
 	return nil
 }
