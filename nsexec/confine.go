@@ -1,7 +1,6 @@
 package nsexec
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os/exec"
@@ -24,20 +23,19 @@ type Confinement struct {
 // after the program has begun, and take a capability where it runs as somebody else.
 const prlimit = "/usr/bin/prlimit"
 
-// StartConfined starts a program. Whoever has started it must call wait, once, in the place of cmd.Wait.
+// StartConfined starts a program. Its caller must call wait, once, in the place of cmd.Wait.
 //
-// To have other ids or namespaces takes the capabilities for that, permitted; who has not all of them starts
-// it as themself. It may be called from any thread: the program is forked by a thread that is confined
-// itself, and is used for nothing else. Linux sends the signal for the parent's end (PR_SET_PDEATHSIG) when the thread
-// ends, so that stays as long.
+// What this process is not permitted (CAP_SETUID and CAP_SETGID for ids, CAP_SYS_ADMIN for namespaces, CAP_SETPCAP for
+// the bounding set) is left out. It may be called from any thread: the program is forked by a thread that
+// is confined itself, and is used for nothing else. Linux sends the signal for the parent's end
+// (PR_SET_PDEATHSIG) when the thread ends, so that stays as long.
 func StartConfined(cmd *exec.Cmd, c Confinement) (wait func() error, err error) {
 	if len(c.Limits) > 0 {
 		cmd.Args = append(append([]string{prlimit}, c.Limits...), append([]string{"--", cmd.Path}, cmd.Args[1:]...)...)
 		cmd.Path = prlimit
 	}
 	started, ended := make(chan error), make(chan struct{})
-	go func() {
-		goruntime.LockOSThread() // for good
+	aside(func() {
 		err := c.confine(cmd)
 		if err == nil {
 			err = cmd.Start()
@@ -46,7 +44,7 @@ func StartConfined(cmd *exec.Cmd, c Confinement) (wait func() error, err error) 
 		if err == nil {
 			<-ended
 		}
-	}()
+	})
 	if err := <-started; err != nil {
 		return nil, err
 	}
@@ -56,27 +54,51 @@ func StartConfined(cmd *exec.Cmd, c Confinement) (wait func() error, err error) 
 	}, nil
 }
 
+// aside calls f on a thread that ends with it: never the main thread, which the Go runtime keeps, and which the process's
+// files in procfs tell of.
+func aside(f func()) {
+	go func() {
+		goruntime.LockOSThread()
+		if unix.Gettid() != unix.Getpid() {
+			f() // the thread is never unlocked
+			return
+		}
+		locked := make(chan struct{})
+		go func() { // while the main thread is taken
+			goruntime.LockOSThread()
+			close(locked)
+			f()
+		}()
+		<-locked
+		goruntime.UnlockOSThread()
+	}()
+}
+
 // confine confines the calling thread, and prepares the fork.
 func (c Confinement) confine(cmd *exec.Cmd) error {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
+	const (
+		bounding   = 1 << unix.CAP_SETPCAP
+		ids        = 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID
+		namespaces = 1 << unix.CAP_SYS_ADMIN
+	)
 	now, err := CurrentCapabilities()
 	if err != nil {
 		return err
 	}
-	needs := uint64(1<<unix.CAP_SETPCAP | 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID)
-	if c.Namespaces != 0 {
-		needs |= 1 << unix.CAP_SYS_ADMIN
+	permitted := func(needs uint64) bool { return now.Permitted&needs == needs }
+	if err := SetEffective(now.Effective | now.Permitted&(bounding|ids|namespaces)); err != nil {
+		return err
 	}
-	if now.Permitted&needs == needs {
-		if err := SetEffective(now.Effective | needs); err != nil {
-			return err
-		}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
+	if c.IDs && permitted(ids) {
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: c.UID, Gid: c.GID}
+	}
+	if permitted(namespaces) {
+		cmd.SysProcAttr.Cloneflags = c.Namespaces
+	}
+	if permitted(bounding) {
 		if err := LimitBounding(0); err != nil {
 			return err
-		}
-		cmd.SysProcAttr.Cloneflags = c.Namespaces
-		if c.IDs {
-			cmd.SysProcAttr.Credential = &syscall.Credential{Uid: c.UID, Gid: c.GID}
 		}
 	}
 	return NoNewPrivileges()
@@ -100,21 +122,21 @@ func OutputConfined(cmd *exec.Cmd, c Confinement, limit int) ([]byte, error) {
 	case out.over:
 		return nil, fmt.Errorf("%w: more than %d bytes", ErrTooMuchOutput, limit)
 	case errors.As(err, &failed):
-		failed.Stderr = problem.Bytes()
+		failed.Stderr = problem.data
 	}
-	return out.Bytes(), err
+	return out.data, err
 }
 
 // bounded keeps the beginning of what is written to it.
 type bounded struct {
-	bytes.Buffer
+	data  []byte
 	limit int
 	over  bool
 }
 
 func (b *bounded) Write(data []byte) (int, error) {
-	keep := min(len(data), b.limit-b.Len())
+	keep := min(len(data), b.limit-len(b.data))
 	b.over = b.over || keep < len(data)
-	b.Buffer.Write(data[:keep])
+	b.data = append(b.data, data[:keep]...)
 	return len(data), nil
 }
