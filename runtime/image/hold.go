@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mayfly/runtime/internal/file"
 	"mayfly/runtime/internal/lock"
 )
 
@@ -26,12 +27,12 @@ const heldSuffix = ".held"
 // holdEntry makes a hold, before the entry is there. The file is marked before it has a name.
 // The holder must release it.
 func holdEntry(dir int, name string) (*hold, error) {
-	fd, err := unix.Openat(dir, ".", unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+	fd, err := file.Nameless(dir, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("make a file: %w", err)
+		return nil, err
 	}
 	if _, err = lock.Mark(fd); err == nil {
-		err = unix.Linkat(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(fd), dir, name+heldSuffix, unix.AT_SYMLINK_FOLLOW)
+		err = file.Name(fd, dir, name+heldSuffix)
 	}
 	if err != nil {
 		unix.Close(fd)

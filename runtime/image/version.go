@@ -85,7 +85,7 @@ func writeRecord(dir int, r Record) error {
 	if r.FIFOs > 0 {
 		mode = privateRecord
 	}
-	fd, err := unix.Openat(dir, ".", unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, mode)
+	fd, err := file.Nameless(dir, mode)
 	if err != nil {
 		return fmt.Errorf("make a record: %w", err)
 	}
@@ -97,7 +97,7 @@ func writeRecord(dir int, r Record) error {
 	if err := record.Sync(); err != nil {
 		return fmt.Errorf("write the record: %w", err)
 	}
-	if err := unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", fd), dir, recordName(r.Version), unix.AT_SYMLINK_FOLLOW); err != nil {
+	if err := file.Name(fd, dir, recordName(r.Version)); err != nil {
 		return fmt.Errorf("name the record: %w", err)
 	}
 	return nil

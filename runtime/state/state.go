@@ -83,8 +83,8 @@ func (e *Entry) register(limit int) error {
 
 // prepare makes the file, which has no name yet, and marks it.
 func (e *Entry) prepare() (err error) {
-	if e.fd, err = unix.Openat(e.dir, ".", unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600); err != nil {
-		return fmt.Errorf("make a file: %w", err)
+	if e.fd, err = file.Nameless(e.dir, 0o600); err != nil {
+		return err
 	}
 	_, err = lock.Mark(e.fd)
 	return err
@@ -100,8 +100,7 @@ func (e *Entry) publish() error {
 		err = writeText(e.dir, e.Record)
 	}
 	if err == nil {
-		err = unix.Linkat(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(e.fd), e.dir, e.Name, unix.AT_SYMLINK_FOLLOW)
-		if err != nil {
+		if err = file.Name(e.fd, e.dir, e.Name); err != nil {
 			err = errors.Join(err, unlink(e.dir, e.Name))
 		}
 	}
