@@ -41,6 +41,9 @@ func ownerDirectory(top string, uid uint32) string {
 func socketOf(name string) string { return "." + name }
 func textOf(name string) string   { return "=" + name }
 
+// isBeside tells that a name in a directory of records is not a record's.
+func isBeside(name string) bool { return name[0] == '.' || name[0] == '=' }
+
 // maxText bounds what a record says, in bytes: it is the target of a symbolic link. A link is
 // made whole or not at all, and no limit of the caller's applies to it: RLIMIT_FSIZE, which
 // prlimit(2) can set on a running supervisor, would cut a file.

@@ -15,6 +15,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -189,11 +190,17 @@ func openDirectory(at int, name string, root uint32, mode uint32) (int, error) {
 // sweep counts the living records in an owner's directory and removes the dead. The caller has
 // the turn.
 func sweep(dir int) (living, dead int, err error) {
-	names, err := list(dir)
+	all, err := listAny(dir)
+	if err == nil {
+		err = removeMute(dir, all)
+	}
 	if err != nil {
 		return 0, 0, err
 	}
-	for _, name := range names {
+	for _, name := range all {
+		if isBeside(name) {
+			continue
+		}
 		gone, err := removeDead(dir, name)
 		if err != nil {
 			return 0, 0, err
@@ -207,16 +214,36 @@ func sweep(dir int) (living, dead int, err error) {
 	return living, dead, nil
 }
 
+// removeMute removes what no record says any more: the text of a launch that was killed before
+// the record got its name. The caller has the turn, in which both are made.
+func removeMute(dir int, all []string) error {
+	for _, text := range all {
+		name, is := strings.CutPrefix(text, textOf(""))
+		if !is || slices.Contains(all, name) {
+			continue
+		}
+		if err := unix.Unlinkat(dir, text, 0); err != nil && err != unix.ENOENT {
+			return err
+		}
+	}
+	return nil
+}
+
 // list lists the names of records, or of owners.
 func list(dir int) ([]string, error) {
+	names, err := listAny(dir)
+	return slices.DeleteFunc(names, isBeside), err
+}
+
+// listAny lists everything in a directory.
+func listAny(dir int) ([]string, error) {
 	fd, err := unix.Openat(dir, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
 	}
 	directory := os.NewFile(uintptr(fd), "records")
 	defer directory.Close()
-	names, err := directory.Readdirnames(-1)
-	return slices.DeleteFunc(names, func(name string) bool { return name[0] == '.' || name[0] == '=' }), err
+	return directory.Readdirnames(-1)
 }
 
 // removeDead removes a record that nobody has marked. One that is gone is dead too. The caller

@@ -145,6 +145,27 @@ func TestARecordHasItsBound(t *testing.T) {
 	}
 }
 
+func TestWhatNoRecordSaysIsRemoved(t *testing.T) {
+	top, me := filepath.Join(t.TempDir(), "mayfly"), uint32(os.Getuid())
+	e, err := register(top, me, Record{Name: "a", UID: 7}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// As of a launch that was killed before its record had a name.
+	if err := os.Symlink("{}", filepath.Join(top, "7", "=killed")); err != nil {
+		t.Fatal(err)
+	}
+	if err := collectAll(top); err != nil {
+		t.Fatal(err)
+	}
+	if names, _ := os.ReadDir(filepath.Join(top, "7")); len(names) != 2 {
+		t.Errorf("left: %v", names)
+	}
+	if err := e.Remove(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAMuteRecordIsListedByItsName(t *testing.T) {
 	top, me := filepath.Join(t.TempDir(), "mayfly"), uint32(os.Getuid())
 	e, err := register(top, me, Record{Name: "mute", UID: 7, Root: "/r"}, 0)
