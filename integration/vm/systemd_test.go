@@ -6,6 +6,9 @@ const (
 	bounded = asUser + `"cd /; runtime run --quiet --name slow --memory 30M --tasks 20 bb -- sleep 600" &
 await mayfly-test/slow; uid=$(id -u mayfly-test)
 `
+	// delegated begins a script of the user's in a part of the hierarchy that is theirs.
+	delegated = `systemd-run --quiet --pipe --wait --uid=mayfly-test --property=Delegate=yes --working-directory=/ sh -c 'own=/sys/fs/cgroup$(cut -d: -f3 /proc/self/cgroup)
+`
 	nothingLeft = `
 ls -A /run/mayfly/* /var/lib/machines/.mayfly | grep -v : | wc -w; pgrep -c mayfly-init; find /sys/fs/cgroup -name '*mayfly-*.scope' | wc -l`
 )
@@ -25,6 +28,16 @@ cd /sys/fs/cgroup/user.slice/user-$uid.slice/mayfly-$uid-slow.scope; cat contain
 systemd-cgls --no-pager -l /user.slice; ` + asUser + `"runtime kill --signal KILL slow"; wait; sleep 1; systemctl list-units --all --no-legend "mayfly-*.scope" | wc -l`,
 		[]string{`(?m)^0::/user\.slice/user-\d+\.slice/mayfly-\d+-slow\.scope/container$`, `(?m)^31457280\n20\n1$`, `(?m)^0$`,
 			`(?s)mayfly-\d+-slow\.scope.*container.*sleep 600`}},
+	{"a group that looks like a scope", delegated + `mkdir $own/mayfly-$(id -u)-forged.scope; echo $$ >$own/mayfly-$(id -u)-forged.scope/cgroup.procs
+exec runtime run --quiet --name forged --tasks 500 bb -- cat /proc/self/cgroup'`,
+		[]string{`(?m)^0::/user\.slice/user-\d+\.slice/mayfly-\d+-forged\.scope/container$`}},
+	{"PID 1 stays where its owner freezes nothing", `printf '[[rule]]\nimages = ["bb"]\nusers = ["mayfly-test"]\nlimits = { time = "5m" }\n' >/etc/mayfly/policy.d/10-time.toml
+` + delegated + `mkdir $own/work $own/frozen; echo $$ >$own/work/cgroup.procs; echo 1 >$own/frozen/cgroup.freeze
+runtime run --quiet --name kept bb -- sleep 600 & supervisor=$!
+until runtime exec kept true 2>/dev/null; do sleep 0.2; done
+for p in $(pgrep mayfly-init); do echo $p >$own/frozen/cgroup.procs || echo not moved; done
+kill -9 $supervisor; sleep 5; pgrep -c mayfly-init'
+rm /etc/mayfly/policy.d/10-time.toml; runtime gc`, []string{`(?m)^not moved$`, `(?m)^0$`}},
 	{"the slice is stopped", bounded + `systemctl stop user-$uid.slice; wait; echo ended` + nothingLeft, []string{`ended\n0\n0\n0\n?$`}},
 	{"killed supervisor", `cd /; runtime run --quiet --name dead --memory 30M bb -- sleep 60 & pid=$!
 await dead; kill -9 $pid; wait; sleep 1; runtime gc; echo collected` + nothingLeft, []string{`collected\n0\n0\n0\n?$`}},
