@@ -5,6 +5,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // Info is one mount as /proc/PID/mountinfo describes it. See proc(5).
@@ -68,4 +71,23 @@ func unescape(field string) string {
 		b.WriteByte(field[i])
 	}
 	return b.String()
+}
+
+// HasMounts tells whether anything is mounted below an attached Tree, or on it (listmount(2), since Linux 6.8); ENOSYS or
+// EINVAL that this kernel does not tell. The thread must be in the mount namespace.
+func (t Tree) HasMounts() (bool, error) {
+	var st unix.Statx_t
+	if err := statx(t.fd, unix.STATX_MNT_ID_UNIQUE, &st); err != nil {
+		return false, err
+	}
+	if st.Mask&unix.STATX_MNT_ID_UNIQUE == 0 {
+		return false, unix.ENOSYS
+	}
+	request := struct { // struct mnt_id_req
+		size, spare uint32
+		mount, last uint64
+	}{size: 24, mount: st.Mnt_id}
+	var first [1]uint64
+	n, _, errno := unix.RawSyscall6(unix.SYS_LISTMOUNT, uintptr(unsafe.Pointer(&request)), uintptr(unsafe.Pointer(&first)), 1, 0, 0, 0)
+	return n > 0, failed(errno)
 }

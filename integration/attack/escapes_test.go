@@ -39,7 +39,7 @@ func TestC43Escapes(t *testing.T) {
 			kit.Eventually(t, "it is listed", func() bool { return w.run(t, "exec", "deceives", "true").Code == 0 })
 			r := w.run(t, args...)
 			shows(t, strings.Join(args, " "), r.Out+r.Err)
-			if r.Code != 0 || !strings.Contains(r.Out, "u202e") {
+			if r.Code != 0 || !strings.Contains(r.Out, "u009b") { // ps shows the beginning
 				t.Errorf("%q: %+v", args, r)
 			}
 			if strings.HasPrefix(r.Out, "[") || strings.HasPrefix(r.Out, "{") {

@@ -22,7 +22,7 @@ const (
 func privateServer(t *testing.T, w way, flags ...string) string {
 	t.Helper()
 	args := append([]string{"run", "--quiet", "--name", "served", "--chdir", "/", "--network", "private"}, flags...)
-	cmd := w.cmd(t, append(args, kit.Image, "sh", "-c", listens)...)
+	cmd := w.cmd(t, append(args, kit.Sealed, "sh", "-c", listens)...)
 	out, err := cmd.StdoutPipe()
 	kit.Must(t, err)
 	kit.Must(t, cmd.Start())
@@ -49,7 +49,7 @@ func privateRule(t *testing.T, w way) {
 
 // The ports of a private network that are not published are their owner's and root's.
 func TestC44UnpublishedPorts(t *testing.T) {
-	for _, w := range ways[:3] { // a service's capabilities are the same as a file's
+	for _, w := range ways[:3] { // a service's capabilities are the same as a file's, and this one's lack CAP_NET_ADMIN
 		t.Run(w.name, func(t *testing.T) {
 			privateRule(t, w)
 			address := privateServer(t, w, "--publish", "28090:8080")
@@ -84,7 +84,7 @@ func TestC44UnpublishedPorts(t *testing.T) {
 func TestC44TheAddressOfSomebodyKilled(t *testing.T) {
 	w := ways[0]
 	privateRule(t, w)
-	cmd := w.as(t, kit.Other, w.args("run", "--quiet", "--name", "served", "--chdir", "/", "--network", "private", kit.Image, "sleep", "600")...)
+	cmd := w.as(t, kit.Other, w.args("run", "--quiet", "--name", "served", "--chdir", "/", "--network", "private", kit.Sealed, "sleep", "600")...)
 	kit.Must(t, cmd.Start())
 	kit.Eventually(t, "it runs", func() bool { return kit.Do(t, w.as(t, kit.Other, w.args("exec", "served", "true")...)).Code == 0 })
 	_ = cmd.Process.Kill()

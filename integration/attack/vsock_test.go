@@ -20,7 +20,7 @@ func TestI19Vsock(t *testing.T) {
 	kit.Must(t, err)
 	unfiltered := string(said)
 	kit.Change(t, "attack-native", "cp "+program+" bin/vsock && ln -sf vsock bin/sh")
-	for _, w := range ways {
+	for _, w := range ways[:3] { // a service's capabilities are the same as a file's, and this one's lack CAP_NET_ADMIN
 		t.Run(w.name, func(t *testing.T) {
 			t.Cleanup(func() { kit.Must(t, w.setUp()) })
 			rule(t, kit.AllModes)
