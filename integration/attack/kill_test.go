@@ -70,6 +70,7 @@ func TestC39KillWithoutAnAnswer(t *testing.T) {
 				r := kill("stopped")
 				hangUp()
 				ended(t, r, supervisor)
+				_ = cmd.Process.Signal(syscall.SIGCONT) // sudo stops when what it has started does
 				_ = cmd.Wait()
 			})
 			t.Run("before it listens, "+who, func(t *testing.T) {
@@ -81,6 +82,7 @@ func TestC39KillWithoutAnAnswer(t *testing.T) {
 				}
 				kit.Must(t, syscall.Kill(supervisor, syscall.SIGSTOP))
 				ended(t, kill("hangs"), supervisor)
+				_ = cmd.Process.Signal(syscall.SIGCONT)
 				_ = cmd.Wait()
 			})
 		}
