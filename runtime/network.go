@@ -161,6 +161,11 @@ func (l *launch) connectNetwork() error {
 	if err := checkNetwork(); err != nil {
 		return err
 	}
+	// Who has an address counts as a container: launches that are stopped, or refused, before
+	// they are recorded could take all.
+	if err := l.root.awaitRecord(); err != nil {
+		return err
+	}
 	addresses, err := network.ParseRange(l.plan.NetworkRange)
 	if err != nil {
 		return err

@@ -18,6 +18,7 @@ import (
 // is a commit of the file system, most of it waiting, and the launch needs the root
 // only near its end. The supervisor's thread stays in the host's mount namespace.
 type rootSource struct {
+	recorded chan struct{} // closed when the container has its record
 	made     chan struct{} // closed when the fields below are valid
 	record   *state.Entry
 	group    *cgroup.Group // nil: the container has none
@@ -30,7 +31,7 @@ type rootSource struct {
 
 // newRootSource returns a source whose Make the caller must call, and after it Remove. The user namespace is the caller's.
 func newRootSource(userns *os.File) *rootSource {
-	return &rootSource{made: make(chan struct{}), userns: userns}
+	return &rootSource{recorded: make(chan struct{}), made: make(chan struct{}), userns: userns}
 }
 
 // Make makes the root file system. What is wrong is told by Tree.
@@ -69,6 +70,7 @@ func (s *rootSource) make(p *Plan, c Caller, store *image.Store, img *image.Imag
 	if s.record, err = state.Register(record(p, c), p.Containers); err != nil {
 		return err
 	}
+	close(s.recorded)
 	if p.Spec.Linux.Resources != nil {
 		if s.group, err = makeGroup(p, c); err != nil {
 			return err
@@ -100,6 +102,16 @@ func (s *rootSource) mount(p *Plan, img *image.Image) (mount.Tree, error) {
 		attrs |= unix.MOUNT_ATTR_RDONLY
 	}
 	return img.Mount(attrs, userns)
+}
+
+// awaitRecord waits until the container has its record.
+func (s *rootSource) awaitRecord() error {
+	select {
+	case <-s.recorded:
+		return nil
+	case <-s.made:
+		return s.err
+	}
 }
 
 // Tree waits for the root file system: a detached mount that the caller owns.

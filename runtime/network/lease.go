@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"io"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -116,15 +117,6 @@ func (l *Lease) Release() error {
 	return err
 }
 
-// tryAlone takes the turn without waiting. EWOULDBLOCK says that somebody is taking a lease.
-func tryAlone(fd int) error {
-	taken, err := lock.TryTurn(fd)
-	if err == nil && !taken {
-		err = unix.EWOULDBLOCK
-	}
-	return err
-}
-
 // remove removes a lease that nobody has, and what belongs to it.
 func remove(dir *os.File, a Address) (gone bool, err error) {
 	f, err := take(dir, a.String())
@@ -150,32 +142,25 @@ func remove(dir *os.File, a Address) (gone bool, err error) {
 	return true, unix.Unlinkat(int(dir.Fd()), a.String(), 0)
 }
 
-// Collect removes the leases that nobody has any more, and for root, with the last of them, the bridge and its rules. It tells
-// what it has removed. The thread must act on files as root, and needs CAP_NET_ADMIN.
+// Collect removes the leases that nobody has any more: for a user their own, for root all, and with the last of them the
+// bridge and its rules. It tells what it has removed. The thread must act on files as root, and needs CAP_NET_ADMIN.
 func Collect() (removed []string, err error) {
 	if _, err := os.Stat(Directory); err != nil || realm.Own() {
 		return nil, nil // no container ever had a private network
 	}
-	turn, root := lock.TurnShared, os.Getuid() == 0
-	if root {
-		turn = tryAlone
-	}
-	dir, err := openDirectory(turn)
-	if root && errors.Is(err, unix.EWOULDBLOCK) {
-		return nil, nil // somebody is taking one
-	}
+	dir, err := openDirectory(lock.TurnShared)
 	if err != nil {
 		return nil, err
 	}
 	defer dir.Close()
-	names, err := dir.Readdirnames(-1)
+	names, err := listNames(dir)
 	if err != nil {
 		return nil, err
 	}
-	inUse := false
+	root := os.Getuid() == 0
 	for _, name := range names {
 		address, ok := parseAddress(name)
-		if !ok {
+		if !ok || !root && !ownedBy(dir, address, uint32(os.Getuid())) {
 			continue
 		}
 		gone, err := remove(dir, address)
@@ -185,17 +170,42 @@ func Collect() (removed []string, err error) {
 		if gone {
 			removed = append(removed, "network "+name)
 		}
-		inUse = inUse || !gone
 	}
 	if !root {
 		return removed, nil
 	}
-	if err := forgetOwners(dir, names); err != nil || inUse {
+	if err := forgetOwners(dir, names); err != nil {
 		return removed, err
 	}
-	gone, err := removeBridge()
+	gone, err := removeUnused(dir)
 	if gone {
 		removed = append(removed, "network "+Bridge)
 	}
 	return removed, err
+}
+
+// removeUnused removes the bridge where no container has an address. Meanwhile nobody takes
+// one. A turn that somebody has is not waited for: it is for the next time.
+func removeUnused(dir *os.File) (bool, error) {
+	if taken, err := lock.TryTurn(int(dir.Fd())); err != nil || !taken {
+		return false, err
+	}
+	names, err := listNames(dir)
+	if err != nil {
+		return false, err
+	}
+	for _, name := range names {
+		if _, used := parseAddress(name); used {
+			return false, nil
+		}
+	}
+	return removeBridge()
+}
+
+// listNames lists the directory from its beginning.
+func listNames(dir *os.File) ([]string, error) {
+	if _, err := dir.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	return dir.Readdirnames(-1)
 }

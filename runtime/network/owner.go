@@ -67,8 +67,19 @@ func (c *conn) replaceOwner(fd int, a Address, owner uint32) error {
 	return c.changeOwner(nftAdd, a, owner)
 }
 
+// ownedBy tells whether an address was last a container's of this user.
+func ownedBy(dir *os.File, a Address, uid uint32) bool {
+	fd, err := unix.Openat(int(dir.Fd()), ownerPrefix+a.String(), unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	owner, known, err := readOwner(fd)
+	return err == nil && known && owner == uid
+}
+
 // forgetOwners takes away the elements of addresses that no container has. It is for root,
-// since it waits for what nobody else's process may keep waiting.
+// since it takes long. Each address is held meanwhile, and no other.
 func forgetOwners(dir *os.File, names []string) error {
 	c, err := dialRules()
 	if err != nil {
