@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -16,8 +17,9 @@ import (
 // and kill the supervisor: PID 1 would neither end with it nor see the time pass. To move
 // a process takes the right to write to cgroup.procs of the group that it goes to and of the
 // lowest group above both (cgroup_procs_write_permission in the kernel), so a process
-// that is in a group of root's beside the caller's part stays there. In version 1 the process
-// must be the caller's own, and PID 1 is root's.
+// that is in a group of root's beside the caller's part stays there. In version 1 nobody but
+// root moves a process of root's, as PID 1 is: a caller who can freeze the group in which it
+// is born is refused.
 
 // keepGroup is the group, below the parent of those that are made directly, in which PID 1 of
 // such a caller's container is.
@@ -26,6 +28,9 @@ const keepGroup = "init"
 // Delegated tells whether the caller, who is the real user of the thread, may move processes
 // in or above the group of this process.
 func Delegated() (bool, error) {
+	if err := checkFreezer(); err != nil {
+		return false, err
+	}
 	root, err := Hierarchy()
 	if err != nil {
 		return false, nil // then there is nothing to be moved to
@@ -38,6 +43,36 @@ func Delegated() (bool, error) {
 		return false, err
 	}
 	return delegated(root, path, mayWrite), nil
+}
+
+// freezer is where version 1 freezes groups, by the custom of all distributions.
+const freezer = "/sys/fs/cgroup/freezer"
+
+// checkFreezer refuses a caller who can freeze their own group by version 1.
+func checkFreezer() error {
+	data, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return err
+	}
+	path, ok := groupOf("freezer", string(data))
+	if !ok || !delegated(freezer, path, mayWrite) {
+		return nil
+	}
+	if _, err := os.Stat(freezer); err != nil {
+		return nil // it is mounted nowhere
+	}
+	return fmt.Errorf("you can freeze your control group (%s%s), and with it undo the policy's limits of time and containers: start outside of it", freezer, path)
+}
+
+// groupOf finds the group of a controller of version 1 in a file of the kernel's (cgroups(7)).
+func groupOf(controller, text string) (path string, ok bool) {
+	for line := range strings.Lines(text) {
+		fields := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
+		if len(fields) == 3 && slices.Contains(strings.Split(fields[1], ","), controller) {
+			return fields[2], true
+		}
+	}
+	return "", false
 }
 
 // mayWrite tells whether the real user may write to a file. access(2) asks for them, with none

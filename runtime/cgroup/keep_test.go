@@ -5,6 +5,15 @@ import (
 	"testing"
 )
 
+func TestTheGroupOfAController(t *testing.T) {
+	const text = "12:cpu,cpuacct:/a\n7:freezer:/user/1000:odd\n0::/b\n"
+	for controller, want := range map[string]string{"freezer": "/user/1000:odd", "cpuacct": "/a", "memory": ""} {
+		if got, ok := groupOf(controller, text); got != want || ok != (want != "") {
+			t.Errorf("%s: %q, %v", controller, got, ok)
+		}
+	}
+}
+
 func TestWhatIsDelegated(t *testing.T) {
 	const root = "/sys/fs/cgroup"
 	mine := func(prefix string) func(string) bool {
