@@ -245,29 +245,33 @@ func TestC37RootDirectoryHandedOut(t *testing.T) {
 	})
 }
 
-// The sessions that are being made count, and one whose begin has been stopped for a day is
-// root's to remove.
+// The sessions that are being made and removed count, and one whose begin or end has been stopped
+// for a day is root's to remove.
 func TestC38SessionsThatAreBegun(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
 		_, uid, _ := kit.Lookup(t, kit.User)
-		rule(t, allow+"writable = true\nlimits.sessions = 2\n")
+		rule(t, allow+"writable = true\nlimits.sessions = 3\n")
 		start := func(name string) kit.Result { return w.run(t, "session", "begin", "--name", name, kit.Image) }
-		draft := fill("STORE/.mayfly/.session-UID.ghost.0123456789abcdef", uid)
-		kit.Must(t, os.Mkdir(draft, 0o700))
-		kit.Must(t, os.WriteFile(draft+".held", nil, 0o600))
-		stopped(t, "w:"+draft+".held")
+		drafts := []string{fill("STORE/.mayfly/.session-UID.ghost.0123456789abcdef", uid), fill("STORE/.mayfly/.ended-UID.gone.0123456789abcdef", uid)}
+		for _, draft := range drafts {
+			kit.Must(t, os.Mkdir(draft, 0o700))
+			kit.Must(t, os.WriteFile(draft+".held", nil, 0o600))
+		}
+		stopped(t, "w:"+drafts[0]+".held", "w:"+drafts[1]+".held")
 		refused(t, "the name of one that is being made", start("ghost"), "exists")
 		if r := start("one"); r.Code != 0 {
 			t.Errorf("%+v", r)
 		}
 		refused(t, "one too many", start("two"), "too many sessions")
-		if r := kit.Root(t, "gc"); r.Code != 0 || statOf(draft) != nil {
-			t.Errorf("gc removes what is being made: %+v", r)
-		}
-		ago := time.Now().Add(-48 * time.Hour)
-		kit.Must(t, os.Chtimes(draft+".held", ago, ago))
-		if r := kit.Root(t, "gc"); r.Code != 0 || statOf(draft) == nil || statOf(draft+".held") == nil {
-			t.Errorf("gc keeps it for ever: %+v", r)
+		for _, draft := range drafts {
+			if r := kit.Root(t, "gc"); r.Code != 0 || statOf(draft) != nil {
+				t.Errorf("gc removes what is being made, or removed: %+v", r)
+			}
+			ago := time.Now().Add(-48 * time.Hour)
+			kit.Must(t, os.Chtimes(draft+".held", ago, ago))
+			if r := kit.Root(t, "gc"); r.Code != 0 || statOf(draft) == nil || statOf(draft+".held") == nil {
+				t.Errorf("gc keeps it for ever: %+v", r)
+			}
 		}
 		if r := w.run(t, "session", "end", "one"); r.Code != 0 {
 			t.Errorf("%+v", r)

@@ -75,7 +75,7 @@ func ownerOf(name string) uint32 {
 // lives tells whether a process works on an entry, or may. It takes nothing.
 func (s *Store) lives(dir int, name string) bool {
 	if c, ok := parseCopy(name); ok {
-		return state.Lives(c.owner, c.container, CopyPath(s.Path, name))
+		return state.Lives(c.owner, c.container, name)
 	}
 	return isHeld(dir, name)
 }
@@ -116,14 +116,15 @@ func told(name string, err error) (gone bool, problem error) {
 	return false, fmt.Errorf("remove %s: %w", name, err)
 }
 
-// stalled is how long a session may take to be made, many times what the largest image takes.
-// A begin that its caller has stopped has its copy no longer.
+// stalled is how long a session may take to be made or removed, many times what the largest image
+// takes. A begin or end that its caller has stopped keeps it no longer.
 const stalled = 24 * time.Hour
 
-// collectStalled removes a session that a process has been making for too long. The process
-// finds nothing to give a name to when it goes on.
+// collectStalled removes a session that a process has been making or removing for too long. The
+// process finds nothing when it goes on.
 func (s *Store) collectStalled(dir int, name string) (bool, error) {
-	if !strings.HasPrefix(name, sessionPrefix) || os.Getuid() != 0 {
+	ofSession := strings.HasPrefix(name, sessionPrefix) || strings.HasPrefix(name, endedPrefix)
+	if !ofSession || os.Getuid() != 0 {
 		return false, nil
 	}
 	var st unix.Stat_t

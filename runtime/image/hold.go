@@ -91,11 +91,11 @@ func takeHold(dir int, name string) (*hold, error) {
 	return &hold{dir, name, fd}, nil
 }
 
-// isHeld tells whether a process has the hold of an entry. It takes nothing.
+// isHeld tells whether a process has the hold of an entry, or may. It takes nothing.
 func isHeld(dir int, name string) bool {
 	fd, err := unix.Openat(dir, name+heldSuffix, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return false
+		return err != unix.ENOENT
 	}
 	defer unix.Close(fd)
 	marked, err := lock.Marked(fd)
@@ -120,8 +120,12 @@ func parseCopy(name string) (copyName, bool) {
 	number, rest, _ := strings.Cut(name, ".")
 	owner, err := strconv.ParseUint(number, 10, 32)
 	end := strings.LastIndexByte(rest, '.')
-	if err != nil || end < 1 {
+	if err != nil || end < 1 || len(rest)-end-1 != copyDigits || strings.Trim(rest[end+1:], "0123456789abcdef") != "" {
 		return copyName{}, false
 	}
 	return copyName{uint32(owner), rest[:end]}, true
 }
+
+// copyDigits is how many random digits a copy's name ends in. What ends otherwise was named by an
+// earlier version of the program.
+const copyDigits = 16

@@ -72,27 +72,22 @@ func sessionDraft(prefix string, uid uint32, name string) (string, error) {
 	return prefix + CopyName(uid, name, digits), err
 }
 
-// checkSessions refuses one session too many, and a name that is taken, also by one that is
-// being made. The caller has the owner's turn.
+// checkSessions refuses one session too many, and a name that is taken. Those count that are
+// being made or removed, too. The caller has the owner's turn.
 func checkSessions(run, all int, r Session, limit int) error {
+	// Those that are being made come first: one that gets its name meanwhile is met twice, and not
+	// never.
+	names, err := unfinishedSessions(run, r.UID)
+	if err != nil {
+		return err
+	}
 	published, err := entries(all, ".")
 	if err != nil {
 		return err
 	}
-	drafts, err := entries(run, ".")
-	if err != nil {
-		return err
-	}
-	var names []string
 	for _, e := range published {
-		if name, own := strings.CutPrefix(e.Name(), sessionDirectory(r.UID, "")); own {
+		if name, own := strings.CutPrefix(e.Name(), sessionDirectory(r.UID, "")); own && !slices.Contains(names, name) {
 			names = append(names, name)
-		}
-	}
-	for _, e := range drafts {
-		c, ok := parseCopy(strings.TrimPrefix(e.Name(), sessionPrefix))
-		if ok && strings.HasPrefix(e.Name(), sessionPrefix) && c.owner == r.UID && isHeld(run, e.Name()) {
-			names = append(names, c.container)
 		}
 	}
 	switch {
@@ -102,6 +97,25 @@ func checkSessions(run, all int, r Session, limit int) error {
 		return fmt.Errorf("%w: the policy allows you %d", ErrTooManySessions, limit)
 	}
 	return nil
+}
+
+// unfinishedSessions are the names of an owner's sessions that processes are making or removing.
+func unfinishedSessions(run int, uid uint32) (names []string, err error) {
+	list, err := entries(run, ".")
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range list {
+		begun, making := strings.CutPrefix(e.Name(), sessionPrefix)
+		if !making {
+			begun, making = strings.CutPrefix(e.Name(), endedPrefix)
+		}
+		c, ok := parseCopy(begun)
+		if making && ok && c.owner == uid && isHeld(run, e.Name()) {
+			names = append(names, c.container)
+		}
+	}
+	return names, nil
 }
 
 func (s *Store) fillSession(ctx context.Context, dir int, i *Image, r Session) error {
@@ -160,7 +174,8 @@ func (s *Store) EndSession(uid uint32, name string) error {
 	return s.Reclaim()
 }
 
-// endSession takes the name away first: then the session is gone, and the rest is a leftover.
+// endSession takes the name away first: then the session is gone, and the rest is a leftover. In
+// the owner's turn, for the name may be another session's by now.
 func (s *Store) endSession(uid uint32, name string, dir int) error {
 	run, err := s.runDir()
 	if err != nil {
@@ -180,13 +195,20 @@ func (s *Store) endSession(uid uint32, name string, dir int) error {
 	if err != nil {
 		return err
 	}
-	err = unix.Renameat2(all, sessionDirectory(uid, name), run, ended, unix.RENAME_NOREPLACE)
-	if err == unix.ENOENT {
-		return errors.Join(unknownSession(name), held.release())
+	err = state.InTurn(uid, func() error {
+		there, err := stillThere(all, sessionDirectory(uid, name), dir)
+		if err == nil && !there {
+			err = unknownSession(name)
+		}
+		if err == nil {
+			err = unix.Renameat2(all, sessionDirectory(uid, name), run, ended, unix.RENAME_NOREPLACE)
+		}
+		return err
+	})
+	if err != nil {
+		return errors.Join(err, held.release())
 	}
-	if err == nil {
-		err = removeSession(run, ended, dir)
-	}
+	err = removeSession(run, ended, dir)
 	if err != nil {
 		unix.Close(held.fd) // a collector goes on
 		return err

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mayfly/runtime/internal/file"
 	"mayfly/runtime/internal/lock"
 	"mayfly/runtime/internal/realm"
 )
@@ -66,20 +68,46 @@ func read(dir int, name string, owner uint32) (r Record, alive bool, err error) 
 		return r, false, err
 	}
 	defer unix.Close(fd)
-	if alive, err = lock.Marked(fd); err != nil || !alive {
+	if alive, err = isMarked(dir, fd, name); err != nil || !alive {
 		return r, alive, err
 	}
 	if r, err = readText(dir, name); err != nil {
-		r = Record{Name: name, PID: supervisorOf(fd)}
+		r = readItself(fd, name)
 	}
 	r.UID = owner // which the directory tells
 	return r, true, nil
 }
 
-// supervisorOf finds the process that has marked a record, 0 where it cannot be found.
-func supervisorOf(fd int) int {
+// readItself reads a record of an earlier version of the program. What says nothing is a record of
+// this name.
+func readItself(fd int, name string) (r Record) {
+	data, err := file.ReadFD(fd, maxEarlier)
+	if err != nil || json.Unmarshal(data, &r) != nil || r.Name != name {
+		return Record{Name: name}
+	}
+	return r
+}
+
+// maxEarlier bounds what is read of such a record, in bytes.
+const maxEarlier = 4 << 20
+
+// Holder finds the process that has marked the record of an owner's container, for root: where
+// the record does not say, or what it says has ended. 0 says that it cannot be found.
+func Holder(owner uint32, name string) int {
+	dir, err := openExisting(ownerDirectory(realm.State(), owner))
+	if err != nil {
+		return 0
+	}
+	defer unix.Close(dir)
+	fd, err := openRecord(dir, name)
+	if err != nil {
+		return 0
+	}
+	defer unix.Close(fd)
 	for _, h := range lock.Holders(fd) {
-		return h.PID
+		if h.UID == owner || h.UID == realm.Root() { // PID 1 is root's
+			return h.PID
+		}
 	}
 	return 0
 }
@@ -119,11 +147,12 @@ func IsAlive(owner uint32, name string) bool {
 	return alive
 }
 
-// Lives tells whether an owner's living container has its root file system at a path, or may.
-// The thread must act on files as root.
-func Lives(owner uint32, name, root string) bool {
+// Lives tells whether an owner's living container has a copy of this name as its root file
+// system, or may: names of copies are random, and a store can have several paths. The thread
+// must act on files as root.
+func Lives(owner uint32, name, copy string) bool {
 	r, alive := living(realm.State(), owner, name)
-	return alive && (r.Root == root || r.Root == "")
+	return alive && (r.Root == "" || filepath.Base(r.Root) == copy)
 }
 
 // living reads a record, which is empty where that cannot be told.

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -124,10 +125,22 @@ func sweepInTurn(dir int) (living, dead int, err error) {
 	return sweep(dir)
 }
 
-// Remove removes the record. The thread must act on files as root.
+// removeWithin bounds how long the turn is waited for to remove a record. What stays is of a dead
+// supervisor then, for the next launch to remove.
+const removeWithin = time.Second
+
+// Remove removes the record, in the turn, since there are several names of it. The thread must
+// act on files as root.
 func (e *Entry) Remove() error {
-	err := unlink(e.dir, e.Name)
-	e.close()
+	defer e.close()
+	err := lock.Within(removeWithin, func() (bool, error) { return lock.TryTurn(e.dir) })
+	if err == lock.ErrTime {
+		return nil
+	}
+	if err == nil {
+		err = unlink(e.dir, e.Name)
+		lock.Done(e.dir)
+	}
 	if err != nil {
 		return fmt.Errorf("remove the record of container %s: %w", e.Name, err)
 	}
@@ -257,15 +270,31 @@ func removeDead(dir int, name string) (dead bool, err error) {
 		return false, err
 	}
 	defer unix.Close(fd)
-	if marked, err := lock.Marked(fd); err != nil || marked {
+	if alive, err := isMarked(dir, fd, name); err != nil || alive {
 		return false, err
 	}
 	return true, unlink(dir, name)
 }
 
-// unlink removes what stands beside a record, and then the record: with it goes the name.
+// isMarked tells whether an open record is of a supervisor that lives. One of an earlier version
+// of the program has its text in itself, and a lock of flock(2).
+func isMarked(dir, fd int, name string) (bool, error) {
+	marked, err := lock.Marked(fd)
+	if err != nil || marked {
+		return marked, err
+	}
+	var st unix.Stat_t
+	if unix.Fstatat(dir, textOf(name), &st, unix.AT_SYMLINK_NOFOLLOW) != unix.ENOENT {
+		return false, nil
+	}
+	free, err := lock.TryTurn(fd)
+	return !free, err
+}
+
+// unlink removes a record, and then what stands beside it: a record that lives says something.
+// The caller has the turn.
 func unlink(dir int, name string) error {
-	for _, one := range []string{socketOf(name), textOf(name), name} {
+	for _, one := range []string{name, socketOf(name), textOf(name)} {
 		if err := unix.Unlinkat(dir, one, 0); err != nil && err != unix.ENOENT {
 			return err
 		}

@@ -1,6 +1,7 @@
 package lock
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -54,12 +55,17 @@ func (h Holder) String() string {
 // maxInfo bounds what is read of a file of procfs, in bytes.
 const maxInfo = 64 << 10
 
+// lookWithin bounds how long processes are looked through: anybody can have many, with many
+// descriptors each.
+const lookWithin = time.Second
+
 // Holders finds the processes that hold a lock on the file that is open as fd, of either
-// kind, but this one. Root finds all; others those that procfs shows them, which the
-// kernel does only of processes that they could trace (proc_pid_fdinfo(5)).
+// kind, but this one, as far as a second suffices. Root finds all; others those that procfs
+// shows them, which the kernel does only of processes that they could trace
+// (proc_pid_fdinfo(5)).
 func Holders(fd int) []Holder {
-	var st unix.Stat_t
-	if unix.Fstat(fd, &st) != nil {
+	var file unix.Stat_t
+	if unix.Fstat(fd, &file) != nil {
 		return nil
 	}
 	lower, err := lookIntoOthers()
@@ -71,11 +77,11 @@ func Holders(fd int) []Holder {
 	if err != nil {
 		return nil
 	}
-	inode := fmt.Sprintf(":%d ", st.Ino)
 	var list []Holder
+	end := time.Now().Add(lookWithin)
 	for _, p := range processes {
 		pid, err := strconv.Atoi(p.Name())
-		if err != nil || pid == os.Getpid() || !holds(p.Name(), inode) {
+		if err != nil || pid == os.Getpid() || !holds(p.Name(), &file, end) {
 			continue
 		}
 		list = append(list, describe(pid))
@@ -98,24 +104,25 @@ func lookIntoOthers() (lower func(), err error) {
 	}, err
 }
 
-// holds tells whether a process has a lock on a file with this inode number. The device that
-// procfs names is the superblock's, which on BTRFS is not what stat(2) tells: it is not
-// compared, and a file with the same number elsewhere is taken for this one.
-func holds(pid, inode string) bool {
-	directory := "/proc/" + pid + "/fdinfo/"
-	files, err := os.ReadDir(directory)
+// holds tells whether a process has a lock on a file. That it is this file and no other of its
+// number, in another file system, only a look at the descriptor tells: in what procfs says of a
+// lock, the device is the superblock's, which on BTRFS is not that of the file.
+func holds(pid string, of *unix.Stat_t, end time.Time) bool {
+	files, err := os.ReadDir("/proc/" + pid + "/fd")
 	if err != nil {
 		return false
 	}
 	for _, f := range files {
-		info, err := file.Read(directory+f.Name(), maxInfo)
-		if err != nil {
+		if time.Now().After(end) {
+			return false
+		}
+		var st unix.Stat_t
+		if unix.Stat("/proc/"+pid+"/fd/"+f.Name(), &st) != nil || st.Dev != of.Dev || st.Ino != of.Ino {
 			continue
 		}
-		for line := range strings.Lines(string(info)) {
-			if strings.HasPrefix(line, "lock:") && strings.Contains(line, inode) {
-				return true
-			}
+		info, err := file.Read("/proc/"+pid+"/fdinfo/"+f.Name(), maxInfo)
+		if err == nil && bytes.Contains(info, []byte("\nlock:")) {
+			return true
 		}
 	}
 	return false

@@ -71,10 +71,12 @@ func Turn(fd int) error { return turn(fd, unix.LOCK_EX) }
 // TurnShared is Turn together with others who share it.
 func TurnShared(fd int) error { return turn(fd, unix.LOCK_SH) }
 
-func turn(fd, how int) error {
-	err := Within(turnWithin, func() (bool, error) { return tryTurn(fd, how) })
+func turn(fd, how int) error { return turnWithinBound(fd, how, turnWithin) }
+
+func turnWithinBound(fd, how int, bound time.Duration) error {
+	err := Within(bound, func() (bool, error) { return tryTurn(fd, how) })
 	if err == ErrTime {
-		return &Busy{turnWithin, Holders(fd)}
+		return &Busy{bound, Holders(fd)}
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package lock
 
 import (
+	"bufio"
 	"errors"
 	"os"
 	"os/exec"
@@ -58,8 +59,7 @@ func TestMarks(t *testing.T) {
 	}
 }
 
-// A turn that is not given up is waited for within the bound, and the error names the holder,
-// where procfs shows it.
+// A turn that is not given up is waited for within the bound.
 func TestATurnIsWaitedForWithinABound(t *testing.T) {
 	dir := t.TempDir()
 	first, second := open(t, dir, unix.O_RDONLY|unix.O_DIRECTORY), open(t, dir, unix.O_RDONLY|unix.O_DIRECTORY)
@@ -69,8 +69,9 @@ func TestATurnIsWaitedForWithinABound(t *testing.T) {
 	if taken, err := TryTurn(second); err != nil || taken {
 		t.Errorf("%v, %v", taken, err)
 	}
-	err := Within(20*time.Millisecond, func() (bool, error) { return TryTurn(second) })
-	if err != ErrTime {
+	err := turnWithinBound(second, unix.LOCK_EX, 20*time.Millisecond)
+	var busy *Busy
+	if !errors.As(err, &busy) || busy.Waited != 20*time.Millisecond {
 		t.Errorf("%v", err)
 	}
 	go func() {
@@ -84,22 +85,22 @@ func TestATurnIsWaitedForWithinABound(t *testing.T) {
 
 func TestHoldersAreFound(t *testing.T) {
 	dir := t.TempDir()
-	cmd := exec.Command("flock", dir, "sleep", "60")
-	if err := cmd.Start(); err != nil {
+	cmd := exec.Command("flock", dir, "sh", "-c", "echo held; exec sleep 60")
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+		t.Fatalf("%q, %v", line, err)
+	}
 	fd := open(t, dir, unix.O_RDONLY|unix.O_DIRECTORY)
-	for {
-		taken, err := TryTurn(fd)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !taken {
-			break
-		}
-		Done(fd)
-		time.Sleep(time.Millisecond)
+	other := open(t, t.TempDir(), unix.O_RDONLY|unix.O_DIRECTORY)
+	if list := Holders(other); len(list) != 0 {
+		t.Errorf("of another directory: %v", list)
 	}
 	found := false
 	for _, h := range Holders(fd) {
