@@ -72,6 +72,11 @@ func (i *Init) write() {
 	must := func(nr uintptr, args ...*uintptr) *systemCall { return p.add(fail, nr, args...) }
 	try := func(nr uintptr, args ...*uintptr) { p.add(nil, nr, args...) }
 
+	// To the caller, whose real id the launcher has, PID 1 is somebody else's: they can
+	// neither stop nor kill it. First of all, for as long as it has the launcher's
+	// descriptors it would keep locks on them when the launcher is killed.
+	must(unix.SYS_SETRESGID, &root.gid, &root.gid, &root.gid)
+	must(unix.SYS_SETRESUID, &root.uid, &root.uid, &root.uid)
 	try(unix.SYS_PRCTL, number(unix.PR_SET_NAME), address(unsafe.Pointer(&initName)))
 	// Orphans become our children; an ignored SIGCHLD lets the kernel reap them.
 	must(unix.SYS_RT_SIGACTION, number(int(unix.SIGCHLD)), address(unsafe.Pointer(&ignore)), &zero, number(8))
@@ -91,11 +96,6 @@ func (i *Init) write() {
 	// (CLOSE_RANGE_UNSHARE, since Linux 5.9).
 	must(unix.SYS_CLOSE_RANGE, number(i.line.child+1), number(math.MaxUint32), number(unix.CLOSE_RANGE_UNSHARE))
 	must(unix.SYS_CLOSE_RANGE, &zero, number(i.line.child-1))
-
-	// To the caller, whose real id the launcher has, PID 1 is somebody else's: they can
-	// neither stop nor kill it.
-	must(unix.SYS_SETRESGID, &root.gid, &root.gid, &root.gid)
-	must(unix.SYS_SETRESUID, &root.uid, &root.uid, &root.uid)
 	must(unix.SYS_CAPSET, address(unsafe.Pointer(&noCapsFor)), address(unsafe.Pointer(&noCapsData)))
 	must(unix.SYS_PRCTL, number(unix.PR_SET_NO_NEW_PRIVS), one)
 	try(unix.SYS_PRCTL, number(unix.PR_SET_SECCOMP), number(unix.SECCOMP_MODE_STRICT))

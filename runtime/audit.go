@@ -113,7 +113,7 @@ func (a *Audit) send(e audit.Event) error {
 		return nil
 	}
 	err := raise(capSetIDs, e.Send)
-	if errors.Is(err, audit.ErrLost) {
+	if err != nil {
 		a.lost++
 	}
 	return err

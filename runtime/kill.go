@@ -17,8 +17,9 @@ const killWithin = 2 * time.Second
 
 // Kill ends containers, given as [OWNER/]NAME, by SIGKILL to the command. A supervisor
 // that does not answer is killed itself, of which the caller is told: with it ends PID
-// 1, and everything in the container. Afterwards the process has no capability: the
-// owner needs none to kill, since the supervisor has their real user id.
+// 1, and everything in the container. The owner needs
+// no capability to kill, since the supervisor has their real user id; to look at records it takes
+// the grant's. Afterwards the process has none.
 func Kill(names []string, note func(string)) error {
 	var found []*killing
 	var errs []error
@@ -29,15 +30,15 @@ func Kill(names []string, note func(string)) error {
 		}
 		errs = append(errs, err)
 	}
-	errs = append(errs, Renounce())
 	for _, k := range found {
 		errs = append(errs, k.kill(note))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, Renounce())...)
 }
 
 // A killing is a container that is to be killed.
 type killing struct {
+	which      ownedName
 	record     state.Record
 	supervisor int           // pidfd
 	conn       *control.Conn // nil: nobody listens
@@ -48,9 +49,9 @@ func findToKill(name string) (*killing, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &killing{}
+	k := &killing{which: which}
 	err = AsRoot(func() error {
-		if err := k.find(which); err != nil {
+		if err := k.find(); err != nil {
 			return err
 		}
 		k.conn, _ = control.Dial(k.record.Socket(), killWithin, func() bool { return !k.over() })
@@ -68,27 +69,58 @@ func findToKill(name string) (*killing, error) {
 // find opens the supervisor. The process id of a record is believed only when the
 // record is still its supervisor's after the process has been opened: the process has
 // had the record marked all the time, so the number is not another's.
-func (k *killing) find(which ownedName) error {
-	before, err := which.find()
+func (k *killing) find() error {
+	before, err := k.which.find()
 	if err != nil {
 		return err
 	}
-	fd, err := unix.PidfdOpen(before.PID, 0)
-	if err == unix.ESRCH {
-		return state.ErrUnknown
+	if before.PID != 0 {
+		k.supervisor, err = unix.PidfdOpen(before.PID, 0)
+	}
+	if before.PID == 0 || err == unix.ESRCH {
+		return k.findHolder(before)
 	}
 	if err != nil {
 		return fmt.Errorf("process %d: %w", before.PID, err)
 	}
-	k.record, err = which.find()
-	if err == nil && (k.record.PID != before.PID || k.record.UID != before.UID || !k.record.Started.Equal(before.Started)) {
+	k.record = before
+	same, err := k.same()
+	if err == nil && !same {
 		err = state.ErrUnknown // it has ended, and there is another of its name
 	}
 	if err != nil {
-		unix.Close(fd)
-		return err
+		unix.Close(k.supervisor)
 	}
-	k.supervisor = fd
+	return err
+}
+
+// same tells whether the record is still the same supervisor's.
+func (k *killing) same() (bool, error) {
+	now, err := k.which.find()
+	if errors.Is(err, state.ErrUnknown) {
+		return false, nil
+	}
+	return err == nil && now.PID == k.record.PID && now.UID == k.record.UID && now.Started.Equal(k.record.Started), err
+}
+
+// findHolder opens the process that has marked a record which does not say which one that is,
+// or names one that has ended: a child of the supervisor's has the mark then, which was stopped
+// in its first moment. Only root finds it.
+func (k *killing) findHolder(r state.Record) error {
+	pid := state.Holder(r.UID, r.Name)
+	if pid == 0 {
+		return errors.New("its record does not say which process it is: root's `runtime kill` looks for it")
+	}
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err == nil && state.Holder(r.UID, r.Name) != pid {
+		unix.Close(fd)
+		err = unix.ESRCH
+	}
+	if err != nil {
+		return fmt.Errorf("process %d: %w", pid, err)
+	}
+	k.record, k.supervisor = r, fd
+	k.record.PID = pid
 	return nil
 }
 
@@ -99,6 +131,29 @@ func (k *killing) over() bool {
 	return err == nil && n > 0
 }
 
+// endWithin bounds how long a supervisor that has removed its record may take to end.
+const endWithin = 15 * time.Second
+
+// ends tells whether the supervisor is ending by itself, and waits for it: the record goes first,
+// then the terminal is restored, and the log is told.
+func (k *killing) ends() bool {
+	going := false
+	err := AsRoot(func() error {
+		listed, err := k.which.find()
+		going = errors.Is(err, state.ErrUnknown) || err == nil && !listed.Started.Equal(k.record.Started)
+		return nil
+	})
+	for begun := time.Now(); err == nil && going && !k.over(); time.Sleep(killStep) {
+		if time.Since(begun) > endWithin {
+			return false
+		}
+	}
+	return err == nil && going
+}
+
+// killStep is how often it is looked whether a supervisor has ended.
+const killStep = 10 * time.Millisecond
+
 func (k *killing) kill(note func(string)) error {
 	defer unix.Close(k.supervisor)
 	if k.conn != nil {
@@ -107,6 +162,9 @@ func (k *killing) kill(note func(string)) error {
 		if _, _, err := l.ask(control.Request{Signal: int(unix.SIGKILL)}, killWithin); err == nil {
 			return nil
 		}
+	}
+	if k.ends() {
+		return nil
 	}
 	err := unix.PidfdSendSignal(k.supervisor, unix.SIGKILL, nil, 0)
 	if err == unix.ESRCH {

@@ -7,6 +7,7 @@ import (
 	goruntime "runtime"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -49,13 +50,15 @@ type launch struct {
 	relay   *console.Relay   // nil: not connected
 	Process *nsexec.Process  // nil: not started
 
-	interrupt atomic.Int32  // a signal that came before the command was started
-	executing atomic.Bool   // the last step has begun: what hangs now is a process of the container
-	told      chan struct{} // closed when the log knows of the command, or there is none
-	started   chan error    // is told once how the steps ended
-	forks     chan fork     // commands to start besides
-	over      chan struct{} // closed when the command has ended
-	service   *service      // nil: not listening
+	interrupt atomic.Int32     // a signal that came before the command was started
+	limit     <-chan time.Time // tells when the command's time is over; nil: it has no limit
+	executing atomic.Bool      // the last step has begun: what hangs now is a process of the container
+	told      chan struct{}    // closed when the log knows of the command, or there is none
+	untold    error            // why the log cannot be told, where that is the caller's doing
+	started   chan error       // is told once how the steps ended
+	forks     chan fork        // commands to start besides
+	over      chan struct{}    // closed when the command has ended
+	service   *service         // nil: not listening
 	undo      undo
 }
 
@@ -277,6 +280,9 @@ func (l *launch) execute() error {
 		}
 	}
 	<-l.told // from here on whose command it is may end who would tell
+	if l.untold != nil {
+		return l.untold
+	}
 	l.executing.Store(true)
 	process, err := l.startCommand(l.plan, files, l.console != nil)
 	l.Process = process

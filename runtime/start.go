@@ -3,9 +3,12 @@ package runtime
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"mayfly/runtime/audit"
 )
@@ -20,7 +23,12 @@ func (l *launch) tellOfStart(a *Audit) {
 	if a == nil {
 		return
 	}
-	if err := a.Started(l.plan, l.image.Digest()); err != nil && !errors.Is(err, audit.ErrLost) { // which the end tells
+	err := a.Started(l.plan, l.image.Digest())
+	switch {
+	case err == nil, errors.Is(err, audit.ErrLost): // which the end tells
+	case errors.Is(err, unix.EMFILE):
+		l.untold = fmt.Errorf("%w: is `ulimit -n` too low?", err) // it is the caller's to say, at any moment
+	default:
 		l.note(err.Error())
 	}
 }
@@ -38,9 +46,9 @@ const startWithin = time.Second
 //
 // ended tells that it has been ended so; the status is then how.
 func awaitStart(ctx context.Context, l *launch, signals <-chan os.Signal) (ended bool, status Status, err error) {
-	var limit, late <-chan time.Time
+	var late <-chan time.Time
 	if t := l.plan.Timeout; t > 0 {
-		limit = time.After(t)
+		l.limit = time.After(t)
 	}
 	end := func(signal syscall.Signal) {
 		l.interrupt.CompareAndSwap(0, int32(signal))
@@ -57,7 +65,7 @@ func awaitStart(ctx context.Context, l *launch, signals <-chan os.Signal) (ended
 			if terminates(got) {
 				end(got.(syscall.Signal))
 			}
-		case <-limit:
+		case <-l.limit:
 			status.TimedOut = true
 			end(syscall.SIGTERM)
 		case <-cancelled:
@@ -80,8 +88,11 @@ func (l *launch) begun(ended bool, status Status, err error) (bool, Status, erro
 	if status.TimedOut && errors.As(err, &interrupted) {
 		return true, status, nil
 	}
-	if err != nil || !ended {
+	if err != nil {
 		return false, Status{}, err
+	}
+	if !ended { // the command runs, maybe past its time
+		return false, status, nil
 	}
 	if _, err := l.Process.Wait(); err != nil {
 		return true, status, err

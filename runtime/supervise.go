@@ -19,8 +19,9 @@ const collectAtMost = 64
 // supervise waits for the launch, and then for the command, while attend looks
 // after both.
 func supervise(ctx context.Context, l *launch, signals <-chan os.Signal, store *image.Store) (Status, error) {
-	if ended, status, err := awaitStart(ctx, l, signals); ended || err != nil {
-		return status, err
+	ended, late, err := awaitStart(ctx, l, signals)
+	if ended || err != nil {
+		return late, err
 	}
 	relay, kill, err := l.connectTerminals()
 	if err != nil {
@@ -28,8 +29,8 @@ func supervise(ctx context.Context, l *launch, signals <-chan os.Signal, store *
 		_, _ = l.Process.Wait()
 		return Status{}, err
 	}
-	a := &attendant{launch: l, relay: relay, signals: signals, kill: kill, ended: make(chan struct{}), done: make(chan struct{})}
-	if missed := l.interrupt.Load(); missed != 0 { // it came while the command was being started
+	a := &attendant{launch: l, relay: relay, signals: signals, kill: kill, ended: make(chan struct{}), done: make(chan struct{}), timedOut: late.TimedOut}
+	if missed := l.interrupt.Load(); missed != 0 && !a.timedOut { // it came while the command was being started
 		a.handle(syscall.Signal(missed))
 	}
 	go a.attend(ctx)
@@ -105,9 +106,9 @@ type attendant struct {
 func (a *attendant) attend(ctx context.Context) {
 	defer close(a.done)
 	process := a.launch.Process
-	var limit <-chan time.Time
-	if t := a.launch.plan.Timeout; t > 0 {
-		limit = time.After(t)
+	limit := a.launch.limit
+	if a.timedOut { // while it was being started
+		limit = a.end()
 	}
 	var full <-chan struct{}
 	if o := a.launch.output; o != nil {

@@ -44,9 +44,9 @@ func recorded(t *testing.T, name string) (record string, supervisor int) {
 	record = filepath.Join("/run/mayfly", strconv.Itoa(int(uid)), name)
 	kit.Eventually(t, "there is a record", func() bool {
 		var r struct{ PID int }
-		data, err := os.ReadFile(record)
+		text, err := os.Readlink(filepath.Join(filepath.Dir(record), "="+name))
 		supervisor = 0
-		if err == nil && json.Unmarshal(data, &r) == nil {
+		if err == nil && json.Unmarshal([]byte(text), &r) == nil {
 			supervisor = r.PID
 		}
 		return supervisor != 0

@@ -3,7 +3,6 @@ package console
 import (
 	"os"
 	"testing"
-	"time"
 
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
@@ -49,11 +48,26 @@ func TestWhatIsADevice(t *testing.T) {
 	}
 }
 
-// reads reads what there is within a time, "" for nothing.
-func reads(t *testing.T, fd int) string {
-	t.Helper()
+// Milliseconds that are waited for what comes, and for what shall not come.
+const (
+	patience = 30_000
+	moment   = 100
+)
+
+// hasData waits until there is something to read.
+func hasData(fd, within int) bool {
 	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-	if n, err := unix.Poll(fds, 100); err != nil || n == 0 {
+	n, err := unix.Poll(fds, within)
+	for err == unix.EINTR {
+		n, err = unix.Poll(fds, within)
+	}
+	return n == 1
+}
+
+// reads reads what there is within a time, "" for nothing.
+func reads(t *testing.T, fd, within int) string {
+	t.Helper()
+	if !hasData(fd, within) {
 		return ""
 	}
 	buffer := make([]byte, 100)
@@ -78,16 +92,18 @@ func TestAFeedReadsOneLineAhead(t *testing.T) {
 	if _, err := unix.Write(c.Master(), []byte("one\ntwo\nthree\n")); err != nil {
 		t.Fatal(err)
 	}
-	if got := reads(t, command); got != "" {
+	if got := reads(t, command, moment); got != "" {
 		t.Errorf("before the command runs: %q", got)
 	}
 	f.Start()
-	if got := reads(t, command); got != "one\n" {
+	if got := reads(t, command, patience); got != "one\n" {
 		t.Errorf("the command reads %q", got)
 	}
-	time.Sleep(50 * time.Millisecond)
+	if !hasData(command, patience) { // it is one line ahead
+		t.Error("there is no second line")
+	}
 	f.Stop()
-	if got := reads(t, c.Slave()); got != "three\n" {
+	if got := reads(t, c.Slave(), patience); got != "three\n" {
 		t.Errorf("the next program reads %q", got)
 	}
 }
@@ -107,10 +123,11 @@ func TestAFeedEndsWithItsReaderAndItsDevice(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.Start()
-		fds := []unix.PollFd{{Fd: int32(end(c, command)), Events: unix.POLLIN}}
-		n, err := unix.Poll(fds, 10000)
-		if got := reads(t, command); err != nil || n != 1 || got != "" {
-			t.Errorf("%s: %d, %v, %q", what, n, err, got)
+		if ends := end(c, command); !hasData(ends, patience) {
+			t.Errorf("%s: the command waits", what)
+		}
+		if got := reads(t, command, moment); got != "" {
+			t.Errorf("%s: %q", what, got)
 		}
 		f.Stop()
 		unix.Close(command)
