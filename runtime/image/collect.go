@@ -24,7 +24,7 @@ const Everybody = -1
 // the sessions that were not made or not removed to the end; for root, who names Everybody,
 // also drafts that were not sealed and images whose removal was cut short. It looks at as many
 // as it can until the context is done and at most limit of them (0: all), and returns the names
-// of what it removed.
+// of what it removed, a copy's as its container's.
 //
 // Across owners only root collects: a collector that its caller stops would keep what it has
 // taken from everybody.
@@ -54,7 +54,7 @@ func (s *Store) Collect(ctx context.Context, owner int64, limit int) ([]string, 
 			errs = append(errs, err)
 		}
 		if gone && !beside {
-			removed = append(removed, name)
+			removed = append(removed, called(name, owner))
 		}
 	}
 	return removed, errors.Join(errs...)
@@ -70,6 +70,19 @@ func ownerOf(name string) uint32 {
 		return c.owner
 	}
 	return nobody
+}
+
+// called tells what people call an entry: a copy by its container, with the owner's uid for who
+// collects Everybody's.
+func called(name string, owner int64) string {
+	c, ok := parseCopy(name)
+	switch {
+	case !ok:
+		return name
+	case owner == Everybody:
+		return fmt.Sprintf("%d/%s", c.owner, c.container)
+	}
+	return c.container
 }
 
 // lives tells whether a process works on an entry, or may. It takes nothing.
