@@ -15,7 +15,6 @@ import (
 	"os"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -227,15 +226,15 @@ func sweep(dir int) (living, dead int, err error) {
 	return living, dead, nil
 }
 
-// removeMute removes what no record says any more: the text of a launch that was killed before
-// the record got its name. The caller has the turn, in which both are made.
+// removeMute removes what stands beside no record: the text of a launch that was killed before
+// the record got its name, and what a removal that met an error has left. The caller has the
+// turn, in which a record and its text are made; a socket is made after them.
 func removeMute(dir int, all []string) error {
-	for _, text := range all {
-		name, is := strings.CutPrefix(text, textOf(""))
-		if !is || slices.Contains(all, name) {
+	for _, beside := range all {
+		if !isBeside(beside) || slices.Contains(all, beside[1:]) {
 			continue
 		}
-		if err := unix.Unlinkat(dir, text, 0); err != nil && err != unix.ENOENT {
+		if err := unix.Unlinkat(dir, beside, 0); err != nil && err != unix.ENOENT {
 			return err
 		}
 	}
@@ -294,12 +293,13 @@ func isMarked(dir, fd int, name string) (bool, error) {
 // unlink removes a record, and then what stands beside it: a record that lives says something.
 // The caller has the turn.
 func unlink(dir int, name string) error {
+	var errs []error
 	for _, one := range []string{name, socketOf(name), textOf(name)} {
 		if err := unix.Unlinkat(dir, one, 0); err != nil && err != unix.ENOENT {
-			return err
+			errs = append(errs, err)
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // Collect removes the records of an owner's dead supervisors. The thread must act on files as

@@ -155,6 +155,10 @@ func TestWhatNoRecordSaysIsRemoved(t *testing.T) {
 	if err := os.Symlink("{}", filepath.Join(top, "7", "=killed")); err != nil {
 		t.Fatal(err)
 	}
+	// As of a removal that could not remove the socket.
+	if err := os.WriteFile(filepath.Join(top, "7", ".failed"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if err := collectAll(top); err != nil {
 		t.Fatal(err)
 	}
