@@ -14,6 +14,7 @@ import (
 
 	"mayfly/runtime/internal/file"
 	"mayfly/runtime/internal/lock"
+	"mayfly/runtime/internal/realm"
 	"mayfly/runtime/state"
 )
 
@@ -72,14 +73,14 @@ func ownerOf(name string) uint32 {
 	return nobody
 }
 
-// called tells what people call an entry: a copy by its container, with the owner's uid for who
+// called tells what people call an entry: a copy by its container, with the owner's uid for root, who
 // collects Everybody's.
 func called(name string, owner int64) string {
 	c, ok := parseCopy(name)
 	switch {
 	case !ok:
 		return name
-	case owner == Everybody:
+	case owner == Everybody && !realm.Own():
 		return fmt.Sprintf("%d/%s", c.owner, c.container)
 	}
 	return c.container
