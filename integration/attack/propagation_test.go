@@ -49,7 +49,7 @@ func (w way) meanwhile(t *testing.T, do func(), flags []string, script string, a
 
 // What the host mounts below a bind while a container runs would have the attributes
 // that it has on the host: it does not appear.
-func TestI21WhatIsMountedLater(t *testing.T) {
+func TestI20WhatIsMountedLater(t *testing.T) {
 	everyMode(t, func(t *testing.T, w way) {
 		for _, fstype := range []string{"proc", "sysfs", "tmpfs"} {
 			dir := sharedDirectory(t)
@@ -66,7 +66,7 @@ func TestI21WhatIsMountedLater(t *testing.T) {
 }
 
 // Where the policy says so it appears, in writable binds only.
-func TestI21WhatIsMountedLaterByTheKey(t *testing.T) {
+func TestI20WhatIsMountedLaterByTheKey(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
 		rule(t, "[[rule]]\nimages=[\"*\"]\nallow-bind=[\"/\"]\nbind-slave=true\n")
 		dir := sharedDirectory(t)
