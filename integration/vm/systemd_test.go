@@ -28,9 +28,9 @@ cd /sys/fs/cgroup/user.slice/user-$uid.slice/mayfly-$uid-slow.scope; cat contain
 systemd-cgls --no-pager -l /user.slice; ` + asUser + `"runtime kill --signal KILL slow"; wait; sleep 1; systemctl list-units --all --no-legend "mayfly-*.scope" | wc -l`,
 		[]string{`(?m)^0::/user\.slice/user-\d+\.slice/mayfly-\d+-slow\.scope/container$`, `(?m)^31457280\n20\n1$`, `(?m)^0$`,
 			`(?s)mayfly-\d+-slow\.scope.*container.*sleep 600`}},
-	{"a group that looks like a scope", delegated + `mkdir $own/mayfly-$(id -u)-forged.scope; echo $$ >$own/mayfly-$(id -u)-forged.scope/cgroup.procs
-exec runtime run --quiet --name forged --tasks 500 bb -- cat /proc/self/cgroup'`,
-		[]string{`(?m)^0::/user\.slice/user-\d+\.slice/mayfly-\d+-forged\.scope/container$`}},
+	{"a group that looks like a scope", delegated + `mkdir $own/mayfly-$(id -u)-lookalike.scope; echo $$ >$own/mayfly-$(id -u)-lookalike.scope/cgroup.procs
+exec runtime run --quiet --name lookalike --tasks 500 bb -- cat /proc/self/cgroup'`,
+		[]string{`(?m)^0::/user\.slice/user-\d+\.slice/mayfly-\d+-lookalike\.scope/container$`}},
 	{"PID 1 stays where its owner freezes nothing", `printf '[[rule]]\nimages = ["bb"]\nusers = ["mayfly-test"]\nlimits = { time = "5m" }\n' >/etc/mayfly/policy.d/10-time.toml
 ` + delegated + `mkdir $own/work $own/frozen; echo $$ >$own/work/cgroup.procs; echo 1 >$own/frozen/cgroup.freeze
 runtime run --quiet --name kept bb -- sleep 600 & supervisor=$!
@@ -68,7 +68,7 @@ systemctl stop srv-images.mount; runtime store mount --store /srv/images; findmn
 		[]string{`(?m)^active\nenabled\nbtrfs\n`, `btrfs\n(.*\n)*btrfs`}},
 	{"the journal", `cd /; ` + asUser + `"cd /; runtime run --quiet bb -- true; logger -t mayfly forged"
 printf '[[rule]]\nimages = ["bb"]\ndeny = true\n' > /etc/mayfly/policy.d/10-deny.toml; ` + asUser + `"cd /; runtime run bb -- true"
-sleep 1; runtime log --json | tail -n 2; rm /etc/mayfly/policy.d/10-deny.toml; journalctl -q -o cat -t mayfly | grep -c forged; runtime log | grep -c forged`,
-		[]string{`"MAYFLY_DECISION":"allowed"`, `"MAYFLY_DECISION":"refused"`, `(?m)^1\n0\n?$`}},
+sleep 1; runtime log --json | tail -n 3; rm /etc/mayfly/policy.d/10-deny.toml; journalctl -q -o cat -t mayfly | grep -c forged; runtime log | grep -c forged`,
+		[]string{`"MAYFLY_EVENT":"start"`, `"MAYFLY_EVENT":"end"`, `"MAYFLY_DECISION":"allowed"`, `"MAYFLY_DECISION":"refused"`, `(?m)^1\n0\n?$`}},
 	{"doctor", asUser + `"runtime doctor"`, []string{`(?m)^ok +control groups +bounds for .*memory`, `(?m)^ok +grant`}},
 }
