@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -12,7 +13,7 @@ import (
 )
 
 // levels are more directories in each other than a process has descriptors, in a path that no call takes.
-const levels = "30000"
+var levels = strconv.Itoa(kit.Rounds(3_000, 30_000))
 
 // few runs the binary as root, with as many descriptors as a login session gives.
 func few(t *testing.T, args ...string) kit.Result {
