@@ -36,11 +36,11 @@ func (l *launch) coverHostProc() error {
 		return err
 	}
 	defer unix.Close(fd)
-	text, err := readMounts(fd)
+	text, err := file.ReadFD(fd, maxMounts)
 	if err != nil {
-		return err
+		return fmt.Errorf("mountinfo: %w", err)
 	}
-	mounts, err := mount.ParseInfo(text)
+	mounts, err := mount.ParseInfo(string(text))
 	if err != nil {
 		return err
 	}
@@ -82,27 +82,6 @@ func (l *launch) nothingCameAlong() bool {
 		}
 	}
 	return true
-}
-
-// readMounts reads a mountinfo file, in pieces as large as the kernel gives them.
-func readMounts(fd int) (string, error) {
-	text := make([]byte, 0, 16<<10)
-	for {
-		n, err := unix.Read(fd, text[len(text):cap(text)])
-		switch {
-		case err == unix.EINTR:
-			continue
-		case err != nil:
-			return "", err
-		case n == 0:
-			return string(text), nil
-		}
-		text = text[:len(text)+n]
-		if len(text) > maxMounts {
-			return "", fmt.Errorf("mountinfo: %w: more than %d bytes", file.ErrTooLarge, maxMounts)
-		}
-		text = slices.Grow(text, 4<<10)
-	}
 }
 
 // foreignProc lists the mounts of a procfs that is another instance than that of the

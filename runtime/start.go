@@ -17,10 +17,7 @@ import (
 // launch's thread does the rest. A launch that has failed tells how it ended.
 func (l *launch) tellOfStart(a *Audit) {
 	defer close(l.told)
-	if l.root.err != nil {
-		return
-	}
-	if a == nil {
+	if l.root.err != nil || a == nil {
 		return
 	}
 	err := a.Started(l.plan, l.image.Digest())

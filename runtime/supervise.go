@@ -62,7 +62,7 @@ func collectInPassing(ctx context.Context, l *launch, store *image.Store) {
 		}
 		uid := l.caller.UID
 		_, err := store.Collect(ctx, int64(uid), collectAtMost)
-		_, grouped := cgroup.Collect(func(owner uint32, name string) bool { return owner != uid || state.IsAlive(owner, name) })
+		_, grouped := cgroup.CollectOf(uid, state.IsAlive)
 		return errors.Join(used, swept, err, grouped)
 	})
 }

@@ -67,7 +67,7 @@ func collectAll(s *image.Store) ([]string, error) {
 
 func collectOwn(s *image.Store, uid uint32) ([]string, error) {
 	removed, err := s.Collect(context.Background(), int64(uid), 0)
-	groups, grouped := cgroup.Collect(func(owner uint32, name string) bool { return owner != uid || state.IsAlive(owner, name) })
+	groups, grouped := cgroup.CollectOf(uid, state.IsAlive)
 	networks, unused := network.Collect()
 	return slices.Concat(removed, groups, networks), errors.Join(err, grouped, unused, state.Collect(uid))
 }

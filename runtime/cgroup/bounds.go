@@ -29,23 +29,43 @@ func checkBounds(root string) error {
 	return unbounded(root, own)
 }
 
+// ownGroups is where the kernel tells of this process's groups, of both versions.
+const ownGroups = "/proc/self/cgroup"
+
 // ownGroup is the path of this process's group, in the hierarchy.
 func ownGroup() (string, error) {
-	data, err := os.ReadFile("/proc/self/cgroup")
+	data, err := os.ReadFile(ownGroups)
 	if err != nil {
 		return "", err
 	}
-	for line := range strings.Lines(string(data)) {
-		if path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok {
-			return path, nil
+	path, ok := groupOf("", string(data))
+	if !ok {
+		return "", fmt.Errorf("%w: this process is in no group of version 2", ErrMissing)
+	}
+	return path, nil
+}
+
+// groupOf finds the group of a controller of version 1, or of version 2 (""), in a
+// file of the kernel's (cgroups(7)).
+func groupOf(controller, text string) (path string, ok bool) {
+	for line := range strings.Lines(text) {
+		fields := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
+		if len(fields) == 3 && slices.Contains(strings.Split(fields[1], ","), controller) {
+			return fields[2], true
 		}
 	}
-	return "", fmt.Errorf("%w: this process is in no group of version 2", ErrMissing)
+	return "", false
+}
+
+// isSeen tells whether a group is in the part of the hierarchy that can be seen from
+// this process's cgroup namespace.
+func isSeen(path string) bool {
+	return filepath.IsAbs(path) && path != "/.." && !strings.HasPrefix(path, "/../")
 }
 
 // unbounded looks at a group and all above it.
 func unbounded(root, path string) error {
-	if !filepath.IsAbs(path) || path == "/.." || strings.HasPrefix(path, "/../") {
+	if !isSeen(path) {
 		return fmt.Errorf("%w: it is %s, outside of what can be seen here", ErrBounded, path)
 	}
 	for path = filepath.Clean(path); path != "/"; path = filepath.Dir(path) {

@@ -278,3 +278,8 @@ func Collect(alive func(owner uint32, container string) bool) ([]string, error) 
 	}
 	return removed, errors.Join(errs...)
 }
+
+// CollectOf is Collect of one owner's groups.
+func CollectOf(uid uint32, alive func(owner uint32, container string) bool) ([]string, error) {
+	return Collect(func(owner uint32, container string) bool { return owner != uid || alive(owner, container) })
+}

@@ -1,13 +1,10 @@
 package cgroup
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,19 +25,20 @@ const keepGroup = "init"
 // Delegated tells whether the caller, who is the real user of the thread, may move processes
 // in or above the group of this process.
 func Delegated() (bool, error) {
-	if err := checkFreezer(); err != nil {
+	groups, err := os.ReadFile(ownGroups)
+	if err != nil {
+		return false, err
+	}
+	if err := checkFreezer(string(groups)); err != nil {
 		return false, err
 	}
 	root, err := Hierarchy()
 	if err != nil {
 		return false, nil // then there is nothing to be moved to
 	}
-	path, err := ownGroup()
-	if errors.Is(err, ErrMissing) {
+	path, ok := groupOf("", string(groups))
+	if !ok {
 		return false, nil
-	}
-	if err != nil {
-		return false, err
 	}
 	return delegated(root, path, mayWrite), nil
 }
@@ -49,12 +47,8 @@ func Delegated() (bool, error) {
 const freezer = "/sys/fs/cgroup/freezer"
 
 // checkFreezer refuses a caller who can freeze their own group by version 1.
-func checkFreezer() error {
-	data, err := os.ReadFile("/proc/self/cgroup")
-	if err != nil {
-		return err
-	}
-	path, ok := groupOf("freezer", string(data))
+func checkFreezer(groups string) error {
+	path, ok := groupOf("freezer", groups)
 	if !ok || !delegated(freezer, path, mayWrite) {
 		return nil
 	}
@@ -64,24 +58,13 @@ func checkFreezer() error {
 	return fmt.Errorf("you can freeze your control group (%s%s), and with it undo the policy's limits of time and containers: start outside of it", freezer, path)
 }
 
-// groupOf finds the group of a controller of version 1 in a file of the kernel's (cgroups(7)).
-func groupOf(controller, text string) (path string, ok bool) {
-	for line := range strings.Lines(text) {
-		fields := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
-		if len(fields) == 3 && slices.Contains(strings.Split(fields[1], ","), controller) {
-			return fields[2], true
-		}
-	}
-	return "", false
-}
-
 // mayWrite tells whether the real user may write to a file. access(2) asks for them, with none
 // of the thread's capabilities.
 func mayWrite(name string) bool { return unix.Access(name, unix.W_OK) == nil }
 
 // delegated looks at a group and all above it. What cannot be seen from here is taken for theirs.
 func delegated(root, path string, may func(name string) bool) bool {
-	if !filepath.IsAbs(path) || path == "/.." || strings.HasPrefix(path, "/../") {
+	if !isSeen(path) {
 		return true
 	}
 	for path = filepath.Clean(path); ; path = filepath.Dir(path) {

@@ -66,7 +66,7 @@ const nobody = 1<<32 - 1
 
 // ownerOf tells whose an entry of the run directory is.
 func ownerOf(name string) uint32 {
-	name = strings.TrimPrefix(strings.TrimPrefix(name, sessionPrefix), endedPrefix)
+	name, _ = ofSession(name)
 	if c, ok := parseCopy(name); ok {
 		return c.owner
 	}
@@ -137,8 +137,7 @@ const stalled = 24 * time.Hour
 // collectStalled removes a session that a process has been making or removing for too long. The
 // process finds nothing when it goes on.
 func (s *Store) collectStalled(dir int, name string) (bool, error) {
-	ofSession := strings.HasPrefix(name, sessionPrefix) || strings.HasPrefix(name, endedPrefix)
-	if !ofSession || os.Getuid() != 0 {
+	if _, is := ofSession(name); !is || os.Getuid() != 0 {
 		return false, nil
 	}
 	var st unix.Stat_t
@@ -160,16 +159,16 @@ func (s *Store) removeEntry(dir int, name string) error {
 		return err
 	}
 	defer unix.Close(fd)
-	switch {
-	case strings.HasPrefix(name, removedPrefix), strings.HasPrefix(name, imagePrefix):
+	if _, is := ofSession(name); is {
+		return removeSession(dir, name, fd)
+	}
+	if strings.HasPrefix(name, removedPrefix) || strings.HasPrefix(name, imagePrefix) {
 		locks, err := lockVersions(fd)
 		if err != nil {
 			return err
 		}
 		defer file.CloseAll(locks)
 		return removeImageDirectory(dir, name, fd)
-	case strings.HasPrefix(name, sessionPrefix), strings.HasPrefix(name, endedPrefix):
-		return removeSession(dir, name, fd)
 	}
 	return removeTree(dir, name)
 }

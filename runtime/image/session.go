@@ -30,6 +30,15 @@ const (
 	maxSession    = 4096 // bytes of a record
 )
 
+// ofSession tells whether an entry of the run directory is a session that is being made or
+// removed, and what follows the prefix.
+func ofSession(name string) (rest string, is bool) {
+	if rest, is = strings.CutPrefix(name, sessionPrefix); is {
+		return rest, true
+	}
+	return strings.CutPrefix(name, endedPrefix)
+}
+
 // ErrNoSession means that the owner has no session of that name.
 var ErrNoSession = errors.New("no such session")
 

@@ -106,10 +106,7 @@ func unfinishedSessions(run int, uid uint32) (names []string, err error) {
 		return nil, err
 	}
 	for _, e := range list {
-		begun, making := strings.CutPrefix(e.Name(), sessionPrefix)
-		if !making {
-			begun, making = strings.CutPrefix(e.Name(), endedPrefix)
-		}
+		begun, making := ofSession(e.Name())
 		c, ok := parseCopy(begun)
 		if making && ok && c.owner == uid && isHeld(run, e.Name()) {
 			names = append(names, c.container)

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"mayfly/runtime/internal/file"
 )
 
 // Who owned the container that had an address last, and may still be let in by the rules,
@@ -140,12 +142,7 @@ func writeOwner(fd int, owner uint32) error {
 	if err := unix.Ftruncate(fd, 0); err != nil {
 		return err
 	}
-	text := strconv.FormatUint(uint64(owner), 10)
-	n, err := unix.Pwrite(fd, []byte(text), 0)
-	if err == nil && n < len(text) {
-		err = unix.ENOSPC
-	}
-	return err
+	return file.WriteFD(fd, strconv.AppendUint(nil, uint64(owner), 10))
 }
 
 // What is done with an element of a set, by the kernel's numbers (linux/netfilter/nf_tables.h).

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -30,6 +31,9 @@ func Read(name string, limit int) ([]byte, error) {
 	return data, nil
 }
 
+// piece is as much as procfs, whose files tell no size, gives at a time.
+const piece = 4 << 10
+
 // ReadFD reads an open file from where it is to its end. The caller keeps the
 // descriptor.
 func ReadFD(fd, limit int) ([]byte, error) {
@@ -38,6 +42,9 @@ func ReadFD(fd, limit int) ([]byte, error) {
 		return nil, err
 	}
 	data := make([]byte, 0, min(int(st.Size), limit)+1)
+	if st.Size == 0 {
+		data = make([]byte, 0, piece)
+	}
 	for {
 		n, err := unix.Read(fd, data[len(data):cap(data)])
 		switch {
@@ -53,7 +60,7 @@ func ReadFD(fd, limit int) ([]byte, error) {
 			return nil, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, limit)
 		}
 		if len(data) == cap(data) { // it has grown, or tells no size
-			data = append(data, 0)[:len(data)]
+			data = slices.Grow(data, piece)
 		}
 	}
 }
