@@ -73,8 +73,9 @@ func unescape(field string) string {
 	return b.String()
 }
 
-// HasMounts tells whether anything is mounted below an attached Tree, or on it (listmount(2), since Linux 6.8); ENOSYS or
-// EINVAL that this kernel does not tell. The thread must be in the mount namespace.
+// HasMounts tells whether anything is mounted below an attached Tree, or on it
+// (listmount(2), since Linux 6.8); ENOSYS or EINVAL that this kernel does not tell. The
+// thread must be in the mount namespace.
 func (t Tree) HasMounts() (bool, error) {
 	var st unix.Statx_t
 	if err := statx(t.fd, unix.STATX_MNT_ID_UNIQUE, &st); err != nil {

@@ -10,8 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Confinement is for a program of the host that reads what may be hostile: it never gains a privilege (no_new_privs, an
-// empty bounding set), has no terminal to write to, and is killed when this process ends.
+// A Confinement is for a program of the host that reads what may be hostile: it never
+// gains a privilege (no_new_privs, an empty bounding set), has no terminal to write to,
+// and is killed when this process ends.
 type Confinement struct {
 	IDs        bool // it runs as UID and GID, without supplementary groups; else as this process
 	UID, GID   uint32
@@ -19,16 +20,18 @@ type Confinement struct {
 	Limits     []string // options of prlimit(1): --as=BYTES
 }
 
-// prlimit sets the resource limits: on itself, before it executes the program. To set them from outside would be
-// after the program has begun, and take a capability where it runs as somebody else.
+// prlimit sets the resource limits: on itself, before it executes the program. To set
+// them from outside would be after the program has begun, and take a capability where
+// it runs as somebody else.
 const prlimit = "/usr/bin/prlimit"
 
 // StartConfined starts a program. Its caller must call wait, once, in the place of cmd.Wait.
 //
-// What this process is not permitted (CAP_SETUID and CAP_SETGID for ids, CAP_SYS_ADMIN for namespaces, CAP_SETPCAP for
-// the bounding set) is left out. It may be called from any thread: the program is forked by a thread that
-// is confined itself, and is used for nothing else. Linux sends the signal for the parent's end
-// (PR_SET_PDEATHSIG) when the thread ends, so that stays as long.
+// What this process is not permitted (CAP_SETUID and CAP_SETGID for ids, CAP_SYS_ADMIN
+// for namespaces, CAP_SETPCAP for the bounding set) is left out. It may be called from
+// any thread: the program is forked by a thread that is confined itself, and is used
+// for nothing else. Linux sends the signal for the parent's end (PR_SET_PDEATHSIG) when
+// the thread ends, so that stays as long.
 func StartConfined(cmd *exec.Cmd, c Confinement) (wait func() error, err error) {
 	if len(c.Limits) > 0 {
 		cmd.Args = append(append([]string{prlimit}, c.Limits...), append([]string{"--", cmd.Path}, cmd.Args[1:]...)...)
@@ -54,8 +57,8 @@ func StartConfined(cmd *exec.Cmd, c Confinement) (wait func() error, err error) 
 	}, nil
 }
 
-// aside calls f on a thread that ends with it: never the main thread, which the Go runtime keeps, and which the process's
-// files in procfs tell of.
+// aside calls f on a thread that ends with it: never the main thread, which the Go
+// runtime keeps, and which the process's files in procfs tell of.
 func aside(f func()) {
 	go func() {
 		goruntime.LockOSThread()
@@ -107,8 +110,8 @@ func (c Confinement) confine(cmd *exec.Cmd) error {
 // ErrTooMuchOutput means that a program wrote more than it may.
 var ErrTooMuchOutput = errors.New("it wrote too much")
 
-// OutputConfined runs a program and returns its standard output, of at most limit bytes; when it fails, an
-// *exec.ExitError with its standard error.
+// OutputConfined runs a program and returns its standard output, of at most limit
+// bytes; when it fails, an *exec.ExitError with its standard error.
 func OutputConfined(cmd *exec.Cmd, c Confinement, limit int) ([]byte, error) {
 	out, problem := bounded{limit: limit}, bounded{limit: 4096}
 	cmd.Stdout, cmd.Stderr = &out, &problem

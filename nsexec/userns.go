@@ -27,8 +27,9 @@ const mapWithin = 10 * time.Second
 // What procfs has of a process that is not dumpable belongs to root of the namespace that it was executed in. Where that is not
 // the thread's own, the process has to be dumpable meanwhile: so says within.
 //
-// keepGroups forbids setgroups(2) in the namespace for ever: who has no right to give up a group outside, since it may be
-// one that files are closed to, has none inside (CVE-2014-8989).
+// keepGroups forbids setgroups(2) in the namespace for ever: who has no right to give
+// up a group outside, since it may be one that files are closed to, has none inside
+// (CVE-2014-8989).
 func NewUserNamespace(uids, gids []IDMap, keepGroups, within bool) (fd int, err error) {
 	line, err := newLine(mapWithin)
 	if err != nil {
@@ -68,8 +69,8 @@ func NewUserNamespace(uids, gids []IDMap, keepGroups, within bool) (fd int, err 
 	return int(opened.result), nil
 }
 
-// writeMaps maps the ids of the user namespace of a process. What is to become of setgroups(2) is said before the groups
-// are mapped: the kernel takes it no later.
+// writeMaps maps the ids of the user namespace of a process. What is to become of
+// setgroups(2) is said before the groups are mapped: the kernel takes it no later.
 func writeMaps(pid int, uids, gids []IDMap, keepGroups, within bool) error {
 	files := []procFile{{"uid_map", lines(uids)}, {"gid_map", lines(gids)}}
 	if keepGroups {

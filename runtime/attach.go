@@ -223,7 +223,8 @@ func explain(err error, dir bool) error {
 
 // pivot enters the root file system, and lets go of the host's.
 func (l *launch) pivot() error {
-	// The container's procfs, the only one that a path leads to from here on, does not know the thread.
+	// The container's procfs, the only one that a path leads to from here on, does not
+	// know the thread.
 	fd, err := unix.Open("/proc/thread-self", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("/proc/thread-self: %w", err)

@@ -189,7 +189,8 @@ func examineStore() Finding {
 	return finding("image store", true, found, err, advice)
 }
 
-// examineStoreMount looks whether device nodes and setuid programs in images do nothing outside of containers either.
+// examineStoreMount looks whether device nodes and setuid programs in images do nothing
+// outside of containers either.
 func examineStoreMount() Finding {
 	err := lookAsRoot(func() error {
 		settings, err := policy.LoadSettings()

@@ -140,9 +140,10 @@ func (p *Plan) files(f Facts) {
 	p.Files = append(p.Files, File{"/etc/hosts", hosts + "127.0.1.1\t" + name + "\n"}, File{"/etc/hostname", name + "\n"})
 }
 
-// bindMount copies the mounts of the source as they are. What the host mounts there later does not appear, unless
-// slave says so: it would have the attributes that it has on the host, neither nosuid nor nodev, and could be a
-// procfs. Where the bind is read-only it never does, since it would be writable.
+// bindMount copies the mounts of the source as they are. What the host mounts there
+// later does not appear, unless slave says so: it would have the attributes that it has
+// on the host, neither nosuid nor nodev, and could be a procfs. Where the bind is
+// read-only it never does, since it would be writable.
 func bindMount(source, destination string, readOnly, slave bool) specs.Mount {
 	options := []string{"rbind", "nosuid", "nodev"}
 	switch {

@@ -152,14 +152,15 @@ func (p *Plan) root(f Facts) error {
 	return nil
 }
 
-// keepsGroups decides whether root inside is kept from giving up the caller's groups. subgid(5) lets whom it names, as
-// newgidmap(1) does; ids of the policy's alone do not, since a file may be closed to a group and open to all others.
+// keepsGroups decides whether root inside is kept from giving up the caller's groups.
+// subgid(5) lets whom it names, as newgidmap(1) does; ids of the policy's alone do not,
+// since a file may be closed to a group and open to all others.
 func (f *Facts) keepsGroups() bool {
 	return !f.Own && f.Caller.UID != 0 && f.Policy.RootIDs != 0 && !f.Policy.DropGroups
 }
 
-// groups are those that the command has besides its own. Root inside has the group 0 for its own: that of a caller who
-// may give up none is one of the others.
+// groups are those that the command has besides its own. Root inside has the group 0
+// for its own: that of a caller who may give up none is one of the others.
 func (p *Plan) groups(f Facts) []uint32 {
 	if !p.KeepGroups || slices.Contains(f.Groups, f.User.GID) {
 		return f.Groups

@@ -44,9 +44,10 @@ var gcCommand = command{
 	},
 }
 
-// collectAll removes what belongs to the dead, which is told by marks: copies and drafts, halves of versions, control
-// groups, networks, records. (Mounts are in the namespaces of the dead and went with them.) Root
-// collects everybody's, others their own.
+// collectAll removes what belongs to the dead, which is told by marks: copies and
+// drafts, halves of versions, control groups, networks, records. (Mounts are in the
+// namespaces of the dead and went with them.) Root collects everybody's, others their
+// own.
 func collectAll(s *image.Store) ([]string, error) {
 	if !runtime.OwnsStore() {
 		return collectOwn(s, uint32(os.Getuid()))

@@ -11,7 +11,8 @@ import (
 	"mayfly/integration/kit"
 )
 
-// header writes a header with content of its own kind, which the library would not: a name or records that are overridden.
+// header writes a header with content of its own kind, which the library would not: a
+// name or records that are overridden.
 func header(kind byte, content string) []byte {
 	padded := append([]byte(content), make([]byte, (512-len(content)%512)%512)...)
 	return append(raw("././@LongLink", kind, fmt.Sprintf("%011o\x00", len(content)), ""), padded...)
@@ -68,7 +69,8 @@ func TestM09WhatCountsAgainstTheSize(t *testing.T) {
 	}
 }
 
-// However long a path is, it costs as its length; and no directory is deeper than an image may have them.
+// However long a path is, it costs as its length; and no directory is deeper than an
+// image may have them.
 func TestM10DeepPaths(t *testing.T) {
 	store := overlayStore(t)
 	deep := func(n int) string { return strings.Repeat("d/", n) }

@@ -9,7 +9,8 @@ import (
 	"mayfly/integration/kit"
 )
 
-// overlayStore makes a store where copies are overlays. Its file system gives inode numbers again, which BTRFS does not.
+// overlayStore makes a store where copies are overlays. Its file system gives inode
+// numbers again, which BTRFS does not.
 func overlayStore(t *testing.T) string {
 	t.Helper()
 	store := kit.StoreDirectory(t)

@@ -33,7 +33,8 @@ func field(status, name string) string {
 	return strings.Join(strings.Fields(line), " ")
 }
 
-// waiting starts an import that waits for the rest of a compressed archive, and finds its decompressor.
+// waiting starts an import that waits for the rest of a compressed archive, and finds
+// its decompressor.
 func waiting(t *testing.T, store, name string) (pid string) {
 	t.Helper()
 	cmd := exec.Command(kit.Runtime, "image", "import", "--store", store, name, "-")
@@ -57,7 +58,8 @@ func waiting(t *testing.T, store, name string) (pid string) {
 	return pid
 }
 
-// What decompresses an archive may be taken over by it. Then it is nobody: it reaches no process, no network, no terminal.
+// What decompresses an archive may be taken over by it. Then it is nobody: it reaches
+// no process, no network, no terminal.
 func TestM14Decompressors(t *testing.T) {
 	store := overlayStore(t)
 	one, two := waiting(t, store, "one"), waiting(t, store, "two")
@@ -103,8 +105,9 @@ func TestM14Decompressors(t *testing.T) {
 	}
 }
 
-// getent asks sources that may be anybody's, and runs as nobody who could make it say something else. It is asked for the
-// name of a group that the files do not know; by way of sudo a caller has none.
+// getent asks sources that may be anybody's, and runs as nobody who could make it say
+// something else. It is asked for the name of a group that the files do not know; by
+// way of sudo a caller has none.
 func TestM14Getent(t *testing.T) {
 	for _, w := range ways {
 		capabilities := ""

@@ -12,7 +12,8 @@ import (
 	"mayfly/integration/kit"
 )
 
-// levels are more directories in each other than a process has descriptors, in a path that no call takes.
+// levels are more directories in each other than a process has descriptors, in a path
+// that no call takes.
 var levels = strconv.Itoa(kit.Rounds(3_000, 30_000))
 
 // few runs the binary as root, with as many descriptors as a login session gives.

@@ -13,7 +13,8 @@ import (
 	"mayfly/integration/kit"
 )
 
-// A device in the place of a mount point is never opened. This one has no driver: to open it would be an error.
+// A device in the place of a mount point is never opened. This one has no driver: to
+// open it would be an error.
 func TestM08DevicesInThePlaceOfMountPoints(t *testing.T) {
 	then := time.Unix(1_000_000_000, 0)
 	device := func(name string, kind byte) entry {
@@ -43,7 +44,8 @@ func TestM08DevicesInThePlaceOfMountPoints(t *testing.T) {
 	}
 }
 
-// The mount of a store makes device nodes and setuid programs in it useless to everybody on the host.
+// The mount of a store makes device nodes and setuid programs in it useless to
+// everybody on the host.
 func TestM08TheStoresMount(t *testing.T) {
 	options := func(store string) string {
 		out, err := exec.Command("findmnt", "-no", "OPTIONS", store).Output()

@@ -7,8 +7,8 @@ import (
 	"mayfly/integration/kit"
 )
 
-// A digest is of what is in the image, whatever its archive has made and removed on the way: a file system gives the inode
-// number of a removed file to the next one.
+// A digest is of what is in the image, whatever its archive has made and removed on the
+// way: a file system gives the inode number of a removed file to the next one.
 func TestM07ADigestThatTheArchiveChooses(t *testing.T) {
 	many := []entry{file("good", "GOOD")}
 	for i := range kit.Rounds(5_000, 250_000) { // as many sums as are kept, which a unit test has few of

@@ -54,7 +54,7 @@ func recorded(t *testing.T, name string) (record string, supervisor int) {
 	return record, supervisor
 }
 
-// A container is ended by whoever may, whatever has become of its supervisor.
+// A container is ended by its owner and by root, whatever has become of its supervisor.
 func TestC39KillWithoutAnAnswer(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
 		owner := func(name string) kit.Result { return w.run(t, "kill", "--signal", "KILL", name) }

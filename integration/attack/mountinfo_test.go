@@ -43,7 +43,8 @@ func TestC42ProcfsBelowABind(t *testing.T) {
 	})
 }
 
-// Beneath another mount, as a bind of one directory of it, as one of its files: procfs all the same.
+// Beneath another mount, as a bind of one directory of it, as one of its files: procfs
+// all the same.
 func TestC42ProcfsInDisguise(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
 		dir := home(t, kit.User)

@@ -11,8 +11,8 @@ import (
 	"mayfly/integration/kit"
 )
 
-// Root inside gets ids of nobody's, also where NSS knows of more users than the files. The test stands in for a source of NSS,
-// in a mount namespace of its own.
+// Root inside gets ids of nobody's, also where NSS knows of more users than the files.
+// The test stands in for a source of NSS, in a mount namespace of its own.
 func TestI21SubordinateIDsOfOthers(t *testing.T) {
 	w := ways[0]
 	t.Cleanup(func() { kit.Must(t, w.setUp()) })

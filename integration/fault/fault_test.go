@@ -58,8 +58,9 @@ var goOwn = []string{"clone", "mmap", "munmap", "madvise", "sched_getaffinity",
 var notFailing = []string{"exit", "exit_group", "rt_sigreturn", "restart_syscall", "nanosleep", "sched_yield", "futex", "gettid", "getpid",
 	"rt_sigaction", "rt_sigprocmask", "sigaltstack", "getuid", "getgid", "geteuid", "getegid", "umask", "getcwd", "uname", "arch_prctl", "tgkill"}
 
-// calls lists the system calls of a launch: of each the greatest number of times that one thread makes it. What strace
-// has no name for (listmount is newer than Debian 12's), it cannot fail either.
+// calls lists the system calls of a launch: of each the greatest number of times that
+// one thread makes it. What strace has no name for (listmount is newer than Debian
+// 12's), it cannot fail either.
 func calls(t *testing.T) map[string]int {
 	t.Helper()
 	log := filepath.Join(t.TempDir(), "log")

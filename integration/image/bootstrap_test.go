@@ -10,7 +10,8 @@ import (
 	"mayfly/integration/kit"
 )
 
-// A bootstrap program can use device nodes in what it makes, as debootstrap demands, though the store is mounted nodev.
+// A bootstrap program can use device nodes in what it makes, as debootstrap demands,
+// though the store is mounted nodev.
 func TestABootstrapProgramHasDevices(t *testing.T) {
 	each(t, func(t *testing.T, s store) {
 		programs := t.TempDir()

@@ -584,8 +584,8 @@ echo "$before" | grep -c shared:
 	kit.NothingLeft(t)
 }
 
-// TestWhatIsMountedLaterIsInWritableBinds: as an automounter does it, on a host whose mounts are shared, where the
-// policy says so.
+// TestWhatIsMountedLaterIsInWritableBinds: as an automounter does it, on a host whose
+// mounts are shared, where the policy says so.
 func TestWhatIsMountedLaterIsInWritableBinds(t *testing.T) {
 	const dropIn = "/etc/mayfly/policy.d/00-launch.toml"
 	kit.Must(t, os.MkdirAll(filepath.Dir(dropIn), 0o755))

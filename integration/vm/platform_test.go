@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// platforms are the suites that a run is about: one in `make test-machines`, all in `make vm-test`. Of the former's tests, few run inside,
-// since all take hours.
+// platforms are the suites that a run is about: one in `make test-machines`, all in
+// `make vm-test`. Of the former's tests, few run inside, since all take hours.
 func platforms() []string {
 	if list := os.Getenv("MAYFLY_PLATFORMS"); list != "" {
 		return strings.Fields(list)

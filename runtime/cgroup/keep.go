@@ -9,14 +9,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Keeping: a caller who may move processes within a part of the hierarchy (a delegated one, as
-// systemd gives to each user's manager) can move a container's PID 1 into a group of theirs, freeze that,
-// and kill the supervisor: PID 1 would neither end with it nor see the time pass. To move
-// a process takes the right to write to cgroup.procs of the group that it goes to and of the
-// lowest group above both (cgroup_procs_write_permission in the kernel), so a process
-// that is in a group of root's beside the caller's part stays there. In version 1 nobody but
-// root moves a process of root's, as PID 1 is: a caller who can freeze the group in which it
-// is born is refused.
+// Keeping: a caller who may move processes within a part of the hierarchy (a delegated
+// one, as systemd gives to each user's manager) can move a container's PID 1 into a
+// group of theirs, freeze that, and kill the supervisor: PID 1 would neither end with
+// it nor see the time pass. To move a process takes the right to write to cgroup.procs
+// of the group that it goes to and of the lowest group above both
+// (cgroup_procs_write_permission in the kernel), so a process that is in a group of
+// root's beside the caller's part stays there. In version 1 nobody but root moves a
+// process of root's, as PID 1 is: a caller who can freeze the group in which it is born
+// is refused.
 
 // keepGroup is the group, below the parent of those that are made directly, in which PID 1 of
 // such a caller's container is.

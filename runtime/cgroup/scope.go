@@ -85,9 +85,10 @@ func passes(said string) bool {
 	return strings.Contains(said, "already") || strings.Contains(said, "is destructive")
 }
 
-// awaitMove waits until systemd has moved this process into the unit, and returns its directory. That the group is called
-// as the unit says nothing: a caller with a group of their own to make others in can call one so and start there.
-// systemd is asked which is the unit's, as a whole path.
+// awaitMove waits until systemd has moved this process into the unit, and returns its
+// directory. That the group is called as the unit says nothing: a caller with a group
+// of their own to make others in can call one so and start there. systemd is asked
+// which is the unit's, as a whole path.
 func awaitMove(root, unit string) (string, error) {
 	for begun := time.Now(); time.Since(begun) < moveWithin; time.Sleep(pause) {
 		own, err := ownGroup()
@@ -113,8 +114,9 @@ func awaitMove(root, unit string) (string, error) {
 	return "", fmt.Errorf("systemd did not start %s within %v", unit, moveWithin)
 }
 
-// busLabel is a unit's name as a part of an object's path on D-Bus: what is neither letter nor digit, and a digit at the
-// beginning, is an underscore and two hexadecimal digits.
+// busLabel is a unit's name as a part of an object's path on D-Bus: what is neither
+// letter nor digit, and a digit at the beginning, is an underscore and two hexadecimal
+// digits.
 func busLabel(name string) string {
 	var b strings.Builder
 	for i, c := range []byte(name) {
@@ -138,8 +140,8 @@ func parseProperty(printed string) (string, error) {
 	return text, nil
 }
 
-// rootsAlone refuses a group that is not root's alone to change, or lies in one that is not: whoever may write there makes
-// groups, moves processes and raises bounds.
+// rootsAlone refuses a group that is not root's alone to change, or lies in one that is
+// not: who may write there makes groups, moves processes and raises bounds.
 func rootsAlone(root, group string, owner uint32) error {
 	for dir := group; ; dir = filepath.Dir(dir) {
 		fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)

@@ -35,7 +35,8 @@ func TestParseProperty(t *testing.T) {
 	}
 }
 
-// A group of somebody else's, in the middle of the way too, or open to others, is no group of root's.
+// A group of somebody else's, in the middle of the way too, or open to others, is no
+// group of root's.
 func TestGroupsOfOthersAreNotBelieved(t *testing.T) {
 	root := t.TempDir()
 	group := filepath.Join(root, "user.slice", "user-1000.slice", "mayfly-1000-a.scope")

@@ -11,8 +11,9 @@ import (
 // closedMount are the attributes of a store's mount, as statfs(2) tells them.
 const closedMount = unix.ST_NOSUID | unix.ST_NODEV
 
-// openMount tells whether an open directory is on a mount where device nodes and setuid programs would work, and whether
-// it is the root of that mount: only then the mount is the store's own.
+// openMount tells whether an open directory is on a mount where device nodes and setuid
+// programs would work, and whether it is the root of that mount: only then the mount is
+// the store's own.
 func openMount(fd int) (open, own bool, err error) {
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(fd, &st); err != nil {
@@ -22,7 +23,8 @@ func openMount(fd int) (open, own bool, err error) {
 	return st.Flags&closedMount != closedMount, place.IsMountRoot, err
 }
 
-// OpenMount tells whether the store is mounted by itself, and so that device nodes and setuid programs in it work.
+// OpenMount tells whether the store is mounted by itself, and so that device nodes and
+// setuid programs in it work.
 func (s *Store) OpenMount() (bool, error) {
 	open, own, err := openMount(s.fd)
 	return open && own, err

@@ -73,8 +73,8 @@ func ownerOf(name string) uint32 {
 	return nobody
 }
 
-// called tells what people call an entry: a copy by its container, with the owner's uid for root, who
-// collects Everybody's.
+// called tells what people call an entry: a copy by its container, with the owner's uid
+// for root, who collects Everybody's.
 func called(name string, owner int64) string {
 	c, ok := parseCopy(name)
 	switch {

@@ -87,8 +87,9 @@ func (b Bootstrap) common(arch string) []string {
 // By itself mmdebstrap would finish its step first, a download perhaps.
 var alone = []string{"--pid", "--mount-proc", "--fork", "--kill-child=KILL", "--"}
 
-// withDevices are arguments of sh(1) for a bootstrap program in a draft, on a store that is mounted nodev and nosuid:
-// debootstrap refuses to make a system there. In the program's mount namespace the draft becomes a mount of its own.
+// withDevices are arguments of sh(1) for a bootstrap program in a draft, on a store
+// that is mounted nodev and nosuid: debootstrap refuses to make a system there. In the
+// program's mount namespace the draft becomes a mount of its own.
 var withDevices = []string{"sh", "-ec", `mount --bind "$0" "$0"; mount -o remount,bind,dev,suid "$0"; exec "$@"`}
 
 // bootstrapCommand is the command line for a program and its arguments.

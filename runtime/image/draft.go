@@ -128,8 +128,8 @@ func (d *Draft) Discard() error {
 	return nil
 }
 
-// OpenDraft opens somebody's draft as an image, for a container that changes it. It stays as long as the
-// process that made it does.
+// OpenDraft opens somebody's draft as an image, for a container that changes it. It
+// stays as long as the process that made it does.
 func (s *Store) OpenDraft(name string) (*Image, error) {
 	if err := CheckName("draft", strings.TrimPrefix(name, ".")); err != nil {
 		return nil, err

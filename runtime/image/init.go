@@ -18,8 +18,9 @@ import (
 // backingFile is where the file system of a store is that is not on BTRFS itself.
 func backingFile(store string) string { return filepath.Clean(store) + ".btrfs" }
 
-// mountOptions: reading a file in an image must not become a write to it; its device nodes drive nothing, and its setuid
-// programs gain nothing, whoever on the host opens or executes them.
+// mountOptions: reading a file in an image must not become a write to it; its device
+// nodes drive nothing, and its setuid programs gain nothing for anybody on the host that opens
+// or executes them.
 const mountOptions = "loop,noatime,nosuid,nodev"
 
 // Init makes a store at an absolute path and says what it did. Where the directory
@@ -141,8 +142,8 @@ func makeBackingFile(file string, size int64) (made bool, err error) {
 	return true, nil
 }
 
-// Mount mounts a store that Init has made in a file. One that is mounted already gets the attributes that it was mounted
-// without.
+// Mount mounts a store that Init has made in a file. One that is mounted already gets
+// the attributes that it was mounted without.
 func Mount(path string) error {
 	if on, err := isBTRFS(path); err == nil && on {
 		return closeMount(path)

@@ -64,9 +64,9 @@ func inTheWay(err error) bool {
 	return errors.Is(err, unix.EEXIST) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP)
 }
 
-// makeMountPoint makes one with the directories above it, and takes back what that does to the time of the one
-// that was there. Nothing is opened: an image can have a device where a mount point would be, and to open one can
-// start what it drives.
+// makeMountPoint makes one with the directories above it, and takes back what that does
+// to the time of the one that was there. Nothing is opened: an image can have a device
+// where a mount point would be, and to open one can start what it drives.
 func makeMountPoint(root mount.Root, name string, dir bool, mountID uint64) error {
 	above := path.Dir(name)
 	for {

@@ -24,9 +24,10 @@ type Wait struct {
 	Tell func(text string) // is told once who is waited for
 }
 
-// Remove removes an image with all its versions. One that a container runs on is not removed; with a wait no
-// new container can have it at once, and it is removed when the last one has ended. When the context or the wait
-// ends before that, the image is as it was, and the error names who uses it.
+// Remove removes an image with all its versions. One that a container runs on is not
+// removed; with a wait no new container can have it at once, and it is removed when the
+// last one has ended. When the context or the wait ends before that, the image is as it
+// was, and the error names who uses it.
 func (s *Store) Remove(ctx context.Context, name string, wait Wait) error {
 	dir, plain, err := s.openImage(name)
 	if err != nil {
@@ -196,7 +197,8 @@ func holdersOf(dir int) (users []string) {
 	return users
 }
 
-// lockVersions marks all versions of an image as this process's alone. The caller closes the descriptors.
+// lockVersions marks all versions of an image as this process's alone. The caller
+// closes the descriptors.
 func lockVersions(dir int) ([]int, error) {
 	list, err := versions(dir)
 	if err != nil {
@@ -214,8 +216,9 @@ func lockVersions(dir int) ([]int, error) {
 	return locks, nil
 }
 
-// lockVersion marks a version as this process's alone, which is ErrInUse if somebody uses it. The caller closes the
-// descriptor. An earlier version of the program marked what it used by flock(2).
+// lockVersion marks a version as this process's alone, which is ErrInUse if somebody
+// uses it. The caller closes the descriptor. An earlier version of the program marked
+// what it used by flock(2).
 func lockVersion(dir, version int) (int, error) {
 	fd, err := unix.Openat(dir, recordName(version), unix.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -248,8 +251,9 @@ func removeVersion(dir, version int) error {
 	return nil
 }
 
-// removeTree removes a subvolume or a directory with all that is in it, subvolumes too, however deep it is: a user's
-// run can leave more directories in each other than a process may have descriptors. No symbolic link is followed.
+// removeTree removes a subvolume or a directory with all that is in it, subvolumes too,
+// however deep it is: a user's run can leave more directories in each other than a
+// process may have descriptors. No symbolic link is followed.
 func removeTree(dir int, name string) error {
 	err := btrfs.Delete(dir, name)
 	if err == nil || errors.Is(err, unix.ENOENT) {

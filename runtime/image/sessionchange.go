@@ -16,9 +16,10 @@ import (
 	"mayfly/runtime/state"
 )
 
-// BeginSession makes a session of an image: a snapshot on BTRFS, elsewhere a copy file by file. Where limit is not 0 the
-// owner may have so many, this one and those that are being made included. The place is taken
-// before anything is copied. The thread must act on files as root.
+// BeginSession makes a session of an image: a snapshot on BTRFS, elsewhere a copy file
+// by file. Where limit is not 0 the owner may have so many, this one and those that are
+// being made included. The place is taken before anything is copied. The thread must
+// act on files as root.
 func (s *Store) BeginSession(ctx context.Context, i *Image, uid uint32, name string, limit int) error {
 	if err := CheckName("session", name); err != nil {
 		return err
@@ -213,7 +214,8 @@ func (s *Store) endSession(uid uint32, name string, dir int) error {
 	return held.release()
 }
 
-// removeSession removes a session's directory from the run directory. Its subvolume goes first, without a walk through it.
+// removeSession removes a session's directory from the run directory. Its subvolume
+// goes first, without a walk through it.
 func removeSession(run int, name string, dir int) error {
 	if err := removeTree(dir, sessionRoot); err != nil && !errors.Is(err, unix.ENOENT) {
 		return err

@@ -11,10 +11,11 @@
 // by hand, and on other file systems a directory without current, is an image too: a plain
 // one, which has no versions and may change.
 //
-// Drafts, throw-away copies and what is being removed are in the store's directory .mayfly. That
-// the process lives which works on one, a mark says: of a copy on the container's record
-// (package state), of the others on a file beside it. Only root may enter that and the images: an old image can hold old setuid
-// programs, and nobody on the host shall reach them there.
+// Drafts, throw-away copies and what is being removed are in the store's directory
+// .mayfly. That the process lives which works on one, a mark says: of a copy on the
+// container's record (package state), of the others on a file beside it. Only root may
+// enter that and the images: an old image can hold old setuid programs, and nobody on
+// the host shall reach them there.
 package image
 
 import (

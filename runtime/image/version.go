@@ -61,7 +61,8 @@ func current(dir int) (int, error) {
 	return version, nil
 }
 
-// setCurrent makes a version the current one, in one step for whoever looks. The caller has the image's turn.
+// setCurrent makes a version the current one, in one step for all who look. The caller
+// has the image's turn.
 func setCurrent(dir, version int) error {
 	if err := unix.Unlinkat(dir, currentDraft, 0); err != nil && err != unix.ENOENT {
 		return err

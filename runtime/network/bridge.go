@@ -94,7 +94,8 @@ func (l *Lease) Configure() error {
 	return nil
 }
 
-// alias is what the bridge bears when it is complete: it is made anew where an older version made it, whose alias had no colon.
+// alias is what the bridge bears when it is complete: it is made anew where an older
+// version made it, whose alias had no colon.
 func (r Range) alias() string { return aliasPrefix + r.String() }
 
 const aliasPrefix = "mayfly: "

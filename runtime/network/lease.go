@@ -13,8 +13,8 @@ import (
 	"mayfly/runtime/internal/realm"
 )
 
-// Directory is where leases are: an empty file for each, whose name is the address, and which is marked as long as a
-// container has it. Only root can enter.
+// Directory is where leases are: an empty file for each, whose name is the address, and
+// which is marked as long as a container has it. Only root can enter.
 const Directory = "/run/mayfly-network"
 
 // ErrExhausted means that every address of the range is some container's.
@@ -35,8 +35,9 @@ func (l *Lease) File() *os.File { return l.file }
 // Held is the lease of a container whose network another one has joined: of the same file.
 func Held(a Address, f *os.File) *Lease { return &Lease{Address: a, file: f} }
 
-// Claim takes an address that is free for the container of an owner; which one, the name decides where it can. The thread must act on files as
-// root. The holder must Release it.
+// Claim takes an address that is free for the container of an owner; which one, the
+// name decides where it can. The thread must act on files as root. The holder must
+// Release it.
 func Claim(r Range, name string, owner uint32) (*Lease, error) {
 	dir, err := openDirectory(lock.TurnShared)
 	if err != nil {
@@ -60,8 +61,9 @@ func Claim(r Range, name string, owner uint32) (*Lease, error) {
 	return nil, fmt.Errorf("%w of %s, the policy's network-range", ErrExhausted, r)
 }
 
-// openDirectory opens the directory in a turn: shared for as long as a lease is being taken, alone where the bridge is removed, which is
-// for root: nobody else's process, which its caller can stop, may keep others waiting.
+// openDirectory opens the directory in a turn: shared for as long as a lease is being
+// taken, alone where the bridge is removed, which is for root: nobody else's process,
+// which its caller can stop, may keep others waiting.
 func openDirectory(turn func(fd int) error) (*os.File, error) {
 	if err := unix.Mkdir(Directory, 0o700); err != nil && err != unix.EEXIST {
 		return nil, fmt.Errorf("make %s: %w", Directory, err)
@@ -77,7 +79,8 @@ func openDirectory(turn func(fd int) error) (*os.File, error) {
 	return os.NewFile(uintptr(fd), Directory), nil
 }
 
-// take opens and marks a file that is still there when it is marked. EWOULDBLOCK says that somebody has it.
+// take opens and marks a file that is still there when it is marked. EWOULDBLOCK says
+// that somebody has it.
 func take(dir *os.File, name string) (*os.File, error) {
 	for {
 		fd, err := unix.Openat(int(dir.Fd()), name, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
@@ -142,8 +145,9 @@ func remove(dir *os.File, a Address) (gone bool, err error) {
 	return true, unix.Unlinkat(int(dir.Fd()), a.String(), 0)
 }
 
-// Collect removes the leases that nobody has any more: for a user their own, for root all, and with the last of them the
-// bridge and its rules. It tells what it has removed. The thread must act on files as root, and needs CAP_NET_ADMIN.
+// Collect removes the leases that nobody has any more: for a user their own, for root
+// all, and with the last of them the bridge and its rules. It tells what it has
+// removed. The thread must act on files as root, and needs CAP_NET_ADMIN.
 func Collect() (removed []string, err error) {
 	if _, err := os.Stat(Directory); err != nil || realm.Own() {
 		return nil, nil // no container ever had a private network

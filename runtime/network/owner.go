@@ -15,7 +15,7 @@ import (
 
 // Who owned the container that had an address last, and may still be let in by the rules,
 // is in a file beside the leases, as text, from before the rules let that user reach the
-// address until after they do no more: so whoever has the address next knows which element
+// address until after they do no more: so who has the address next knows which element
 // to take away, whatever became of the process before. All of it happens while the lease
 // is locked.
 //
@@ -151,7 +151,8 @@ const (
 	nftDelete = 14 // NFT_MSG_DELSETELEM
 )
 
-// dialRules opens a netlink socket by which rules of the thread's network are changed. The holder must close it.
+// dialRules opens a netlink socket by which rules of the thread's network are changed.
+// The holder must close it.
 func dialRules() (*conn, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
 	if err != nil {
@@ -160,8 +161,8 @@ func dialRules() (*conn, error) {
 	return &conn{fd: fd}, nil
 }
 
-// changeOwner adds an element to the set of owners, or deletes it; one that is there is added without an error. ENOENT
-// says that there is no such element, or no such set.
+// changeOwner adds an element to the set of owners, or deletes it; one that is there is
+// added without an error. ENOENT says that there is no such element, or no such set.
 func (c *conn) changeOwner(what uint16, a Address, owner uint32) error {
 	const (
 		subsystem      = 10 // NFNL_SUBSYS_NFTABLES
@@ -194,8 +195,8 @@ func (c *conn) changeOwner(what uint16, a Address, owner uint32) error {
 	return acknowledged(c.fd, c.seq-1)
 }
 
-// acknowledged waits for what the kernel says of the message with a sequence number. The answer is there when sendto
-// returns.
+// acknowledged waits for what the kernel says of the message with a sequence number.
+// The answer is there when sendto returns.
 func acknowledged(fd int, seq uint32) error {
 	buffer := make([]byte, 4096)
 	for {

@@ -48,8 +48,9 @@ type Rule struct {
 	// Host paths that every container sees at the same place; one that the host does
 	// not have is left out.
 	BindReadOnly, Bind []string
-	// BindSlave: what the host mounts below a writable bind later appears in the container, as an automounter's
-	// file systems do, with the attributes that it has on the host.
+	// BindSlave: what the host mounts below a writable bind later appears in the
+	// container, as an automounter's file systems do, with the attributes that it has
+	// on the host.
 	BindSlave bool
 	// Devices are device nodes in the host's /dev that appear in the container's. Who may
 	// open them is for their mode to say.

@@ -37,7 +37,7 @@ func Text(text string) string {
 }
 
 // JSON is a value as JSON, indented, in which such characters are escaped as JSON has it:
-// whoever decodes it gets the value, as far as it is UTF-8. A line break ends it.
+// who decodes it gets the value, as far as it is UTF-8. A line break ends it.
 func JSON(v any, indent string) ([]byte, error) {
 	text, err := json.Marshal(v)
 	if indent != "" {

@@ -23,15 +23,16 @@ const (
 // groupSources are the databases of nsswitch.conf(5) that tell of members of groups.
 var groupSources = []string{"group", "initgroups"}
 
-// askSources tells whether nsswitch.conf(5) names another source of one of these databases than the files.
+// askSources tells whether nsswitch.conf(5) names another source of one of these
+// databases than the files.
 func askSources(databases ...string) (bool, error) {
 	text, err := readFile(sourcesFile)
 	return elsewhere(string(text), databases), err
 }
 
-// elsewhere tells whether nsswitch.conf(5) names a source of one of these databases besides the files
-// (and systemd's, which knows of groups without members, and of users without files), so that getent need not be
-// started to hear that there is nothing.
+// elsewhere tells whether nsswitch.conf(5) names a source of one of these databases
+// besides the files (and systemd's, which knows of groups without members, and of users
+// without files), so that getent need not be started to hear that there is nothing.
 func elsewhere(text string, databases []string) bool {
 	for line := range strings.Lines(text) {
 		line, _, _ = strings.Cut(line, "#")
@@ -48,8 +49,9 @@ func elsewhere(text string, databases []string) bool {
 	return false
 }
 
-// confinement is of getent: ids that nobody else has, since a process of the caller's own the caller could make say what
-// they like, and one of nobody's any daemon that runs as nobody. It keeps the network: a source may be reached by that.
+// confinement is of getent: ids that nobody else has, since a process of the caller's
+// own the caller could make say what they like, and one of nobody's any daemon that
+// runs as nobody. It keeps the network: a source may be reached by that.
 func confinement() nsexec.Confinement {
 	c := nsexec.Confinement{Limits: []string{"--as=1073741824", "--cpu=60", "--core=0"}}
 	c.UID, c.IDs = realm.Stranger()
@@ -57,8 +59,9 @@ func confinement() nsexec.Confinement {
 	return c
 }
 
-// askNSS runs getent with an empty environment, for a minute at most, and returns what it knows of some keys, a line each;
-// without a key all that its sources enumerate. It knows nothing where there is no getent.
+// askNSS runs getent with an empty environment, for a minute at most, and returns what
+// it knows of some keys, a line each; without a key all that its sources enumerate. It
+// knows nothing where there is no getent.
 func askNSS(database string, keys ...string) (string, error) {
 	if _, err := os.Stat(getent); errors.Is(err, os.ErrNotExist) {
 		return "", nil

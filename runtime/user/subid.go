@@ -41,12 +41,14 @@ func (d *Database) CheckAlone(file string, who Entry, r Range) error {
 	return r.alone(string(text), d.known(file), file, who)
 }
 
-// probes is of how many ids of a range NSS is asked one by one: evenly spread, both ends among them.
+// probes is of how many ids of a range NSS is asked one by one: evenly spread, both
+// ends among them.
 const probes = 65
 
-// CheckSources refuses a range that has the id of a user or group of another source of NSS. Not every source enumerates
-// what it knows (SSSD does not, unless it is told to), and to ask for each of 65536 ids would take minutes: so a
-// single id that no source enumerates can go unseen, a block of a thousand and more cannot.
+// CheckSources refuses a range that has the id of a user or group of another source of
+// NSS. Not every source enumerates what it knows (SSSD does not, unless it is told to),
+// and to ask for each of 65536 ids would take minutes: so a single id that no source
+// enumerates can go unseen, a block of a thousand and more cannot.
 func (d *Database) CheckSources(file string, who Entry, r Range) error {
 	database := "passwd"
 	if file == SubGIDFile {

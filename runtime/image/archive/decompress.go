@@ -29,8 +29,9 @@ var formats = []format{
 // squashfs is decompressed into a tar archive.
 var squashfs = format{"squashfs", "hsqs", "sqfs2tar", "squashfs-tools-ng", []string{"--root-becomes", ".", "/proc/self/fd/0"}, nil}
 
-// Decompress returns the content of a possibly compressed stream, known by its first bytes; of squashfs, a tar
-// archive. The stream begins where r stands. The reader must be closed; a program that failed is an error of the last Read.
+// Decompress returns the content of a possibly compressed stream, known by its first
+// bytes; of squashfs, a tar archive. The stream begins where r stands. The reader must
+// be closed; a program that failed is an error of the last Read.
 func (x *Extractor) Decompress(ctx context.Context, r *os.File) (io.ReadCloser, error) {
 	begin, noFile := r.Seek(0, io.SeekCurrent)
 	buffered := bufio.NewReaderSize(r, 64<<10)
@@ -62,7 +63,8 @@ func (x *Extractor) Decompress(ctx context.Context, r *os.File) (io.ReadCloser, 
 	return DecompressStream(ctx, buffered)
 }
 
-// Spool copies a stream into a file without a name on the file system of the tree. It counts against the limits.
+// Spool copies a stream into a file without a name on the file system of the tree. It
+// counts against the limits.
 func (x *Extractor) Spool(ctx context.Context, r io.Reader) (*os.File, error) {
 	return Spool(x.spool, x.limits.reader(ctx, r))
 }

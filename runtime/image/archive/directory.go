@@ -52,8 +52,9 @@ func (x *Extractor) directory(dir int, base, name string, h *tar.Header, attribu
 	return x.setLater(name, h.ModTime)
 }
 
-// maxDepth bounds how many directories are in each other. All that reads a tree takes its depth once more for each file
-// that is down there. What people pack stays far below: a hundred levels are known of node_modules.
+// maxDepth bounds how many directories are in each other. All that reads a tree takes
+// its depth once more for each file that is down there. What people pack stays far
+// below: a hundred levels are known of node_modules.
 const maxDepth = 256
 
 // A place is where a tree is made.
@@ -71,8 +72,8 @@ func placeOf(top int) (place, error) {
 	return place{here.MountID, depth}, err
 }
 
-// depthOf is how deep an open directory lies, wherever symbolic links have led to it. The kernel tells a path of at most
-// 4096 bytes (PATH_MAX).
+// depthOf is how deep an open directory lies, wherever symbolic links have led to it.
+// The kernel tells a path of at most 4096 bytes (PATH_MAX).
 func depthOf(fd int) (int, error) {
 	var place [unix.PathMax]byte
 	n, err := unix.Readlink("/proc/self/fd/"+strconv.Itoa(fd), place[:])

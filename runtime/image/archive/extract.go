@@ -65,7 +65,8 @@ func NewExtractor(top int, spool string, limits *Limits, progress func(int64)) (
 	return x, x.setLater("", time.Unix(0, 0))
 }
 
-// Sums are of the contents of files that were made, by inode number: of those that are left when all is extracted.
+// Sums are of the contents of files that were made, by inode number: of those that are
+// left when all is extracted.
 func (x *Extractor) Sums() map[uint64]tree.Sum { return x.sums.byInode }
 
 // Close gives up what the extractor holds. What it has made stays.
@@ -281,7 +282,8 @@ func (x *Extractor) file(dir int, base string, h *tar.Header, attributes []tree.
 	return unix.UtimesNanoAt(fd, "", timespecs(h.ModTime), unix.AT_EMPTY_PATH)
 }
 
-// write writes a file's content. What is read of it counts as it is read, the holes of a sparse file after it.
+// write writes a file's content. What is read of it counts as it is read, the holes of
+// a sparse file after it.
 func (x *Extractor) write(fd int, h *tar.Header, content io.Reader) (tree.Sum, error) {
 	before := x.limits.Bytes
 	if h.Size > before {

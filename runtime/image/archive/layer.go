@@ -46,8 +46,8 @@ func (x *Extractor) ExtractLayer(ctx context.Context, r io.Reader) error {
 
 func (x *Extractor) hash(name string) uint64 { return maphash.String(x.seed, name) }
 
-// mark remembers that this layer has made an entry, and the directories above it. By links one of these can have any
-// number of names, so each counts.
+// mark remembers that this layer has made an entry, and the directories above it. By
+// links one of these can have any number of names, so each counts.
 func (x *Extractor) mark(name string) error {
 	for ; x.layer != nil && name != "."; name = path.Dir(name) {
 		if x.made(name) {

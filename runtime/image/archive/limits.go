@@ -9,8 +9,9 @@ import (
 // Limits bound what an archive can make. A compressed one of a few bytes can hold any number of
 // zeros, of empty files or of attributes. They are used up while it is read.
 type Limits struct {
-	// Bytes are all that is read of it, once it is decompressed: names, targets of links, attributes and what is between the
-	// files as well as their contents. Holes count too, and so does what is kept of it in files without a name.
+	// Bytes are all that is read of it, once it is decompressed: names, targets of
+	// links, attributes and what is between the files as well as their contents. Holes
+	// count too, and so does what is kept of it in files without a name.
 	Bytes int64
 	// Entries are files, directories without an entry of their own, and further names of directories.
 	Entries int64

@@ -15,8 +15,9 @@ import (
 	"mayfly/runtime/internal/realm"
 )
 
-// A program compresses or decompresses. What it reads may be made to take it over, so it is confined: it has ids that
-// nobody else has, no network, sees no other process, and can signal none.
+// A program compresses or decompresses. What it reads may be made to take it over, so
+// it is confined: it has ids that nobody else has, no network, sees no other process,
+// and can signal none.
 type program struct {
 	*exec.Cmd
 	name string
@@ -26,8 +27,9 @@ type program struct {
 // own are the namespaces of a program's own.
 const own = unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC
 
-// limits are of a program that decompresses: memory beyond what it is told to take at most (256 MiB, and as much as
-// threads and a C library reserve), processor time that 64 GiB of bzip2 take on a slow machine, and no file to write.
+// limits are of a program that decompresses: memory beyond what it is told to take at
+// most (256 MiB, and as much as threads and a C library reserve), processor time that
+// 64 GiB of bzip2 take on a slow machine, and no file to write.
 var limits = []string{"--as=4294967296", "--cpu=28800", "--fsize=0", "--core=0"}
 
 func command(ctx context.Context, f format, args []string) (*program, error) {

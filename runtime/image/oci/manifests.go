@@ -10,8 +10,9 @@ import (
 	"strings"
 )
 
-// What there may be of documents in a layout. A registry's index has one manifest for each architecture and as many
-// attestations, of some kilobytes each; docker save writes one for each image.
+// What there may be of documents in a layout. A registry's index has one manifest for
+// each architecture and as many attestations, of some kilobytes each; docker save
+// writes one for each image.
 const (
 	maxDescriptors = 1000    // of manifests and indexes, in all indexes together
 	maxDepth       = 4       // of indexes in indexes
@@ -120,7 +121,8 @@ func (f *finder) manifest(d descriptor) (*Image, error) {
 	return image, nil
 }
 
-// image begins an image with what its configuration says. Each layer must have a digest of its content there.
+// image begins an image with what its configuration says. Each layer must have a digest
+// of its content there.
 func (f *finder) image(what string, c *config, layers int) (*Image, error) {
 	if layers != len(c.RootFS.DiffIDs) {
 		return nil, fmt.Errorf("%s: %d layers and %d digests of their contents", what, layers, len(c.RootFS.DiffIDs))
@@ -160,7 +162,8 @@ func (f *finder) docker() ([]*Image, error) {
 	return images, nil
 }
 
-// dockerImage reads a configuration, whose name is its digest: HEX.json, or sha256:HEX as some programs write it.
+// dockerImage reads a configuration, whose name is its digest: HEX.json, or sha256:HEX
+// as some programs write it.
 func (f *finder) dockerImage(name string, layers []string) (*Image, error) {
 	digest := "sha256:" + strings.TrimPrefix(strings.TrimSuffix(path.Base(name), ".json"), "sha256:")
 	if _, err := newHash(digest); err != nil {

@@ -7,12 +7,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// removals bounds how often a removal begins again because somebody has moved directories meanwhile.
+// removals bounds how often a removal begins again because somebody has moved
+// directories meanwhile.
 const removals = 16
 
-// Remove removes an entry of an open directory with all that is in it, however deep that is. What is not there is no
-// error. No symbolic link is followed, and nothing on another file system is removed. gone is told the inode numbers
-// of what was no directory, before each removal; it may be nil.
+// Remove removes an entry of an open directory with all that is in it, however deep
+// that is. What is not there is no error. No symbolic link is followed, and nothing on
+// another file system is removed. gone is told the inode numbers of what was no
+// directory, before each removal; it may be nil.
 func Remove(dir int, name string, gone func(inode uint64)) error {
 	var err error
 	for range removals {
@@ -107,8 +109,9 @@ func (r *remover) remove(dir int, name string) error {
 	return nil
 }
 
-// Directories visits the directories below one, the innermost first and the one itself last: each by the descriptor of
-// the directory above, its name in that, and its inode number. visit may remove it.
+// Directories visits the directories below one, the innermost first and the one itself
+// last: each by the descriptor of the directory above, its name in that, and its inode
+// number. visit may remove it.
 func Directories(dir int, name string, visit func(above int, name string, inode uint64) error) error {
 	var t trail
 	defer t.close()

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// window is how many directories of a trail are open, the innermost ones. A tree can be far deeper than a
-// process may have descriptors.
+// window is how many directories of a trail are open, the innermost ones. A tree can be
+// far deeper than a process may have descriptors.
 const window = 64
 
 // errMoved means that somebody has moved directories of a tree meanwhile.
@@ -40,8 +40,9 @@ func (t *trail) push(fd int, st *unix.Stat_t, name string) *level {
 
 func (t *trail) last() *level { return &(*t)[len(*t)-1] }
 
-// pop goes back up. Where the directory above is not open any more, it is by "..", and must be the same one: a
-// directory that somebody has moved meanwhile would lead out of the tree.
+// pop goes back up. Where the directory above is not open any more, it is by "..", and
+// must be the same one: a directory that somebody has moved meanwhile would lead out of
+// the tree.
 func (t *trail) pop() error {
 	left := *t.last()
 	defer unix.Close(left.fd)
@@ -84,7 +85,8 @@ func (l *level) next() (name string, ok bool) {
 	return name, true
 }
 
-// someNames reads the next names in a directory, as many as the kernel gives at a time; none at its end.
+// someNames reads the next names in a directory, as many as the kernel gives at a time;
+// none at its end.
 func someNames(fd int) ([]string, error) {
 	buffer := make([]byte, 32<<10)
 	for {

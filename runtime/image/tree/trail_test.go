@@ -10,7 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// deep makes directories in each other, with a file in the last, and opens the one that they are in.
+// deep makes directories in each other, with a file in the last, and opens the one that
+// they are in.
 func deep(t *testing.T, levels int) (dir string, fd int) {
 	t.Helper()
 	dir = t.TempDir()

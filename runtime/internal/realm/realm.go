@@ -52,17 +52,19 @@ func RootGroup() uint32 { return here.group }
 // HasIDs tells that there are ids besides the caller's: always but in a user namespace that was made without.
 func HasIDs() bool { return !here.own || here.ids }
 
-// strangers is the first of the ids for programs that read what may be hostile. Nobody has them: directory services give
-// out ids up to 2,000,200,000 (SSSD's and FreeIPA's ranges), and from 2^31 on some programs take them for negative.
+// strangers is the first of the ids for programs that read what may be hostile. Nobody
+// has them: directory services give out ids up to 2,000,200,000 (SSSD's and FreeIPA's
+// ranges), and from 2^31 on some programs take them for negative.
 const strangers = 2_100_000_000
 
 // nobody is a user of every system, of the ids in a user namespace too.
 const nobody = 65534
 
-// Stranger returns an id, of a user and of a group, that no process has but those that this one starts with it:
-// processes of one user can look into each other, kill each other, and daemons run as nobody. Process ids, which the kernel keeps
-// below 2^22, make it this process's own. In a user namespace of the caller's it is nobody's; it is not ok where there are no
-// ids besides the caller's.
+// Stranger returns an id, of a user and of a group, that no process has but those that
+// this one starts with it: processes of one user can look into each other, kill each
+// other, and daemons run as nobody. Process ids, which the kernel keeps below 2^22,
+// make it this process's own. In a user namespace of the caller's it is nobody's; it is
+// not ok where there are no ids besides the caller's.
 func Stranger() (id uint32, ok bool) {
 	switch {
 	case !here.own:

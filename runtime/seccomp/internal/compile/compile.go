@@ -69,7 +69,8 @@ var abis = map[string][]abi{
 type Variant struct {
 	Name     string // of the variable that holds the program
 	Isolated bool   // the container has a network of its own
-	// Multiplexed: socketcall(2) is allowed all the same, since the image's programs have no other way to a socket.
+	// Multiplexed: socketcall(2) is allowed all the same, since the image's programs
+	// have no other way to a socket.
 	Multiplexed bool
 }
 

@@ -116,7 +116,8 @@ func TestProfileNamesExist(t *testing.T) {
 	}
 }
 
-// A network of its own has no AF_VSOCK, by whatever convention; everything else is as in the profile.
+// A network of its own has no AF_VSOCK, by whatever convention; everything else is as
+// in the profile.
 func TestIsolatedRefusesWhatHasNoNetwork(t *testing.T) {
 	const inet, vsock, socketcall = 2, 40, 102
 	for _, c := range []struct {
