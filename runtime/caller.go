@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -14,12 +15,12 @@ import (
 )
 
 // A Caller is who started the process, as the kernel tells it. The environment
-// is the caller's word, kept for the container, and decides nothing but what DirName says.
+// is the caller's word, kept for the container, and decides nothing.
 type Caller struct {
 	UID, GID uint32
 	Groups   []uint32
-	Dir      string // working directory; "" when it has no name any more
-	DirName  string // what the caller calls it ($PWD), where that is another name, by way of symbolic links; else ""
+	Dir      string // working directory, by the kernel's name; "" when it has none
+	DirErr   error  // why it has none
 	Env      []string
 	Terminal bool // standard input and output are terminals
 }
@@ -37,10 +38,7 @@ func CurrentCaller() (Caller, error) {
 	}
 	// Not os.Getwd, which believes $PWD. The kernel writes "(unreachable)" before
 	// the name of a directory that is outside the root.
-	if dir, err := unixGetwd(); err == nil && strings.HasPrefix(dir, "/") {
-		caller.Dir = dir
-		caller.DirName = otherName(dir)
-	}
+	caller.Dir, caller.DirErr = unixGetwd()
 	caller.Terminal = term.IsTerminal(0) && term.IsTerminal(1)
 	return caller, nil
 }
@@ -64,8 +62,15 @@ func callerEnviron() []string {
 func unixGetwd() (string, error) {
 	buffer := make([]byte, unix.PathMax)
 	n, err := unix.Getcwd(buffer)
-	if err != nil || n < 1 {
-		return "", err
+	switch {
+	case err == unix.ENOENT:
+		return "", errors.New("it has been removed: cd to one that is there")
+	case err == unix.ENAMETOOLONG, err == unix.ERANGE:
+		return "", fmt.Errorf("its path is longer than %d bytes", unix.PathMax-1)
+	case err != nil:
+		return "", fmt.Errorf("getcwd: %w", err)
+	case n < 2 || buffer[0] != '/':
+		return "", errors.New("it is outside of your root directory")
 	}
 	return string(buffer[:n-1]), nil
 }

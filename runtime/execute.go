@@ -24,6 +24,7 @@ type Supervisor struct {
 	// is made that would outlive the process, and may wait until signals are received.
 	Signals func() <-chan os.Signal
 	Note    func(text string) // is told what the user should know and is no error
+	Warn    func(text string) // is told what the user must know; nil: Note is
 	Record  io.Writer         // gets a copy of what is shown, as an asciicast
 	Audit   *Audit            // is told that the command is about to be executed
 }
@@ -52,6 +53,9 @@ func Run(ctx context.Context, r Request, s Supervisor) (Status, error) {
 func Execute(ctx context.Context, p *Plan, caller Caller, s Supervisor) (Status, error) {
 	if s.Note == nil {
 		s.Note = func(string) {}
+	}
+	if s.Warn == nil {
+		s.Warn = s.Note
 	}
 	if s.Signals == nil {
 		s.Signals = func() <-chan os.Signal { return nil }
@@ -83,7 +87,7 @@ func Execute(ctx context.Context, p *Plan, caller Caller, s Supervisor) (Status,
 	// caller's mask makes of it.
 	umask := nsexec.Umask(0o022)
 	defer nsexec.Umask(umask)
-	l := &launch{plan: p, caller: caller, note: s.Note, umask: umask,
+	l := &launch{plan: p, caller: caller, note: s.Note, warn: s.Warn, umask: umask,
 		store: store, image: img, root: newRootSource(userns), output: newOutput(p, s.Record), ports: published, told: make(chan struct{})}
 	if overlap {
 		l.start()

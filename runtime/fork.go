@@ -84,7 +84,7 @@ func (p *Plan) with(e control.Exec) *Plan {
 	}
 	process.Args, process.Env = e.Args, env.list
 	if e.Dir != "" {
-		process.Cwd, other.DirRequired = e.Dir, true
+		process.Cwd, other.DirRequired, other.CwdID, other.CwdNames = e.Dir, true, nil, nil
 	}
 	other.Login, other.Fallback, other.Spec.Process = false, nil, &process
 	return &other

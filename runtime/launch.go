@@ -27,6 +27,7 @@ type launch struct {
 	plan   *Plan
 	caller Caller
 	note   func(string) // tells the user something that is no error
+	warn   func(string) // and that is not to be missed
 
 	store      *image.Store
 	image      *image.Image
@@ -42,6 +43,7 @@ type launch struct {
 	lease      *network.Lease  // of its address; nil: it has none
 	device     *network.Device // of the host's that it has taken over; nil: none
 	umask      int             // the caller's
+	entered    bool            // the thread is in the command's working directory
 
 	feed    *console.Feed    // nil: standard input is not copied
 	output  *output          // nil: it is not copied

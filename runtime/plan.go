@@ -3,6 +3,7 @@ package runtime
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,8 +54,10 @@ type Plan struct {
 	SetIDs bool `json:"setIDs"`
 	// KeepGroups: root inside cannot give up the caller's groups.
 	KeepGroups bool `json:"keepGroups,omitempty"`
-	// CwdName is another name of the working directory, for a container that does not have it by the first.
-	CwdName string `json:"cwdName,omitempty"`
+	// CwdID is which directory of the host the working directory is; nil: whatever has the name.
+	// CwdNames are other names of it inside, in case something hides it by the first.
+	CwdID    *fileID  `json:"cwdID,omitempty"`
+	CwdNames []string `json:"cwdNames,omitempty"`
 	// DirRequired: no other working directory will do.
 	DirRequired bool `json:"dirRequired,omitempty"`
 	// ReadAhead are files of the image that the command's start is likely to read.
@@ -78,6 +81,10 @@ type Plan struct {
 
 	// Measure: tell afterwards what the container has used.
 	Measure bool `json:"measure,omitempty"`
+
+	// Notes are what the user may want to know, and Warnings what they must.
+	Notes    []string `json:"notes,omitempty"`
+	Warnings []string `json:"warnings,omitempty"`
 
 	Timeout   time.Duration `json:"timeout,omitempty"`
 	KillAfter time.Duration `json:"killAfter,omitempty"`
@@ -114,6 +121,12 @@ type Facts struct {
 	Hosts        string                   // the host's /etc/hosts
 	Servers      string                   // a resolv.conf for networks of which the host's loopback is no part
 	Present      map[string]bool          // which host files of the defaults exist
+	Bound        []boundSource            // what the policy binds
+	Dir          hostDir                  // the caller's working directory
+	Home         hostDir                  // the directory that HOME names
+	HomeName     string                   // and how it is named there
+	HomeLink     bool                     // that is a symbolic link to it, which is inside
+	HomeInImage  bool                     // the image has a directory of that name
 	RandomDigits string                   // 16 hex digits
 }
 
@@ -139,6 +152,7 @@ func NewPlan(r Request, f Facts) (*Plan, error) {
 	if err := permitted(r, f.Policy); err != nil {
 		return nil, err
 	}
+	r.Binds = slices.Concat(f.along(r), r.Binds)
 	p := &Plan{Own: f.Own, Store: f.Policy.Store, Image: r.name(), Version: f.Version, Draft: r.Draft, Session: r.Session, Ephemeral: !r.NoEphemeral,
 		Snapshot: !r.NoEphemeral && r.Session == "" && (r.Writable || f.CopyFirst),
 		SetIDs:   f.Caller.UID != f.User.UID, Timeout: r.Timeout, KillAfter: r.KillAfter, Measure: r.Measure, OutputLimit: r.OutputLimit}
@@ -173,6 +187,10 @@ func NewPlan(r Request, f Facts) (*Plan, error) {
 	p.readAhead(f.Image)
 	return p, p.personality(r, f)
 }
+
+func (p *Plan) note(text string) { p.Notes = append(p.Notes, text) }
+
+func (p *Plan) warn(text string) { p.Warnings = append(p.Warnings, text) }
 
 func check(r Request, f Facts) error {
 	root := f.Caller.UID == 0

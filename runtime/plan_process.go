@@ -20,24 +20,25 @@ func (p *Plan) process(r Request, f Facts) error {
 	if f.RootInside != nil {
 		env = append(env, "MAYFLY_USER="+f.User.Name)
 	}
+	home := f.home(r)
+	if home.value != "" {
+		e := newEnviron(env...)
+		e.set("HOME=" + home.value)
+		env = e.list
+	}
+	if home.note != "" {
+		p.note(home.note)
+	}
 	p.Spec.Process = &specs.Process{
 		Terminal:        r.Terminal == Yes || r.Terminal == Auto && f.Caller.Terminal,
 		User:            specs.User{UID: who.UID, GID: who.GID, AdditionalGids: p.groups(f)},
 		Env:             env,
-		Cwd:             f.Caller.Dir,
 		Capabilities:    capabilities(r, f),
 		Rlimits:         r.Limits,
 		NoNewPrivileges: true,
 	}
-	p.CwdName = f.Caller.DirName
-	if r.Dir != "" {
-		if !path.IsAbs(r.Dir) || strings.IndexByte(r.Dir, 0) >= 0 {
-			return fmt.Errorf("--chdir %q is not an absolute path", r.Dir)
-		}
-		p.Spec.Process.Cwd, p.CwdName, p.DirRequired = r.Dir, "", true
-	}
-	if p.SetIDs && r.Dir == "" {
-		p.Spec.Process.Cwd, p.CwdName = f.User.Home, ""
+	if err := p.workingDir(r, f); err != nil {
+		return err
 	}
 	p.command(r, who.Shell)
 	for _, arg := range p.Spec.Process.Args {

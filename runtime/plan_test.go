@@ -25,6 +25,7 @@ func facts() Facts {
 		User:    user.Entry{Name: "dev", UID: 1000, GID: 1000, Home: "/home/dev", Shell: "/bin/bash"},
 		Groups:  []uint32{1000, 50},
 		Present: map[string]bool{"/etc/passwd": true, "/etc/group": true, "/home": true, "/etc/resolv.conf": true},
+		Dir:     hostDir{Path: "/home/dev/src", ID: fileID{1, 2}, Inside: []string{"/home/dev/src"}},
 		Hosts:   "127.0.0.1 localhost", RandomDigits: "0123456789abcdef",
 	}
 }
@@ -34,6 +35,7 @@ func ordinary() policy.Decision {
 	return policy.Decision{Settings: policy.Settings{Store: policy.DefaultStore}, Rule: policy.Rule{
 		BindReadOnly: []string{"/etc/passwd", "/etc/group", "/opt"}, Bind: []string{"/home"},
 		Env: []string{"TERM", "LC_*", "HOME"}, Network: []string{"host"}, EnvAll: true, Writable: true, AllowBind: []string{"/"},
+		BindCwd: true, BindHome: true,
 	}}
 }
 

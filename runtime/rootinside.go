@@ -281,7 +281,9 @@ func (l *launch) becomesRoot(p *Plan, c *nsexec.Command) error {
 		return err
 	}
 	c.UserNamespace = &nsexec.UserNamespace{FD: int(l.root.userns.Fd()), Keep: keep}
-	c.Dirs, c.DirRequired = p.dirsToEnter(), p.DirRequired
+	if !l.entered { // else it begins where the thread is
+		c.Dirs, c.DirRequired = p.dirsToEnter(), p.DirRequired
+	}
 	return nil
 }
 

@@ -64,6 +64,7 @@ func Survey(r Request) (Facts, error) {
 		return f, err
 	}
 	f.findHostFiles(r)
+	f.findDirs(r)
 	if err := f.findImage(r); err != nil {
 		return f, err
 	}
@@ -175,6 +176,9 @@ func (f *Facts) findImage(r Request) error {
 		}
 		defer img.Close()
 		f.Version, f.Root = img.Version, img.Path
+		if f.home(r).note != "" && !f.covered(f.HomeName) {
+			f.HomeInImage = hasDir(mount.RootAt(img.FD()), f.HomeName)
+		}
 		f.CopyFirst = img.Private || f.lacks(mount.RootAt(img.FD()), r)
 		// An image without a readable /bin/sh runs as the host's own architecture:
 		// it may hold nothing but one static program.
@@ -209,6 +213,15 @@ func openImage(store *image.Store, name, draft, session string, c Caller) (*imag
 	return store.Image(name)
 }
 
+func hasDir(inside mount.Root, name string) bool {
+	target, err := inside.Dir(name)
+	if err != nil {
+		return false
+	}
+	target.Close()
+	return true
+}
+
 // lacks tells whether something is to be mounted where a version has nothing to mount on. The usual mount points were
 // made when it was sealed.
 func (f *Facts) lacks(inside mount.Root, r Request) bool {
@@ -218,7 +231,7 @@ func (f *Facts) lacks(inside mount.Root, r Request) bool {
 			wanted = append(wanted, name)
 		}
 	}
-	for _, b := range r.Binds {
+	for _, b := range slices.Concat(f.along(r), r.Binds) {
 		wanted = append(wanted, b.Destination)
 	}
 	for _, t := range r.Tmpfs {
@@ -250,9 +263,12 @@ const maxHosts = 1 << 20
 // findHostFiles finds which of the host's files there are to bind.
 func (f *Facts) findHostFiles(r Request) {
 	f.Present = map[string]bool{}
-	for _, list := range [][]string{f.Policy.BindReadOnly, f.Policy.Bind, hostFiles} {
+	for i, list := range [][]string{hostFiles, f.Policy.BindReadOnly, f.Policy.Bind} {
 		for _, name := range list {
-			_, err := os.Stat(name)
+			id, err := identify(name)
+			if err == nil && i > 0 && !r.NoEphemeral {
+				f.Bound = append(f.Bound, boundSource{id, name})
+			}
 			if errors.Is(err, unix.EACCES) { // what the policy names may be closed to the caller
 				err = asRoot(f.Caller, noCapability, func() error {
 					_, err := os.Lstat(name)

@@ -3,73 +3,125 @@ package runtime
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path"
 	"slices"
+	"strings"
 	"syscall"
 
 	"mayfly/nsexec"
 )
 
-// otherName returns $PWD if that leads to the working directory dir by another name.
-func otherName(dir string) string {
-	name := os.Getenv("PWD")
-	if !path.IsAbs(name) || name != path.Clean(name) || name == dir {
-		return ""
+// workingDir decides where the command starts. One that is asked for must be there. The
+// caller's own must be the same one inside; a command that is the login shell starts in the
+// home instead, any other is refused: it could do there what was meant for another place.
+func (p *Plan) workingDir(r Request, f Facts) error {
+	switch {
+	case r.Dir != "":
+		if !path.IsAbs(r.Dir) || strings.IndexByte(r.Dir, 0) >= 0 {
+			return fmt.Errorf("--chdir %q is not an absolute path", r.Dir)
+		}
+		p.Spec.Process.Cwd, p.DirRequired = r.Dir, true
+		return nil
+	case f.Dir.Path == "/" || r.mountsOn(f.Dir.Path): // the container's, and what the caller puts there
+		p.Spec.Process.Cwd, p.DirRequired = f.Dir.Path, true
+		return nil
 	}
-	here, err := os.Stat(".")
-	there, errThere := os.Stat(name)
-	if err != nil || errThere != nil || !os.SameFile(here, there) {
-		return ""
+	p.DirRequired = len(r.Command) > 0
+	names := f.Dir.Inside
+	if f.bindsDir(r) {
+		names = []string{f.Dir.Path}
 	}
-	return name
+	switch {
+	case len(names) > 0:
+		p.Spec.Process.Cwd, p.CwdNames, p.CwdID = names[0], names[1:], &f.Dir.ID
+	case p.DirRequired:
+		return f.whyNotInside(r)
+	default:
+		p.Spec.Process.Cwd = homeOf(p.Spec.Process.Env)
+		p.warn(fmt.Sprintf("%v; starting in %s", f.whyNotInside(r), p.Spec.Process.Cwd))
+	}
+	return nil
 }
 
 // changeDir enters the working directory with the user's own rights.
 func (l *launch) changeDir() error { return l.enterDir(l.plan) }
 
+// enterDir makes the working directory of the plan's command the thread's, where it is for
+// the thread to enter it.
 func (l *launch) enterDir(p *Plan) error {
+	l.entered = false
+	if p.CwdID != nil {
+		err := enterSame(append([]string{p.Spec.Process.Cwd}, p.CwdNames...), *p.CwdID)
+		if err == nil || p.DirRequired {
+			l.entered = err == nil
+			return err
+		}
+	}
 	if p.rootInside() {
 		return nil // that is for the command to do
 	}
-	for _, dir := range p.workingDirs() {
+	for _, dir := range p.dirsToTry() {
 		err := syscall.Chdir(dir)
 		if err == nil {
+			l.tellOfElsewhere(p, dir)
 			return nil
 		}
 		if p.DirRequired {
 			return fmt.Errorf("%s: %w", dir, err)
 		}
 	}
-	for _, dir := range p.otherDirs() {
-		if syscall.Chdir(dir) == nil {
-			l.tellOfElsewhere(p, dir)
-			return nil
-		}
-	}
 	return errors.New("not even / can be entered")
 }
 
-// workingDirs are the names of the working directory, the first that can be entered counts.
-func (p *Plan) workingDirs() []string { return []string{p.Spec.Process.Cwd, p.CwdName} }
+// enterSame enters a directory by the first of its names that leads to it. Something else
+// may be mounted there, or have come into its place.
+func enterSame(names []string, id fileID) error {
+	var problem error
+	for _, name := range names {
+		err := syscall.Chdir(name)
+		if err == nil {
+			var here fileID
+			if here, err = identify("."); err == nil && here == id {
+				return nil
+			}
+			err = errors.Join(err, errors.New("is another directory in the container"))
+		}
+		if problem == nil {
+			problem = fmt.Errorf("%s: %w: --chdir DIR runs the command elsewhere, as in --chdir /tmp", name, err)
+		}
+	}
+	return problem
+}
 
-// otherDirs are where a command starts that cannot enter it.
-func (p *Plan) otherDirs() []string { return []string{homeOf(p.Spec.Process.Env), "/"} }
+// dirsToTry are the directories in which the command may start, the first that can be
+// entered counts.
+func (p *Plan) dirsToTry() []string {
+	if p.DirRequired {
+		return []string{p.Spec.Process.Cwd}
+	}
+	dirs := []string{homeOf(p.Spec.Process.Env), "/"}
+	if p.CwdID == nil && p.Spec.Process.Cwd != dirs[0] {
+		return append([]string{p.Spec.Process.Cwd}, dirs...)
+	}
+	return dirs
+}
 
-// dirsToEnter are both, for a command that enters each that it can: the last counts.
+// dirsToEnter are the same for a command that enters each that it can: the last counts.
 func (p *Plan) dirsToEnter() []string {
-	dirs := slices.Concat(p.workingDirs(), p.otherDirs())
+	dirs := p.dirsToTry()
 	slices.Reverse(dirs)
 	return dirs
 }
 
 // tellWhere looks where a command has started that was given dirsToEnter.
 func (l *launch) tellWhere(p *Plan, process *nsexec.Process) {
-	if i := process.Dir; i >= 0 && i < len(p.otherDirs()) {
-		l.tellOfElsewhere(p, p.dirsToEnter()[i])
+	if dirs := p.dirsToEnter(); process.Dir >= 0 && process.Dir < len(dirs) {
+		l.tellOfElsewhere(p, dirs[process.Dir])
 	}
 }
 
 func (l *launch) tellOfElsewhere(p *Plan, dir string) {
-	l.note(fmt.Sprintf("working directory %q is not in the container, starting in %s (a bind mount brings it: --bind .)", p.Spec.Process.Cwd, dir))
+	if dir != p.Spec.Process.Cwd {
+		l.warn(fmt.Sprintf("working directory %q cannot be entered in the container, starting in %s", p.Spec.Process.Cwd, dir))
+	}
 }

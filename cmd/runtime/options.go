@@ -41,7 +41,7 @@ func declare(flags *flag.FlagSet) *options {
 	flags.Func("tmpfs", "an empty file system in memory: `DST[:OPTIONS]`, such as size=64M,mode=0700,noexec", appendTo(&o.tmpfs))
 	flags.Func("env", "pass an environment variable, or set it: `NAME[=VALUE]`", appendTo(&o.env))
 	flags.BoolVar(&o.envAll, "env-all", false, "pass the whole environment")
-	flags.StringVar(&o.dir, "chdir", "", "working `DIR` inside (default: the current one, else HOME, else /)")
+	flags.StringVar(&o.dir, "chdir", "", "working `DIR` inside (default: the current one, which is bound where no bind brings it)")
 	flags.StringVar(&o.user, "user", "", "run as `USER`, name or number; only root may choose another")
 	flags.StringVar(&o.network, "network", "", "`NETWORK`: host, none, private, join:NAME for that of another container of yours, or interface:IF for one of the host's that is moved in (root; default: what the policy says)")
 	flags.Func("publish", "with --network private: have TCP port HOST of the host lead to one of the container's: `HOST:CONTAINER`", appendTo(&o.publish))

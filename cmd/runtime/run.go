@@ -95,12 +95,9 @@ func (o *options) attempt(r runtime.Request, signals func() <-chan os.Signal) (i
 	if o.dryRun {
 		return 0, printJSON(plan)
 	}
-	if weaker := plan.Weaker(); weaker != "" {
-		o.note(weaker)
-	}
-	o.tellOfBeginning(plan)
+	o.tellOfPlan(plan)
 	releaseLater()
-	supervisor := runtime.Supervisor{Signals: signals, Note: o.note, Audit: log}
+	supervisor := runtime.Supervisor{Signals: signals, Note: o.note, Warn: warn, Audit: log}
 	if o.record != "" {
 		file, err := os.OpenFile(o.record, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 		if err != nil {
@@ -168,6 +165,20 @@ func (o *options) tellStats(s runtime.Status) error {
 
 func (o *options) tells(plan *runtime.Plan) bool {
 	return o.verbose || !o.quiet && plan.Spec.Process.Terminal
+}
+
+// tellOfPlan tells what the user should know before the command runs.
+func (o *options) tellOfPlan(plan *runtime.Plan) {
+	if weaker := plan.Weaker(); weaker != "" {
+		o.note(weaker)
+	}
+	for _, text := range plan.Notes {
+		o.note(text)
+	}
+	for _, text := range plan.Warnings {
+		warn(text)
+	}
+	o.tellOfBeginning(plan)
 }
 
 func (o *options) tellOfBeginning(plan *runtime.Plan) {

@@ -103,10 +103,7 @@ func TestC04WorkingDirectory(t *testing.T) {
 			"cd /root", "cd /proc/self/fd", "mkdir /root/attack; cd /root/attack; rmdir /root/attack", "cd /var/lib/machines/.mayfly",
 			"exec 5</root; cd /proc/self/fd/5",
 		} {
-			r := from(enter)
-			if first, _, _ := strings.Cut(r.Out, "\n"); r.Code != 0 && !strings.Contains(r.Err, "cannot") || first == "/root" || strings.Contains(r.Out, "mayfly-attack") || strings.Contains(first, "machines") {
-				t.Errorf("%s: %+v", enter, r)
-			}
+			refused(t, enter, from(enter), "working directory")
 		}
 		for _, dir := range []string{"../../../..", "/home/../../../root", "/proc/1/cwd", "/proc/1/root", "/proc/self/fd/0"} {
 			refused(t, dir, from("cd /", "--chdir", dir), "")

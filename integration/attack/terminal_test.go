@@ -89,7 +89,7 @@ func TestC33WhoseTerminalIsPassed(t *testing.T) {
 			m.Wait()
 		})
 	})
-	own := exec.Command(kit.Runtime, "run", "--name", "of-root", "--user", kit.User, "--bind-ro", helper+":/mnt/helper", kit.Image, "sleep", "600")
+	own := exec.Command(kit.Runtime, "run", "--name", "of-root", "--user", kit.User, "--chdir", "/", "--bind-ro", helper+":/mnt/helper", kit.Image, "sleep", "600")
 	kit.Must(t, own.Start())
 	kit.Eventually(t, "root's container runs", func() bool { return kit.Root(t, "exec", "of-root", "true").Code == 0 })
 	m := onTerminal(t, "root", kit.Runtime+" exec of-root /mnt/helper prey | cat; echo status ${PIPESTATUS[0]}")

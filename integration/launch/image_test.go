@@ -113,7 +113,7 @@ func TestAUserWhomOnlyNSSKnows(t *testing.T) {
 		"cd / && exec env -i setpriv --reuid 54321 --regid 54321 --groups 54321,54322 " + kit.Runtime + " run " + kit.Image +
 		` sh -c 'id; echo $HOME; grep -c ldap /etc/passwd /etc/group; grep -cE " /etc/(passwd|group) ro" /proc/self/mountinfo'`
 	r := kit.Do(t, exec.Command("unshare", "--mount", "sh", "-ec", script))
-	want := "uid=54321(ldapuser) gid=54321(ldapgroup) groups=54321(ldapgroup),54322(ldapmore)\n/home/ldapuser\n/etc/passwd:1\n/etc/group:2\n2\n"
+	want := "uid=54321(ldapuser) gid=54321(ldapgroup) groups=54321(ldapgroup),54322(ldapmore)\n/tmp\n/etc/passwd:1\n/etc/group:2\n2\n"
 	if r.Out != want {
 		t.Errorf("%+v, want %q", r, want)
 	}

@@ -5,6 +5,7 @@ package reports
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -49,6 +50,16 @@ func (r report) run(t *testing.T, dir string) kit.Result {
 	cmd.Dir = dir
 	cmd.Env = append(cmd.Env, "R="+kit.Runtime+" run", "T="+kit.Image, "PWD="+dir)
 	return kit.Do(t, cmd)
+}
+
+const dropIn = "/etc/mayfly/policy.d/00-reports.toml"
+
+// rule puts a rule before the machine's policy, for as long as the test.
+func rule(t *testing.T, text string) {
+	t.Helper()
+	kit.Must(t, os.MkdirAll(filepath.Dir(dropIn), 0o755))
+	kit.Must(t, os.WriteFile(dropIn, []byte(text), 0o644))
+	t.Cleanup(func() { kit.Must(t, os.Remove(dropIn)) })
 }
 
 // workspace makes a directory of the ordinary user's where continuous integration has one:

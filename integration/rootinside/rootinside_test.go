@@ -251,7 +251,12 @@ func TestWhereItStarts(t *testing.T) {
 	cmd.Dir = "/srv/rootinside-elsewhere"
 	kit.Must(t, os.Mkdir(cmd.Dir, 0o755))
 	defer os.Remove(cmd.Dir)
-	if r := kit.Do(t, cmd); r.Out != "/root\n" || !strings.Contains(r.Err, `"/srv/rootinside-elsewhere" is not in the container, starting in /root`) {
+	if r := kit.Do(t, cmd); r.Out != cmd.Dir+"\n" || r.Err != "" {
+		t.Errorf("%+v", r)
+	}
+	shell := kit.As(t, kit.User, kit.Runtime, "shell", "--root", kit.Image)
+	shell.Dir, shell.Stdin = "/proc", strings.NewReader("pwd\n")
+	if r := kit.Do(t, shell); r.Out != "/root\n" || !strings.Contains(r.Err, `"/proc" is not in the container`) {
 		t.Errorf("%+v", r)
 	}
 }

@@ -28,6 +28,8 @@ const (
 	keyDevices
 	keyAllowBindReadOnly
 	keyAllowBind
+	keyBindCwd
+	keyBindHome
 	keyEnv
 	keyEnvAll
 	keyPersonality
@@ -49,7 +51,7 @@ const (
 )
 
 var keyNames = [keyCount]string{"images", "users", "groups", "deny", "bind-ro", "bind", "bind-slave", "devices", "allow-bind-ro", "allow-bind",
-	"env", "env-all", "personality", "writable", "network", "root-inside", "root-ids", "drop-groups",
+	"bind-cwd", "bind-home", "env", "env-all", "personality", "writable", "network", "root-inside", "root-ids", "drop-groups",
 	"limits.containers", "limits.sessions", "limits.memory", "limits.swap", "limits.tasks", "limits.cpu", "limits.cpu-weight", "limits.io-weight", "limits.time"}
 
 // setting returns where a key's value is, as a pointer.
@@ -75,6 +77,10 @@ func (r *Rule) setting(k key) any {
 		return &r.AllowBindReadOnly
 	case keyAllowBind:
 		return &r.AllowBind
+	case keyBindCwd:
+		return &r.BindCwd
+	case keyBindHome:
+		return &r.BindHome
 	case keyEnv:
 		return &r.Env
 	case keyEnvAll:

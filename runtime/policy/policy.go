@@ -58,6 +58,9 @@ type Rule struct {
 	// A caller may ask for binds of what is in these directories, and of what they
 	// may read themself. Links are resolved before that is decided.
 	AllowBindReadOnly, AllowBind []string
+	// The working directory, and the home, are bound unasked where they are not inside
+	// already and AllowBind lets the caller ask for it.
+	BindCwd, BindHome bool
 	// Env names the environment variables that pass; a star stands for any characters.
 	Env    []string
 	EnvAll bool // a caller may have the whole environment passed
@@ -117,6 +120,8 @@ func builtIn() Rule {
 	return Rule{
 		BindReadOnly: []string{"/etc/passwd", "/etc/group", "/opt"},
 		Bind:         []string{"/home"},
+		BindCwd:      true,
+		BindHome:     true,
 		Env:          []string{"TERM", "LANG", "LC_*", "TZ", "USER", "LOGNAME", "HOME", "SHELL", "CI"},
 		Network:      []string{"host"},
 	}

@@ -1,0 +1,129 @@
+package runtime
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestTheWorkingDirectoryIsTheSameOrBoundOrRefused(t *testing.T) {
+	outside := func(f *Facts) { f.Dir = hostDir{Path: "/srv/proj", ID: fileID{3, 4}} }
+	for name, c := range map[string]struct {
+		change  func(*Facts)
+		request Request
+		cwd     string
+		bound   bool
+		refused string
+	}{
+		"it is inside":          {func(*Facts) {}, Request{}, "/home/dev/src", false, ""},
+		"it is inside renamed":  {func(f *Facts) { outside(f); f.Dir.Inside = []string{"/mnt/p"} }, Request{}, "/mnt/p", false, ""},
+		"it is bound":           {outside, Request{}, "/srv/proj", true, ""},
+		"the root directory":    {func(f *Facts) { f.Dir = hostDir{Path: "/"} }, Request{}, "/", false, ""},
+		"asked for":             {outside, Request{Dir: "/x"}, "/x", false, ""},
+		"no bind is allowed":    {func(f *Facts) { outside(f); f.Policy.AllowBind = nil }, Request{}, "", false, "allow-bind"},
+		"not there":             {func(f *Facts) { outside(f); f.Policy.AllowBind = []string{"/data"} }, Request{}, "", false, "allow-bind"},
+		"the policy says no":    {func(f *Facts) { outside(f); f.Policy.BindCwd = false }, Request{}, "", false, "bind-cwd"},
+		"it cannot be bound":    {func(f *Facts) { outside(f); f.Dir.Err = errors.New("in /proc") }, Request{}, "", false, "in /proc"},
+		"it has no name":        {func(f *Facts) { f.Dir = hostDir{}; f.Caller.DirErr = errors.New("removed") }, Request{}, "", false, "removed"},
+		"for another user":      {func(f *Facts) { outside(f); f.Caller.UID = 0; f.Policy.Unbound = true }, Request{}, "", false, "another user"},
+		"for a change of image": {func(f *Facts) { outside(f); f.Caller.UID, f.User.UID = 0, 0 }, Request{NoEphemeral: true}, "", false, "changed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := facts()
+			c.change(&f)
+			c.request.Image, c.request.Command = "i", []string{"true"}
+			p, err := NewPlan(c.request, f)
+			if c.refused != "" {
+				if err == nil || !strings.Contains(err.Error(), c.refused) || !strings.Contains(err.Error(), "--chdir") {
+					t.Errorf("%v", err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if p.Spec.Process.Cwd != c.cwd || slices.Contains(p.CallerBinds, "/srv/proj") != c.bound || !p.DirRequired {
+				t.Errorf("%q, binds %q", p.Spec.Process.Cwd, p.CallerBinds)
+			}
+		})
+	}
+}
+
+func TestOnlyALoginShellStartsInTheHome(t *testing.T) {
+	f := facts()
+	f.Dir, f.Policy.BindCwd = hostDir{Path: "/srv/proj"}, false
+	p := plan(t, Request{Image: "i", Login: true}, f)
+	if p.Spec.Process.Cwd != "/home/dev" || len(p.Warnings) != 1 || p.DirRequired {
+		t.Errorf("%q, %q", p.Spec.Process.Cwd, p.Warnings)
+	}
+	if _, err := NewPlan(Request{Image: "i", Login: true, Command: []string{"make"}}, f); err == nil {
+		t.Error("a command of the login shell starts elsewhere")
+	}
+}
+
+func TestHomeNamesWhatIsThere(t *testing.T) {
+	home := func(name, path string, link bool, inside ...string) func(*Facts) {
+		return func(f *Facts) {
+			f.HomeName, f.HomeLink = name, link
+			f.Home = hostDir{Path: path, Inside: inside}
+		}
+	}
+	for name, c := range map[string]struct {
+		change func(*Facts)
+		value  string
+		bind   string
+		note   bool
+	}{
+		"inside":               {home("/home/dev", "/home/dev", false, "/home/dev"), "/home/dev", "", false},
+		"elsewhere":            {home("/var/lib/ci", "/var/lib/ci", false), "/var/lib/ci", "/var/lib/ci", false},
+		"a link that is there": {home("/home/dev", "/data/dev", true), "/home/dev", "/data/dev", false},
+		"a link that is not":   {home("/ci", "/data/ci", false), "/data/ci", "/data/ci", false},
+		"by another name":      {home("/ci", "/data/ci", false, "/mnt/ci"), "/mnt/ci", "", false},
+		"nowhere":              {home("/nonexistent", "", false), "/tmp", "", true},
+		"not to be bound": {func(f *Facts) { home("/var/lib/ci", "/var/lib/ci", false)(f); f.Policy.BindHome = false },
+			"/tmp", "", true},
+		"the image's": {func(f *Facts) { home("/srv/ci", "", false)(f); f.HomeInImage = true }, "/srv/ci", "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := facts()
+			c.change(&f)
+			if name := f.HomeName; name != "" {
+				f.Caller.Env = append(f.Caller.Env, "HOME="+name)
+			}
+			p := plan(t, Request{Image: "i", Command: []string{"true"}}, f)
+			if got := value(p.Spec.Process.Env, "HOME"); got != c.value || (len(p.Notes) > 0) != c.note {
+				t.Errorf("HOME=%s, %q", got, p.Notes)
+			}
+			if (c.bind != "") != slices.Contains(p.CallerBinds, c.bind) {
+				t.Errorf("binds %q", p.CallerBinds)
+			}
+		})
+	}
+}
+
+func TestNamesInsideAreOfTheSameDirectory(t *testing.T) {
+	top := t.TempDir()
+	for _, dir := range []string{"data/joe/src", "other/joe/src"} {
+		if err := os.MkdirAll(filepath.Join(top, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("data", filepath.Join(top, "home")); err != nil {
+		t.Fatal(err)
+	}
+	var sources []boundSource
+	for _, s := range [][2]string{{"home", "/home"}, {"data/joe", filepath.Join(top, "data/joe")}, {"other", "/data"}} {
+		id, err := identify(filepath.Join(top, s[0]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sources = append(sources, boundSource{id, s[1]})
+	}
+	dir := filepath.Join(top, "data/joe/src")
+	if names := namesInside(sources, dir); !slices.Equal(names, []string{dir, "/home/joe/src"}) {
+		t.Errorf("%q", names)
+	}
+}
