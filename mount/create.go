@@ -80,3 +80,57 @@ func (r Root) createOne(at int, parts []string, dir bool, on []uint64) (int, err
 	}
 	return r.step(at, parts)
 }
+
+// mostLinks is how many symbolic links the kernel follows in one path (path_resolution(7)).
+const mostLinks = 40
+
+// Target returns where name leads inside the root, as a path without symbolic links. From
+// the first component on that is not there it is as the links say: what Create has to make
+// for a link that leads nowhere. Somebody who changes the tree meanwhile can choose the
+// path, not what Create does with it.
+func (r Root) Target(name string) (string, error) {
+	at, parts, links := "/", strings.Split(name, "/"), 0
+	for len(parts) > 0 {
+		part := parts[0]
+		parts = parts[1:]
+		if part == "" || part == "." {
+			continue
+		}
+		if part == ".." {
+			at = path.Dir(at)
+			continue
+		}
+		next := path.Join(at, part)
+		to, err := r.readLink(next)
+		switch {
+		case err == unix.ENOENT || err == unix.EINVAL: // not there, or no link
+			at = next
+			continue
+		case err != nil:
+			return "", fmt.Errorf("read link %s: %w", next, err)
+		}
+		if links++; links > mostLinks {
+			return "", unix.ELOOP
+		}
+		if path.IsAbs(to) {
+			at = "/"
+		}
+		parts = append(strings.Split(to, "/"), parts...)
+	}
+	return at, nil
+}
+
+// readLink reads a symbolic link. EINVAL says that it is none.
+func (r Root) readLink(name string) (string, error) {
+	fd, err := r.Open(name, unix.O_PATH|unix.O_NOFOLLOW)
+	if err != nil {
+		return "", err
+	}
+	defer closeFD(fd)
+	buffer := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(fd, "", buffer)
+	if err == unix.ENOENT { // the kernel's word for an open file that is no link
+		err = unix.EINVAL
+	}
+	return string(buffer[:max(n, 0)]), err
+}

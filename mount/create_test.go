@@ -81,3 +81,21 @@ func TestALongPathIsWalkedOnce(t *testing.T) {
 		t.Errorf("100 components %v, 1600 %v", short, long)
 	}
 }
+
+func TestWhereALinkLeadsThatLeadsNowhere(t *testing.T) {
+	root := hostile(t)
+	for name, link := range map[string]string{"home": "var/home", "opt": "/var/./opt", "deep": "../../../../up/x", "chain": "home/y", "round": "round"} {
+		if err := unix.Symlinkat(link, root.FD(), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]string{"/home": "/var/home", "/home/a/b": "/var/home/a/b", "/opt": "/var/opt", "/deep": "/up/x",
+		"/chain": "/var/home/y", "/etc/passwd": "/etc/passwd", "/nosuch/x": "/nosuch/x", "/": "/"} {
+		if got, err := root.Target(name); got != want || err != nil {
+			t.Errorf("%s: %q, %v, want %q", name, got, err, want)
+		}
+	}
+	if got, err := root.Target("/round/x"); !errors.Is(err, unix.ELOOP) {
+		t.Errorf("a loop: %q, %v", got, err)
+	}
+}

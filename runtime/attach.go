@@ -89,7 +89,8 @@ func (l *launch) identify() error {
 }
 
 // attachTo attaches a tree at a destination inside. In a snapshot a missing
-// destination is made; the image itself is never changed for the sake of a mount.
+// destination is made; the image itself is never changed for the sake of a mount. What
+// cannot be attached is an error: a container without it is not what was asked for.
 func (l *launch) attachTo(inside mount.Root, tree mount.Tree, destination string) error {
 	source, err := tree.Place()
 	if err != nil {
@@ -103,9 +104,6 @@ func (l *launch) attachTo(inside mount.Root, tree mount.Tree, destination string
 			return fmt.Errorf("mount point %q: %w", destination, explain(err, dir))
 		}
 		target, err = l.find(inside, destination, follow)
-	}
-	if errors.Is(err, unix.ENOENT) && !slices.Contains(l.plan.CallerBinds, destination) {
-		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("mount point %q: %w", destination, explain(err, dir))
@@ -215,6 +213,8 @@ func explain(err error, dir bool) error {
 		return mismatch(dir)
 	case errors.Is(err, unix.EEXIST):
 		return errors.New("a symbolic link in the image leads nowhere")
+	case errors.Is(err, unix.ENOENT):
+		return errors.New("is not in the image, or a symbolic link that leads nowhere: `runtime image shell` can make it")
 	case errors.Is(err, unix.ELOOP):
 		return errors.New("a loop of symbolic links in the image")
 	}

@@ -60,6 +60,9 @@ func Execute(ctx context.Context, p *Plan, caller Caller, s Supervisor) (Status,
 	if s.Signals == nil {
 		s.Signals = func() <-chan os.Signal { return nil }
 	}
+	if err := p.Check(); err != nil {
+		return Status{}, err
+	}
 	if err := errors.Join(CanLaunch(), nsexec.ResetInheritance()); err != nil {
 		return Status{}, err
 	}

@@ -42,7 +42,7 @@ func makeMountPoints(fd int) error {
 			target.Close()
 			continue
 		}
-		if err := makeMountPoint(root, name, true, here.MountID); err != nil && !inTheWay(err) {
+		if err := makeThroughLinks(root, name, here.MountID); err != nil && !inTheWay(err) {
 			return err
 		}
 	}
@@ -56,6 +56,21 @@ func makeMountPoints(fd int) error {
 		}
 	}
 	return nil
+}
+
+// makeThroughLinks makes a directory, where its name is a symbolic link that leads nowhere the
+// directory that it would lead to: systems that are updated as a whole have such links, to
+// what they make when they boot.
+func makeThroughLinks(root mount.Root, name string, mountID uint64) error {
+	err := makeMountPoint(root, name, true, mountID)
+	if !errors.Is(err, unix.EEXIST) {
+		return err
+	}
+	target, err := root.Target(name)
+	if err != nil {
+		return err
+	}
+	return makeMountPoint(root, target, true, mountID)
 }
 
 // inTheWay tells that the image has something else where a mount point would be: that is for the launch to say that

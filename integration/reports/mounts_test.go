@@ -1,0 +1,41 @@
+package reports
+
+import (
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"mayfly/integration/kit"
+)
+
+// imported imports a changed copy of the image under a name, as a version.
+func imported(t *testing.T, name, script string) {
+	t.Helper()
+	kit.Change(t, name+"-plain", script)
+	if r := kit.Root(t, "image", "import", name, filepath.Join(kit.Store, name+"-plain")); r.Code != 0 {
+		t.Fatalf("%+v", r)
+	}
+	t.Cleanup(func() {
+		if r := kit.Root(t, "image", "remove", name); r.Code != 0 {
+			t.Errorf("%+v", r)
+		}
+	})
+}
+
+const ostree = `mkdir -p sysroot; for d in home opt; do rmdir $d && ln -s var/$d $d; done
+rmdir tmp && ln -s sysroot/tmp tmp; rm -rf run && ln -s /var/run-of run; rm -rf var/tmp && ln -s ../sysroot/vartmp var/tmp`
+
+func TestMountsThroughLinksThatLeadNowhere(t *testing.T) {
+	imported(t, "reports-ostree", ostree)
+	hold(t, []report{
+		{name: "a sealed image has its mounts", source: "toolbox: Fedora Silverblue's /home is a link to var/home",
+			do:  `$R reports-ostree -- sh -c 'touch ~/made && for d in /home /tmp /opt /run /var/tmp; do mountpoint -q $(readlink -f $d) && echo $d; done'; rm ~/made`,
+			out: "/home\n/tmp\n/opt\n/run\n/var/tmp\n"},
+		{name: "a plain one is refused", source: "podman: mount point is a dangling link", do: `$R reports-ostree-plain -- true`,
+			err: "a symbolic link in the image leads nowhere", code: 125},
+	})
+	if out, err := exec.Command("find", filepath.Join(kit.Store, "reports-ostree/1"), "-maxdepth", "3", "-path", "*sysroot/*").Output(); err != nil || strings.Count(string(out), "\n") != 2 {
+		t.Errorf("%s, %v", out, err)
+	}
+}
