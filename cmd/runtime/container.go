@@ -224,11 +224,17 @@ func printContainers(list []runtime.Container, share func(runtime.Container) str
 // shorten bounds a command line in a table.
 func shorten(text string) string {
 	const most = 40
-	runes := []rune(text)
-	if len(runes) <= most {
+	end, count := 0, 0 // where the characters end that would stay, and how many there are
+	for i := range text {
+		if count == most-3 {
+			end = i
+		}
+		count++
+	}
+	if count <= most {
 		return text
 	}
-	return string(runes[:most-3]) + "..."
+	return text[:end] + "..."
 }
 
 // refresh is how often --watch looks.

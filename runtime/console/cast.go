@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 	"unicode/utf8"
+
+	"mayfly/runtime/internal/exact"
 )
 
 // A Cast is a recording of what a terminal showed, in the format asciicast v2: a line of JSON that describes it, and one
@@ -22,7 +24,7 @@ type Cast struct {
 // NewCast begins a recording of a terminal of that size, in characters.
 func NewCast(w io.Writer, width, height int, command string) *Cast {
 	c := &Cast{w: w, began: time.Now()}
-	c.line(map[string]any{"version": 2, "width": width, "height": height, "timestamp": c.began.Unix(), "command": command})
+	c.line(map[string]any{"version": 2, "width": width, "height": height, "timestamp": c.began.Unix(), "command": exact.Text(command)})
 	return c
 }
 

@@ -5,7 +5,6 @@ package control
 
 import (
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mayfly/runtime/internal/exact"
 	"mayfly/runtime/internal/file"
 )
 
@@ -23,8 +23,8 @@ const (
 	maxFiles = 3
 )
 
-// A Conn is one end of a connection. Messages are JSON after their length in four bytes; descriptors come with
-// the length. Its holder must Close it.
+// A Conn is one end of a connection. Messages are JSON after their length in four bytes, with every byte of
+// their strings (see package exact); descriptors come with the length. Its holder must Close it.
 type Conn struct{ fd int }
 
 // Close ends the connection.
@@ -46,7 +46,7 @@ func (c *Conn) Within(d time.Duration) error {
 
 // Send sends a message, and copies of descriptors with it.
 func (c *Conn) Send(message any, files ...int) error {
-	data, err := json.Marshal(message)
+	data, err := exact.Marshal(message)
 	if err != nil {
 		return err
 	}
@@ -92,7 +92,7 @@ func (c *Conn) Receive(message any) (files []int, err error) {
 	if files, err = c.read(data, files); err != nil {
 		return files, err
 	}
-	return files, json.Unmarshal(data, message)
+	return files, exact.Unmarshal(data, message)
 }
 
 // read fills the buffer. Descriptors are added to files.

@@ -3,7 +3,6 @@ package image
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/btrfs"
+	"mayfly/runtime/internal/exact"
 )
 
 // A shipment is the first line of what Send writes, before the stream of btrfs-send(8).
@@ -61,7 +61,7 @@ func (s *Store) Send(ctx context.Context, text string, parent int, w *os.File) e
 		head.Base = was.Digest
 		args = append(args, "-p", base.Path)
 	}
-	line, err := json.Marshal(head)
+	line, err := exact.Marshal(head)
 	if err != nil {
 		return err
 	}
@@ -221,7 +221,7 @@ func readShipment(r io.Reader) (shipment, error) {
 			break
 		}
 	}
-	if err := json.Unmarshal(line, &head); err != nil || head.Format != shipmentFormat {
+	if err := exact.Unmarshal(line, &head); err != nil || head.Format != shipmentFormat {
 		return head, fmt.Errorf("not what `runtime image send` writes, format %s", strconv.Quote(shipmentFormat))
 	}
 	return head, errors.Join(CheckName("image", head.Name))

@@ -1,7 +1,6 @@
 package image
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -11,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mayfly/runtime/internal/exact"
 	"mayfly/runtime/internal/file"
 	"mayfly/runtime/internal/lock"
 	"mayfly/runtime/internal/realm"
@@ -158,7 +158,7 @@ func parseSession(fd int) (r Session, err error) {
 	if err != nil {
 		return r, err
 	}
-	return r, json.Unmarshal(data, &r)
+	return r, exact.Unmarshal(data, &r)
 }
 
 // Sessions lists sessions, of one owner or of Everybody. It takes no lock. The thread must act on

@@ -2,7 +2,6 @@ package image
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mayfly/runtime/internal/exact"
 	"mayfly/runtime/internal/file"
 	"mayfly/runtime/internal/lock"
 	"mayfly/runtime/state"
@@ -130,7 +130,7 @@ func (s *Store) fillSession(ctx context.Context, dir int, i *Image, r Session) e
 			return err
 		}
 	}
-	data, err := json.Marshal(r)
+	data, err := exact.Marshal(r)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mayfly/runtime/internal/exact"
 	"mayfly/runtime/internal/file"
 	"mayfly/runtime/internal/lock"
 )
@@ -110,7 +111,7 @@ func encodeRecord(r Record) ([]byte, error) {
 	text := json.NewEncoder(&data)
 	text.SetEscapeHTML(false) // which would make six bytes of one
 	text.SetIndent("", "  ")
-	if err := text.Encode(r); err != nil {
+	if err := text.Encode(exact.Value(r)); err != nil {
 		return nil, err
 	}
 	if data.Len() > maxRecord {
@@ -132,7 +133,7 @@ func readRecord(dir, version int) (r Record, used time.Time, err error) {
 	}
 	data, err := file.ReadFD(fd, maxRecord)
 	if err == nil {
-		err = json.Unmarshal(data, &r)
+		err = exact.Unmarshal(data, &r)
 	}
 	if err != nil {
 		return r, used, fmt.Errorf("record of version %d: %w", version, err)

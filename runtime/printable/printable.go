@@ -1,7 +1,8 @@
 // Package printable makes text that somebody else has chosen fit for a terminal, a log and
 // the eye. Names, commands and errors may hold what a terminal obeys, or what turns round
 // or hides the text beside it. All that the program prints goes through here; so does all
-// of its JSON, which a terminal shows as well as anything. It imports nothing of the project.
+// of its JSON, which a terminal shows as well as anything. Of the project it imports package
+// exact only.
 package printable
 
 import (
@@ -10,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"mayfly/runtime/internal/exact"
 )
 
 // Text escapes every character that has no shape: control characters (Cc, DEL and C1 among
@@ -37,11 +40,12 @@ func Text(text string) string {
 }
 
 // JSON is a value as JSON, indented, in which such characters are escaped as JSON has it:
-// who decodes it gets the value, as far as it is UTF-8. A line break ends it.
+// who decodes it gets the value, with what is not UTF-8 as package exact has it. A line break
+// ends it.
 func JSON(v any, indent string) ([]byte, error) {
-	text, err := json.Marshal(v)
+	text, err := exact.Marshal(v)
 	if indent != "" {
-		text, err = json.MarshalIndent(v, "", indent)
+		text, err = json.MarshalIndent(exact.Value(v), "", indent)
 	}
 	if err != nil {
 		return nil, err

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"unicode"
 	"unicode/utf8"
+
+	"mayfly/runtime/internal/exact"
 )
 
 // Every character of the classes that a terminal or a reader may be deceived by.
@@ -23,7 +25,7 @@ func TestEveryControlAndFormatCharacterIsEscaped(t *testing.T) {
 		}
 		data, err := JSON(map[string]string{text: text}, "  ")
 		var back map[string]string
-		if err != nil || strings.ContainsRune(strings.ReplaceAll(string(data), "\n", ""), c) || json.Unmarshal(data, &back) != nil || back[text] != text {
+		if err != nil || strings.ContainsRune(strings.ReplaceAll(string(data), "\n", ""), c) || exact.Unmarshal(data, &back) != nil || back[text] != text {
 			t.Errorf("%U: %s, %v", c, data, err)
 		}
 	}

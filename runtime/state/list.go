@@ -1,7 +1,6 @@
 package state
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -10,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mayfly/runtime/internal/exact"
 	"mayfly/runtime/internal/file"
 	"mayfly/runtime/internal/lock"
 	"mayfly/runtime/internal/realm"
@@ -82,7 +82,7 @@ func read(dir int, name string, owner uint32) (r Record, alive bool, err error) 
 // this name.
 func readItself(fd int, name string) (r Record) {
 	data, err := file.ReadFD(fd, maxEarlier)
-	if err != nil || json.Unmarshal(data, &r) != nil || r.Name != name {
+	if err != nil || exact.Unmarshal(data, &r) != nil || r.Name != name {
 		return Record{Name: name}
 	}
 	return r

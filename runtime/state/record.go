@@ -1,7 +1,6 @@
 package state
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -10,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mayfly/runtime/internal/exact"
 	"mayfly/runtime/internal/realm"
 )
 
@@ -57,7 +57,7 @@ const leastText = 1023
 func (r Record) encode(limit int) (string, error) {
 	whole := r.Command
 	for budget := limit; ; budget /= 2 {
-		data, err := json.Marshal(r)
+		data, err := exact.Marshal(r)
 		if err != nil {
 			return "", err
 		}
@@ -109,7 +109,7 @@ func readText(dir int, name string) (Record, error) {
 		return Record{}, err
 	}
 	var r Record
-	if err := json.Unmarshal(text[:n], &r); err != nil {
+	if err := exact.Unmarshal(text[:n], &r); err != nil {
 		return Record{}, err
 	}
 	if r.Name != name {
