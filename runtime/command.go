@@ -60,39 +60,21 @@ func (l *launch) startOne(p *Plan, args []string, files [3]uintptr, terminal boo
 		}
 	}
 	process, err := nsexec.StartCommand(c)
-	if err == syscall.ENOEXEC && isText(file, c.Dirs) {
+	if err == syscall.ENOEXEC && isText(beginning(whereIs(file, c.Dirs))) {
 		c.Path, c.Args = plainShell, slices.Concat([]string{plainShell, "--", file}, args[1:])
 		process, err = nsexec.StartCommand(c)
 	}
 	if err != nil {
-		return nil, whyNot(file, err)
+		return nil, whyNot(file, c.Dirs, err)
 	}
 	l.tellWhere(p, process)
 	return process, nil
 }
 
 // isText tells a script without "#!", which the shell is to run as it is wherever commands are typed, from a program for another
-// machine: by the shells' own rule, which is that there is no NUL byte in its beginning. The command starts in the last of dirs
-// that is there.
-func isText(name string, dirs []string) bool {
-	names := []string{name}
-	if !path.IsAbs(name) && len(dirs) > 0 {
-		names = nil
-		for _, dir := range slices.Backward(dirs) {
-			names = append(names, path.Join(dir, name))
-		}
-	}
-	for _, name := range names {
-		fd, err := syscall.Open(name, syscall.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY|syscall.O_CLOEXEC, 0)
-		if err != nil {
-			continue
-		}
-		defer syscall.Close(fd)
-		var beginning [256]byte
-		n, err := syscall.Read(fd, beginning[:])
-		return err == nil && bytes.IndexByte(beginning[:n], 0) < 0
-	}
-	return false
+// machine: by the shells' own rule, which is that there is no NUL byte in its beginning.
+func isText(data []byte) bool {
+	return data != nil && bytes.IndexByte(data[:min(len(data), 256)], 0) < 0
 }
 
 // lookUp finds a command as execvp(3) does, in the PATH that it will have.
@@ -124,18 +106,19 @@ func lookUp(name string, env []string) (string, error) {
 	return "", notFound
 }
 
-// whyNot turns the errno of execve(2) into what the user can act on.
-func whyNot(file string, err error) error {
+// whyNot turns the errno of execve(2) into what the user can act on. dirs are those that the
+// command was given to enter.
+func whyNot(file string, dirs []string, err error) error {
 	if _, ofExecve := err.(syscall.Errno); !ofExecve {
 		return fmt.Errorf("start %s: %w", file, err)
 	}
 	var st syscall.Stat_t
-	exists := syscall.Stat(file, &st) == nil
+	exists := syscall.Stat(whereIs(file, dirs), &st) == nil
 	switch {
 	case errors.Is(err, syscall.ENOENT) && !exists:
 		return &CommandError{file, "not found in the container", ExitNotFound}
 	case errors.Is(err, syscall.ENOENT):
-		return &CommandError{file, "its interpreter or dynamic loader is not in the container", ExitNotExecutable}
+		return &CommandError{file, missingInterpreter(file, dirs), ExitNotExecutable}
 	case errors.Is(err, syscall.ELOOP) && exists:
 		return &CommandError{file, "its interpreter is a script too, and so on", ExitNotExecutable}
 	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ENAMETOOLONG), errors.Is(err, syscall.ELOOP):

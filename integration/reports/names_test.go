@@ -29,3 +29,25 @@ func TestBytesThatAreNotUTF8(t *testing.T) {
 			do: beside + `runtime ps | grep -c 'q.xe9'; end`, out: "1\n"},
 	})
 }
+
+func TestWhatAProgramIsMissing(t *testing.T) {
+	const at126 = `; s=$?; rm -rf "$d"; exit $s`
+	const dir = `d=$(mktemp -d ~/names-XXXXXX); cd $d; `
+	hold(t, []report{
+		{name: "a missing interpreter is named", source: "docker: exec user process caused: no such file or directory (python2)",
+			do: dir + `printf '#!/usr/bin/python2\n' >x; chmod +x x; $R $T -- ./x` + at126, code: 126,
+			err: "runtime: ./x: its interpreter /usr/bin/python2 is not in the container\n"},
+		{name: "line ends of DOS are told", source: "docker: exec: no such file or directory, entrypoint.sh with CRLF",
+			do: dir + `printf '#!/bin/sh\r\n' >x; chmod +x x; $R $T -- $d/x` + at126, code: 126,
+			err: `its interpreter "/bin/sh\r" is not in the container: its lines end with CR LF`},
+		{name: "a missing dynamic loader is named", source: "docker: exec: no such file or directory for a glibc binary on alpine",
+			do: dir + `$R --bind . $T -- sh -c 'sed s,/lib/ld-linux.so,/lib/no-linux.so, /bin/true >x'; chmod +x x; $R $T -- ./x` + at126, code: 126,
+			err: "runtime: ./x: its dynamic loader /lib/no-linux.so.2 is not in the container\n"},
+		{name: "exec names it too", source: "podman: exec: no such file or directory",
+			do: beside + `x $n -- sh -c 'printf "#!/nosuch\n" >/tmp/x; chmod +x /tmp/x'; x $n /tmp/x; s=$?; end; exit $s`, code: 126,
+			err: "runtime: /tmp/x: its interpreter /nosuch is not in the container\n"},
+		{name: "root inside is told too", source: "podman: no such file or directory in a rootless container",
+			do: dir + `printf '#!/nosuch/y\n' >x; chmod +x x; chmod 755 .; $R --root $T -- ./x` + at126, code: 126,
+			err: "runtime: ./x: its interpreter /nosuch/y is not in the container\n"},
+	})
+}
