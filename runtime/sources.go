@@ -190,8 +190,8 @@ func openDevice(name string) (mount.Tree, error) {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return mount.Tree{}, err
 	}
-	if kind := st.Mode & unix.S_IFMT; kind != unix.S_IFCHR && kind != unix.S_IFBLK {
-		return mount.Tree{}, errors.New("is no device node")
+	if err := policy.CheckDeviceNode(st.Mode); err != nil {
+		return mount.Tree{}, err
 	}
 	return mount.Clone(fd, "", false)
 }

@@ -161,20 +161,49 @@ func LoadSettings() (Settings, error) {
 }
 
 // Check reads the policy, or one file of whatever owner as if it were policy.toml, and
-// returns how many rules it has.
+// returns how many rules it has. It looks on this host for the devices that they name.
 func Check(name string) (rules int, err error) {
+	count := func(r *Rule) error {
+		rules++
+		return r.checkDevices()
+	}
 	if name == "" {
-		_, err := system.read(func(*Rule) error {
-			rules++
-			return nil
-		})
+		_, err := system.read(count)
 		return rules, err
 	}
 	data, err := file.Read(name, maxSize)
 	if err != nil {
 		return 0, err
 	}
-	return CheckText(name, data)
+	return rules, parse(name, data, &contents{main: true}, count)
+}
+
+// checkDevices refuses what a launch would refuse: whatever is there and is no device node,
+// a link to one among it.
+func (r *Rule) checkDevices() error {
+	for _, name := range r.Devices {
+		var st unix.Stat_t
+		if unix.Lstat(name, &st) != nil {
+			continue // what the host does not have is left out
+		}
+		if err := CheckDeviceNode(st.Mode); err != nil {
+			return fmt.Errorf("%s: devices: %s %w", r.source.place(r.offsets[keyDevices]), name, err)
+		}
+	}
+	return nil
+}
+
+// CheckDeviceNode tells by the mode of stat(2) what is no device node.
+func CheckDeviceNode(mode uint32) error {
+	switch mode & unix.S_IFMT {
+	case unix.S_IFCHR, unix.S_IFBLK:
+		return nil
+	case unix.S_IFDIR:
+		return errors.New("is a directory: the policy has to name the device nodes in it")
+	case unix.S_IFLNK:
+		return errors.New("is a symbolic link: the policy has to name the device node that it leads to")
+	}
+	return errors.New("is no device node")
 }
 
 // NamesNetwork tells whether a rule lets anybody have a network of a kind.
