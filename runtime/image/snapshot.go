@@ -47,7 +47,7 @@ func (s *Store) Snapshot(i *Image, name string) (*Snapshot, error) {
 	}
 	if err != nil {
 		unix.Close(dir)
-		return nil, fmt.Errorf("copy image %s: %w", i.Path, err)
+		return nil, fmt.Errorf("copy image %s: %w", i.Path, file.ReadOnly(err, s.Path))
 	}
 	if snap.fd, err = openHere(dir, name); err == nil && snap.overlay {
 		err = snap.makeLayers()

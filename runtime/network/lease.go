@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mayfly/runtime/internal/file"
 	"mayfly/runtime/internal/lock"
 	"mayfly/runtime/internal/realm"
 )
@@ -66,7 +67,7 @@ func Claim(r Range, name string, owner uint32) (*Lease, error) {
 // which its caller can stop, may keep others waiting.
 func openDirectory(turn func(fd int) error) (*os.File, error) {
 	if err := unix.Mkdir(Directory, 0o700); err != nil && err != unix.EEXIST {
-		return nil, fmt.Errorf("make %s: %w", Directory, err)
+		return nil, fmt.Errorf("make %s: %w", Directory, file.ReadOnly(err, Directory))
 	}
 	fd, err := unix.Open(Directory, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {

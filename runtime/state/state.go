@@ -55,7 +55,7 @@ func register(top string, owner uint32, r Record, limit int) (*Entry, error) {
 	e := &Entry{Record: r, dir: dir, fd: -1}
 	if err := e.register(limit); err != nil {
 		e.close()
-		return nil, fmt.Errorf("record container %s: %w", r.Name, err)
+		return nil, fmt.Errorf("record container %s: %w", r.Name, file.ReadOnly(err, top))
 	}
 	return e, nil
 }
@@ -172,10 +172,11 @@ func InTurn(owner uint32, f func() error) error {
 func openOwner(top string, root, uid uint32) (int, error) {
 	fd, err := openDirectory(unix.AT_FDCWD, top, root, 0o755)
 	if err != nil {
-		return -1, err
+		return -1, file.ReadOnly(err, top)
 	}
 	defer unix.Close(fd)
-	return openDirectory(fd, strconv.FormatUint(uint64(uid), 10), root, 0o700)
+	dir, err := openDirectory(fd, strconv.FormatUint(uint64(uid), 10), root, 0o700)
+	return dir, file.ReadOnly(err, top)
 }
 
 // openDirectory makes a directory if it is not there, and opens it. It must be root's and
