@@ -12,6 +12,7 @@ import (
 	"mayfly/runtime/cgroup"
 	"mayfly/runtime/image"
 	"mayfly/runtime/internal/file"
+	"mayfly/runtime/internal/realm"
 	"mayfly/runtime/policy"
 	"mayfly/runtime/user"
 )
@@ -105,14 +106,18 @@ func examineGrant() Finding {
 	for _, n := range list {
 		names = append(names, n.Name)
 	}
+	advice := "as root `runtime grant`; `runtime grant --check` tells what is wrong"
 	if names != nil {
 		err = fmt.Errorf("%s missing", strings.Join(names, ", "))
+		if why := realm.GrantIgnored(); why != nil {
+			err, advice = fmt.Errorf("%w; %w", why, err), "call it from where that is not so; in a unit, without what sets it"
+		}
 	}
 	found := "this call has the capabilities of a launch"
 	if os.Getuid() == 0 {
 		found = "this call is root's: ask as a user"
 	}
-	return finding("grant", true, found, err, "as root `runtime grant`; `runtime grant --check` tells what is wrong")
+	return finding("grant", true, found, err, advice)
 }
 
 // examineOwn looks at what there is for whoever has no grant.
@@ -137,6 +142,9 @@ func describeIDs(c Caller) (string, error) {
 		return "", err
 	}
 	_, err = mapperCommands(database, entryOf(database, c))
+	if err == nil && realm.GrantIgnored() == realm.ErrNoNewPrivileges {
+		return "", errNoMappers
+	}
 	if errors.Is(err, user.ErrNoRange) || errors.Is(err, os.ErrNotExist) {
 		return "user namespaces with a single id: " + err.Error(), nil
 	}

@@ -179,7 +179,11 @@ func (p *Plan) Weaker() string {
 	if !p.Own {
 		return ""
 	}
-	text := "no grant, so in a user namespace of yours: without limits on what all processes use, private networks, and the policy's rules"
+	why := "no grant"
+	if ignored := realm.GrantIgnored(); ignored != nil {
+		why = ignored.Error()
+	}
+	text := why + ", so in a user namespace of yours: without limits on what all processes use, private networks, and the policy's rules"
 	if !realm.HasIDs() {
 		text += "; all files look like yours, for you have no subordinate ids"
 	}

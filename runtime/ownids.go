@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/nsexec"
+	"mayfly/runtime/internal/realm"
 	"mayfly/runtime/user"
 )
 
@@ -26,8 +27,11 @@ func (b Birth) mapIDs(asRoot bool) (who user.Entry, err error) {
 	switch {
 	case errors.Is(err, user.ErrNoRange), errors.Is(err, os.ErrNotExist):
 		return who, errors.Join(b.dismiss(), mapOne(who, asRoot))
-	case err != nil:
-		return who, err
+	case err == nil && realm.GrantIgnored() == realm.ErrNoNewPrivileges:
+		err = fmt.Errorf("%w: %w", ErrNoPrivilege, errNoMappers)
+	}
+	if err != nil {
+		return who, errors.Join(err, b.dismiss())
 	}
 	for i, m := range b.Mappers {
 		err := b.tell(m, commands[i])
@@ -44,6 +48,9 @@ func (b Birth) mapIDs(asRoot bool) (who user.Entry, err error) {
 	}
 	return who, errors.Join(errs...)
 }
+
+// errNoMappers: with other ids than those of the caller's images these would be of no use.
+var errNoMappers = fmt.Errorf("%w, nor newuidmap and newgidmap, which give a user namespace your subordinate ids", realm.ErrNoNewPrivileges)
 
 // entryOf describes a caller, whom the database need not know.
 func entryOf(database *user.Database, c Caller) user.Entry {

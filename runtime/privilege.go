@@ -120,6 +120,15 @@ func missing(needs []Need) ([]Need, error) {
 
 // checkPrivilege says what is missing and how an administrator grants it.
 func checkPrivilege() error {
+	list, err := missing(NeededCapabilities)
+	if err != nil {
+		return err
+	}
+	if len(list) == len(NeededCapabilities) {
+		if why := realm.GrantIgnored(); why != nil {
+			return fmt.Errorf("%w: %w; %s is missing (to %s)", ErrNoPrivilege, why, list[0].Name, list[0].Why)
+		}
+	}
 	return require(NeededCapabilities, "; root grants it with `runtime grant`, `runtime grant --check` tells what is wrong")
 }
 

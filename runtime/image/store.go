@@ -116,7 +116,11 @@ func (s *Store) hint(ref Reference) string {
 		return "the store is not mounted, `runtime store mount` does it"
 	}
 	if realm.Own() {
-		return "without a grant images are your own, `runtime image create` makes one; `runtime grant --check` tells about the grant"
+		text := "without a grant images are your own, `runtime image create` makes one; `runtime grant --check` tells about the grant"
+		if why := realm.GrantIgnored(); why != nil {
+			text = why.Error() + "; " + text
+		}
+		return text
 	}
 	return "`runtime image list` shows what is there"
 }
