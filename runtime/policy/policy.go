@@ -122,7 +122,7 @@ func builtIn() Rule {
 		Bind:         []string{"/home"},
 		BindCwd:      true,
 		BindHome:     true,
-		Env:          []string{"TERM", "LANG", "LC_*", "TZ", "USER", "LOGNAME", "HOME", "SHELL", "CI"},
+		Env:          []string{"TERM", "COLORTERM", "NO_COLOR", "LANG", "LC_*", "TZ", "USER", "LOGNAME", "HOME", "SHELL", "CI"},
 		Network:      []string{"host"},
 	}
 }
