@@ -35,6 +35,32 @@ func environment(r Request, caller Caller, passes func(name string) bool, who us
 	return env.list, err
 }
 
+// whoIsRoot tells root inside who they are outside. sudo(8) has the same variables, and
+// programs that are run as root on a user's files go by them: git asks SUDO_UID whether a
+// repository is somebody else's.
+func whoIsRoot(who user.Entry) []string {
+	return []string{"MAYFLY_USER=" + who.Name, "SUDO_USER=" + who.Name, fmt.Sprintf("SUDO_UID=%d", who.UID), fmt.Sprintf("SUDO_GID=%d", who.GID)}
+}
+
+// unlessAsked sets entries, but those whose name the request sets.
+func unlessAsked(env, request, entries []string) []string {
+	e := newEnviron(env...)
+	for _, entry := range entries {
+		if name, _, _ := strings.Cut(entry, "="); !names(request, name) {
+			e.set(entry)
+		}
+	}
+	return e.list
+}
+
+// names tells whether a request sets or passes a variable.
+func names(request []string, variable string) bool {
+	return slices.ContainsFunc(request, func(entry string) bool {
+		name, _, _ := strings.Cut(entry, "=")
+		return name == variable
+	})
+}
+
 // requested resolves what is to be set, NAME=VALUE, or passed, NAME.
 func requested(list, callers []string) ([]string, error) {
 	var set []string

@@ -18,7 +18,7 @@ func (p *Plan) process(r Request, f Facts) error {
 		return err
 	}
 	if f.RootInside != nil {
-		env = append(env, "MAYFLY_USER="+f.User.Name)
+		env = unlessAsked(env, r.Env, whoIsRoot(f.User))
 	}
 	home := f.home(r)
 	if home.value != "" {
