@@ -29,6 +29,8 @@ func (r Resources) check() error {
 	switch {
 	case r.Memory < 0 || r.Swap != nil && *r.Swap < 0 || r.Tasks < 0 || r.CPUs < 0:
 		return errors.New("a limit cannot be negative")
+	case !(r.CPUs <= mostCPUs): // nor is NaN a number of them
+		return fmt.Errorf("--cpus %v: want a number such as 1.5", r.CPUs)
 	case r.CPUs > 0 && r.CPUs < leastCPUs:
 		return fmt.Errorf("--cpus %v: the kernel's least is %v", r.CPUs, leastCPUs)
 	case weight(r.CPUWeight), weight(r.IOWeight):
@@ -40,6 +42,7 @@ func (r Resources) check() error {
 const (
 	cpuPeriod = 100_000 // microseconds, in which a quota is used up
 	leastCPUs = 0.01    // the kernel takes no quota below a millisecond
+	mostCPUs  = 1 << 20
 )
 
 // within bounds what is asked for by what the policy allows, which is what a caller has who asks for nothing.

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"math"
 	"reflect"
 	"testing"
 
@@ -28,7 +29,7 @@ func TestResourcesAreBoundedWhateverIsAsked(t *testing.T) {
 			t.Errorf("%s: %v, want %v", what, got, c.want)
 		}
 	}
-	for _, bad := range []Resources{{Memory: -1}, {Swap: swap(-1)}, {Tasks: -1}, {CPUs: -1}, {CPUs: 0.001}, {CPUWeight: 10001}, {IOWeight: -1}} {
+	for _, bad := range []Resources{{Memory: -1}, {Swap: swap(-1)}, {Tasks: -1}, {CPUs: -1}, {CPUs: 0.001}, {CPUs: math.NaN()}, {CPUs: math.Inf(1)}, {CPUWeight: 10001}, {IOWeight: -1}} {
 		if bad.check() == nil {
 			t.Errorf("%+v: accepted", bad)
 		}

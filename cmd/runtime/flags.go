@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -17,7 +18,7 @@ func parse(flags *flag.FlagSet, args []string) error {
 		if before, again := value.(explainedValue); again {
 			value = before.Value
 		}
-		f.Value = explainedValue{value, f.Name, &refused}
+		f.Value = explainedValue{value, f, &refused}
 	})
 	err := flags.Parse(args)
 	if err == nil || errors.Is(err, flag.ErrHelp) {
@@ -42,17 +43,59 @@ func dashed(name string) string {
 // An explainedValue is a flag's value that says what it wants when it refuses a text.
 type explainedValue struct {
 	flag.Value
-	name    string
+	flag    *flag.Flag
 	refused *error
 }
 
 // Set implements flag.Value.
 func (v explainedValue) Set(text string) error {
-	err := v.Value.Set(text)
+	err := v.set(text)
 	if err != nil {
-		*v.refused = fmt.Errorf("%s %q: %w", dashed(v.name), text, v.explain(err))
+		*v.refused = fmt.Errorf("%s %q: %w", dashed(v.flag.Name), text, err)
 	}
 	return err
+}
+
+// set refuses what would be the same as no flag at all: a text without anything in it, as
+// a shell's unset variable gives it, and a bound that bounds nothing.
+func (v explainedValue) set(text string) error {
+	if text == "" && !v.IsBoolFlag() {
+		return fmt.Errorf("want %s; leave the flag out for the default", v.wants())
+	}
+	if err := v.Value.Set(text); err != nil {
+		return v.explain(err)
+	}
+	if v.boundsNothing() {
+		return errors.New("want more than 0; leave the flag out for the default")
+	}
+	return nil
+}
+
+// wants is the flag's value as the help calls it.
+func (v explainedValue) wants() string {
+	value, _ := flag.UnquoteUsage(&flag.Flag{Usage: v.flag.Usage, Value: v.Value})
+	return value
+}
+
+// zeroes are the flags of numbers whose 0 is not the same as nothing: no time between
+// SIGTERM and SIGKILL, and no version to be kept, which has an error of its own.
+var zeroes = []string{"kill-after", "keep"}
+
+func (v explainedValue) boundsNothing() bool {
+	value, ok := v.Value.(flag.Getter)
+	if !ok {
+		return false
+	}
+	zero := slices.Contains(zeroes, v.flag.Name)
+	switch n := value.Get().(type) {
+	case time.Duration:
+		return n < 0 || n == 0 && !zero
+	case int:
+		return n < 0 || n == 0 && !zero
+	case float64:
+		return !(n > 0) // nor is NaN
+	}
+	return false
 }
 
 // IsBoolFlag tells package flag whether the name alone is enough.

@@ -22,6 +22,18 @@ func TestARefusedFlagSaysWhatItWants(t *testing.T) {
 		{[]string{"--x=1"}, "flag provided but not defined: -x"},
 		{[]string{"-n"}, "flag needs an argument: -n"},
 		{[]string{"---x"}, "bad flag syntax: ---x"},
+		{[]string{"--yes="}, `--yes "": takes no value, or true or false`},
+		{[]string{"-n", ""}, `-n "": want NAME; leave the flag out for the default`},
+		{[]string{"--own="}, `--own "": want THING; leave the flag out for the default`},
+		{[]string{"--time="}, `--time "": want duration; leave the flag out for the default`},
+		{[]string{"--time", "0"}, `--time "0": want more than 0; leave the flag out for the default`},
+		{[]string{"--time", "-1s"}, `--time "-1s": want more than 0; leave the flag out for the default`},
+		{[]string{"--number", "0"}, `--number "0": want more than 0; leave the flag out for the default`},
+		{[]string{"--number", "-1"}, `--number "-1": want more than 0; leave the flag out for the default`},
+		{[]string{"--share", "0"}, `--share "0": want more than 0; leave the flag out for the default`},
+		{[]string{"--share", "nan"}, `--share "nan": want more than 0; leave the flag out for the default`},
+		{[]string{"--kill-after", "-1s"}, `--kill-after "-1s": want more than 0; leave the flag out for the default`},
+		{[]string{"--kill-after", "0"}, ""},
 		{[]string{"--yes", "-n", "name", "--number", "1", "--time", "1s", "--share", "1", "image", "--nosuch"}, ""},
 	} {
 		flags := flag.NewFlagSet("command", flag.ContinueOnError)
@@ -30,8 +42,9 @@ func TestARefusedFlagSaysWhatItWants(t *testing.T) {
 		flags.Int("number", 0, "")
 		flags.Float64("share", 0, "")
 		flags.Bool("yes", false, "")
-		flags.String("n", "", "")
-		flags.Func("own", "", func(string) error { return errors.New("no") })
+		flags.Duration("kill-after", time.Second, "")
+		flags.String("n", "", "the `NAME`")
+		flags.Func("own", "a `THING`", func(string) error { return errors.New("no") })
 		if c.want != "" {
 			c.want += ": `command --help` lists the flags"
 		}

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -69,6 +70,9 @@ func positional(flags *flag.FlagSet, args []string, least int, names ...string) 
 	}
 	if len(found) > len(names) {
 		return nil, fmt.Errorf("argument %q is one too many", found[len(names)])
+	}
+	if i := slices.Index(found, ""); i >= 0 {
+		return nil, fmt.Errorf("the %s is empty: `%s --help` tells more", names[i], flags.Name())
 	}
 	return found, nil
 }

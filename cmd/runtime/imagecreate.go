@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"mayfly/runtime"
@@ -61,7 +62,11 @@ func declareCreation(flags *flag.FlagSet) *creation {
 	flags.StringVar(&r.Mirror, "mirror", "", "`URL` to download from (default: "+defaultMirror+")")
 	words := func(name, usage string, into *[]string) {
 		flags.Func(name, usage, func(list string) error {
-			*into = append(*into, strings.Split(list, ",")...)
+			names := strings.Split(list, ",")
+			if slices.Contains(names, "") {
+				return errors.New(`want names between commas, and "" is none`)
+			}
+			*into = append(*into, names...)
 			return nil
 		})
 	}

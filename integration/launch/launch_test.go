@@ -69,7 +69,7 @@ func TestBadInputIsOneLineAndLeavesNothing(t *testing.T) {
 		{[]string{"run", "--tty", "--no-tty", kit.Image, "true"}, "exclude each other"},
 		{[]string{"run", "--tty", kit.Image, "true"}, "terminal"},
 		{[]string{"run", "--quiet", "--verbose", kit.Image, "true"}, "exclude each other"},
-		{[]string{"run", "--timeout", "-1s", kit.Image, "true"}, "negative"},
+		{[]string{"run", "--timeout", "-1s", kit.Image, "true"}, "want more than 0"},
 		{[]string{"run", "--no-ephemeral", kit.Image, "true"}, "only root"},
 		{[]string{"run", "--user", "root", kit.Image, "true"}, "only root"},
 		{[]string{"run", "--user", "0", kit.Image, "true"}, "only root"},

@@ -3,11 +3,14 @@ package recipe
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -82,7 +85,50 @@ func (r *Recipe) parse(text []byte) error {
 	if err != nil {
 		return err
 	}
+	if err := refuseEmpty(text); err != nil {
+		return err
+	}
 	return r.Check()
+}
+
+// mayBeEmpty are the settings in which an empty text says something.
+var mayBeEmpty = []string{"content", "labels"}
+
+// refuseEmpty refuses an empty text where there must be something, which the decoder
+// cannot tell from a setting that is not there.
+func refuseEmpty(text []byte) error {
+	var all map[string]any
+	if err := toml.Unmarshal(text, &all); err != nil {
+		return err
+	}
+	return filled(all)
+}
+
+func filled(settings map[string]any) error {
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		if !slices.Contains(mayBeEmpty, name) {
+			if err := filledOne(name, settings[name]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func filledOne(name string, value any) (err error) {
+	switch v := value.(type) {
+	case string:
+		if v == "" {
+			return fmt.Errorf("%s is empty: leave it out, or say what", name)
+		}
+	case map[string]any:
+		return filled(v)
+	case []any:
+		for _, one := range v {
+			err = cmp.Or(err, filledOne(name, one))
+		}
+	}
+	return err
 }
 
 // Check looks for what does not go together.

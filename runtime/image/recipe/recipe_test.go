@@ -16,6 +16,14 @@ func TestARecipeIsReadOrItsMistakeIsTold(t *testing.T) {
 		"suite = \"a\"\n[[file]]\npath = \"/a/../b\"":                      "absolute path",
 		"suite = \"a\"\n[[file]]\npath = \"/\"":                            "absolute path",
 		"suite = \"a\"\n[[file]]\npath = \"/a\"\nmode = \"17777\"": "octal",
+		"suite = \"a\"\nfrom = \"\"":                               "from is empty",
+		"suite = \"a\"\narch = \"\"":                               "arch is empty",
+		"suite = \"a\"\ninclude = [\"git\", \"\"]":                 "include is empty",
+		"suite = \"a\"\nrun = [\"\"]":                              "run is empty",
+		"suite = \"a\"\n[[file]]\npath = \"/a\"\nmode = \"\"":      "mode is empty",
+		"suite = \"a\"\n[[file]]\npath = \"/a\"\nsource = \"\"":    "source is empty",
+		"suite = \"a\"\n[[file]]\npath = \"/a\"\ncontent = \"\"":   "",
+		"suite = \"a\"\n[labels]\na = \"\"":                        "",
 	} {
 		err := (&Recipe{}).parse([]byte(text))
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {

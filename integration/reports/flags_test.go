@@ -1,0 +1,53 @@
+package reports
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"mayfly/integration/kit"
+)
+
+// textFlags are the flags of run whose value is a text, numberFlags those of a bound.
+const (
+	textFlags = "bind bind-ro chdir env hostname log memory name network output-limit personality publish" +
+		" session stats store swap tmpfs user"
+	numberFlags = "cpus cpu-weight io-weight tasks timeout"
+)
+
+func TestWhatIsEmptyIsNotTakenForNotGiven(t *testing.T) {
+	hold(t, []report{
+		{name: "an unset variable is no flag left out", source: "docker: --user with an empty variable runs as root",
+			do: `$R --user "$NOBODY" $T -- id -u`, code: 125, err: `--user "": want USER; leave the flag out`},
+		{name: "it is told for each flag", source: "podman: an empty --network, --memory is ignored",
+			do:  `for f in ` + textFlags + `; do $R --$f "" $T true 2>&1 | grep -o "^runtime: --$f \"\": want [A-Z]" >>said; done; wc -l <said`,
+			out: count(textFlags)},
+		{name: "a bound of 0 bounds nothing", source: "docker: --cpus 0 and --pids-limit 0 are no limit",
+			do:  `for f in ` + numberFlags + `; do $R --$f 0 $T true 2>&1 | grep -o "^runtime: --$f \"0\": want more than 0" >>said; done; wc -l <said`,
+			out: count(numberFlags)},
+		{name: "other commands take no empty value", source: "docker: an empty argument is left out",
+			do: `c() { runtime "$@" 2>&1 | cut -d ':' -f 2; }
+				c kill --signal '' x; c session begin --name '' $T; c exec --chdir '' x true; c log --since ''
+				c policy explain --user '' $T; c policy check ''; c image list --store ''; c gc --store ''`,
+			out: strings.Join([]string{` --signal ""`, ` --name ""`, ` --chdir ""`, ` --since ""`, ` --user ""`, ` the file is empty`,
+				` --store ""`, ` --store ""`, ""}, "\n")},
+		{name: "a variable can be empty", source: "podman: --env X= takes the value of the host",
+			do: `cd /home; X=set $R --env X= $T -- sh -c 'echo "${X-unset}"'`, out: "\n"},
+	})
+}
+
+// count is how many words a list has, as wc(1) prints it.
+func count(words string) string { return fmt.Sprintln(len(strings.Fields(words))) }
+
+func TestARecipeHasNoEmptyNames(t *testing.T) {
+	for text, want := range map[string]string{
+		"from = \"\"\nsuite = \"bookworm\"\n":      "from is empty",
+		"suite = \"bookworm\"\ninclude = [\"\"]\n": "include is empty",
+	} {
+		recipe := workspace(t) + "/image.toml"
+		kit.Command(t, "sh", "-c", "printf %s '"+text+"' >"+recipe)
+		if r := kit.Root(t, "image", "create", "empty-names", recipe); r.Code != 125 || !strings.Contains(r.Err, want) {
+			t.Errorf("%q: %+v, want %q", text, r, want)
+		}
+	}
+}
