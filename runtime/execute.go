@@ -107,7 +107,8 @@ func Execute(ctx context.Context, p *Plan, caller Caller, s Supervisor) (Status,
 	if cleanup := l.finish(status); cleanup != nil {
 		err = errors.Join(err, fmt.Errorf("clean up: %w; `runtime gc` tries again", cleanup))
 	}
-	if err := l.output.stop(); err != nil {
+	err = errors.Join(err, l.stopOutput(ctx, signals, status))
+	if err := l.output.endRecording(); err != nil {
 		s.Note(err.Error()) // a record that could not be written is no reason for a build to fail
 	}
 	if p.Measure && l.Process != nil {
@@ -117,6 +118,16 @@ func Execute(ctx context.Context, p *Plan, caller Caller, s Supervisor) (Status,
 		status.OutOfMemory = *kills
 	}
 	return status, err
+}
+
+// stopOutput ends the copying of output, and returns what was lost of it. A command that
+// was ended because its time was over leaves what nobody takes.
+func (l *launch) stopOutput(ctx context.Context, signals <-chan os.Signal, status Status) error {
+	p := patience{ctx.Done(), signals, l.limit}
+	if status.TimedOut {
+		p.limit = time.After(drainWithin)
+	}
+	return errors.Join(l.relay.Lost(), l.output.stop(p))
 }
 
 // ErrReplaced means that the version that was current has been removed since it was looked at. Nothing has been

@@ -19,11 +19,11 @@ func (l *Line) Exec(e control.Exec, signals <-chan os.Signal) (status Status, er
 	var files []int
 	if !e.Terminal {
 		if files, err = j.streams(); err != nil {
-			return Status{}, errors.Join(err, j.output.stop())
+			return Status{}, errors.Join(err, j.output.stop(patience{signals: signals}))
 		}
 		defer func() {
 			j.feed.Stop()
-			err = errors.Join(err, j.output.stop())
+			err = errors.Join(err, j.output.stop(patience{signals: signals}))
 		}()
 	}
 	_, received, err := l.ask(control.Request{Exec: &e}, replyWithin, files...)
@@ -43,7 +43,10 @@ func (l *Line) Exec(e control.Exec, signals <-chan os.Signal) (status Status, er
 		if err != nil {
 			return Status{}, err
 		}
-		defer stop()
+		defer func() {
+			stop()
+			err = errors.Join(err, j.relay.Lost())
+		}()
 	}
 	go j.await()
 	return j.attend(signals)

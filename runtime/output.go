@@ -1,12 +1,15 @@
 package runtime
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -24,6 +27,7 @@ type output struct {
 
 	mu      sync.Mutex
 	passed  int64
+	lost    error         // the first that could not be written
 	cast    *console.Cast // nil: no recording
 	writers []int         // the container's ends of the pipes
 	ending  [2]int        // a pipe: the second end is closed when there will be no more
@@ -118,22 +122,52 @@ func sameDevice(a, b int) bool {
 func (o *output) copy(from, to int) {
 	defer unix.Close(from)
 	buffer := make([]byte, 64<<10)
-	for {
+	for rest := -1; rest != 0; { // -1: all that comes
 		fds := [...]unix.PollFd{{Fd: int32(from), Events: unix.POLLIN}, {Fd: int32(o.ending[0]), Events: unix.POLLIN}}
-		if _, err := unix.Poll(fds[:], -1); err != nil && err != unix.EINTR || fds[0].Revents == 0 && fds[1].Revents != 0 {
+		if _, err := unix.Poll(fds[:], -1); err == unix.EINTR {
+			continue
+		} else if err != nil {
 			return
 		}
-		if fds[0].Revents == 0 {
+		if rest < 0 && fds[1].Revents != 0 {
+			rest = unread(from)
 			continue
 		}
 		n, err := unix.Read(from, buffer)
 		if err == unix.EINTR {
 			continue
 		}
-		if n <= 0 || console.WriteAll(to, o.pass(buffer[:n])) != nil {
-			return // at the end, or nobody wants it: the command gets SIGPIPE
+		if n <= 0 {
+			return
+		}
+		if rest > 0 {
+			rest = max(0, rest-n)
+		}
+		if err := console.WriteAll(to, o.pass(buffer[:n])); err != nil {
+			o.lose(to, err)
+			return // the command gets SIGPIPE
 		}
 	}
+}
+
+// unread is how many bytes are in a pipe.
+func unread(pipe int) int {
+	n, err := unix.IoctlGetInt(pipe, unix.TIOCINQ) // FIONREAD
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// lose takes note of what could not be written. A reader that has gone is none: the
+// command is told that by its signal, as it is without us.
+func (o *output) lose(to int, err error) {
+	if err == unix.EPIPE {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.lost = cmp.Or(o.lost, fmt.Errorf("write standard %s: %w", [...]string{1: "output", 2: "error"}[to], err))
 }
 
 // started closes what the command has by now.
@@ -157,12 +191,19 @@ func (o *output) resized() {
 	}
 }
 
-// drainWithin bounds how long the rest is waited for, where the user's terminal takes
-// nothing (^S) or others still write.
+// drainWithin bounds how long the rest is waited for when the command's time is over.
 const drainWithin = 2 * time.Second
 
-// stop waits for the rest, after the command has ended, and ends the recording.
-func (o *output) stop() error {
+// A patience is what ends the waiting for who takes the output.
+type patience struct {
+	cancelled <-chan struct{}
+	signals   <-chan os.Signal
+	limit     <-chan time.Time
+}
+
+// stop waits for the rest, after the command has ended, and returns what could not be
+// written. A reader that takes its time is waited for, as the command would have.
+func (o *output) stop(p patience) error {
 	if o == nil {
 		return nil
 	}
@@ -175,14 +216,36 @@ func (o *output) stop() error {
 		o.copying.Wait()
 		close(drained)
 	}()
-	select {
-	case <-drained:
-		if o.ending != [2]int{} {
-			unix.Close(o.ending[0])
-		}
-	case <-time.After(drainWithin):
+	if err := p.await(drained); err != nil {
+		return fmt.Errorf("output that nobody took is lost: %w", err)
 	}
-	if o.cast == nil {
+	if o.ending != [2]int{} {
+		unix.Close(o.ending[0])
+	}
+	return o.lost
+}
+
+// await returns nil when the copying has come to its end.
+func (p patience) await(drained <-chan struct{}) error {
+	for {
+		select {
+		case <-drained:
+			return nil
+		case <-p.cancelled:
+			return context.Canceled
+		case <-p.limit:
+			return errors.New("the time is over")
+		case got := <-p.signals:
+			if terminates(got) {
+				return ErrInterrupted{got.(syscall.Signal)}
+			}
+		}
+	}
+}
+
+// endRecording ends the recording, and returns the first error of it.
+func (o *output) endRecording() error {
+	if o == nil || o.cast == nil {
 		return nil
 	}
 	if err := o.cast.Close(); err != nil && !errors.Is(err, os.ErrClosed) {

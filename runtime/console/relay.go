@@ -29,6 +29,7 @@ type Relay struct {
 	done    chan struct{}
 
 	gone    bool   // the user's terminal is
+	lost    error  // what was to be shown could not be written; valid when done
 	pending []byte // typed and not yet taken by the container
 	escapes escapes
 }
@@ -72,6 +73,15 @@ func (r *Relay) Stop() error {
 		return fmt.Errorf("restore terminal: %w", err)
 	}
 	return nil
+}
+
+// Lost returns why not all was shown, after Stop. A terminal that has gone is no reason:
+// there is nobody to tell.
+func (r *Relay) Lost() error {
+	if r == nil || r.lost == nil || r.lost == unix.EIO {
+		return nil
+	}
+	return fmt.Errorf("write standard output: %w", r.lost)
 }
 
 // copy is the loop. Reading from the user stops while the container does not
@@ -155,7 +165,12 @@ func (r *Relay) show() bool {
 	if r.console.Pass != nil {
 		data = r.console.Pass(data)
 	}
-	return WriteAll(r.out, data) == nil
+	if err := WriteAll(r.out, data); err != nil {
+		r.lost = err
+		r.console.hangUp() // nobody reads what the command writes
+		return false
+	}
+	return true
 }
 
 // drain shows what is left once nobody writes any more. Of a command that has joined a container others may write

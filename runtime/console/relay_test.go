@@ -1,9 +1,39 @@
 package console
 
 import (
+	"errors"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
+
+// The command must not wait for a reader that will never come back.
+func TestWhatCannotBeShownIsTold(t *testing.T) {
+	user, container := terminal(t), terminal(t)
+	full, err := unix.Open("/dev/full", unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(full)
+	relay, err := container.Start(user.Slave(), full, func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := []byte("a line of a command's\n")
+	for err == nil {
+		_, err = unix.Write(container.Slave(), line)
+	}
+	if err != unix.EIO {
+		t.Errorf("the command is told %v", err)
+	}
+	if err := relay.Stop(); err != nil {
+		t.Error(err)
+	}
+	if err := relay.Lost(); !errors.Is(err, unix.ENOSPC) {
+		t.Errorf("told: %v", err)
+	}
+}
 
 func TestThreeEscapesWithinASecondKill(t *testing.T) {
 	start := time.Unix(1000, 0)
