@@ -34,12 +34,12 @@ func completionCommand() command {
 				scripts := map[string]string{"bash": bashCompletion, "zsh": zshCompletion, "fish": fishCompletion}
 				switch {
 				case len(args) > 0 && args[0] == "words":
-					fmt.Print(strings.Join(append(words(args[1:]), ""), "\n"))
+					fmt.Fprint(stdout, strings.Join(append(words(args[1:]), ""), "\n"))
 					return 0, nil
 				case len(args) != 1 || scripts[args[0]] == "":
 					return exit(fmt.Errorf("want one of bash, zsh, fish"))
 				}
-				fmt.Print(scripts[args[0]])
+				fmt.Fprint(stdout, scripts[args[0]])
 				return 0, nil
 			}
 		},

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"os"
 	"strings"
 	"syscall"
 	"time"
@@ -246,7 +245,7 @@ func watchContainers(everybody bool, list []runtime.Container) error {
 	for {
 		elapsed := time.Since(at)
 		if term.IsTerminal(1) {
-			fmt.Fprint(os.Stdout, "\033[H\033[2J")
+			fmt.Fprint(stdout, "\033[H\033[2J")
 		}
 		err := printContainers(list, func(c runtime.Container) string {
 			was, ok := before[c.User+"/"+c.Name]
@@ -255,7 +254,7 @@ func watchContainers(everybody bool, list []runtime.Container) error {
 			}
 			return fmt.Sprintf("%.0f%%", 100*float64(c.CPU-was)/float64(elapsed))
 		})
-		if err != nil {
+		if err != nil || stdout.err != nil {
 			return err
 		}
 		at = time.Now()

@@ -27,9 +27,9 @@ var doctorCommand = command{
 				return code, printJSON(list)
 			}
 			for _, f := range list {
-				fmt.Printf("%-8s%-18s%s\n", mark(f), f.What, printableLine(f.Found))
+				fmt.Fprintf(stdout, "%-8s%-18s%s\n", mark(f), f.What, printableLine(f.Found))
 				if f.Advice != "" {
-					fmt.Printf("%-26s%s\n", "", f.Advice)
+					fmt.Fprintf(stdout, "%-26s%s\n", "", f.Advice)
 				}
 			}
 			return code, nil

@@ -37,7 +37,7 @@ var gcCommand = command{
 				return err
 			})
 			for _, name := range removed {
-				fmt.Println("removed " + printableLine(name))
+				fmt.Fprintln(stdout, "removed "+printableLine(name))
 			}
 			return exit(err)
 		}

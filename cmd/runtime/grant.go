@@ -96,7 +96,7 @@ func (o *grantOptions) apply(path string) error {
 		return err
 	}
 	if o.sudo {
-		fmt.Print(grant.Sudoers(path, o.group))
+		fmt.Fprint(stdout, grant.Sudoers(path, o.group))
 		return nil
 	}
 	if err := grant.Apply(path, kind, gid, needed()); err != nil {
@@ -106,7 +106,7 @@ func (o *grantOptions) apply(path string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%s: %s, for %s\n", printableLine(path), describe(state), whoExecutes(state))
+	fmt.Fprintf(stdout, "%s: %s, for %s\n", printableLine(path), describe(state), whoExecutes(state))
 	if o.remove {
 		return nil
 	}
@@ -157,7 +157,7 @@ func installPolicy() error {
 	if _, err := file.WriteString(policy.DefaultText); err != nil {
 		return errors.Join(err, file.Close(), os.Remove(policy.File))
 	}
-	fmt.Printf("%s: the default policy, to be read and changed\n", policy.File)
+	fmt.Fprintf(stdout, "%s: the default policy, to be read and changed\n", policy.File)
 	return file.Close()
 }
 
@@ -230,9 +230,9 @@ func checkGrant(path string, own bool) (int, error) {
 	if err != nil {
 		return runtime.ExitFailure, err
 	}
-	fmt.Printf("file         %s, mode %04o, uid %d, gid %d\n", printableLine(path), state.Mode, state.UID, state.GID)
-	fmt.Printf("grant        %s\n", describe(state))
-	fmt.Printf("executed by  %s\n", whoExecutes(state))
+	fmt.Fprintf(stdout, "file         %s, mode %04o, uid %d, gid %d\n", printableLine(path), state.Mode, state.UID, state.GID)
+	fmt.Fprintf(stdout, "grant        %s\n", describe(state))
+	fmt.Fprintf(stdout, "executed by  %s\n", whoExecutes(state))
 	problems := []error{state.Untrusted, honoured(path, state)}
 	if own {
 		problems = append(problems, checkHere()...)
@@ -240,7 +240,7 @@ func checkGrant(path string, own bool) (int, error) {
 	if err := errors.Join(problems...); err != nil {
 		return runtime.ExitFailure, err
 	}
-	fmt.Println("all is well")
+	fmt.Fprintln(stdout, "all is well")
 	return 0, nil
 }
 
@@ -254,9 +254,9 @@ func checkHere() []error {
 	if list == "" {
 		list = "none"
 	}
-	fmt.Printf("here         capabilities %s, by whatever grant\n", list)
+	fmt.Fprintf(stdout, "here         capabilities %s, by whatever grant\n", list)
 	rules, err := policy.Check("")
-	fmt.Printf("policy       %d rules in %s\n", rules, policy.Directory)
+	fmt.Fprintf(stdout, "policy       %d rules in %s\n", rules, policy.Directory)
 	return []error{runtime.CanLaunch(), err, checkStore()}
 }
 
@@ -270,7 +270,7 @@ func checkStore() error {
 		return errors.Join(err, runtime.CheckStore(s))
 	})
 	if path != "" {
-		fmt.Printf("store        %d images in %s\n", images, printableLine(path))
+		fmt.Fprintf(stdout, "store        %d images in %s\n", images, printableLine(path))
 	}
 	if errors.Is(err, runtime.ErrNoPrivilege) {
 		return nil // that is told already

@@ -105,7 +105,7 @@ func told(asJSON bool, v any, format string, args ...any) error {
 	if asJSON {
 		return printJSON(v)
 	}
-	_, err := fmt.Println(printableLine(fmt.Sprintf(format, args...)))
+	_, err := fmt.Fprintln(stdout, printableLine(fmt.Sprintf(format, args...)))
 	return err
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"os"
 	"sort"
 	"strings"
 	"text/tabwriter"
@@ -55,7 +54,7 @@ func countRunning(list []image.Description) error {
 
 // A table prints aligned columns.
 func table(heading string, rows func(row func(cells ...any))) error {
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, heading)
 	rows(func(cells ...any) {
 		var line []string
@@ -194,7 +193,7 @@ func inspect(s *image.Store, name string) (i inspection, err error) {
 func (i inspection) print() error {
 	line := func(name, value string) {
 		if value != "" {
-			fmt.Printf("%-13s %s\n", name, printableLine(value))
+			fmt.Fprintf(stdout, "%-13s %s\n", name, printableLine(value))
 		}
 	}
 	line("name", i.Name)
@@ -221,7 +220,7 @@ func (i inspection) print() error {
 	line("running", fmt.Sprint(i.Running))
 	line("packages", fmt.Sprint(len(i.Packages)))
 	for _, name := range sorted(i.Packages) {
-		fmt.Printf("    %s %s\n", printableLine(name), printableLine(i.Packages[name]))
+		fmt.Fprintf(stdout, "    %s %s\n", printableLine(name), printableLine(i.Packages[name]))
 	}
 	return nil
 }

@@ -47,10 +47,10 @@ var imagePrune = command{
 				return printJSON(map[string][]int{"removed": append([]int{}, removed...), "inUse": append([]int{}, busy...)})
 			}
 			for _, n := range removed {
-				fmt.Printf("removed %s@%d\n", args[0], n)
+				fmt.Fprintf(stdout, "removed %s@%d\n", args[0], n)
 			}
 			for _, n := range busy {
-				fmt.Printf("%s@%d is in use and stays\n", args[0], n)
+				fmt.Fprintf(stdout, "%s@%d is in use and stays\n", args[0], n)
 			}
 			return nil
 		})
@@ -161,11 +161,11 @@ func (d difference) print() {
 	for _, p := range d.Packages {
 		switch {
 		case p.From == "":
-			fmt.Printf("package  added    %s %s\n", printableLine(p.Name), printableLine(p.To))
+			fmt.Fprintf(stdout, "package  added    %s %s\n", printableLine(p.Name), printableLine(p.To))
 		case p.To == "":
-			fmt.Printf("package  removed  %s %s\n", printableLine(p.Name), printableLine(p.From))
+			fmt.Fprintf(stdout, "package  removed  %s %s\n", printableLine(p.Name), printableLine(p.From))
 		default:
-			fmt.Printf("package  changed  %s %s to %s\n", printableLine(p.Name), printableLine(p.From), printableLine(p.To))
+			fmt.Fprintf(stdout, "package  changed  %s %s to %s\n", printableLine(p.Name), printableLine(p.From), printableLine(p.To))
 		}
 	}
 	for _, f := range d.Files {
@@ -173,6 +173,6 @@ func (d difference) print() {
 		if f.What != "" {
 			line += " (" + f.What + ")"
 		}
-		fmt.Println(line)
+		fmt.Fprintln(stdout, line)
 	}
 }

@@ -19,7 +19,7 @@ func (l listing) print(list any, names func(yield func(string) bool), show func(
 		return printJSON(list)
 	case *l.names:
 		for name := range names {
-			fmt.Println(printableLine(name))
+			fmt.Fprintln(stdout, printableLine(name))
 		}
 		return nil
 	}

@@ -25,7 +25,7 @@ func main() {
 	if err := runtime.Arrive(birth()); err != nil {
 		os.Exit(fail(err))
 	}
-	os.Exit(dispatch(os.Args))
+	os.Exit(stdout.failed(dispatch(os.Args)))
 }
 
 // dispatch finds the command by the name the program was called by, then by its
@@ -196,7 +196,7 @@ func overview(path string, list []command) string {
 }
 
 func show(text string) int {
-	fmt.Print(text)
+	fmt.Fprint(stdout, text)
 	return 0
 }
 

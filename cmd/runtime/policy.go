@@ -3,7 +3,6 @@ package main
 import (
 	"flag"
 	"fmt"
-	"os"
 	"text/tabwriter"
 
 	"mayfly/runtime"
@@ -37,7 +36,7 @@ var policyCheck = command{
 			if rules == 1 {
 				noun = "rule"
 			}
-			fmt.Printf("%d %s, no mistakes\n", rules, noun)
+			fmt.Fprintf(stdout, "%d %s, no mistakes\n", rules, noun)
 			return 0, nil
 		}
 	},
@@ -63,9 +62,9 @@ var policyExplain = command{
 			if *asJSON {
 				return exit(printJSON(decision.Rule.Explain()))
 			}
-			fmt.Printf("user %s (%d), image %s: allowed by the rule at %s\n\n", printableLine(user.Name), user.UID, args[0], decision.Place())
+			fmt.Fprintf(stdout, "user %s (%d), image %s: allowed by the rule at %s\n\n", printableLine(user.Name), user.UID, args[0], decision.Place())
 			if decision.Unbound {
-				fmt.Println("Root may ask for anything; the rule says what comes unasked.")
+				fmt.Fprintln(stdout, "Root may ask for anything; the rule says what comes unasked.")
 			}
 			return exit(printSettings(decision.Rule.Explain()))
 		}
@@ -73,7 +72,7 @@ var policyExplain = command{
 }
 
 func printSettings(lines []policy.Line) error {
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
 	for _, l := range lines {
 		fmt.Fprintf(w, "%s\t%s\t%s\n", l.Name, printableLine(l.Value), l.Place)
 	}
@@ -87,7 +86,7 @@ var policyDefault = command{
 	examples: []string{"runtime policy default >policy.toml"},
 	setUp: func(*flag.FlagSet) action {
 		return func([]string) (int, error) {
-			_, err := os.Stdout.WriteString(policy.DefaultText)
+			_, err := stdout.Write([]byte(policy.DefaultText))
 			return exit(err)
 		}
 	},

@@ -30,7 +30,7 @@ var policyImport = command{
 			if err != nil {
 				return runtime.ExitFailure, err
 			}
-			fmt.Print(text)
+			fmt.Fprint(stdout, text)
 			return 0, nil
 		}
 	},

@@ -228,7 +228,7 @@ func message(format string, args ...any) {
 func printJSON(v any) error {
 	data, err := printable.JSON(v, "  ")
 	if err == nil {
-		_, err = os.Stdout.Write(data)
+		_, err = stdout.Write(data)
 	}
 	return err
 }

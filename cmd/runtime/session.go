@@ -28,7 +28,7 @@ var sessionBegin = command{
 			if err != nil {
 				return exit(err)
 			}
-			fmt.Println(session)
+			fmt.Fprintln(stdout, session)
 			return 0, nil
 		}
 	},

@@ -31,7 +31,7 @@ func storeCommands() []command {
 					done, err := image.Init(store.path(), *size, *overlay)
 					err = errors.Join(err, cgroup.Prepare())
 					if done != "" {
-						fmt.Println(done)
+						fmt.Fprintln(stdout, done)
 					}
 					return err
 				})
@@ -88,7 +88,7 @@ func printSpace(s image.Space) {
 	if s.Kind != "btrfs" {
 		kind = "overlay: throw-away copies are overlays; send and receive are not possible, and plain images change under those who run on them"
 	}
-	line := func(name, value string) { fmt.Printf("%-11s %s\n", name, printableLine(value)) }
+	line := func(name, value string) { fmt.Fprintf(stdout, "%-11s %s\n", name, printableLine(value)) }
 	line("store", s.Path)
 	line("kind", kind)
 	line("space", fmt.Sprintf("%s of %s free", bytesOf(int64(s.Free)), bytesOf(int64(s.Size))))

@@ -16,7 +16,7 @@ var versionCommand = command{
 	examples: []string{"runtime version"},
 	setUp: func(*flag.FlagSet) action {
 		return func([]string) (int, error) {
-			fmt.Println("mayfly " + version + " (" + goruntime.Version() + " " + goruntime.GOOS + "/" + goruntime.GOARCH + ")")
+			fmt.Fprintln(stdout, "mayfly "+version+" ("+goruntime.Version()+" "+goruntime.GOOS+"/"+goruntime.GOARCH+")")
 			return 0, nil
 		}
 	},

@@ -52,3 +52,15 @@ func TestASlowReaderGetsAllOfIt(t *testing.T) {
 				sleep 1; kill $p; wait $p`, code: 143, err: "interrupted by SIGTERM"},
 	})
 }
+
+func TestEveryCommandTellsThatItCouldNotPrint(t *testing.T) {
+	for _, line := range []string{
+		"version", "--help", "run --help", "image --help", "completion bash", "completion words", "policy default", "policy check",
+		"policy explain $T", "run --dry-run $T true", "image list", "image list --names", "image list --json", "store status", "store status --json",
+		"doctor", "doctor --json", "session list",
+		"session list --json", "ps", "ps --watch", "grant --check",
+	} {
+		hold(t, []report{{name: line, source: "coreutils: close_stdout", code: 125,
+			do: "runtime " + line + " >/dev/full", err: "runtime: write standard output: no space left on device\n"}})
+	}
+}
