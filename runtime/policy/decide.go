@@ -3,10 +3,8 @@ package policy
 import (
 	"errors"
 	"fmt"
-	"path"
 	"slices"
 	"strconv"
-	"strings"
 
 	"mayfly/runtime/internal/realm"
 )
@@ -137,34 +135,6 @@ func number(who string, find func(string) (uint32, bool, error)) (uint32, bool, 
 		return uint32(id), id != 1<<32-1, nil
 	}
 	return find(who)
-}
-
-// matchAny matches globs. They were checked when they were read.
-func matchAny(globs []string, name string) bool {
-	for _, glob := range globs {
-		plain := literal(glob)
-		if !strings.HasPrefix(name, glob[:plain]) { // most globs end here
-			continue
-		}
-		if plain == len(glob) && len(name) == plain || glob[plain:] == "*" && !strings.Contains(name[plain:], "/") {
-			return true
-		}
-		if ok, _ := path.Match(glob, name); ok {
-			return true
-		}
-	}
-	return false
-}
-
-// literal is how much of a glob stands for itself.
-func literal(glob string) int {
-	for i := range len(glob) {
-		switch glob[i] {
-		case '*', '?', '[', '\\':
-			return i
-		}
-	}
-	return len(glob)
 }
 
 // Passes tells whether an environment variable passes into the container unasked.

@@ -84,6 +84,8 @@ func TestWhatIsWrongIsNamedWithItsPlace(t *testing.T) {
 		"[[rule]]\n":                                           "policy.toml:1:3: the rule names no image",
 		"[[rule]]\nimages = []":                                "policy.toml:2:1: images: names no image",
 		"[[rule]]\nimages = [\"[a\"]":                          "policy.toml:2:1: images: \"[a\" is no glob",
+		"[[rule]]\nimages = [\"a@1\"]":                         "policy.toml:2:1: images: \"a@1\" matches nothing",
+		rule + "env = [\"A=1\"]":                               "policy.toml:3:1: env: \"A=1\" matches nothing",
 		"[[rule]]\nimages = [\"\"]":                            "policy.toml:2:1: images: an empty name",
 		"[[rule]]\nimages = \"*\"":                             "policy.toml:2:1: images: want a list",
 		"[[rule]]\nimages = [1]":                               "policy.toml:2:1: images: want a list of texts",

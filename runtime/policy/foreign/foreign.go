@@ -7,7 +7,10 @@ package foreign
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
+
+	"mayfly/runtime/image"
 )
 
 // A rule is one [[rule]] to be written.
@@ -27,9 +30,31 @@ type rule struct {
 	lost               []string // comments: what was not taken over
 }
 
-// write writes the rule as TOML.
+// write writes the rule as TOML, or why there is none.
 func (r rule) write(b *strings.Builder) {
-	fmt.Fprintf(b, "# %s\n[[rule]]\n", comment(r.title))
+	fmt.Fprintf(b, "# %s\n", comment(r.title))
+	if r.dropUnusable(); len(r.images) > 0 {
+		r.settings(b)
+	}
+	for _, text := range r.lost {
+		fmt.Fprintf(b, "# not taken over: %s\n", comment(text))
+	}
+	b.WriteByte('\n')
+}
+
+// dropUnusable drops names that no image can have. As a glob one could be another's.
+func (r *rule) dropUnusable() {
+	r.images = slices.DeleteFunc(slices.Clone(r.images), func(name string) bool {
+		err := image.CheckName("image", name)
+		if err != nil {
+			r.lost = append(r.lost, err.Error())
+		}
+		return err != nil
+	})
+}
+
+func (r rule) settings(b *strings.Builder) {
+	b.WriteString("[[rule]]\n")
 	list(b, "images", r.images)
 	if r.nobody {
 		b.WriteString("users = [\"root\"] # the original names nobody; say who\n")
@@ -51,10 +76,6 @@ func (r rule) write(b *strings.Builder) {
 	if r.network != "" {
 		list(b, "network", []string{r.network})
 	}
-	for _, text := range r.lost {
-		fmt.Fprintf(b, "# not taken over: %s\n", comment(text))
-	}
-	b.WriteByte('\n')
 }
 
 func optional(b *strings.Builder, name string, values []string) {

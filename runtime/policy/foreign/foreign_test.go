@@ -87,6 +87,19 @@ func TestNspawn(t *testing.T) {
 	}
 }
 
+// A name of schroot's or of a file is that name alone, and no glob.
+func TestANameThatNoImageCanHaveIsNotTakenOver(t *testing.T) {
+	got, err := Schroot("f", "[*]\ndirectory=/srv/chroot/deb12\naliases=a{b},stable,[!x],ä,deb@1\nusers=u\n\n[none]\ndirectory=/\nusers=u\n",
+		func(string) string { return "" })
+	if err != nil || check(t, got) != 1 || !strings.Contains(got, "images = [\"deb12\", \"stable\"]\n") || strings.Count(got, "# not taken over: image name ") != 5 {
+		t.Errorf("%v\n%s", err, got)
+	}
+	got, err = Nspawn("/etc/systemd/nspawn/*.nspawn", "[Exec]\nEphemeral=yes\n")
+	if err != nil || check(t, got) != 0 || !strings.Contains(got, "# not taken over: image name \"*\"") {
+		t.Errorf("%v\n%s", err, got)
+	}
+}
+
 func TestWhatIsWrongIsNamedWithItsLine(t *testing.T) {
 	for text, want := range map[string]string{
 		"x=1": "f:1: ", "[a]\nb": "f:2: ", "[a": "f:1: ", "[]": "f:1: ", "[a]\n\n=\n[": "f:4: ",
