@@ -13,10 +13,13 @@ import (
 )
 
 // mounts lists the file systems of the container, in the order in which they are
-// attached: the container's own, the administrator's binds, the request's.
+// attached: the container's own, the administrator's binds, the request's. Of the
+// administrator's, and of the request's, one that is in another comes after it, since it
+// would be hidden by it.
 func (p *Plan) mounts(r Request, f Facts) error {
 	p.Spec.Mounts = ownMounts(f.User.UID, p.terminals()...)
 	p.withoutGrant(f)
+	own := len(p.Spec.Mounts)
 	if !r.NoEphemeral {
 		p.hostBinds(f)
 	}
@@ -24,34 +27,52 @@ func (p *Plan) mounts(r Request, f Facts) error {
 		p.userFiles(f)
 	}
 	p.files(f)
+	parentsFirst(p.Spec.Mounts[own:])
+	return p.requested(r, f)
+}
+
+func parentsFirst(list []specs.Mount) {
+	depth := func(m specs.Mount) int { return strings.Count(m.Destination, "/") }
+	slices.SortStableFunc(list, func(a, b specs.Mount) int { return depth(a) - depth(b) })
+}
+
+// requested adds what the request asks for.
+func (p *Plan) requested(r Request, f Facts) error {
+	var list []specs.Mount
 	for _, t := range r.Tmpfs {
-		if err := p.add(specs.Mount{Destination: t.Destination, Type: "tmpfs", Source: "tmpfs",
-			Options: slices.Concat([]string{"mode=1777"}, t.Options, []string{"nosuid", "nodev"})}); err != nil {
+		if err := p.makeWay(t.Destination); err != nil {
 			return err
 		}
+		p.CallerTmpfs = append(p.CallerTmpfs, t.Destination)
+		list = append(list, specs.Mount{Destination: t.Destination, Type: "tmpfs", Source: "tmpfs",
+			Options: slices.Concat([]string{"mode=1777"}, t.Options, []string{"nosuid", "nodev"})})
 	}
 	for _, b := range r.Binds {
-		if err := p.add(bindMount(b.Source, b.Destination, b.ReadOnly, f.Policy.BindSlave)); err != nil {
+		if err := p.makeWay(b.Destination); err != nil {
 			return err
 		}
 		p.CallerBinds = append(p.CallerBinds, b.Destination)
+		list = append(list, bindMount(b.Source, b.Destination, b.ReadOnly, f.Policy.BindSlave))
 	}
+	parentsFirst(list)
+	p.Spec.Mounts = append(p.Spec.Mounts, list...)
 	return nil
 }
 
-// add adds what the request asks for. It may take the place of one of the
-// administrator's binds, but not twice of the same.
-func (p *Plan) add(m specs.Mount) error {
-	same := func(o specs.Mount) bool { return o.Destination == m.Destination }
-	if i := slices.IndexFunc(p.Spec.Mounts, same); i >= 0 {
-		if slices.Contains(p.CallerBinds, m.Destination) {
-			return fmt.Errorf("two mounts on %s", m.Destination)
-		}
-		p.Spec.Mounts = slices.Delete(p.Spec.Mounts, i, i+1)
+// makeWay removes what the container would have at a destination of the request's. A
+// second request for the same is a mistake.
+func (p *Plan) makeWay(destination string) error {
+	if p.isRequested(destination) {
+		return fmt.Errorf("two mounts on %s", destination)
 	}
-	p.Files = slices.DeleteFunc(p.Files, func(f File) bool { return f.Path == m.Destination })
-	p.Spec.Mounts = append(p.Spec.Mounts, m)
+	p.Spec.Mounts = slices.DeleteFunc(p.Spec.Mounts, func(m specs.Mount) bool { return m.Destination == destination })
+	p.Files = slices.DeleteFunc(p.Files, func(f File) bool { return f.Path == destination })
 	return nil
+}
+
+// isRequested tells whether the request has a mount there, which must be there then.
+func (p *Plan) isRequested(destination string) bool {
+	return slices.Contains(p.CallerBinds, destination) || slices.Contains(p.CallerTmpfs, destination)
 }
 
 // ownMounts are the file systems that every container has. Memory-backed ones

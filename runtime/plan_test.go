@@ -204,6 +204,36 @@ func TestARequestsBindTakesADefaultsPlace(t *testing.T) {
 	}
 }
 
+// destinations are those of the plan's mounts from a first one on.
+func destinations(p *Plan, first string) (list []string) {
+	for _, m := range p.Spec.Mounts {
+		if m.Destination == first || list != nil {
+			list = append(list, m.Destination)
+		}
+	}
+	return list
+}
+
+func TestWhatIsInAnotherIsMountedAfterIt(t *testing.T) {
+	f := facts()
+	f.Policy.BindReadOnly, f.Policy.Bind = []string{"/home/shared", "/opt"}, []string{"/home"}
+	for _, name := range append(f.Policy.BindReadOnly, "/etc/resolv.conf") {
+		f.Present[name] = true
+	}
+	p := plan(t, Request{Image: "i", Command: []string{"true"}, Binds: []Bind{{"/a", "/m/in/side", false}, {"/b", "/m", true}, {"/c", "/home", true}, {"/d", "/z", true}},
+		Tmpfs: []Tmpfs{{"/m/in", nil}, {"/opt/x", nil}}}, f)
+	want := []string{"/opt", "/home/shared", "/etc/resolv.conf", "/m", "/home", "/z", "/m/in", "/opt/x", "/m/in/side"}
+	if got := destinations(p, "/opt"); !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	for _, r := range []Request{{Tmpfs: []Tmpfs{{"/x", nil}, {"/x", nil}}}, {Tmpfs: []Tmpfs{{"/x", nil}}, Binds: []Bind{{"/a", "/x", true}}}} {
+		r.Image, r.Command = "i", []string{"true"}
+		if _, err := NewPlan(r, f); err == nil || !strings.Contains(err.Error(), "two mounts on /x") {
+			t.Errorf("%+v: %v", r, err)
+		}
+	}
+}
+
 func TestHostnames(t *testing.T) {
 	for name, good := range map[string]bool{"a": true, "a.b-c": true, "A9": true, "": false, "-a": false, "a-": false,
 		"a..b": false, "a_b": false, "a b": false, "ä": false, strings.Repeat("a", 64): false, strings.Repeat("a", 63): true} {

@@ -51,3 +51,17 @@ func TestARecipeHasNoEmptyNames(t *testing.T) {
 		}
 	}
 }
+
+func TestAMountIsNotHiddenByAnother(t *testing.T) {
+	hold(t, []report{
+		{name: "what is in a bind is mounted after it", source: "systemd-nspawn: nested --bind order",
+			do:  `mkdir -p a b/in; echo inner >a/f; $R --chdir / --bind a:/mnt/in --bind b:/mnt $T -- cat /mnt/in/f`,
+			out: "inner\n"},
+		{name: "file systems in memory too", source: "podman: --tmpfs hidden by --volume",
+			do: `mkdir -p b/in; $R --chdir / --tmpfs /mnt/in:size=1M --bind b:/mnt $T -- sh -c 'echo x >/mnt/in/f'; ls b/in`},
+		{name: "one that cannot be there is an error", source: "podman: --tmpfs hidden by --volume",
+			do: `mkdir b; $R --chdir / --tmpfs /mnt/in --bind b:/mnt $T true; e=$?; ls b; exit $e`, code: 125, err: `mount point "/mnt/in"`},
+		{name: "two on one place are a mistake", source: "docker: duplicate mount point",
+			do: `$R --chdir / --tmpfs /mnt:ro --tmpfs /mnt $T true`, code: 125, err: "two mounts on /mnt"},
+	})
+}
