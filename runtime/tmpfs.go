@@ -21,19 +21,19 @@ func ParseTmpfs(text string) (Tmpfs, error) {
 		err = errors.New("want DST[:OPTIONS]")
 	}
 	if err != nil {
-		return Tmpfs{}, fmt.Errorf("tmpfs %q: %w", text, err)
+		return Tmpfs{}, fmt.Errorf("--tmpfs %q: %w", text, err)
 	}
 	destination, err := cleanDestination(fields[0])
 	if err != nil {
-		return Tmpfs{}, fmt.Errorf("tmpfs %q: %w", text, err)
+		return Tmpfs{}, fmt.Errorf("--tmpfs %q: %w", text, err)
 	}
 	tmpfs := Tmpfs{Destination: destination}
-	if len(fields) == 2 && fields[1] != "" {
+	if len(fields) == 2 {
 		tmpfs.Options = strings.Split(fields[1], ",")
 	}
 	for _, option := range tmpfs.Options {
 		if err := checkTmpfsOption(option); err != nil {
-			return Tmpfs{}, fmt.Errorf("tmpfs %q: %w", text, err)
+			return Tmpfs{}, fmt.Errorf("--tmpfs %q: %w", text, err)
 		}
 	}
 	return tmpfs, nil
@@ -46,6 +46,8 @@ func checkTmpfsOption(option string) error {
 	key, value, has := strings.Cut(option, "=")
 	var err error
 	switch {
+	case option == "suid" || option == "dev":
+		err = errors.New("it is always nosuid and nodev")
 	case has && key == "size", has && key == "nr_inodes":
 		_, err = tmpfsAmount(key, value, math.MaxInt64)
 	case has && key == "mode":
@@ -106,10 +108,10 @@ func (t Tmpfs) bounded(memory int64) error {
 		}
 		n, err := tmpfsAmount(key, value, memory)
 		if err != nil {
-			return fmt.Errorf("tmpfs %s: option %q: %w", t.Destination, option, err)
+			return fmt.Errorf("--tmpfs %s: option %q: %w", t.Destination, option, err)
 		}
 		if n > most {
-			return fmt.Errorf("tmpfs %s: option %q is more than half of the machine's memory, which is %d: ask for less", t.Destination, option, most)
+			return fmt.Errorf("--tmpfs %s: option %q is more than half of the machine's memory, which is %d: ask for less", t.Destination, option, most)
 		}
 	}
 	return nil

@@ -65,3 +65,14 @@ func TestAMountIsNotHiddenByAnother(t *testing.T) {
 			do: `$R --chdir / --tmpfs /mnt:ro --tmpfs /mnt $T true`, code: 125, err: "two mounts on /mnt"},
 	})
 }
+
+func TestWhatATmpfsCannotHaveIsAMistake(t *testing.T) {
+	for option, want := range map[string]string{
+		"size=18446744073709551616": "want a number", "size=16777216T": "want a number", "bogus": "want size=64M",
+		"suid": "always nosuid and nodev", "dev": "always nosuid and nodev", "": "want size=64M",
+	} {
+		hold(t, []report{{name: "option " + option, source: "docker: --tmpfs size overflows", code: 125,
+			do: "$R --chdir / --tmpfs /mnt:" + option + " $T true", err: `--tmpfs "/mnt:` + option + `": option "` + option + `": `},
+			{name: "option " + option, source: "docker: --tmpfs size overflows", code: 125, do: "$R --tmpfs /mnt:" + option + " $T true", err: want}})
+	}
+}
