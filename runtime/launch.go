@@ -211,10 +211,8 @@ func (l *launch) takeRoot() error {
 func (l *launch) confine() error {
 	nsexec.Umask(l.umask)
 	process, linux := l.plan.Spec.Process, l.plan.Spec.Linux
-	if linux.Personality != nil {
-		if err := setPersonality(linux.Personality); err != nil {
-			return err
-		}
+	if err := setPersonality(linux.Personality); err != nil {
+		return err
 	}
 	keep, err := capabilitySet(process.Capabilities)
 	if err != nil {

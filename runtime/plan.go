@@ -272,6 +272,9 @@ func linux() *specs.Linux {
 	}
 }
 
+// personality is set always: the caller's own would be inherited, of setarch(8) for
+// instance, and its flags. Those the kernel takes away from a program with file
+// capabilities, so they are nothing that a caller has by one grant and not by another.
 func (p *Plan) personality(r Request, f Facts) error {
 	arch := f.Image
 	name := r.Personality
@@ -287,8 +290,9 @@ func (p *Plan) personality(r Request, f Facts) error {
 			return fmt.Errorf("personality %s: this machine is %s", name, f.Host.Name)
 		}
 	}
+	p.Spec.Linux.Personality = &specs.LinuxPersonality{Domain: specs.PerLinux}
 	if arch.Domain == personality.Linux32 && arch.RunsOn(f.Host) {
-		p.Spec.Linux.Personality = &specs.LinuxPersonality{Domain: specs.PerLinux32}
+		p.Spec.Linux.Personality.Domain = specs.PerLinux32
 	}
 	return nil
 }

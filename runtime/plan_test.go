@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"mayfly/mount"
@@ -230,6 +231,27 @@ func TestWhatIsInAnotherIsMountedAfterIt(t *testing.T) {
 		r.Image, r.Command = "i", []string{"true"}
 		if _, err := NewPlan(r, f); err == nil || !strings.Contains(err.Error(), "two mounts on /x") {
 			t.Errorf("%+v: %v", r, err)
+		}
+	}
+}
+
+func TestThePersonalityIsTheImagesWhateverTheCallersIs(t *testing.T) {
+	arch := func(name string) personality.Architecture {
+		a, _ := personality.ByName(name) // none: the image tells none
+		return a
+	}
+	for _, c := range []struct {
+		image, asked, policy string
+		want                 specs.LinuxPersonalityDomain
+	}{
+		{"x86", "", "", specs.PerLinux32}, {"x86-64", "", "", specs.PerLinux}, {"", "", "", specs.PerLinux}, {"arm", "", "", specs.PerLinux},
+		{"x86", "x86-64", "", specs.PerLinux}, {"x86-64", "x86", "", specs.PerLinux32}, {"x86-64", "", "x86", specs.PerLinux32},
+	} {
+		f := facts()
+		f.Image, f.Policy.Personality = arch(c.image), c.policy
+		p := plan(t, Request{Image: "i", Command: []string{"true"}, Personality: c.asked}, f)
+		if got := p.Spec.Linux.Personality; got == nil || got.Domain != c.want || len(got.Flags) != 0 {
+			t.Errorf("%+v: %+v", c, got)
 		}
 	}
 }

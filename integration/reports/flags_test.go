@@ -2,6 +2,7 @@ package reports
 
 import (
 	"fmt"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -74,5 +75,20 @@ func TestWhatATmpfsCannotHaveIsAMistake(t *testing.T) {
 		hold(t, []report{{name: "option " + option, source: "docker: --tmpfs size overflows", code: 125,
 			do: "$R --chdir / --tmpfs /mnt:" + option + " $T true", err: `--tmpfs "/mnt:` + option + `": option "` + option + `": `},
 			{name: "option " + option, source: "docker: --tmpfs size overflows", code: 125, do: "$R --tmpfs /mnt:" + option + " $T true", err: want}})
+	}
+}
+
+func TestThePersonalityIsNotTheCallers(t *testing.T) {
+	hold(t, []report{
+		{name: "nor what uname tells", source: "schroot: setarch i386 schroot tells i686 in a chroot for amd64",
+			do: `setarch i686 $R --chdir / --personality x86-64 $T -- uname -m`, out: "x86_64\n"},
+		{name: "the image's is", source: "mock: setarch is not undone", do: `setarch x86_64 $R --chdir / $T -- uname -m`, out: kit.Machine + "\n"},
+		{name: "nor its flags", source: "podman: setarch -R is inherited",
+			do: `setarch -R -X -B $R --chdir / --personality x86 $T -- cat /proc/self/personality`, out: "00000008\n"},
+	})
+	// The kernel takes the flags away from who gets capabilities of the file.
+	const asRoot = "cd /; exec setarch i686 -R -X -B runtime run --personality x86-64 "
+	if r := kit.Do(t, exec.Command("sh", "-c", asRoot+kit.Image+" -- cat /proc/self/personality")); r.Out != "00000000\n" {
+		t.Errorf("by root: %+v", r)
 	}
 }
