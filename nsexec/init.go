@@ -137,16 +137,21 @@ func (i *Init) End() { i.line.hangUp() }
 
 // Kill ends PID 1, and with it every process of its namespace, by ending the line. It does
 // not wait.
-func (i *Init) Kill() {
-	i.line.hangUp()
-	i.line.close()
-}
+func (i *Init) Kill() { i.line.breakOff() }
 
-// Wait waits, after Kill, until every process of the namespace has ended. A process
-// of the namespace that is the caller's own child must have been waited for, or be
-// waited for by another thread, or Wait does not return.
-func (i *Init) Wait() error {
-	_, err := wait(i.pid)
+// Wait waits, after Kill, until every process of the namespace has ended, for a time at
+// most: one may be in a system call that the kernel does not break off. A process of the
+// namespace that is the caller's own child must have been waited for, or be waited for
+// by another thread: PID 1 does not end before.
+func (i *Init) Wait(atMost time.Duration) error {
+	defer i.line.close()
+	err := exits(int(i.line.pidfd), atMost)
+	if err == unix.ETIMEDOUT {
+		return fmt.Errorf("processes of the container have been killed and have not ended within %s", atMost)
+	}
+	if err == nil {
+		_, err = wait(i.pid)
+	}
 	goruntime.KeepAlive(i.steps)
 	if err != nil {
 		return fmt.Errorf("wait for PID 1: %w", err)

@@ -56,18 +56,29 @@ func (l *line) ready() (bool, error) {
 // hangUp lets the clone go. Before the line is closed: a descriptor of it that somebody has taken along would keep it open.
 func (l *line) hangUp() { _ = unix.Shutdown(l.own, unix.SHUT_RDWR) }
 
-// forget closes what is of no use when the clone is ready, and has descriptors of its own.
-func (l *line) forget() {
-	for _, fd := range []int{l.child, int(l.pidfd)} {
-		if fd >= 0 {
-			unix.Close(fd)
-		}
-	}
-	l.child, l.pidfd = -1, -1
+// forget closes the clone's end, which is of no use when the clone is ready, and has
+// descriptors of its own.
+func (l *line) forget() { closeOnce(&l.child) }
+
+// breakOff closes the line, and leaves the clone to be waited for.
+func (l *line) breakOff() {
+	l.hangUp()
+	l.forget()
+	closeOnce(&l.own)
 }
 
-// close closes the line.
+// close closes everything.
 func (l *line) close() {
 	l.forget()
-	unix.Close(l.own)
+	closeOnce(&l.own)
+	pidfd := int(l.pidfd)
+	closeOnce(&pidfd)
+	l.pidfd = -1
+}
+
+func closeOnce(fd *int) {
+	if *fd >= 0 {
+		unix.Close(*fd)
+	}
+	*fd = -1
 }

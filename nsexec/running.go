@@ -2,8 +2,10 @@ package nsexec
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -52,7 +54,12 @@ func ended(err error) error {
 	return err
 }
 
-// Wait waits for the command to end, from any thread, and returns its wait status.
+// abandonWithin bounds how long a command that cannot be waited for may take to be
+// killed.
+const abandonWithin = 5 * time.Second
+
+// Wait waits for the command to end, from any thread, and returns its wait status. A
+// command that cannot be waited for is killed, since nobody would know of its end.
 func (p *Process) Wait() (syscall.WaitStatus, error) {
 	for {
 		err := unix.Waitid(unix.P_PID, p.PID, nil, unix.WEXITED|unix.WNOWAIT, nil)
@@ -60,13 +67,56 @@ func (p *Process) Wait() (syscall.WaitStatus, error) {
 			break
 		}
 		if err != unix.EINTR {
-			return 0, err
+			p.abandon()
+			return 0, fmt.Errorf("wait for the command: %w", err)
 		}
 	}
+	return p.reap()
+}
+
+// reap takes the wait status of a command that has ended.
+func (p *Process) reap() (syscall.WaitStatus, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.reaped = true
-	return waitUsage(p.PID, &p.Usage)
+	status, err := waitUsage(p.PID, &p.Usage)
+	p.reaped = err == nil
+	if err != nil {
+		return 0, fmt.Errorf("wait for the command: %w", err)
+	}
+	return status, nil
+}
+
+// abandon kills a command and reaps it if the kernel lets us.
+func (p *Process) abandon() {
+	_ = p.Signal(unix.SIGKILL)
+	if exits(p.pidfd, abandonWithin) == nil {
+		_, _ = p.reap()
+	}
+}
+
+// Reaped tells that the command has been waited for. Before that its PID namespace does
+// not end.
+func (p *Process) Reaped() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.reaped
+}
+
+// exits waits until a process has ended, of which there is a pidfd, for a time at most.
+func exits(pidfd int, atMost time.Duration) error {
+	fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
+	for end := time.Now().Add(atMost); ; {
+		n, err := unix.Poll(fds, int(max(time.Until(end), 0).Milliseconds()))
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return err
+		case n == 0:
+			return unix.ETIMEDOUT
+		default:
+			return nil
+		}
+	}
 }
 
 // discard ends a process that was not to be started, if it is there.

@@ -103,6 +103,10 @@ func (j *joined) connect(terminal *console.Console) (stop func(), err error) {
 func (j *joined) await() {
 	var r control.Reply
 	_, err := j.line.conn.Receive(&r)
+	if err == nil && r.Problem != "" {
+		j.ended <- joinedEnd{err: fmt.Errorf("container %s: %s", j.line.Name, r.Problem)}
+		return
+	}
 	if err != nil || r.Ended == nil {
 		j.ended <- joinedEnd{err: fmt.Errorf("container %s: its supervisor has ended", j.line.Name)}
 		return

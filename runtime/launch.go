@@ -303,9 +303,7 @@ func (l *launch) finish(status Status) error {
 		l.init.Kill()
 	}
 	errs = append(errs, asRoot(l.caller, rootNeeds(l.store), l.root.Remove))
-	if l.init != nil {
-		errs = append(errs, l.init.Wait())
-	}
+	errs = append(errs, l.awaitEnd())
 	l.feed.Stop()
 	if l.relay != nil {
 		errs = append(errs, l.relay.Stop())

@@ -193,9 +193,11 @@ func (s *service) exec(c *control.Conn, process *nsexec.Process, terminal *conso
 		defer close(done)
 		ws, err := process.Wait()
 		<-started
-		status := newStatus(ws)
 		if err == nil {
+			status := newStatus(ws)
 			_ = c.Send(control.Reply{Ended: &control.Ended{Code: status.Code, Signal: int(status.Signal)}})
+		} else {
+			_ = c.Send(problem(err))
 		}
 		c.Hangup()
 	}()

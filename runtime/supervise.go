@@ -170,3 +170,16 @@ func (a *attendant) handle(got syscall.Signal) {
 	}
 	_ = process.Signal(got)
 }
+
+// killedWithin bounds how long the processes of a container may take to end that have
+// been killed: one may wait for a file system that does not answer.
+const killedWithin = 30 * time.Second
+
+// awaitEnd waits until every process of the container has ended. One that could not be
+// waited for ends with this process, and keeps PID 1 until then: the others are killed.
+func (l *launch) awaitEnd() error {
+	if l.init == nil || l.Process != nil && !l.Process.Reaped() {
+		return nil
+	}
+	return l.init.Wait(killedWithin)
+}

@@ -45,7 +45,7 @@ var errnos = map[string][]string{
 	"mount_setattr": {"EPERM", "EBUSY"}, "move_mount": {"EBUSY", "ENOENT"}, "open_tree": {"EPERM", "ENOMEM"}, "fsopen": {"ENODEV"},
 	"fsmount": {"EPERM"}, "fsconfig": {"EINVAL"}, "ioctl": {"ENOSPC", "EROFS"}, "mkdirat": {"ENOSPC"}, "mknodat": {"ENOSPC"},
 	"unlinkat": {"EIO"}, "prctl": {"EPERM"}, "capset": {"EPERM"}, "capget": {"EPERM"}, "setresuid": {"EAGAIN"}, "setresgid": {"EPERM"}, "seccomp": {"ENOMEM"},
-	"socketpair": {"EMFILE"}, "socket": {"EMFILE"}, "execve": {"E2BIG"}, "wait4": {"EINTR"}, "waitid": {"EINTR"}, "sendmsg": {"EAGAIN"},
+	"socketpair": {"EMFILE"}, "socket": {"EMFILE"}, "execve": {"E2BIG"}, "wait4": {"EINTR", "EIO"}, "waitid": {"EINTR", "EIO"}, "sendmsg": {"EAGAIN"},
 	"": {"ENOMEM"},
 }
 

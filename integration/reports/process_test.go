@@ -1,0 +1,34 @@
+package reports
+
+import (
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"mayfly/integration/kit"
+)
+
+// TestTheCommandCannotBeWaitedFor makes each way of waiting for a process fail.
+// Source: runc: wait fails and the runtime hangs.
+func TestTheCommandCannotBeWaitedFor(t *testing.T) {
+	for _, fault := range []string{"waitid:error=EIO", "waitid:error=ENOMEM", "wait4:error=EIO", "waitid,wait4:error=EIO"} {
+		for _, script := range []string{"exit 0", "sleep 600 & exit 0", "exec sleep 600"} {
+			if strings.HasPrefix(fault, "wait4") && strings.HasPrefix(script, "exec") {
+				continue // its end can be waited for, and there is none
+			}
+			args := []string{"-f", "-qq", "-b", "execve", "-e", "signal=none", "-u", kit.User, "-o", filepath.Join(t.TempDir(), "log"),
+				"-e", "trace=waitid,wait4", "-e", "inject=" + fault, kit.Runtime, "run", "--chdir", "/", kit.Image, "sh", "-c", script}
+			cmd := exec.Command("strace", args...)
+			cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+			r := kit.DoWithin(t, kit.Within(20*time.Second), cmd)
+			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // one that hangs would be in the way of the others
+			if r.Code != 125 || !strings.Contains(r.Err, "wait for the command: ") {
+				t.Errorf("%s, %s: exit %d, says %q", fault, script, r.Code, r.Err)
+			}
+			kit.NothingLeft(t)
+		}
+	}
+}
