@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
+	"mayfly/runtime/console"
 	"mayfly/runtime/internal/realm"
 )
 
@@ -23,6 +24,8 @@ type Caller struct {
 	DirErr   error  // why it has none
 	Env      []string
 	Terminal bool // standard input and output are terminals
+	// Background: they are those of another job, which has them until it ends.
+	Background bool
 }
 
 // CurrentCaller asks the kernel who is calling: the real ids, which a set-user-ID
@@ -40,6 +43,7 @@ func CurrentCaller() (Caller, error) {
 	// the name of a directory that is outside the root.
 	caller.Dir, caller.DirErr = unixGetwd()
 	caller.Terminal = term.IsTerminal(0) && term.IsTerminal(1)
+	caller.Background = caller.Terminal && console.InBackground(0)
 	return caller, nil
 }
 

@@ -30,7 +30,7 @@ func (p *Plan) process(r Request, f Facts) error {
 		p.note(home.note)
 	}
 	p.Spec.Process = &specs.Process{
-		Terminal:        r.Terminal == Yes || r.Terminal == Auto && f.Caller.Terminal,
+		Terminal:        r.wantsTerminal(f.Caller),
 		User:            specs.User{UID: who.UID, GID: who.GID, AdditionalGids: p.groups(f)},
 		Env:             env,
 		Capabilities:    capabilities(r, f),
@@ -47,6 +47,16 @@ func (p *Plan) process(r Request, f Facts) error {
 		}
 	}
 	return nil
+}
+
+// wantsTerminal tells whether the command gets a terminal of its own. That takes the
+// caller's: to have it, a job in the background would be stopped, also for a command that
+// never reads. So it has one only if asked for, and for a shell, which reads first of all.
+func (r Request) wantsTerminal(c Caller) bool {
+	if r.Terminal != Auto {
+		return r.Terminal == Yes
+	}
+	return c.Terminal && (!c.Background || len(r.Command) == 0)
 }
 
 // plainShell is the shell of every image that has one.

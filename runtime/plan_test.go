@@ -302,3 +302,24 @@ func TestNoOptionOfATmpfsBringsDevicesOrSetuidProgramsBack(t *testing.T) {
 		t.Errorf("%v: %+v", last, o)
 	}
 }
+
+func TestWhoHasATerminal(t *testing.T) {
+	command := []string{"make"}
+	for _, c := range []struct {
+		caller Caller
+		r      Request
+		want   bool
+	}{
+		{Caller{Terminal: true}, Request{Command: command}, true},
+		{Caller{Terminal: true}, Request{Command: command, Terminal: No}, false},
+		{Caller{}, Request{Command: command}, false},
+		{Caller{Terminal: true, Background: true}, Request{Command: command}, false},
+		{Caller{Terminal: true, Background: true}, Request{Command: command, Login: true}, false},
+		{Caller{Terminal: true, Background: true}, Request{}, true},
+		{Caller{Terminal: true, Background: true}, Request{Command: command, Terminal: Yes}, true},
+	} {
+		if got := c.r.wantsTerminal(c.caller); got != c.want {
+			t.Errorf("%+v of %+v: %v", c.r, c.caller, got)
+		}
+	}
+}

@@ -11,9 +11,13 @@ func (p *Plan) anotherUser() bool { return p.SetIDs || p.rootInside() }
 // streams are descriptors 0, 1 and 2 of a command that has no terminal of its own: the
 // caller's, or a pipe where something is between. The feed is nil where standard input
 // is the caller's.
+//
+// The terminal of a caller in the background is read by a feed, which waits for the
+// foreground: it is not the terminal of the command's session, so the kernel would not
+// stop the command, and let it read what is typed for others.
 func streams(anotherUser bool, o *output) (files [3]uintptr, feed *console.Feed, err error) {
 	files = [3]uintptr{0, 1, 2}
-	if anotherUser && console.IsDevice(0) {
+	if anotherUser && console.IsDevice(0) || console.InBackground(0) {
 		if feed, err = console.NewFeed(0); err != nil {
 			return files, nil, err
 		}

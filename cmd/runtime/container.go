@@ -12,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"mayfly/runtime"
+	"mayfly/runtime/console"
 	"mayfly/runtime/control"
 )
 
@@ -57,7 +58,8 @@ var execCommand = command{
 			if line.Unlogged != nil {
 				warn(line.Unlogged.Error())
 			}
-			status, err := line.Exec(control.Exec{Args: args, Env: set, Dir: *dir, Terminal: terminal && !*noTTY}, signals())
+			own := *tty || terminal && !*noTTY && !console.InBackground(0)
+			status, err := line.Exec(control.Exec{Args: args, Env: set, Dir: *dir, Terminal: own}, signals())
 			if err != nil {
 				return runtime.ExitCodeOf(err), err
 			}

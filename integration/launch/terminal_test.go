@@ -126,11 +126,11 @@ func TestFullScreenProgramsOnATerminal(t *testing.T) {
 	kit.NothingLeft(t)
 }
 
-// A job that a shell starts in the background is stopped when it wants the terminal, and goes on in the foreground.
+// A job that a shell starts in the background is stopped when it was told to have a terminal, and goes on in the foreground.
 func TestStartedInTheBackground(t *testing.T) {
 	m := onTerminal(t, "bash", "--norc", "-i")
 	m.Await("$ ")
-	m.Type(kit.Runtime + " run --quiet " + kit.Image + " sh -c 'read line; echo got $line; exit 6' &\n")
+	m.Type(kit.Runtime + " run --tty --quiet " + kit.Image + " sh -c 'read line; echo got $line; exit 6' &\n")
 	m.Await("[1]")
 	m.Type("until jobs | grep Stopped; do sleep 0.1; done\n")
 	m.Await("\n[1]+  Stopped")

@@ -81,7 +81,7 @@ func (f *Feed) copy(to, wake int) {
 			!await(unix.PollFd{Fd: int32(f.from), Events: unix.POLLIN}, to, wake) {
 			return
 		}
-		if f.inBackground() {
+		if InBackground(f.from) {
 			continue
 		}
 		n, err := unix.Read(f.from, buffer[:])
@@ -97,7 +97,7 @@ func (f *Feed) copy(to, wake int) {
 // awaitForeground waits while a read would stop the process (SIGTTIN). It returns false
 // when the copying is to end.
 func (f *Feed) awaitForeground(to, wake int) bool {
-	for f.inBackground() {
+	for InBackground(f.from) {
 		fds := [...]unix.PollFd{{Fd: int32(to)}, {Fd: int32(wake), Events: unix.POLLIN}}
 		n, err := unix.Poll(fds[:], int(foregroundAgain.Milliseconds()))
 		if n > 0 || err != nil && err != unix.EINTR {
@@ -107,15 +107,16 @@ func (f *Feed) awaitForeground(to, wake int) bool {
 	return true
 }
 
-// inBackground tells whether the device is the process's own terminal and another job
-// has it. The other end of a terminal (TIOCGPTN) tells of its job too, and stops
-// nobody.
-func (f *Feed) inBackground() bool {
-	if _, err := unix.IoctlGetInt(f.from, unix.TIOCGPTN); err == nil {
+// InBackground tells whether a descriptor is of the process's own terminal and another
+// job has that: then a read from it, or a change of its modes, would stop the process.
+// The other end of a terminal (TIOCGPTN) tells of its job too, and stops nobody.
+func InBackground(fd int) bool {
+	foreground, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP)
+	if err != nil || foreground == unix.Getpgrp() {
 		return false
 	}
-	foreground, err := unix.IoctlGetInt(f.from, unix.TIOCGPGRP)
-	return err == nil && foreground != unix.Getpgrp()
+	_, err = unix.IoctlGetInt(fd, unix.TIOCGPTN)
+	return err != nil
 }
 
 // await waits for an event on a descriptor. It returns false when the pipe's reader has
