@@ -1,10 +1,12 @@
 package nsexec
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
 	goruntime "runtime"
+	"strconv"
 	"time"
 	"unsafe"
 
@@ -26,6 +28,7 @@ type Init struct {
 	line  *line // PID 1 ends when it breaks
 	steps program
 	mount *systemCall // whose result is the procfs
+	names [2][]byte   // what it writes, and where to
 }
 
 // What PID 1 hands to the kernel.
@@ -39,6 +42,19 @@ var (
 	oneByte    [1]byte
 )
 
+// lastPID is where the kernel has the number of the last process of the PID namespace of
+// whoever writes to it. It takes CAP_SYS_ADMIN, or CAP_CHECKPOINT_RESTORE, there, and a
+// kernel with CONFIG_CHECKPOINT_RESTORE.
+const lastPID = "/proc/sys/kernel/ns_last_pid"
+
+// Numbers of the first processes after PID 1 are chosen between these: above those that
+// the kernel does not give again (RESERVED_PIDS), and so that a few thousand more are below
+// the least usual limit (pid_max, 32768).
+const (
+	firstPID     = 300
+	firstPIDLess = 30000
+)
+
 // StartInit makes PID 1 of the PID namespace that the calling thread has
 // unshared, and returns without waiting for it. When the process ends, in whatever way,
 // so does PID 1, and with it the namespace; at the latest after a time (0: no such limit),
@@ -50,6 +66,10 @@ func StartInit(atMost time.Duration) (*Init, error) {
 		return nil, err
 	}
 	i := &Init{line: line}
+	if err := i.choosePIDs(); err != nil {
+		line.close()
+		return nil, err
+	}
 	i.write()
 	args := line.args()
 	args.flags |= unix.CLONE_VM | unix.CLONE_FILES
@@ -59,6 +79,19 @@ func StartInit(atMost time.Duration) (*Init, error) {
 		return nil, fmt.Errorf("clone PID 1: %w", err)
 	}
 	return i, nil
+}
+
+// choosePIDs chooses the number before that of the next process. If every container's
+// command had the number 2, so would the files that programs name after themselves, in a home or
+// another bind that containers share.
+func (i *Init) choosePIDs() error {
+	var random [2]byte
+	if _, err := unix.Getrandom(random[:], 0); err != nil {
+		return fmt.Errorf("random number: %w", err)
+	}
+	last := firstPID + int(binary.NativeEndian.Uint16(random[:]))%(firstPIDLess-firstPID)
+	i.names = [2][]byte{strconv.AppendInt(nil, int64(last), 10), append([]byte(lastPID), 0)}
+	return nil
 }
 
 // write writes the program of PID 1: its life as system calls.
@@ -83,6 +116,11 @@ func (i *Init) write() {
 	try(unix.SYS_SETSID) // no keyboard signals
 	// A working directory elsewhere would keep the host's file system past pivot_root.
 	must(unix.SYS_CHDIR, address(unsafe.Pointer(&slash)))
+
+	// The numbers of processes begin there, where the kernel lets us say so.
+	file := p.add(nil, unix.SYS_OPENAT, number(unix.AT_FDCWD), address(unsafe.Pointer(&i.names[1][0])), number(unix.O_WRONLY|unix.O_CLOEXEC), &zero)
+	try(unix.SYS_WRITE, &file.result, address(unsafe.Pointer(&i.names[0][0])), number(len(i.names[0])))
+	try(unix.SYS_CLOSE, &file.result)
 
 	// procfs shows the PID namespace of the task that makes it. The descriptor table
 	// is still the launcher's, so it is the launcher who gets the mount.
@@ -152,7 +190,7 @@ func (i *Init) Wait(atMost time.Duration) error {
 	if err == nil {
 		_, err = wait(i.pid)
 	}
-	goruntime.KeepAlive(i.steps)
+	goruntime.KeepAlive(i)
 	if err != nil {
 		return fmt.Errorf("wait for PID 1: %w", err)
 	}

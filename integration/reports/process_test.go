@@ -3,6 +3,7 @@ package reports
 import (
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -31,4 +32,22 @@ func TestTheCommandCannotBeWaitedFor(t *testing.T) {
 			kit.NothingLeft(t)
 		}
 	}
+}
+
+// TestProcessIDsAreNotAlwaysTheSame looks at the command's own number, by which programs name
+// files that are theirs, in a home that several containers share, or on the same bind.
+// Source: flatpak, toolbox: lock files with a PID in the shared home are taken for living, or for stale.
+func TestProcessIDsAreNotAlwaysTheSame(t *testing.T) {
+	seen := map[string]bool{}
+	for range 3 {
+		r := kit.Inside(t, "echo $$")
+		if pid, err := strconv.Atoi(strings.TrimSpace(r.Out)); err != nil || pid < 300 || pid > 32767 {
+			t.Errorf("%+v", r)
+		}
+		seen[r.Out] = true
+	}
+	if len(seen) == 1 { // by chance once in eight hundred million times
+		t.Errorf("three times %v", seen)
+	}
+	kit.NothingLeft(t)
 }
