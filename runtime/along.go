@@ -113,7 +113,7 @@ func (f *Facts) findHome(r Request, sources []boundSource) {
 	if r.NoEphemeral || r.RootInside {
 		return // the image's
 	}
-	env, err := environment(r, f.Caller, f.Policy.Passes, f.runsAs())
+	env, err := environment(r, nil, f.Caller, f.Policy.Passes, f.runsAs())
 	if err != nil {
 		return // NewPlan says so
 	}
@@ -162,8 +162,7 @@ type homeInside struct {
 // home decides on it. Root's is the image's; another one that is not inside is bound.
 func (f *Facts) home(r Request) homeInside {
 	h := f.Home
-	setHome := slices.ContainsFunc(r.Env, func(e string) bool { return strings.HasPrefix(e, "HOME=") })
-	if f.HomeName == "" || setHome || f.Caller.UID == 0 && f.User.UID == 0 || slices.Contains(h.Inside, f.HomeName) {
+	if f.HomeName == "" || names(r.Env, "HOME") || f.Caller.UID == 0 && f.User.UID == 0 || slices.Contains(h.Inside, f.HomeName) {
 		return homeInside{}
 	}
 	var bind bool

@@ -8,16 +8,20 @@ import (
 	"mayfly/runtime/user"
 )
 
-// searchPath is where commands are looked for inside, unless the request sets PATH.
+// searchPath is where commands are looked for inside, unless the image or the request sets PATH.
 const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// environment composes the command's environment: what the container is, then who
-// the user is, then what passes from the caller, then what the request sets. For
+// environment composes the command's environment: what the image says, then what the container
+// is, then who the user is, then what passes from the caller, then what the request sets. For
 // another user than the caller, nothing that tells of the caller passes.
-func environment(r Request, caller Caller, passes func(name string) bool, who user.Entry) ([]string, error) {
-	env := newEnviron(
-		"PATH="+searchPath, "container=mayfly",
-		"USER="+who.Name, "LOGNAME="+who.Name, "HOME="+who.Home, "SHELL="+who.Shell)
+func environment(r Request, image []string, caller Caller, passes func(name string) bool, who user.Entry) ([]string, error) {
+	env := newEnviron("PATH=" + searchPath)
+	for _, entry := range image {
+		env.set(entry)
+	}
+	for _, entry := range []string{"container=mayfly", "USER=" + who.Name, "LOGNAME=" + who.Name, "HOME=" + who.Home, "SHELL=" + who.Shell} {
+		env.set(entry)
+	}
 	personal := []string{"USER", "LOGNAME", "HOME", "SHELL"}
 	for _, entry := range caller.Env {
 		name, _, ok := strings.Cut(entry, "=")

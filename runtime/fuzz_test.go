@@ -87,7 +87,7 @@ func FuzzEnvironment(f *testing.F) {
 		if asked != "" {
 			r.Env = strings.Split(asked, "\x01")
 		}
-		list, err := environment(r, caller, rule.Passes, user.Entry{Name: "dev", UID: 1000, Home: "/home/dev", Shell: "/bin/sh"})
+		list, err := environment(r, nil, caller, rule.Passes, user.Entry{Name: "dev", UID: 1000, Home: "/home/dev", Shell: "/bin/sh"})
 		if err != nil {
 			return
 		}

@@ -109,6 +109,7 @@ type Facts struct {
 	Host         personality.Architecture
 	Version      int                      // of the image, 0: it has none
 	Root         string                   // the image's root file system on the host
+	ImageEnv     []string                 // entries NAME=VALUE of its configuration
 	CopyFirst    bool                     // the image can change, or must not be shared, or lacks a mount point
 	Image        personality.Architecture // zero: /bin/sh tells none
 	User         user.Entry               // who the command runs as

@@ -13,7 +13,7 @@ import (
 
 func (p *Plan) process(r Request, f Facts) error {
 	who := f.runsAs()
-	env, err := environment(r, f.Caller, f.Policy.Passes, who)
+	env, err := environment(r, f.ImageEnv, f.Caller, f.Policy.Passes, who)
 	if err != nil {
 		return err
 	}

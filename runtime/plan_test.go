@@ -140,6 +140,18 @@ func TestPlanOfAnOrdinaryRun(t *testing.T) {
 	}
 }
 
+// An image's configuration can say no more than what is left open.
+func TestTheImagesEnvironmentIsTheBase(t *testing.T) {
+	f := facts()
+	f.ImageEnv = []string{"PATH=/image", "A=image", "B=image", "TERM=image", "HOME=/image", "container=docker"}
+	p := plan(t, Request{Image: "i", Command: []string{"x"}, Env: []string{"B=call"}}, f)
+	want := []string{"PATH=/image", "A=image", "B=call", "TERM=xterm", "HOME=/home/dev", "container=mayfly",
+		"USER=dev", "LOGNAME=dev", "SHELL=/bin/bash", "LC_ALL=C"}
+	if !slices.Equal(p.Spec.Process.Env, want) {
+		t.Errorf("environment %q", p.Spec.Process.Env)
+	}
+}
+
 func TestOnlyRootMay(t *testing.T) {
 	for what, change := range map[string]func(*Request, *Facts){
 		"maintain an image":  func(r *Request, _ *Facts) { r.NoEphemeral = true },

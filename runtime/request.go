@@ -27,12 +27,14 @@ const (
 
 // A Request says what to run and how. Only Image is needed.
 type Request struct {
-	Store   string   // directory of the images; "": the policy's. Only root may choose.
-	Image   string   // of the store: NAME, or NAME@VERSION
-	Session string   // of the caller's, to run in instead of Image: see Resolve
-	Draft   string   // name of an image that is being made, which is run instead of Image; root only
-	Command []string // empty: the user's login shell
-	Login   bool     // run Command by way of the login shell
+	Store   string // directory of the images; "": the policy's. Only root may choose.
+	Image   string // of the store: NAME, or NAME@VERSION
+	Session string // of the caller's, to run in instead of Image: see Resolve
+	Draft   string // name of an image that is being made, which is run instead of Image; root only
+	// DraftEnv is what Draft's configuration sets, as entries NAME=VALUE.
+	DraftEnv []string
+	Command  []string // empty: the user's login shell
+	Login    bool     // run Command by way of the login shell
 
 	Name     string // of the container; "": the image's with 16 random hex digits
 	Hostname string // "": the container's name

@@ -176,6 +176,9 @@ func (f *Facts) findImage(r Request) error {
 		}
 		defer img.Close()
 		f.Version, f.Root = img.Version, img.Path
+		if f.ImageEnv, err = img.Environment(); err != nil {
+			return err
+		}
 		if f.home(r).note != "" && !f.covered(f.HomeName) {
 			f.HomeInImage = hasDir(mount.RootAt(img.FD()), f.HomeName)
 		}
@@ -192,6 +195,9 @@ func (f *Facts) findImage(r Request) error {
 	})
 	if err != nil {
 		return err
+	}
+	if r.Draft != "" {
+		f.ImageEnv = r.DraftEnv
 	}
 	needed := LaunchCapabilities
 	if !onBTRFS {

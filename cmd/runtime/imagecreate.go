@@ -151,7 +151,7 @@ func (c *creation) fill(ctx context.Context, s *image.Store, draft *image.Draft,
 	}
 	for _, command := range r.Run {
 		fmt.Fprintln(os.Stderr, "run: "+printableLine(command))
-		m := maintenance{store: s.Path, image: c.name, draft: draft.Name, command: []string{"/bin/sh", "-ec", command}}
+		m := maintenance{store: s.Path, image: c.name, draft: draft, command: []string{"/bin/sh", "-ec", command}}
 		status, err := m.run(ctx)
 		if err == nil && status.ExitCode() != 0 {
 			err = fmt.Errorf("it %s", status)
@@ -165,15 +165,16 @@ func (c *creation) fill(ctx context.Context, s *image.Store, draft *image.Draft,
 
 // A maintenance is a command that changes a draft, as root inside.
 type maintenance struct {
-	store, image, draft string
-	command             []string
-	login, mapped       bool // mapped: root of a user namespace only
-	signals             func() <-chan os.Signal
+	store, image  string
+	draft         *image.Draft
+	command       []string
+	login, mapped bool // mapped: root of a user namespace only
+	signals       func() <-chan os.Signal
 }
 
 func (m maintenance) run(ctx context.Context) (runtime.Status, error) {
 	return runtime.Run(ctx, runtime.Request{
-		Store: m.store, Image: m.image, Draft: m.draft, Command: m.command, Login: m.login, RootInside: m.mapped, NoEphemeral: true, Dir: "/",
+		Store: m.store, Image: m.image, Draft: m.draft.Name, DraftEnv: m.draft.Environment(), Command: m.command, Login: m.login, RootInside: m.mapped, NoEphemeral: true, Dir: "/",
 		Env: []string{"DEBIAN_FRONTEND=noninteractive", "http_proxy", "https_proxy", "no_proxy"},
 	}, runtime.Supervisor{Signals: m.signals, Note: func(text string) { message("runtime: %s", text) }})
 }
@@ -242,7 +243,7 @@ func (e *edit) run(ctx context.Context, s *image.Store) (record image.Record, ke
 	}
 	defer func() { err = errors.Join(err, draft.Discard()) }()
 	message("A copy of %s, as root inside: what is done in it is kept only if you say so.", from)
-	m := maintenance{store: s.Path, image: from.Name, draft: draft.Name, command: e.command, login: true, mapped: e.mapped, signals: listen()}
+	m := maintenance{store: s.Path, image: from.Name, draft: draft, command: e.command, login: true, mapped: e.mapped, signals: listen()}
 	status, err := m.run(ctx)
 	if err != nil {
 		return record, false, err

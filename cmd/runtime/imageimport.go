@@ -71,7 +71,10 @@ func importImage(ctx context.Context, s *image.Store, from exchange.Source, limi
 		if result.Dropped > 0 {
 			fmt.Fprintf(os.Stderr, "runtime: %d extended attributes were left out: an image keeps file capabilities, ACLs and user.*\n", result.Dropped)
 		}
-		how.Origin, how.Labels, how.Known, how.Progress = result.Origin, result.Labels, result.Sums, p.add
+		if unused := result.Config.Unused(); unused != "" {
+			warn("kept without effect: " + unused + "; a run has the caller's ids and directory, and the command that it is called with")
+		}
+		how.Origin, how.Labels, how.Config, how.Known, how.Progress = result.Origin, result.Labels, result.Config, result.Sums, p.add
 		record, err = draft.Seal(ctx, how)
 	}
 	return record, errors.Join(err, draft.Discard())

@@ -210,6 +210,10 @@ func (i inspection) print() error {
 		for _, key := range sorted(r.Labels) {
 			line("label", key+"="+r.Labels[key])
 		}
+		for _, entry := range r.Environment() {
+			line("environment", entry)
+		}
+		line("not used", r.Config.Unused())
 	}
 	if i.Sizes != nil {
 		line("exclusive", bytesOf(i.Sizes.Exclusive))

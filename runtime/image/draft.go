@@ -1,6 +1,7 @@
 package image
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -15,6 +16,7 @@ import (
 
 	"mayfly/btrfs"
 	"mayfly/runtime/image/archive"
+	"mayfly/runtime/image/oci"
 	"mayfly/runtime/image/tree"
 )
 
@@ -24,7 +26,9 @@ import (
 type Draft struct {
 	Name   string // to be told to OpenDraft
 	Path   string
-	Parent string // digest of the version that it began as, if any
+	Parent string            // digest of the version that it began as, if any
+	Labels map[string]string // of that version
+	Config *oci.Settings     // of that version
 	store  *Store
 	dir    int   // the run directory
 	fd     int   // the root directory
@@ -81,7 +85,7 @@ func (d *Draft) begin(ctx context.Context, from *Image, progress func(int64)) er
 		if err != nil {
 			return err
 		}
-		d.Parent = record.Digest
+		d.Parent, d.Labels, d.Config = record.Digest, record.Labels, record.Config
 	}
 	if d.store.BTRFS {
 		return nil
@@ -138,7 +142,7 @@ func (s *Store) OpenDraft(name string) (*Image, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open draft %s: %w", name, err)
 	}
-	return &Image{Reference{Name: name}, filepath.Join(s.Path, runDirectory, name), true, fd, -1}, nil
+	return &Image{Reference: Reference{Name: name}, Path: filepath.Join(s.Path, runDirectory, name), Private: true, fd: fd, record: -1}, nil
 }
 
 // A Sealing says how a draft becomes a version.
@@ -146,7 +150,8 @@ type Sealing struct {
 	Name     string
 	Next     bool // the image is there and gets one more version; else it must not be there
 	Origin   string
-	Labels   map[string]string
+	Labels   map[string]string // besides those of the draft, whose values they replace
+	Config   *oci.Settings     // nil: the draft's
 	Recipe   string
 	Want     string              // digest that the content must have, "": any
 	Known    map[uint64]tree.Sum // sums of contents that need not be read again, by inode
@@ -166,7 +171,7 @@ func (d *Draft) Seal(ctx context.Context, how Sealing) (Record, error) {
 
 func (d *Draft) seal(ctx context.Context, how Sealing) (Record, error) {
 	record := Record{Version: 1, Created: time.Now().UTC().Truncate(time.Second), Origin: how.Origin, Parent: d.Parent,
-		Labels: how.Labels, Recipe: how.Recipe}
+		Labels: inherit(d.Labels, how.Labels), Config: cmp.Or(how.Config, d.Config), Recipe: how.Recipe}
 	if err := d.store.CheckFree(how.Name, how.Next); err != nil {
 		return record, err
 	}

@@ -23,7 +23,9 @@ type Image struct {
 	Path      string // of the root file system
 	Private   bool   // not to be in several containers at a time
 	fd        int
-	record    int // the version's record, or the session's, marked as in use; -1: none
+	record    int      // the version's record, or the session's, marked as in use; -1: none
+	env       []string // of a session; of a version, see recorded
+	recorded  bool     // the version's record has an environment
 }
 
 // Sealed tells that the root file system does not change.
@@ -58,7 +60,7 @@ func (s *Store) Image(text string) (*Image, error) {
 			unix.Close(dir)
 			return nil, fmt.Errorf("image %s: %w: leave out @%d", ref.Name, ErrPlain, ref.Version)
 		}
-		return &Image{ref, filepath.Join(s.Path, ref.Name), true, dir, -1}, nil
+		return &Image{Reference: ref, Path: filepath.Join(s.Path, ref.Name), Private: true, fd: dir, record: -1}, nil
 	}
 	defer unix.Close(dir)
 	for range switches {
@@ -138,7 +140,8 @@ func (s *Store) openVersion(dir int, ref Reference) (*Image, error) {
 		return nil, fmt.Errorf("open image %s: %w", ref, err)
 	}
 	path := filepath.Join(s.Path, ref.Name, strconv.Itoa(ref.Version))
-	return &Image{ref, path, st.Mode&0o777 == privateRecord, fd, record}, nil
+	private, environment := st.Mode&0o777&^withEnvironment == privateRecord, st.Mode&withEnvironment != 0
+	return &Image{Reference: ref, Path: path, Private: private, fd: fd, record: record, recorded: environment}, nil
 }
 
 // useWithin bounds how long a launch waits for the end of a removal, which root has begun.

@@ -61,7 +61,7 @@ func (s *Store) describe(name string) (Description, error) {
 		return Description{}, err
 	}
 	defer unix.Close(dir)
-	img := &Image{Reference{Name: name}, filepath.Join(s.Path, name), plain, dir, -1}
+	img := &Image{Reference: Reference{Name: name}, Path: filepath.Join(s.Path, name), Private: plain, fd: dir, record: -1}
 	if !plain {
 		if img.Version, err = current(dir); err != nil {
 			return Description{}, fmt.Errorf("image %s: %w", name, err)

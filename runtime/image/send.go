@@ -140,8 +140,12 @@ func (s *Store) receive(ctx context.Context, name string, head shipment, r *os.F
 	if err := CheckName("image", name); err != nil {
 		return Record{}, err
 	}
+	config, err := head.Record.Config.Checked()
+	if err != nil {
+		return Record{}, err
+	}
 	how := Sealing{Name: name, Next: true, Origin: head.Record.Origin, Labels: head.Record.Labels, Recipe: head.Record.Recipe,
-		Want: head.Record.Digest, Keep: true, Progress: progress}
+		Config: config, Want: head.Record.Digest, Keep: true, Progress: progress}
 	history, err := s.History(name)
 	if errors.Is(err, ErrUnknown) {
 		how.Next, err = false, nil

@@ -27,7 +27,7 @@ const (
 	// being made and removed; then comes what CopyName says.
 	sessionPrefix = ".session-"
 	endedPrefix   = ".ended-"
-	maxSession    = 4096 // bytes of a record
+	maxSession    = 512 << 10 // bytes of a record, most of them of an environment
 )
 
 // ofSession tells whether an entry of the run directory is a session that is being made or
@@ -53,6 +53,7 @@ type Session struct {
 	Began time.Time `json:"began"`
 	Used  time.Time `json:"used"`
 	InUse bool      `json:"inUse"`
+	Env   []string  `json:"env,omitempty"` // of the image, which may be removed
 }
 
 func sessionDirectory(uid uint32, name string) string {
@@ -98,7 +99,7 @@ func (s *Store) Session(uid uint32, name string) (*Image, error) {
 		return nil, fmt.Errorf("session %s: %w", name, err)
 	}
 	path := filepath.Join(s.Path, sessionsDirectory, sessionDirectory(uid, name), sessionRoot)
-	return &Image{ref, path, true, fd, record}, nil
+	return &Image{Reference: ref, Path: path, Private: true, fd: fd, record: record, env: r.Env}, nil
 }
 
 // useSession marks a session as in use, and opens its record and its root file system. One that

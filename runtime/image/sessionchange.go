@@ -35,6 +35,9 @@ func (s *Store) BeginSession(ctx context.Context, i *Image, uid uint32, name str
 	}
 	defer unix.Close(all)
 	record := Session{Name: name, UID: uid, Image: i.Reference.String(), Began: time.Now().UTC()}
+	if record.Env, err = i.Environment(); err != nil {
+		return fmt.Errorf("begin session %s: %w", name, err)
+	}
 	if err = s.beginSession(ctx, run, all, i, record, limit); err != nil {
 		return fmt.Errorf("begin session %s: %w", name, err)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mayfly/runtime/image/oci"
 	"mayfly/runtime/internal/exact"
 	"mayfly/runtime/internal/file"
 	"mayfly/runtime/internal/lock"
@@ -26,6 +27,10 @@ const currentDraft = ".current"
 // privateRecord is the mode of a version's record whose root file system must not be in several containers at a time: a FIFO
 // in it would connect them. A launch sees it without reading the record.
 const privateRecord = 0o400
+
+// withEnvironment is a bit of the mode of a version's record that tells of an environment:
+// launches of other versions do not read their records.
+const withEnvironment = 0o100
 
 // maxRecord bounds a version's record, in bytes: what is written is what can be read.
 const maxRecord = 4 << 20
@@ -44,6 +49,7 @@ type Record struct {
 	FIFOs   int64             `json:"fifos,omitempty"`
 	Labels  map[string]string `json:"labels,omitempty"`
 	Recipe  string            `json:"recipe,omitempty"` // the file that it was created from
+	Config  *oci.Settings     `json:"config,omitempty"` // of the image that it was imported from
 }
 
 func recordName(version int) string { return strconv.Itoa(version) + ".json" }
@@ -87,6 +93,9 @@ func writeRecord(dir int, r Record) error {
 	if r.FIFOs > 0 {
 		mode = privateRecord
 	}
+	if r.Config != nil && len(r.Config.Env) > 0 {
+		mode |= withEnvironment
+	}
 	fd, err := file.Nameless(dir, mode)
 	if err != nil {
 		return fmt.Errorf("make a record: %w", err)
@@ -115,7 +124,7 @@ func encodeRecord(r Record) ([]byte, error) {
 		return nil, err
 	}
 	if data.Len() > maxRecord {
-		return nil, fmt.Errorf("the record would be %d bytes, the most is %d: the recipe or the labels are too long", data.Len(), maxRecord)
+		return nil, fmt.Errorf("the record would be %d bytes, the most is %d: the recipe, the labels or the configuration are too long", data.Len(), maxRecord)
 	}
 	return data.Bytes(), nil
 }
@@ -163,7 +172,7 @@ func (i *Image) Digest() string {
 	}
 	digest, found := digestIn(beginning[:n])
 	if !found && n == len(beginning) {
-		data, _ := file.ReadFD(i.record, maxRecord)
+		data, _ := i.readRecord()
 		digest, _ = digestIn(data)
 	}
 	return digest

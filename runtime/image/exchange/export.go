@@ -73,7 +73,7 @@ func describe(s *image.Store, img *image.Image, to Target) (oci.Content, error) 
 		if err != nil {
 			return c, err
 		}
-		c.Labels, c.Created = record.Labels, record.Created
+		c.Labels, c.Settings, c.Created = record.Labels, record.Config, record.Created
 	}
 	arch, err := img.Architecture()
 	if err != nil {

@@ -52,6 +52,7 @@ type Where struct {
 type Result struct {
 	Origin  string // in words
 	Labels  map[string]string
+	Config  *oci.Settings       // of an image's configuration; nil: none
 	Sums    map[uint64]tree.Sum // of contents, by inode
 	Dropped int                 // extended attributes that do not belong into an image
 }
@@ -187,6 +188,10 @@ func extractImage(ctx context.Context, layout *oci.Archive, s Source, x *archive
 	if err != nil {
 		return Result{}, err
 	}
+	settings, err := image.Settings.Checked()
+	if err != nil {
+		return Result{}, err
+	}
 	origin := strings.TrimSpace("import of image " + image.Name)
-	return Result{Origin: origin + " " + image.Digest, Labels: image.Labels}, image.Extract(ctx, x)
+	return Result{Origin: origin + " " + image.Digest, Labels: image.Labels, Config: settings}, image.Extract(ctx, x)
 }

@@ -132,7 +132,7 @@ func (f *finder) image(what string, c *config, layers int) (*Image, error) {
 			return nil, fmt.Errorf("%s: content of layer %d: %w", what, i+1, err)
 		}
 	}
-	return &Image{Architecture: c.Architecture, Labels: c.Config.Labels, archive: f.Archive}, nil
+	return &Image{Architecture: c.Architecture, Labels: c.Config.Labels, Settings: &c.Config.Settings, archive: f.Archive}, nil
 }
 
 // docker reads what docker save wrote before it wrote OCI layouts.

@@ -63,6 +63,7 @@ type config struct {
 	Architecture string `json:"architecture"`
 	OS           string `json:"os"`
 	Config       struct {
+		Settings
 		Labels map[string]string `json:"Labels,omitempty"`
 	} `json:"config"`
 	RootFS struct {
@@ -76,6 +77,7 @@ type Image struct {
 	Name         string // reference or tag, may be empty
 	Architecture string // as Go names it
 	Labels       map[string]string
+	Settings     *Settings
 	Digest       string // of the manifest; of docker save's, the configuration
 	layers       []layer
 	archive      *Archive

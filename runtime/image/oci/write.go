@@ -22,6 +22,7 @@ type Content struct {
 	Reference    string // name of the image in the layout
 	Architecture string // Go's name
 	Labels       map[string]string
+	Settings     *Settings // nil: none
 	Created      time.Time
 	Compression  string // of the layer: gzip, zstd or none
 	Top          int    // the root file system, an open directory
@@ -84,6 +85,9 @@ func write(ctx context.Context, c Content, put sink) error {
 	settings.Created = c.Created.UTC().Format(time.RFC3339Nano)
 	settings.Architecture, settings.OS = c.Architecture, "linux"
 	settings.Config.Labels = c.Labels
+	if c.Settings != nil {
+		settings.Config.Settings = *c.Settings
+	}
 	settings.RootFS.Type, settings.RootFS.DiffIDs = "layers", []string{content}
 	described, err := putDocument(put, "application/vnd.oci.image.config.v1+json", settings)
 	if err != nil {

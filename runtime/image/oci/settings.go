@@ -1,0 +1,78 @@
+package oci
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Settings are what an image's configuration says of the programs that are run in it
+// (config.md), with the specification's names.
+type Settings struct {
+	Env          []string            `json:"Env,omitempty"` // NAME=VALUE
+	WorkingDir   string              `json:"WorkingDir,omitempty"`
+	User         string              `json:"User,omitempty"`
+	Entrypoint   []string            `json:"Entrypoint,omitempty"`
+	Cmd          []string            `json:"Cmd,omitempty"`
+	ExposedPorts map[string]struct{} `json:"ExposedPorts,omitempty"`
+	Volumes      map[string]struct{} `json:"Volumes,omitempty"`
+	StopSignal   string              `json:"StopSignal,omitempty"`
+}
+
+// maxEnv bounds an image's environment, in bytes: execve(2) takes 128 KiB for one entry.
+const maxEnv = 64 << 10
+
+// Checked returns the settings if they can be kept; nil where nothing is set.
+func (s *Settings) Checked() (*Settings, error) {
+	if s == nil {
+		return nil, nil
+	}
+	if text, err := json.Marshal(s); err != nil || string(text) == "{}" {
+		return nil, err
+	}
+	if err := checkEnv(s.Env); err != nil {
+		return nil, fmt.Errorf("the image's configuration: %w", err)
+	}
+	return s, nil
+}
+
+func checkEnv(list []string) error {
+	bytes := 0
+	for _, entry := range list {
+		name, _, set := strings.Cut(entry, "=")
+		switch {
+		case !set || name == "":
+			return fmt.Errorf("environment entry %+.80q: want NAME=VALUE", entry)
+		case strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' }):
+			return fmt.Errorf("environment entry %+.80q: its name is not of printable ASCII characters", entry)
+		case strings.IndexByte(entry, 0) >= 0:
+			return fmt.Errorf("environment entry %+.80q has a NUL byte", entry)
+		}
+		if bytes += len(entry) + 1; bytes > maxEnv {
+			return errors.New("its environment is larger than 64 KiB")
+		}
+	}
+	return nil
+}
+
+// Unused describes the settings that a run does not go by; "" if there are none.
+func (s *Settings) Unused() string {
+	if s == nil {
+		return ""
+	}
+	var list []string
+	add := func(set bool, text string, values ...any) {
+		if set {
+			list = append(list, fmt.Sprintf(text, values...))
+		}
+	}
+	add(s.WorkingDir != "", "WorkingDir %+.200q", s.WorkingDir)
+	add(s.User != "", "User %+.200q", s.User)
+	add(len(s.Entrypoint) > 0, "Entrypoint %+.200q", s.Entrypoint)
+	add(len(s.Cmd) > 0, "Cmd %+.200q", s.Cmd)
+	add(len(s.ExposedPorts) > 0, "ExposedPorts")
+	add(len(s.Volumes) > 0, "Volumes")
+	add(s.StopSignal != "", "StopSignal")
+	return strings.Join(list, ", ")
+}
