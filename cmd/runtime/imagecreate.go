@@ -44,12 +44,14 @@ type creation struct {
 	recipe recipe.Recipe
 	next   bool
 	asJSON bool
+
+	updates []string // lines of sources.list
 }
 
 // Where the recipe leaves it open.
 const (
 	defaultVariant = "minbase"
-	defaultMirror  = "http://deb.debian.org/debian"
+	defaultMirror  = image.DebianMirror
 )
 
 func declareCreation(flags *flag.FlagSet) *creation {
@@ -59,7 +61,7 @@ func declareCreation(flags *flag.FlagSet) *creation {
 	flags.StringVar(&r.From, "from", "", "`IMAGE` to begin with: NAME or NAME@VERSION")
 	flags.StringVar(&r.Arch, "arch", "", "Debian `ARCH`: amd64, i386, arm64, armhf (default: this machine's)")
 	flags.StringVar(&r.Variant, "variant", "", "`VARIANT` of the bootstrap program (default: "+defaultVariant+")")
-	flags.StringVar(&r.Mirror, "mirror", "", "`URL` to download from (default: "+defaultMirror+")")
+	flags.StringVar(&r.Mirror, "mirror", "", "`URL` to download from (default: "+defaultMirror+", with updates)")
 	words := func(name, usage string, into *[]string) {
 		flags.Func(name, usage, func(list string) error {
 			names := strings.Split(list, ",")
@@ -72,6 +74,7 @@ func declareCreation(flags *flag.FlagSet) *creation {
 	}
 	words("include", "`PACKAGES` to add, separated by commas", &r.Include)
 	words("components", "`COMPONENTS` of the distribution, separated by commas (default: main)", &r.Components)
+	flags.Func("apt-option", "`NAME=VALUE` of apt.conf(5), for the image and the making of it; may be given several times", appendTo(&r.AptOptions))
 	flags.Func("run", "`COMMAND` to run in it as root inside, by /bin/sh; may be given several times", appendTo(&r.Run))
 	flags.BoolVar(&c.next, "next", false, "the image is there: make its next version")
 	flags.BoolVar(&c.asJSON, "json", false, "print JSON")
@@ -83,7 +86,7 @@ func (c *creation) complete(files []string) error {
 	flags := c.recipe
 	if len(files) > 0 {
 		if flags.Suite != "" || flags.From != "" || flags.Arch != "" || flags.Variant != "" || flags.Mirror != "" ||
-			flags.Include != nil || flags.Components != nil || flags.Run != nil {
+			flags.Include != nil || flags.Components != nil || flags.AptOptions != nil || flags.Run != nil {
 			return fmt.Errorf("recipe %q and flags that say what is in the image exclude each other: write it all into the recipe", files[0])
 		}
 		r, err := recipe.Read(files[0])
@@ -100,6 +103,7 @@ func (c *creation) complete(files []string) error {
 			*setting = value
 		}
 	}
+	c.findUpdates()
 	fill(&c.recipe.Arch, image.HostArch())
 	fill(&c.recipe.Variant, defaultVariant)
 	fill(&c.recipe.Mirror, defaultMirror)
@@ -142,7 +146,7 @@ func (c *creation) fill(ctx context.Context, s *image.Store, draft *image.Draft,
 	if r.From == "" {
 		origin = fmt.Sprintf("made from suite %s for %s of %s", r.Suite, r.Arch, r.Mirror)
 		if err := draft.Bootstrap(ctx, image.Bootstrap{Suite: r.Suite, Arch: r.Arch, Variant: r.Variant, Mirror: r.Mirror,
-			Components: r.Components, Include: r.Include, Sources: r.Sources, Output: os.Stderr}); err != nil {
+			Components: r.Components, Include: r.Include, Sources: r.Sources, Updates: c.updates, AptOptions: r.AptOptions, Output: os.Stderr}); err != nil {
 			return image.Record{}, err
 		}
 	}

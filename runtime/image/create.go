@@ -28,6 +28,8 @@ type Bootstrap struct {
 	// Components of the distribution; empty: main.
 	Components []string
 	Sources    []string  // further lines for apt's sources.list
+	Updates    []string  // the same, for the programs that take them
+	AptOptions []string  // NAME=VALUE, kept in the image's apt.conf.d
 	Output     io.Writer // progress of the program
 }
 
@@ -50,9 +52,14 @@ func (b Bootstrap) check() error {
 			return fmt.Errorf("%q is not a word that mmdebstrap or debootstrap could take", word)
 		}
 	}
-	for _, line := range b.Sources {
+	for _, line := range slices.Concat(b.Sources, b.Updates) {
 		if !strings.HasPrefix(line, "deb ") && !strings.HasPrefix(line, "deb-src ") || strings.ContainsAny(line, "\n\x00") {
 			return fmt.Errorf("source %q: want a line of apt's sources.list, \"deb URL SUITE COMPONENT\"", line)
+		}
+	}
+	for _, option := range b.AptOptions {
+		if _, err := aptOption(option); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -61,11 +68,16 @@ func (b Bootstrap) check() error {
 // programs are the bootstrap programs, the quicker one first.
 var programs = []struct {
 	name      string
-	sources   bool // it takes further lines of sources.list
+	apt       bool // it takes further lines of sources.list, and options for apt
 	arguments func(b Bootstrap, directory string) []string
 }{
 	{"mmdebstrap", true, func(b Bootstrap, directory string) []string {
-		return slices.Concat(b.common("--architectures="), []string{b.Suite, directory, b.Mirror}, b.Sources)
+		arguments := b.common("--architectures=")
+		for _, option := range b.AptOptions {
+			line, _ := aptOption(option) // check has been here
+			arguments = append(arguments, "--aptopt="+line)
+		}
+		return slices.Concat(arguments, []string{b.Suite, directory, b.Mirror}, b.Sources, b.Updates)
 	}},
 	{"debootstrap", false, func(b Bootstrap, directory string) []string {
 		return append(b.common("--arch="), b.Suite, directory, b.Mirror)
@@ -116,15 +128,19 @@ func (d *Draft) Bootstrap(ctx context.Context, b Bootstrap) error {
 		if err != nil {
 			continue
 		}
-		if len(b.Sources) > 0 && !p.sources {
-			return fmt.Errorf("sources: %s does not take any: apt-get install mmdebstrap", p.name)
+		if len(b.Sources)+len(b.AptOptions) > 0 && !p.apt {
+			return fmt.Errorf("sources and apt options: %s does not take any: apt-get install mmdebstrap", p.name)
+		}
+		if len(b.Updates) > 0 && !p.apt {
+			fmt.Fprintf(b.Output, "runtime: %s makes %s without its updates: apt-get install mmdebstrap\n", p.name, b.Suite)
 		}
 		command, err := d.bootstrapCommand(path, p.arguments(b, d.Path))
 		if err != nil {
 			return err
 		}
 		cmd := exec.CommandContext(ctx, "unshare", command...)
-		cmd.Stdout, cmd.Stderr = b.Output, b.Output
+		said := &tail{to: b.Output}
+		cmd.Stdout, cmd.Stderr = said, said
 		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 		cmd.WaitDelay = 20 * time.Second
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
@@ -135,7 +151,7 @@ func (d *Draft) Bootstrap(ctx context.Context, b Bootstrap) error {
 			if ctx.Err() != nil {
 				return errors.New("interrupted, nothing is left of it")
 			}
-			return fmt.Errorf("%s failed (%w), nothing is left of it", p.name, err)
+			return fmt.Errorf("%s failed (%w), nothing is left of it%s", p.name, err, remedy(string(said.kept)))
 		}
 		return nil
 	}

@@ -31,8 +31,9 @@ type Recipe struct {
 	Variant    string   `toml:"variant"`
 	Mirror     string   `toml:"mirror"`
 	Components []string `toml:"components"`
-	Include    []string `toml:"include"` // packages
-	Sources    []string `toml:"sources"` // further lines of apt's sources.list
+	Include    []string `toml:"include"`     // packages
+	Sources    []string `toml:"sources"`     // further lines of apt's sources.list; nil: the release's updates
+	AptOptions []string `toml:"apt-options"` // NAME=VALUE
 
 	Files  []File            `toml:"file"`
 	Run    []string          `toml:"run"` // each by /bin/sh -e, as root inside
@@ -136,8 +137,9 @@ func (r *Recipe) Check() error {
 	if (r.From == "") == (r.Suite == "") {
 		return errors.New("want either suite or from")
 	}
-	if r.From != "" && (r.Arch != "" || r.Variant != "" || r.Mirror != "" || r.Components != nil || r.Include != nil || r.Sources != nil) {
-		return errors.New("arch, variant, mirror, components, include and sources belong to suite: with from, use run")
+	if r.From != "" && (r.Arch != "" || r.Variant != "" || r.Mirror != "" || r.Components != nil || r.Include != nil || r.Sources != nil ||
+		r.AptOptions != nil) {
+		return errors.New("arch, variant, mirror, components, include, sources and apt-options belong to suite: with from, use run")
 	}
 	for _, f := range r.Files {
 		if !path.IsAbs(f.Path) || path.Clean(f.Path) != f.Path || strings.IndexByte(f.Path, 0) >= 0 || f.Path == "/" {
