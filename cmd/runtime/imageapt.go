@@ -19,3 +19,16 @@ func (c *creation) findUpdates() {
 		warn(fmt.Sprintf("with a mirror %s comes without updates and security updates: a recipe's sources can name them", r.Suite))
 	}
 }
+
+// removeDownloads removes what apt has downloaded into a draft, unless there was such in it
+// before: then the image has it on purpose.
+func removeDownloads(draft *image.Draft, before int64) error {
+	if before > 0 {
+		return nil
+	}
+	bytes, err := draft.RemoveDownloads()
+	if bytes > 0 {
+		warn("removed what apt had downloaded, lists and packages: " + bytesOf(bytes))
+	}
+	return err
+}

@@ -143,6 +143,10 @@ func (c *creation) begin(ctx context.Context, s *image.Store, p *progress) (*ima
 func (c *creation) fill(ctx context.Context, s *image.Store, draft *image.Draft, p *progress) (image.Record, error) {
 	r := &c.recipe
 	origin := "made from image " + r.From
+	downloads, err := draft.Downloads()
+	if err != nil {
+		return image.Record{}, err
+	}
 	if r.From == "" {
 		origin = fmt.Sprintf("made from suite %s for %s of %s", r.Suite, r.Arch, r.Mirror)
 		if err := draft.Bootstrap(ctx, image.Bootstrap{Suite: r.Suite, Arch: r.Arch, Variant: r.Variant, Mirror: r.Mirror,
@@ -163,6 +167,9 @@ func (c *creation) fill(ctx context.Context, s *image.Store, draft *image.Draft,
 		if err != nil {
 			return image.Record{}, fmt.Errorf("run %q: %w", command, err)
 		}
+	}
+	if err := removeDownloads(draft, downloads); err != nil {
+		return image.Record{}, err
 	}
 	return draft.Seal(ctx, image.Sealing{Name: c.name, Next: c.next, Origin: origin, Labels: r.Labels, Recipe: r.Text, Progress: p.add})
 }
@@ -185,7 +192,7 @@ func (m maintenance) run(ctx context.Context) (runtime.Status, error) {
 
 var imageShell = command{
 	name:     "shell",
-	synopsis: "[--keep | --discard] [--root] NAME [-- COMMAND [ARG...]]",
+	synopsis: "[--keep | --discard] [--keep-downloads] [--root] NAME [-- COMMAND [ARG...]]",
 	summary:  "change an image in a shell as root inside, and keep that as its next version or not",
 	examples: []string{
 		"runtime image shell deb12-i386",
@@ -195,6 +202,7 @@ var imageShell = command{
 		var e edit
 		flags.BoolVar(&e.keep, "keep", false, "keep what was done, unless the command fails (default: ask on a terminal)")
 		flags.BoolVar(&e.mapped, "root", false, "be root of a user namespace only, with subordinate ids of root's: see subuid(5)")
+		flags.BoolVar(&e.downloads, "keep-downloads", false, "keep what apt has downloaded in it, too: lists and packages")
 		flags.BoolVar(&e.discard, "discard", false, "throw away what was done")
 		asJSON := jsonFlag(flags)
 		store := storeFlag(flags)
@@ -220,6 +228,7 @@ type edit struct {
 	command       []string
 	keep, discard bool
 	mapped        bool // root of a user namespace only
+	downloads     bool // keep what apt has downloaded
 }
 
 func (e *edit) run(ctx context.Context, s *image.Store) (record image.Record, kept bool, err error) {
@@ -246,6 +255,10 @@ func (e *edit) run(ctx context.Context, s *image.Store) (record image.Record, ke
 		return record, false, err
 	}
 	defer func() { err = errors.Join(err, draft.Discard()) }()
+	downloads, err := draft.Downloads()
+	if err != nil {
+		return record, false, err
+	}
 	message("A copy of %s, as root inside: what is done in it is kept only if you say so.", from)
 	m := maintenance{store: s.Path, image: from.Name, draft: draft, command: e.command, login: true, mapped: e.mapped, signals: listen()}
 	status, err := m.run(ctx)
@@ -254,6 +267,11 @@ func (e *edit) run(ctx context.Context, s *image.Store) (record image.Record, ke
 	}
 	if kept, err = e.decide(status); err != nil || !kept {
 		return record, false, err
+	}
+	if !e.downloads {
+		if err := removeDownloads(draft, downloads); err != nil {
+			return record, false, err
+		}
 	}
 	seal := begin("seal "+e.name, 0)
 	defer seal.stop()

@@ -89,3 +89,40 @@ func TestAnExpiredRelease(t *testing.T) {
 	}
 	s.clean(t)
 }
+
+// Every way to make a version leaves behind what apt had to download: docker and podman images
+// are full of it.
+const download = `mkdir -p $d/var/lib/apt/lists/partial $d/var/cache/apt/archives; for f in lib/apt/lists/x_Packages lib/apt/lists/partial/y lib/apt/lists/lock \
+	cache/apt/pkgcache.bin cache/apt/other cache/apt/archives/x.deb; do echo 12345 >$d/var/$f; done`
+
+func TestNoDownloadsAreSealed(t *testing.T) {
+	s := newOverlay(t)
+	s.succeed(t, "image", "import", "base", tree(t, "mkdir bin; cp /bin/busybox bin; ln -s busybox bin/sh; ln -s busybox bin/mkdir"))
+	left := func(name string) string {
+		out, err := exec.Command("sh", "-c", `cd "$1" && find var/lib/apt var/cache/apt -type f | sort | tr '\n' ' '`, "sh", filepath.Join(s.path, name, "current")).Output()
+		kit.Must(t, err)
+		return string(out)
+	}
+	const clean, all = "var/cache/apt/other var/lib/apt/lists/lock ", "var/cache/apt/archives/x.deb var/cache/apt/other var/cache/apt/pkgcache.bin " +
+		"var/lib/apt/lists/lock var/lib/apt/lists/partial/y var/lib/apt/lists/x_Packages "
+	if r := s.bootstrap(t, "mmdebstrap", download, "--suite", "sid", "suite"); r.Code != 0 || !strings.Contains(r.Err, "removed what apt had downloaded") {
+		t.Errorf("%+v", r)
+	}
+	inside := []string{"sh", "-c", "d=; " + download}
+	s.succeed(t, "image", "create", "recipe", "--from", "base", "--run", inside[2])
+	s.succeed(t, append([]string{"image", "shell", "--keep", "base", "--"}, inside...)...)
+	for _, name := range []string{"suite", "recipe", "base"} {
+		if got := left(name); got != clean {
+			t.Errorf("%s has %s", name, got)
+		}
+	}
+	s.succeed(t, append([]string{"image", "shell", "--keep", "--keep-downloads", "base", "--"}, inside...)...)
+	if got := left("base"); got != all {
+		t.Errorf("kept were %s", got)
+	}
+	s.succeed(t, append([]string{"image", "shell", "--keep", "base", "--"}, "true")...)
+	if got := left("base"); got != all {
+		t.Errorf("what was there before is not kept: %s", got)
+	}
+	s.clean(t)
+}
