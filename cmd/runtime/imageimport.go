@@ -22,11 +22,12 @@ const (
 var imageImport = command{
 	name:     "import",
 	synopsis: "[flags] NAME SOURCE",
-	summary:  "make an image of a directory, a tar archive, squashfs, an OCI layout or what docker save wrote",
+	summary:  "make an image of a directory, a tar archive, squashfs, an OCI layout, what docker save wrote or a disk image (.raw)",
 	examples: []string{
 		"runtime image import deb12 rootfs.tar.xz",
 		"debootstrap-somewhere | ssh host runtime image import deb12 -",
 		"runtime image import --ref bookworm --arch amd64 deb12 ./oci-layout",
+		"runtime image import deb12 mkosi.raw",
 		"runtime image import --next deb12-i386 /srv/chroots/deb12-i386",
 	},
 	setUp: func(flags *flag.FlagSet) action {

@@ -72,6 +72,14 @@ func aVersionKeepsItsConfiguration(t *testing.T) {
 	if r := kit.Run(t, "run", other, "sh", "-c", "read a </made; echo $a; tool"); r.Out != "a b\ntool\n" {
 		t.Errorf("%+v", r)
 	}
+	// A FIFO would connect the containers of one version: this one is copied for each run, as it is without an environment.
+	if r := kit.Run(t, "run", "--dry-run", other, "tool"); !strings.Contains(r.Out, `"snapshot": false`) {
+		t.Errorf("%+v", r)
+	}
+	kit.Succeed(t, "image", "shell", "--keep", other, "--", "busybox", "mkfifo", "/fifo")
+	if r := kit.Run(t, "run", "--dry-run", other, "tool"); !strings.Contains(r.Out, `"snapshot": true`) {
+		t.Errorf("with a FIFO: %+v", r)
+	}
 	file := filepath.Join(t.TempDir(), "out.tar")
 	kit.Succeed(t, "image", "export", "--format", "oci", other, file)
 	text, err := exec.Command("skopeo", "inspect", "--config", "oci-archive:"+file).Output()

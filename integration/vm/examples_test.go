@@ -113,7 +113,7 @@ mkdir -p bin dev etc home opt proc run sdk sys tmp usr var/tmp /srv/sdk; cp /bin
 printf '#!/bin/sh\nexec sh ./build.sh\n' >bin/make; printf '#!/bin/sh\n' >bin/apt-get; rm -f bin/bash; printf '#!/bin/sh\nexec sh "$@"\n' >bin/bash; chmod 755 bin/make bin/apt-get bin/bash
 cd /home/mayfly-test; rm -rf .local; mkdir -p src; printf '#!/bin/sh\necho built\n' | tee build.sh configure src/build.sh src/trace.sh >/dev/null; chmod 755 build.sh configure src/*.sh
 printf 'from = "deb12-i386"\n[[file]]\npath = "/srv/what"\ncontent = "x"\n' >image.toml; runtime policy default >new.toml
-tar -cJf rootfs.tar.xz -C $tree .; chown -R mayfly-test: .
+tar -cJf rootfs.tar.xz -C $tree .; truncate -s 300M mkosi.raw; mkfs.btrfs -q -r $tree mkosi.raw; chown -R mayfly-test: .
 umoci init --layout oci-layout; umoci new --image oci-layout:bookworm; umoci unpack --image oci-layout:bookworm u 2>/dev/null; cp -a $tree/. u/rootfs/; umoci repack --image oci-layout:bookworm u; rm -rf u
 groupadd -f developers; useradd ci 2>/dev/null || :; mkdir -p /etc/fish/completions /etc/systemd/nspawn /etc/schroot/chroot.d /srv/other
 printf '[Files]\nReadOnly=yes\n' >/etc/systemd/nspawn/deb11.nspawn; printf '[deb11]\ntype=directory\ndirectory=/srv/deb11\nusers=ci\n' >/etc/schroot/chroot.d/deb11

@@ -112,7 +112,7 @@ func (s *Store) isPlain(name string, dir int) (bool, error) {
 		return false, cmp.Or(err, error(unix.ENOENT))
 	}
 	if s.BTRFS {
-		return false, errors.New("it is a directory and no subvolume: move it away and `runtime image import` it")
+		return false, fmt.Errorf("it is a directory and no subvolume: `runtime image import NEW %s` makes an image of it", filepath.Join(s.Path, name))
 	}
 	return true, nil
 }

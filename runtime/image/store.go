@@ -115,6 +115,9 @@ func (s *Store) hint(ref Reference) string {
 	if _, err := os.Stat(backingFile(s.Path)); err == nil && !s.BTRFS {
 		return "the store is not mounted, `runtime store mount` does it"
 	}
+	if raw := filepath.Join(s.Path, ref.Name+".raw"); isFile(raw) {
+		return "`runtime image import " + ref.Name + " " + raw + "` makes an image of the disk image"
+	}
 	if realm.Own() {
 		text := "without a grant images are your own, `runtime image create` makes one; `runtime grant --check` tells about the grant"
 		if why := realm.GrantIgnored(); why != nil {
@@ -160,3 +163,8 @@ func entries(at int, path string) ([]fs.DirEntry, error) {
 
 // Spool is a directory on the store's file system for files without a name.
 func (s *Store) Spool() string { return filepath.Join(s.Path, runDirectory) }
+
+func isFile(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.Mode().IsRegular()
+}

@@ -19,6 +19,7 @@ import (
 
 	"mayfly/personality"
 	"mayfly/runtime/image/archive"
+	"mayfly/runtime/image/disk"
 	"mayfly/runtime/image/oci"
 	"mayfly/runtime/image/tree"
 	"mayfly/runtime/internal/file"
@@ -107,6 +108,9 @@ func extract(ctx context.Context, s Source, x *archive.Extractor) (Result, error
 	}
 	source := os.NewFile(uintptr(fd), s.Name)
 	defer source.Close()
+	if st.Mode&unix.S_IFMT == unix.S_IFREG && disk.Named(s.Name) && disk.Is(source) {
+		return extractDisk(ctx, source, st.Size, s, x)
+	}
 	return extractStream(ctx, source, s, x)
 }
 
@@ -126,6 +130,9 @@ func absolute(name string) string {
 	return name
 }
 
+// beginning is how much of a stream is looked at to tell what it is, in bytes: a BTRFS says so after 64 KiB.
+const beginning = 68 << 10
+
 // extractStream reads a file or pipe, whose first bytes and first entry tell what it is.
 func extractStream(ctx context.Context, source *os.File, s Source, x *archive.Extractor) (Result, error) {
 	content, err := x.Decompress(ctx, source)
@@ -134,11 +141,14 @@ func extractStream(ctx context.Context, source *os.File, s Source, x *archive.Ex
 	}
 	defer content.Close()
 	buffered := bufio.NewReaderSize(content, 256<<10)
-	start, err := buffered.Peek(64 << 10)
+	start, err := buffered.Peek(beginning)
 	if err != nil && err != io.EOF {
 		return Result{}, err
 	}
 	first, err := firstEntry(start)
+	if advice := disk.Advice(bytes.NewReader(start)); err != nil && advice != "" {
+		return Result{}, errors.New("it is " + advice)
+	}
 	if err != nil {
 		return Result{}, fmt.Errorf("not an archive: %w", err)
 	}
