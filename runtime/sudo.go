@@ -37,9 +37,17 @@ func BecomeSudoCaller() error {
 	if err != nil {
 		return fmt.Errorf("read user database: %w", err)
 	}
-	groups, err := sudoGroups(database, uid, gid)
+	entry, _, err := database.ByID(uid)
+	known := err == nil
+	if err != nil && !errors.Is(err, user.ErrUnknown) {
+		return err
+	}
+	groups, err := sudoGroups(database, entry, known, gid)
 	if err != nil {
 		return err
+	}
+	if known {
+		unsudo(entry)
 	}
 	if err := nsexec.SettleProcess(int(uid), int(gid), groups, GrantCapabilities); err != nil {
 		return fmt.Errorf("become user %d: %w", uid, err)
@@ -56,14 +64,10 @@ func sudoID(name string) (uint32, error) {
 }
 
 // sudoGroups finds the user's groups, which sudo has replaced by root's.
-func sudoGroups(database *user.Database, uid, gid uint32) ([]int, error) {
+func sudoGroups(database *user.Database, entry user.Entry, known bool, gid uint32) ([]int, error) {
 	groups := []int{int(gid)}
-	entry, _, err := database.ByID(uid)
-	if errors.Is(err, user.ErrUnknown) {
+	if !known {
 		return groups, nil
-	}
-	if err != nil {
-		return nil, err
 	}
 	entry.GID = gid
 	all, err := database.Groups(entry)
@@ -75,4 +79,14 @@ func sudoGroups(database *user.Database, uid, gid uint32) ([]int, error) {
 		groups = append(groups, int(g))
 	}
 	return groups, nil
+}
+
+// unsudo makes the environment say who the caller is, where sudo has said that it is root: it
+// passes into the container.
+func unsudo(caller user.Entry) {
+	for name, value := range map[string]string{"HOME": caller.Home, "USER": caller.Name, "LOGNAME": caller.Name, "SHELL": caller.Shell} {
+		if _, set := os.LookupEnv(name); set {
+			_ = os.Setenv(name, value) // fails for no name and no value of these
+		}
+	}
 }

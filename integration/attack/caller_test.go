@@ -111,6 +111,16 @@ func TestC04WorkingDirectory(t *testing.T) {
 	})
 }
 
+// sudo says that the caller is root, in whose home nothing of the caller's is.
+func TestWhateverTheGrantTheEnvironmentNamesTheCaller(t *testing.T) {
+	each(t, func(t *testing.T, w way) {
+		r := w.run(t, "run", kit.Image, "sh", "-c", "echo $HOME $USER $LOGNAME $SHELL; test -w $HOME")
+		if want := fmt.Sprintf("/home/%[1]s %[1]s %[1]s /bin/bash\n", kit.User); r.Out != want || r.Code != 0 {
+			t.Errorf("%+v, want %q", r, want)
+		}
+	})
+}
+
 func TestC05Environment(t *testing.T) {
 	hostile := []string{"GODEBUG=inittrace=1,schedtrace=1,gctrace=1,sbrk=1,asyncpreemptoff=1,execerrdot=0,netdns=cgo,fips140=only", "GOTRACEBACK=crash",
 		"GOGC=1", "GOMAXPROCS=1000", "GOMEMLIMIT=1", "GOCOVERDIR=/tmp", "GORACE=log_path=/tmp/x", "LD_PRELOAD=/tmp/evil.so", "LD_LIBRARY_PATH=/tmp", "LD_AUDIT=/tmp/evil.so",
