@@ -283,6 +283,7 @@ func (l *launch) execute() error {
 	if l.untold != nil {
 		return l.untold
 	}
+	l.tellOfPlan()
 	l.executing.Store(true)
 	process, err := l.startCommand(l.plan, files, l.console != nil)
 	l.Process = process
@@ -291,6 +292,16 @@ func (l *launch) execute() error {
 		l.feed.Start()
 	}
 	return err
+}
+
+// tellOfPlan tells what the plan has for the user. A launch that fails says only why.
+func (l *launch) tellOfPlan() {
+	for _, text := range l.plan.Notes {
+		l.note(text)
+	}
+	for _, text := range l.plan.Warnings {
+		l.warn(text)
+	}
 }
 
 // finish ends what is left of the container: its processes, which may still write
@@ -304,6 +315,9 @@ func (l *launch) finish(status Status) error {
 	}
 	errs = append(errs, asRoot(l.caller, rootNeeds(l.store), l.root.Remove))
 	errs = append(errs, l.awaitEnd())
+	if len(l.root.replaced) > 0 {
+		errs = append(errs, asRoot(l.caller, rootNeeds(l.store), func() error { return l.root.restore(l.image) }))
+	}
 	l.feed.Stop()
 	if l.relay != nil {
 		errs = append(errs, l.relay.Stop())

@@ -46,6 +46,9 @@ type Plan struct {
 	Devices []string `json:"devices,omitempty"`
 	// Files are small files of the container's own, mounted read-only.
 	Files []File `json:"files,omitempty"`
+	// Replace are files of the copy that the container has its own of. Where the root file
+	// system can be written to they are no mounts: programs put new ones in their place.
+	Replace []File `json:"replace,omitempty"`
 	// Append are lines that are added to files of the copy.
 	Append []File `json:"append,omitempty"`
 	// Login makes the command's name begin with "-", as for a login shell.
@@ -100,6 +103,7 @@ type Plan struct {
 type File struct {
 	Path    string `json:"path"`
 	Content string `json:"content"`
+	Link    string `json:"link,omitempty"` // instead of a content: what a symbolic link says
 }
 
 // Facts are what a plan depends on besides the request. Survey finds them.
@@ -122,6 +126,8 @@ type Facts struct {
 	Passwd       string                   // content of a private /etc/passwd; "": the host's own will do
 	Group        string                   // the same for /etc/group
 	Hosts        string                   // the host's /etc/hosts
+	Zone         zone                     // the host's time zone
+	Resolv       string                   // the host's resolv.conf, where the root file system can be written to
 	Servers      string                   // a resolv.conf for networks of which the host's loopback is no part
 	Present      map[string]bool          // which host files of the defaults exist
 	Bound        []boundSource            // what the policy binds
@@ -142,9 +148,13 @@ var (
 )
 
 // hostFiles are mounted read-only where the host has them.
-var hostFiles = []string{resolvConf, "/etc/localtime"}
+var hostFiles = []string{resolvConf, localtime}
 
-const resolvConf = "/etc/resolv.conf"
+const (
+	resolvConf = "/etc/resolv.conf"
+	localtime  = "/etc/localtime"
+	timezone   = "/etc/timezone" // Debian's name of the zone that localtime is
+)
 
 // NewPlan decides everything about a launch. It is a pure function: it asks
 // nothing of the system and needs no privilege.

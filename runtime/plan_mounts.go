@@ -8,7 +8,6 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
-	"mayfly/runtime/policy"
 	"mayfly/runtime/user"
 )
 
@@ -66,7 +65,8 @@ func (p *Plan) makeWay(destination string) error {
 		return fmt.Errorf("two mounts on %s", destination)
 	}
 	p.Spec.Mounts = slices.DeleteFunc(p.Spec.Mounts, func(m specs.Mount) bool { return m.Destination == destination })
-	p.Files = slices.DeleteFunc(p.Files, func(f File) bool { return f.Path == destination })
+	there := func(f File) bool { return f.Path == destination }
+	p.Files, p.Replace = slices.DeleteFunc(p.Files, there), slices.DeleteFunc(p.Replace, there)
 	return nil
 }
 
@@ -124,9 +124,9 @@ func (p *Plan) hostBinds(f Facts) {
 		switch {
 		case p.rootInside() && (name == user.PasswdFile || name == user.GroupFile):
 		case name == "/etc/passwd" && f.Passwd != "":
-			p.Files = append(p.Files, File{name, f.Passwd})
+			p.Files = append(p.Files, File{Path: name, Content: f.Passwd})
 		case name == "/etc/group" && f.Group != "":
-			p.Files = append(p.Files, File{name, f.Group})
+			p.Files = append(p.Files, File{Path: name, Content: f.Group})
 		case f.Present[name]:
 			p.Spec.Mounts = append(p.Spec.Mounts, bindMount(name, name, true, false))
 		}
@@ -136,29 +136,6 @@ func (p *Plan) hostBinds(f Facts) {
 			p.Spec.Mounts = append(p.Spec.Mounts, bindMount(name, name, false, f.Policy.BindSlave))
 		}
 	}
-}
-
-// files adds what belongs to the host name, and host files that name servers and
-// zones change rarely.
-func (p *Plan) files(f Facts) {
-	for _, name := range hostFiles {
-		if name == resolvConf && (p.NetworkMode == policy.NetworkPrivate || p.NetworkMode == networkInterface) {
-			p.Files = append(p.Files, File{name, f.Servers})
-			continue
-		}
-		if f.Present[name] {
-			p.Spec.Mounts = append(p.Spec.Mounts, bindMount(name, name, true, false))
-		}
-	}
-	name := p.Spec.Hostname
-	hosts := f.Hosts
-	if hosts == "" {
-		hosts = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
-	}
-	if !strings.HasSuffix(hosts, "\n") {
-		hosts += "\n"
-	}
-	p.Files = append(p.Files, File{"/etc/hosts", hosts + "127.0.1.1\t" + name + "\n"}, File{"/etc/hostname", name + "\n"})
 }
 
 // bindMount copies the mounts of the source as they are. What the host mounts there

@@ -109,6 +109,38 @@ func TestIDMappings(t *testing.T) {
 	}
 }
 
+// A package manager puts new files in the place of old ones, which nothing may be mounted on.
+func TestFilesOfEtcAreNoMountsWhereTheyCanBeReplaced(t *testing.T) {
+	f := facts()
+	f.Present["/etc/localtime"] = true
+	f.Zone, f.Resolv = zone{Name: "Europe/Berlin", InImage: "Etc/UTC"}, "nameserver 1.2.3.4\n"
+	mounted := []string{"/etc/resolv.conf", "/etc/localtime", "/etc/hosts", "/etc/hostname", "/etc/timezone"}
+	for _, r := range []Request{{Image: "i", Command: []string{"x"}}, {Image: "i", Command: []string{"x"}, Writable: true}} {
+		p := plan(t, r, f)
+		var mounts, replaced []string
+		for _, name := range mounted {
+			at := func(o File) bool { return o.Path == name }
+			if mountOn(&p.Spec, name) != nil || slices.ContainsFunc(p.Files, at) {
+				mounts = append(mounts, name)
+			}
+			if slices.ContainsFunc(p.Replace, at) {
+				replaced = append(replaced, name)
+			}
+		}
+		if r.Writable && (len(mounts) != 0 || len(replaced) != 5) || !r.Writable && (len(mounts) != 5 || len(replaced) != 0) {
+			t.Errorf("writable %v: mounts %q, files %q", r.Writable, mounts, replaced)
+		}
+	}
+	p := plan(t, Request{Image: "i", Command: []string{"x"}, Writable: true}, f)
+	if i := slices.IndexFunc(p.Replace, func(o File) bool { return o.Path == "/etc/localtime" }); p.Replace[i].Link != "/usr/share/zoneinfo/Europe/Berlin" {
+		t.Errorf("%+v", p.Replace[i])
+	}
+	p = plan(t, Request{Image: "i", Command: []string{"x"}, Writable: true, Binds: []Bind{{"/x", "/etc/hosts", true}}}, f)
+	if slices.ContainsFunc(p.Replace, func(o File) bool { return o.Path == "/etc/hosts" }) {
+		t.Error("a bind of the caller's is over a file")
+	}
+}
+
 func TestPlanOfAnOrdinaryRun(t *testing.T) {
 	p := plan(t, Request{Image: "deb12-i386", Command: []string{"make", "all"}}, facts())
 	if p.Container != "deb12-i386-0123456789abcdef" || p.Spec.Hostname != p.Container || !p.Ephemeral || !p.Spec.Root.Readonly || p.SetIDs {

@@ -219,9 +219,9 @@ func (p *Plan) userFiles(f Facts) {
 		switch line := f.RootInside.Lines[name]; {
 		case line == "":
 		case p.Spec.Root.Readonly:
-			p.Files = append(p.Files, File{name, f.RootInside.Content[name]})
+			p.Files = append(p.Files, File{Path: name, Content: f.RootInside.Content[name]})
 		default:
-			p.Append = append(p.Append, File{name, line})
+			p.Append = append(p.Append, File{Path: name, Content: line})
 		}
 	}
 }
@@ -270,6 +270,9 @@ func (s *rootSource) makeMapped(p *Plan, store *image.Store, img *image.Image) e
 		if err == nil {
 			err = mount.RootAt(s.tree.FD()).Append(f.Path, f.Content)
 		}
+	}
+	if err == nil {
+		err = s.replace(p)
 	}
 	return errors.Join(err, nsexec.ActOnFilesAsRoot(rootNeeds(store)))
 }

@@ -26,7 +26,8 @@ type rootSource struct {
 	tree     mount.Tree
 	userns   *os.File // whose root the command will be; nil: none
 	err      error
-	used     cgroup.Stats // by the group, once it is removed
+	used     cgroup.Stats         // by the group, once it is removed
+	replaced []*mount.Replacement // in an image that is being changed
 }
 
 // newRootSource returns a source whose Make the caller must call, and after it Remove. The user namespace is the caller's.
@@ -82,8 +83,10 @@ func (s *rootSource) make(p *Plan, c Caller, store *image.Store, img *image.Imag
 		}
 	}
 	if s.userns == nil {
-		s.tree, err = s.mount(p, img)
-		return err
+		if s.tree, err = s.mount(p, img); err != nil {
+			return err
+		}
+		return s.replace(p)
 	}
 	return s.makeMapped(p, store, img)
 }

@@ -182,6 +182,7 @@ func (f *Facts) findImage(r Request) error {
 		if f.home(r).note != "" && !f.covered(f.HomeName) {
 			f.HomeInImage = hasDir(mount.RootAt(img.FD()), f.HomeName)
 		}
+		f.findImageZone(mount.RootAt(img.FD()), r)
 		f.CopyFirst = img.Private || f.lacks(mount.RootAt(img.FD()), r)
 		// An image without a readable /bin/sh runs as the host's own architecture:
 		// it may hold nothing but one static program.
@@ -289,5 +290,10 @@ func (f *Facts) findHostFiles(r Request) {
 	}
 	if f.private(r) {
 		f.Servers = nameServers()
+	}
+	f.findZone()
+	if r.changesRoot() {
+		resolv, _ := file.Read(resolvConf, maxHosts)
+		f.Resolv = string(resolv)
 	}
 }

@@ -95,7 +95,10 @@ func (o *options) attempt(r runtime.Request, signals func() <-chan os.Signal) (i
 	if o.dryRun {
 		return 0, printJSON(plan)
 	}
-	o.tellOfPlan(plan)
+	if weaker := plan.Weaker(); weaker != "" {
+		o.note(weaker)
+	}
+	o.tellOfBeginning(plan)
 	releaseLater()
 	supervisor := runtime.Supervisor{Signals: signals, Note: o.note, Warn: warn, Audit: log}
 	if o.record != "" {
@@ -165,20 +168,6 @@ func (o *options) tellStats(s runtime.Status) error {
 
 func (o *options) tells(plan *runtime.Plan) bool {
 	return o.verbose || !o.quiet && plan.Spec.Process.Terminal
-}
-
-// tellOfPlan tells what the user should know before the command runs.
-func (o *options) tellOfPlan(plan *runtime.Plan) {
-	if weaker := plan.Weaker(); weaker != "" {
-		o.note(weaker)
-	}
-	for _, text := range plan.Notes {
-		o.note(text)
-	}
-	for _, text := range plan.Warnings {
-		warn(text)
-	}
-	o.tellOfBeginning(plan)
 }
 
 func (o *options) tellOfBeginning(plan *runtime.Plan) {

@@ -80,9 +80,9 @@ func TestC26NothingSpeaksToTheTerminal(t *testing.T) {
 		// A working directory with such a name is told of.
 		dir := filepath.Join(home(t, kit.User), "sub\x1b[31m\n")
 		kit.Must(t, os.Mkdir(dir, 0o755))
-		rule(t, "[[rule]]\nimages=[\"*\"]\nbind=[]\nallow-bind=[\"/\"]\n")
-		cmd := w.cmd(t, "run", kit.Image, "true")
-		cmd.Dir = dir
+		rule(t, "[[rule]]\nimages=[\"*\"]\nbind=[]\nallow-bind=[\"/\"]\nbind-cwd=false\nbind-home=false\n")
+		cmd := w.cmd(t, "shell", "--quiet", "--no-tty", kit.Image)
+		cmd.Dir, cmd.Stdin = dir, strings.NewReader("true\n")
 		r := kit.Do(t, cmd)
 		if r.Code != 0 || strings.Count(r.Err, "\n") != 1 || strings.Contains(r.Err, "\x1b") {
 			t.Errorf("the note on the working directory: %+v", r)
