@@ -14,7 +14,8 @@ ROOT     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # for a collection pays in page faults: 3 % of a launch. Later compilers may lack the choice.
 GOEXPERIMENT := $(shell GOEXPERIMENT=nogreenteagc go env GOEXPERIMENT 2>/dev/null)
 PACKAGES := btrfs-progs mmdebstrap arch-test systemd systemd-container libcap2-bin nftables iproute2 libbtrfs-dev gcc libc6-dev dpkg-dev debian-archive-keyring libnss-extrausers sudo strace tini \
-	umoci skopeo squashfs-tools squashfs-tools-ng acl attr uidmap xz-utils zstd bzip2 e2fsprogs qemu-system-x86 qemu-utils busybox-static cpio curl zsh fish
+	umoci skopeo squashfs-tools squashfs-tools-ng acl attr uidmap xz-utils zstd bzip2 e2fsprogs qemu-system-x86 qemu-utils busybox-static cpio curl zsh fish \
+	qemu-user-static gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 
 .PHONY: build man deb packages install prepare unprepare vm-test picture demo test test-here test-machines test-long test-overlay check \
 	vulnerabilities bench clean

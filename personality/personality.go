@@ -20,9 +20,9 @@ const (
 
 // An Architecture is a machine that programs are built for.
 type Architecture struct {
-	Name    string // systemd's and nspawn's name: x86, x86-64, arm, arm64
-	Debian  string // Debian's name: i386, amd64, armhf, arm64
-	Go      string // Go's and OCI's name: 386, amd64, arm, arm64
+	Name    string // systemd's and nspawn's name: x86, x86-64, arm, arm64, riscv64
+	Debian  string // Debian's name: i386, amd64, armhf, arm64, riscv64
+	Go      string // Go's and OCI's name: 386, amd64, arm, arm64, riscv64
 	Machine string // what uname -m says
 	Domain  uint32
 	Loader  string // path of the dynamic loader, as the architecture's ABI has it
@@ -36,6 +36,7 @@ var architectures = []Architecture{
 	{"x86-64", "amd64", "amd64", "x86_64", Linux, "/lib64/ld-linux-x86-64.so.2", "x86_64-linux-gnu", 62, "x86"},
 	{"arm", "armhf", "arm", "armv8l", Linux32, "/lib/ld-linux-armhf.so.3", "arm-linux-gnueabihf", 40, "arm"},
 	{"arm64", "arm64", "arm64", "aarch64", Linux, "/lib/ld-linux-aarch64.so.1", "aarch64-linux-gnu", 183, "arm"},
+	{"riscv64", "riscv64", "riscv64", "riscv64", Linux, "/lib/ld-linux-riscv64-lp64d.so.1", "riscv64-linux-gnu", 243, "riscv"},
 }
 
 // ErrUnknown means that a name or an ELF header tells no architecture of the list.
@@ -80,6 +81,17 @@ func OfProgram(header []byte) (Architecture, error) {
 		}
 	}
 	return Architecture{}, fmt.Errorf("%w: ELF machine %d", ErrUnknown, machine)
+}
+
+// Header is how a program for the architecture begins.
+func (a Architecture) Header() (h [HeaderSize]byte) {
+	copy(h[:], "\x7fELF\x02\x01\x01") // 64 bits, little-endian, version 1
+	if a.Domain == Linux32 {
+		h[4] = 1
+	}
+	h[16] = 2 // ET_EXEC
+	binary.LittleEndian.PutUint16(h[18:], a.elf)
+	return h
 }
 
 // RunsOn reports whether a CPU of the other architecture runs programs of a

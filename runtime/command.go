@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/nsexec"
+	"mayfly/personality"
 	"mayfly/runtime/seccomp"
 )
 
@@ -60,15 +61,31 @@ func (l *launch) startOne(p *Plan, args []string, files [3]uintptr, terminal boo
 		}
 	}
 	process, err := nsexec.StartCommand(c)
-	if err == syscall.ENOEXEC && isText(beginning(whereIs(file, c.Dirs))) {
-		c.Path, c.Args = plainShell, slices.Concat([]string{plainShell, "--", file}, args[1:])
-		process, err = nsexec.StartCommand(c)
+	if err == syscall.ENOEXEC {
+		begin := beginning(whereIs(file, c.Dirs))
+		if err := checkMachine(file, begin); err != nil {
+			return nil, err
+		}
+		if isText(begin) {
+			c.Path, c.Args = plainShell, slices.Concat([]string{plainShell, "--", file}, args[1:])
+			process, err = nsexec.StartCommand(c)
+		}
 	}
 	if err != nil {
 		return nil, whyNot(file, c.Dirs, err)
 	}
 	l.tellWhere(p, process)
 	return process, nil
+}
+
+// checkMachine refuses a program that is for another machine.
+func checkMachine(name string, beginning []byte) error {
+	arch, err := personality.OfProgram(beginning)
+	host, unknown := hostArchitecture()
+	if err != nil || unknown != nil || arch.RunsOn(host) {
+		return nil
+	}
+	return &CommandError{name, "a program for " + arch.Debian + ", which this machine does not run: `runtime doctor` tells what does", ExitNotExecutable}
 }
 
 // isText tells a script without "#!", which the shell is to run as it is wherever commands are typed, from a program for another

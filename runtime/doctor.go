@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mayfly/personality"
 	"mayfly/runtime/cgroup"
 	"mayfly/runtime/image"
 	"mayfly/runtime/internal/file"
@@ -29,7 +30,7 @@ type Finding struct {
 // Examine looks at everything that a launch depends on. It changes nothing.
 func Examine() []Finding {
 	var list []Finding
-	for _, look := range []func() Finding{examineKernel, examineNamespaces, examineOverlay, examine32Bit, examineDumpable, examineGrant, examineOwn,
+	for _, look := range []func() Finding{examineKernel, examineNamespaces, examineOverlay, examine32Bit, examineForeign, examineDumpable, examineGrant, examineOwn,
 		examinePolicy, examineStore, examineStoreMount, examineState, examineCgroups, examineLSM} {
 		list = append(list, look())
 	}
@@ -79,16 +80,51 @@ func examineOverlay() Finding {
 }
 
 func examine32Bit() Finding {
-	var err error
 	found := "this machine is none that runs 32-bit programs"
-	if host, unknown := hostArchitecture(); unknown == nil && host.Name == "x86-64" {
-		found = "i386 programs run"
-		// A setting that only a kernel with IA32 emulation has.
-		if _, missing := os.Stat("/proc/sys/abi/vsyscall32"); missing != nil {
-			err = errors.New("this kernel runs no i386 programs")
-		}
+	host, err := hostArchitecture()
+	if err == nil && host.Name == "x86-64" {
+		found, err = runsPrograms("i386")
 	}
 	return finding("32-bit", false, found, err, "boot with ia32_emulation=1, or have qemu-user-static run them")
+}
+
+// examineForeign looks at who runs programs of other machines.
+func examineForeign() Finding {
+	host, err := hostArchitecture()
+	var have []string
+	for _, name := range personality.Names() {
+		arch, unknown := personality.ByName(name)
+		if err != nil || unknown != nil || arch.RunsOn(host) {
+			continue
+		}
+		interpreter, missing := Emulator(arch)
+		switch {
+		case missing == nil && interpreter != "":
+			have = append(have, arch.Debian+" by "+By(interpreter))
+		case missing != nil && !errors.Is(missing, ErrNoEmulator):
+			err = missing
+		}
+	}
+	found := "none: " + installQemu + " lets images of arm64 and others run"
+	if have != nil {
+		found = strings.Join(have, ", ")
+	} else if _, told := registrations(binfmt); !told {
+		found = "not told: " + binfmt + " is not mounted"
+	}
+	return finding("foreign programs", false, found, err, installQemu)
+}
+
+// runsPrograms tells by what programs of an architecture run.
+func runsPrograms(name string) (string, error) {
+	arch, err := personality.ByName(name)
+	if err != nil {
+		return "", err
+	}
+	interpreter, err := Emulator(arch)
+	if err == nil && interpreter == "" {
+		return name + " programs run", nil
+	}
+	return fmt.Sprintf("%s programs run by %s (%s)", name, By(interpreter), interpreter), err
 }
 
 func examineDumpable() Finding {

@@ -59,7 +59,7 @@ func declareCreation(flags *flag.FlagSet) *creation {
 	r := &c.recipe
 	flags.StringVar(&r.Suite, "suite", "", "`SUITE` of the distribution: bookworm, jammy")
 	flags.StringVar(&r.From, "from", "", "`IMAGE` to begin with: NAME or NAME@VERSION")
-	flags.StringVar(&r.Arch, "arch", "", "Debian `ARCH`: amd64, i386, arm64, armhf (default: this machine's)")
+	flags.StringVar(&r.Arch, "arch", "", "Debian `ARCH`: amd64, i386, arm64, armhf, riscv64 (default: this machine's)")
 	flags.StringVar(&r.Variant, "variant", "", "`VARIANT` of the bootstrap program (default: "+defaultVariant+")")
 	flags.StringVar(&r.Mirror, "mirror", "", "`URL` to download from (default: "+defaultMirror+", with updates)")
 	words := func(name, usage string, into *[]string) {
@@ -113,6 +113,9 @@ func (c *creation) complete(files []string) error {
 func (c *creation) create(ctx context.Context, s *image.Store) error {
 	if err := s.CheckFree(c.name, c.next); err != nil {
 		return err
+	}
+	if err := checkArch(c.recipe.Arch); err != nil && c.recipe.From == "" {
+		return fmt.Errorf("image %s: %w", c.name, err)
 	}
 	p := begin("create "+c.name, 0)
 	defer p.stop()

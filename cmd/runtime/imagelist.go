@@ -47,6 +47,7 @@ func countRunning(list []image.Description) error {
 		running[name]++
 	}
 	for i := range list {
+		list[i].Emulator = emulatorFor(list[i].Arch)
 		list[i].Running = running[list[i].Name]
 	}
 	return err
@@ -77,7 +78,7 @@ func printImages(list []image.Description) error {
 			if d.Version != 0 {
 				version, size = fmt.Sprint(d.Version), bytesOf(d.Bytes)
 			}
-			row(d.Name, version, d.Arch, when(d.Created), size, when(d.Used), d.Running, d.Kind)
+			row(d.Name, version, machineOf(d), when(d.Created), size, when(d.Used), d.Running, d.Kind)
 		}
 	})
 }
@@ -199,7 +200,7 @@ func (i inspection) print() error {
 	line("name", i.Name)
 	line("kind", i.Kind)
 	line("path", i.Path)
-	line("architecture", i.Arch)
+	line("architecture", machineOf(i.Description))
 	if r := i.Record; r != nil {
 		line("version", fmt.Sprintf("%d of %d", r.Version, i.Versions))
 		line("origin", r.Origin)

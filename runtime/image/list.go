@@ -21,8 +21,9 @@ type Description struct {
 	Kind     string    `json:"kind"`              // versions or plain
 	Version  int       `json:"version,omitempty"` // the one described: of a list, the current one
 	Versions int       `json:"versions,omitempty"`
-	Path     string    `json:"path"`           // of the root file system
-	Arch     string    `json:"arch,omitempty"` // Debian's name
+	Path     string    `json:"path"`               // of the root file system
+	Arch     string    `json:"arch,omitempty"`     // Debian's name
+	Emulator string    `json:"emulator,omitempty"` // program that runs those of Arch; none: nothing does
 	Created  time.Time `json:"created,omitzero"`
 	Used     time.Time `json:"lastUsed,omitzero"` // of that version, to the hour
 	Bytes    int64     `json:"bytes,omitempty"`   // of that version
