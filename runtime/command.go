@@ -23,7 +23,10 @@ func (l *launch) startCommand(p *Plan, files [3]uintptr, terminal bool) (*nsexec
 	process, err := l.startOne(p, args, files, terminal)
 	var missing *CommandError
 	if errors.As(err, &missing) && missing.Code == ExitNotFound && p.Fallback != nil {
-		return l.startOne(p, p.Fallback, files, terminal)
+		other, process := *p, *p.Spec.Process
+		process.Env = withShell(process.Env, args[0], p.Fallback[0])
+		other.Spec.Process = &process
+		return l.startOne(&other, p.Fallback, files, terminal)
 	}
 	return process, err
 }

@@ -41,6 +41,7 @@ func (p *Plan) process(r Request, f Facts) error {
 		return err
 	}
 	p.command(r, who.Shell)
+	p.setShell(r, f)
 	for _, arg := range p.Spec.Process.Args {
 		if strings.IndexByte(arg, 0) >= 0 {
 			return fmt.Errorf("argument %q has a NUL byte", arg)

@@ -192,6 +192,7 @@ func (f *Facts) findImage(r Request) error {
 				return err
 			}
 		}
+		f.findShell(mount.RootAt(img.FD()), r)
 		return CheckStore(store)
 	})
 	if err != nil {

@@ -24,3 +24,22 @@ func TestWhoRootInsideIs(t *testing.T) {
 			do: `cd /home; $R ` + show, out: "\n"},
 	})
 }
+
+func TestTheShell(t *testing.T) {
+	const show = `$T -- sh -c 'echo $SHELL'`
+	const shell = `{ echo 'echo $SHELL'; echo exit; } | SHELL=/bin/zsh runtime shell $T`
+	hold(t, []report{
+		{name: "a shell that the image lacks is not named", source: "distrobox: SHELL=/bin/zsh in a container without zsh; vim, tmux and make fail",
+			do: `cd /home; SHELL=/usr/bin/nosuchshell $R ` + show, out: "/bin/sh\n"},
+		{name: "one that it has is", source: "control",
+			do: `cd /home; SHELL=/bin/bash $R ` + show, out: "/bin/bash\n"},
+		{name: "one on a bind is", source: "toolbox: SHELL from the home directory",
+			do: `cd /home; SHELL=$HOME/bin/fish $R ` + show + ` | sed s,$HOME,home,`, out: "home/bin/fish\n"},
+		{name: "what is asked for holds", source: "control",
+			do: `cd /home; $R --env SHELL=/nosuch ` + show, out: "/nosuch\n"},
+		{name: "runtime shell names what it executes", source: "distrobox: enter: SHELL is not the shell that runs",
+			do: `cd /home; ` + shell + `; getent passwd $(id -un) | cut -d: -f7 | grep -c '^/bin/[bd]*a*sh$'`, out: "/bin/bash\n1\n"},
+		{name: "root inside has root's", source: "podman: SHELL of the host's user for root",
+			do: `cd /home; SHELL=/bin/zsh $R --root ` + show, out: "/bin/bash\n"},
+	})
+}
