@@ -94,6 +94,14 @@ func ExecEnvironment(list []string) ([]string, error) {
 	return requested(append([]string{"TERM"}, list...), callerEnviron())
 }
 
+// KeepsTerm tells whether such a command is to have TERM as it is: where that is asked for, or the
+// caller's home describes it.
+func KeepsTerm(list []string) bool {
+	env := callerEnviron()
+	term := value(env, "TERM")
+	return asksFor(list, "TERM") || isTerm(term) && ownTerm(value(env, "HOME"), term)
+}
+
 // environ is an environment in the order of first mention; a later value replaces
 // an earlier one in its place.
 type environ struct {

@@ -58,6 +58,9 @@ func (l *launch) startOthers() {
 
 func (l *launch) fork(f fork) (*nsexec.Process, *console.Console, error) {
 	plan := l.plan.with(f.Exec)
+	if !f.KeepTerm {
+		plan = plan.withTerm()
+	}
 	if err := l.enterDir(plan); err != nil {
 		return nil, nil, err
 	}

@@ -117,6 +117,8 @@ type Facts struct {
 	CopyFirst    bool                     // the image can change, or must not be shared, or lacks a mount point
 	Image        personality.Architecture // zero: /bin/sh tells none
 	NoShell      bool                     // it does not have the shell that SHELL would name
+	NoLocales    []string                 // of those that the environment names it does not have these
+	Term         string                   // what TERM is to be; "": whatever it is
 	User         user.Entry               // who the command runs as
 	Groups       []uint32                 // and the supplementary groups
 	Delegated    bool                     // the caller may move processes between control groups here; asked where a limit depends on it

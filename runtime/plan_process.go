@@ -42,6 +42,8 @@ func (p *Plan) process(r Request, f Facts) error {
 	}
 	p.command(r, who.Shell)
 	p.setShell(r, f)
+	p.setLocales(r, f)
+	p.setTerm(f)
 	for _, arg := range p.Spec.Process.Args {
 		if strings.IndexByte(arg, 0) >= 0 {
 			return fmt.Errorf("argument %q has a NUL byte", arg)

@@ -162,8 +162,13 @@ func (f *Facts) findImage(r Request) error {
 	if r.Draft != "" && f.Caller.UID != 0 {
 		return fmt.Errorf("draft %s: %w", r.Draft, ErrNotPermitted)
 	}
+	env, err := environment(r, nil, f.Caller, f.Policy.Passes, f.runsAs())
+	if err != nil {
+		return err
+	}
+	f.Term = f.wantsTerm(r, env)
 	onBTRFS := false
-	err := asRoot(f.Caller, noCapability, func() error {
+	err = asRoot(f.Caller, noCapability, func() error {
 		store, err := image.Open(path)
 		if err != nil {
 			return err
@@ -193,6 +198,8 @@ func (f *Facts) findImage(r Request) error {
 			}
 		}
 		f.findShell(mount.RootAt(img.FD()), r)
+		f.findLocales(mount.RootAt(img.FD()), r, env)
+		f.findTerm(mount.RootAt(img.FD()))
 		return CheckStore(store)
 	})
 	if err != nil {

@@ -43,3 +43,27 @@ func TestTheShell(t *testing.T) {
 			do: `cd /home; SHELL=/bin/zsh $R --root ` + show, out: "/bin/bash\n"},
 	})
 }
+
+func TestLocalesAndTerminals(t *testing.T) {
+	const locale = `$T -- sh -c 'echo $LANG $LC_TIME $LC_ALL'`
+	const term = `$T -- sh -c 'echo $TERM'`
+	hold(t, []report{
+		{name: "a locale that the image lacks is C.UTF-8", source: "schroot: perl: warning: Setting locale failed",
+			do: `cd /home; LANG=xx_YY.UTF-8 LC_TIME=C $R ` + locale, out: "C.UTF-8 C\n",
+			err: "runtime: the image has no locale xx_YY.UTF-8: inside LANG is C.UTF-8\n"},
+		{name: "there is one note", source: "docker: locale warnings",
+			do: `cd /home; LANG=xx_YY.UTF-8 LC_ALL=xx_YY.UTF-8 $R ` + locale + ` 2>&1 | grep -c 'has no locale'`, out: "1\n"},
+		{name: "one that it has stays", source: "control",
+			do: `cd /home; LANG=C.utf8 $R ` + locale, out: "C.utf8\n"},
+		{name: "what is asked for stays", source: "control",
+			do: `cd /home; $R --env LANG=xx_YY.UTF-8 ` + locale, out: "xx_YY.UTF-8\n"},
+		{name: "a terminal that the image does not know falls back", source: "kitty: 'xterm-kitty': unknown terminal type (in containers and over ssh)",
+			do: `cd /home; TERM=xterm-nosuch $R ` + term + `; TERM=dumb $R ` + term, out: "xterm-256color\ndumb\n"},
+		{name: "one that the home describes stays", source: "kitty: ~/.terminfo in toolbox",
+			do:  `cd /home; mkdir -p ~/.terminfo/x; : >~/.terminfo/x/xterm-mine; TERM=xterm-mine $R ` + term + `; rm -r ~/.terminfo`,
+			out: "xterm-mine\n"},
+		{name: "exec's falls back too", source: "podman: exec: unknown terminal type",
+			do:  beside + `TERM=xterm-nosuch x $n sh -c 'echo $TERM'; x --env TERM=xterm-nosuch $n sh -c 'echo $TERM'; end`,
+			out: "xterm-256color\nxterm-nosuch\n"},
+	})
+}

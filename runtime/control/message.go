@@ -18,6 +18,8 @@ type Exec struct {
 	Env      []string `json:"env,omitempty"` // NAME=VALUE, added to that of the container's command
 	Dir      string   `json:"dir,omitempty"` // "": that of the container's command
 	Terminal bool     `json:"terminal,omitempty"`
+	// KeepTerm: TERM stays as it is, also where the container does not know it.
+	KeepTerm bool `json:"keepTerm,omitempty"`
 }
 
 // A Reply is an answer.
