@@ -207,28 +207,50 @@ func parseGroup(line, name string) (uint32, error) {
 // MissingGroups returns the lines of group(5) for those gids that /etc/group
 // does not have and NSS does.
 func (d *Database) MissingGroups(gids []uint32) ([]string, error) {
-	known := map[string]bool{}
+	asked := map[string]bool{}
 	for line := range strings.Lines(string(d.Group)) {
 		if f := strings.SplitN(line, ":", 4); len(f) == 4 {
-			known[f[2]] = true
+			asked[f[2]] = true
+		}
+	}
+	var numbers []string
+	for _, gid := range gids {
+		if number := strconv.FormatUint(uint64(gid), 10); !asked[number] {
+			asked[number] = true
+			numbers = append(numbers, number)
 		}
 	}
 	var lines []string
-	for _, gid := range gids {
-		number := strconv.FormatUint(uint64(gid), 10)
-		if known[number] {
-			continue
-		}
-		known[number] = true
-		line, err := d.one("group", number)
+	for some := range slices.Chunk(numbers, maxKeys) {
+		out, err := d.ask("group", some...)
 		if err != nil {
 			return nil, err
 		}
-		if line != "" {
+		lines = append(lines, answers(out, some)...)
+	}
+	return lines, nil
+}
+
+// maxKeys is how many keys getent is asked for at a time: each call starts processes, and
+// sources are asked again for what they have just told.
+const maxKeys = 1000
+
+// answers picks the lines that answer keys, a line for each: a key that is unknown has none,
+// and what was not asked for is left out.
+func answers(out string, numbers []string) []string {
+	var lines []string
+	open := map[string]bool{}
+	for _, number := range numbers {
+		open[number] = true
+	}
+	for line := range strings.Lines(out) {
+		line = strings.TrimSuffix(line, "\n")
+		if f := strings.Split(line, ":"); len(f) == 4 && f[0] != "" && open[f[2]] {
+			open[f[2]] = false
 			lines = append(lines, line)
 		}
 	}
-	return lines, nil
+	return lines
 }
 
 // Append returns a copy of a database file with lines added.

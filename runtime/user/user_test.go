@@ -60,6 +60,47 @@ func TestGroups(t *testing.T) {
 	}
 }
 
+func TestMissingGroupsAreAskedForAtOnce(t *testing.T) {
+	for _, c := range []struct {
+		out  string // of getent
+		want []string
+	}{
+		{"g3:*:3000:dev\ng5:*:5000:\n", []string{"g3:*:3000:dev", "g5:*:5000:"}},
+		{"g5:*:5000:\ng3:*:3000:\n", []string{"g5:*:5000:", "g3:*:3000:"}},
+		{"g3:*:3000:\nalias:*:3000:\nroot:x:0:dev\nfour:*:4:\nbroken\n:*:4000:\ng4:x:4000:a:b\n", []string{"g3:*:3000:"}},
+		{"", nil},
+	} {
+		var calls [][]string
+		d := database(nil)
+		d.ask = func(database string, keys ...string) (string, error) {
+			calls = append(calls, append([]string{database}, keys...))
+			return c.out, nil
+		}
+		got, err := d.MissingGroups([]uint32{3000, 50, 4000, 3000, 5000})
+		if err != nil || !slices.Equal(got, c.want) {
+			t.Errorf("%q: %q, %v", c.out, got, err)
+		}
+		if len(calls) != 1 || !slices.Equal(calls[0], []string{"group", "3000", "4000", "5000"}) {
+			t.Errorf("asked %q", calls)
+		}
+	}
+	d, calls := database(nil), 0
+	d.ask = func(string, ...string) (string, error) {
+		calls++
+		return "", nil
+	}
+	var many []uint32
+	for i := range uint32(2001) {
+		many = append(many, 100000+i)
+	}
+	if _, err := d.MissingGroups(many); err != nil || calls != 3 {
+		t.Errorf("%d calls, %v", calls, err)
+	}
+	if _, err := d.MissingGroups([]uint32{50}); err != nil || calls != 3 {
+		t.Errorf("%d calls for nothing", calls-3)
+	}
+}
+
 func TestWhereGroupsAre(t *testing.T) {
 	for text, want := range map[string]bool{
 		"": false, "group: files": false, "passwd: files sss\ngroup:\tfiles systemd # sss\n": false, "group: files [NOTFOUND=return] sss": true,
