@@ -64,3 +64,21 @@ func TestEveryCommandTellsThatItCouldNotPrint(t *testing.T) {
 			do: "runtime " + line + " >/dev/full", err: "runtime: write standard output: no space left on device\n"}})
 	}
 }
+
+// A machine has many users, and each that has ever run something left a directory.
+func TestNothingIsLeftOfWhoRanSomething(t *testing.T) {
+	hold(t, []report{
+		{name: "after a run", source: "podman: /run/user-like directories stay for ever",
+			do: `$R --chdir / $T -- true; ls /run/mayfly | grep -x "$(id -u)"`, code: 1},
+		{name: "after a refusal", source: "podman: /run/user-like directories stay for ever",
+			do: `$R --chdir / --bind /nosuch:/mnt $T -- true 2>/dev/null; ls /run/mayfly | grep -x "$(id -u)"`, code: 1},
+		{name: "after a session", source: "schroot: sessions leave directories",
+			do: `runtime session begin --name left $T && runtime session end left; ls /run/mayfly | grep -x "$(id -u)"`, code: 1, out: "left\n"},
+	})
+	old := "/run/mayfly/4000000000"
+	kit.Must(t, os.Mkdir(old, 0o700))
+	kit.Succeed(t, "gc")
+	if _, err := os.Stat(old); !os.IsNotExist(err) {
+		t.Errorf("gc leaves %s: %v", old, err)
+	}
+}

@@ -38,7 +38,7 @@ runtime exec user/bound cat /proc/self/cgroup; cat cgroup.procs | wc -l; ` + use
 	{"sessions", user + `"runtime session begin --name a bb && runtime session begin --name b bb; runtime run --quiet --session a -- sh -c 'echo kept > /open/file'; runtime run --quiet --session a -- cat /open/file; runtime session end a; runtime session list --names" `,
 		[]string{`(?m)^a$`, `too many sessions: the policy allows you 1`, `(?m)^kept$`}},
 	{"killed supervisor", `runtime run --quiet --name dead --tasks 20 bb -- sleep 60 & pid=$!
-until runtime exec dead true; do sleep 0.1; done; kill -9 $pid; wait; runtime gc; find /sys/fs/cgroup/mayfly -mindepth 1 -type d | wc -l; ls -A /run/mayfly/0 /var/lib/machines/.mayfly`,
+until runtime exec dead true; do sleep 0.1; done; kill -9 $pid; wait; runtime gc; find /sys/fs/cgroup/mayfly -mindepth 1 -type d | wc -l; ls -A /run/mayfly /var/lib/machines/.mayfly`,
 		[]string{`removed /sys/fs/cgroup/mayfly/0\.dead`, `(?m)^0$`}},
 	{"a bounded user stays", `echo +pids > /sys/fs/cgroup/cgroup.subtree_control; mkdir /sys/fs/cgroup/job; echo 100 > /sys/fs/cgroup/job/pids.max
 sh -c 'echo $$ > /sys/fs/cgroup/job/cgroup.procs; su -s /bin/sh user -c "runtime run --quiet bb -- true"'; rmdir /sys/fs/cgroup/job`,

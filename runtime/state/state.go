@@ -36,6 +36,7 @@ var (
 // An Entry is the record of a container of one's own. Its holder must Remove it.
 type Entry struct {
 	Record
+	top string // of the owners' directories
 	dir int
 	fd  int
 }
@@ -48,12 +49,13 @@ func Register(r Record, limit int) (*Entry, error) {
 }
 
 func register(top string, owner uint32, r Record, limit int) (*Entry, error) {
-	dir, err := openOwner(top, owner, r.UID)
-	if err != nil {
-		return nil, err
+	e := &Entry{Record: r, top: top, dir: -1, fd: -1}
+	dir, err := openInTurn(top, owner, r.UID, e.prepare)
+	if err == nil {
+		e.dir = dir
+		err = e.register(limit)
 	}
-	e := &Entry{Record: r, dir: dir, fd: -1}
-	if err := e.register(limit); err != nil {
+	if err != nil {
 		e.close()
 		return nil, fmt.Errorf("record container %s: %w", r.Name, file.ReadOnly(err, top))
 	}
@@ -61,15 +63,14 @@ func register(top string, owner uint32, r Record, limit int) (*Entry, error) {
 }
 
 // register counts and names the record in one turn, so that of two launches at once each sees
-// the other.
-func (e *Entry) register(limit int) error {
-	if err := e.prepare(); err != nil {
-		return err
-	}
-	if err := lock.Turn(e.dir); err != nil {
-		return fmt.Errorf("list of your containers: %w", err)
-	}
-	defer lock.Done(e.dir)
+// the other. It ends the turn.
+func (e *Entry) register(limit int) (err error) {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, removeEmpty(e.top, e.UID, e.dir))
+		}
+		lock.Done(e.dir)
+	}()
 	if limit > 0 {
 		living, _, err := sweep(e.dir)
 		if err != nil {
@@ -83,8 +84,11 @@ func (e *Entry) register(limit int) error {
 }
 
 // prepare makes the file, which has no name yet, and marks it.
-func (e *Entry) prepare() (err error) {
-	if e.fd, err = file.Nameless(e.dir, 0o600); err != nil {
+func (e *Entry) prepare(dir int) (err error) {
+	if e.fd >= 0 { // of a directory that has been removed
+		unix.Close(e.fd)
+	}
+	if e.fd, err = file.Nameless(dir, 0o600); err != nil {
 		return err
 	}
 	_, err = lock.Mark(e.fd)
@@ -137,7 +141,9 @@ func (e *Entry) Remove() error {
 		return nil
 	}
 	if err == nil {
-		err = unlink(e.dir, e.Name)
+		if err = unlink(e.dir, e.Name); err == nil {
+			err = removeEmpty(e.top, e.UID, e.dir)
+		}
 		lock.Done(e.dir)
 	}
 	if err != nil {
@@ -150,22 +156,25 @@ func (e *Entry) close() {
 	if e.fd >= 0 {
 		unix.Close(e.fd)
 	}
-	unix.Close(e.dir)
+	if e.dir >= 0 {
+		unix.Close(e.dir)
+	}
 }
 
 // InTurn calls f in the turn of an owner, in which nobody else adds anything of theirs. The
 // thread must act on files as root.
 func InTurn(owner uint32, f func() error) error {
-	dir, err := openOwner(realm.State(), realm.Root(), owner)
+	return inTurn(realm.State(), realm.Root(), owner, f)
+}
+
+func inTurn(top string, root, owner uint32, f func() error) error {
+	dir, err := openInTurn(top, root, owner, func(int) error { return nil })
 	if err != nil {
 		return err
 	}
 	defer unix.Close(dir)
-	if err := lock.Turn(dir); err != nil {
-		return err
-	}
 	defer lock.Done(dir)
-	return f()
+	return errors.Join(f(), removeEmpty(top, owner, dir))
 }
 
 // openOwner opens the directory of an owner, and makes it.
@@ -303,7 +312,8 @@ func unlink(dir int, name string) error {
 	return errors.Join(errs...)
 }
 
-// Collect removes the records of an owner's dead supervisors. The thread must act on files as
+// Collect removes the records of an owner's dead supervisors, and their directory if it is
+// empty. The thread must act on files as
 // root.
 func Collect(owner uint32) error { return collectOwner(realm.State(), owner) }
 
@@ -316,8 +326,7 @@ func collectOwner(top string, owner uint32) error {
 		return err
 	}
 	defer unix.Close(dir)
-	_, _, err = sweepInTurn(dir)
-	return err
+	return sweepAway(top, owner, dir)
 }
 
 // CollectAll removes the records of all dead supervisors, for root. An owner whose turn
@@ -325,8 +334,5 @@ func collectOwner(top string, owner uint32) error {
 func CollectAll() error { return collectAll(realm.State()) }
 
 func collectAll(top string) error {
-	return eachOwner(top, func(dir int, _ uint32) error {
-		_, _, err := sweepInTurn(dir)
-		return err
-	})
+	return eachOwner(top, func(dir int, owner uint32) error { return sweepAway(top, owner, dir) })
 }
