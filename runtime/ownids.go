@@ -33,6 +33,9 @@ func (b Birth) mapIDs(asRoot bool) (who user.Entry, err error) {
 	if err != nil {
 		return who, errors.Join(err, b.dismiss())
 	}
+	if err := sameGroup(database, who); err != nil {
+		return who, errors.Join(b.dismiss(), err)
+	}
 	for i, m := range b.Mappers {
 		err := b.tell(m, commands[i])
 		unix.Close(m.Line)
@@ -60,6 +63,24 @@ func entryOf(database *user.Database, c Caller) user.Entry {
 	}
 	who.GID = c.GID
 	return who
+}
+
+// sameGroup refuses what newuidmap(1) and newgidmap(1) would: a process whose group is not
+// the user's in the database, as after newgrp(1). They speak of somebody else's process.
+func sameGroup(database *user.Database, who user.Entry) error {
+	entry, _, err := database.ByID(who.UID)
+	if err != nil || entry.GID == who.GID {
+		return nil
+	}
+	name := func(gid uint32) string {
+		if name, known := database.GroupName(gid); known {
+			return name
+		}
+		return strconv.FormatUint(uint64(gid), 10)
+	}
+	own := name(entry.GID)
+	return fmt.Errorf("your group is %s now, by newgrp or sg, and your subordinate ids are for %s:%s only: `sg %s -c 'runtime ...'`, or leave the shell that newgrp started",
+		name(who.GID), who.Name, own, own)
 }
 
 // mapperCommands are the command lines of newuidmap(1) and newgidmap(1), which are privileged and see to it that the ids are the

@@ -92,3 +92,14 @@ func TestThePersonalityIsNotTheCallers(t *testing.T) {
 		t.Errorf("by root: %+v", r)
 	}
 }
+
+func TestAnotherGroupIsTold(t *testing.T) {
+	const try = `runtime image list --unprivileged --names; echo $?`
+	hold(t, []report{
+		{name: "subordinate ids want the user's own group", source: "podman: newuidmap: Target process is owned by a different user",
+			do:  "sg " + kit.Group + " -c '" + try + "' 2>said; wc -l <said; cut -d , -f 1 said",
+			out: "125\n1\nruntime: your group is " + kit.Group + " now\n"},
+		{name: "and have it again", source: "podman: newuidmap: Target process is owned by a different user",
+			do: "cd /; sg " + kit.Group + " -c 'sg " + kit.User + ` -c "` + try + `"'`, out: "0\n"},
+	})
+}
