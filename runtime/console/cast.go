@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -17,14 +18,18 @@ type Cast struct {
 	mu    sync.Mutex
 	w     io.Writer
 	began time.Time
+	quote *quoter
+	text  []byte // of a line, whose memory the next one takes
 	rest  []byte // the beginning of a character whose end is still to come
 	err   error
 }
 
 // NewCast begins a recording of a terminal of that size, in characters.
 func NewCast(w io.Writer, width, height int, command string) *Cast {
-	c := &Cast{w: w, began: time.Now()}
-	c.line(map[string]any{"version": 2, "width": width, "height": height, "timestamp": c.began.Unix(), "command": exact.Text(command)})
+	c := &Cast{w: w, began: time.Now(), quote: newQuoter()}
+	head, err := json.Marshal(map[string]any{"version": 2, "width": width, "height": height, "timestamp": c.began.Unix(), "command": exact.Text(command)})
+	c.err = err
+	c.write(append(head, '\n'))
 	return c
 }
 
@@ -32,11 +37,13 @@ func NewCast(w io.Writer, width, height int, command string) *Cast {
 func (c *Cast) Output(data []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	text := append(c.rest, data...)
-	whole := len(text) - unfinished(text)
-	c.rest = append([]byte(nil), text[whole:]...)
+	if len(c.rest) > 0 {
+		data = append(c.rest, data...)
+	}
+	whole := len(data) - unfinished(data)
+	c.rest = append([]byte(nil), data[whole:]...)
 	if whole > 0 {
-		c.event("o", string(text[:whole]))
+		c.event('o', data[:whole])
 	}
 }
 
@@ -57,7 +64,7 @@ func unfinished(text []byte) int {
 func (c *Cast) Resize(width, height int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.event("r", fmt.Sprintf("%dx%d", width, height))
+	c.event('r', fmt.Appendf(nil, "%dx%d", width, height))
 }
 
 // Close ends the recording and returns the first error of it. The writer is the caller's to close.
@@ -65,22 +72,21 @@ func (c *Cast) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.rest) > 0 {
-		c.event("o", string(c.rest))
+		c.event('o', c.rest)
 	}
 	return c.err
 }
 
-func (c *Cast) event(kind, data string) {
-	c.line([]any{time.Since(c.began).Seconds(), kind, data})
+// event writes [SECONDS, "o", "what was shown"].
+func (c *Cast) event(kind byte, data []byte) {
+	line := strconv.AppendFloat(append(c.text[:0], '['), time.Since(c.began).Seconds(), 'f', -1, 64)
+	line = c.quote.append(append(line, ',', '"', kind, '"', ','), data)
+	c.text = append(line, ']', '\n')
+	c.write(c.text)
 }
 
-func (c *Cast) line(v any) {
-	if c.err != nil {
-		return
+func (c *Cast) write(line []byte) {
+	if c.err == nil {
+		_, c.err = c.w.Write(line)
 	}
-	text, err := json.Marshal(v)
-	if err == nil {
-		_, err = c.w.Write(append(text, '\n'))
-	}
-	c.err = err
 }
