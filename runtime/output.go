@@ -68,19 +68,25 @@ func outputOfAnother() *output {
 func (o *output) pass(data []byte) []byte {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.limit > 0 && o.passed+int64(len(data)) > o.limit {
-		if o.passed <= o.limit {
-			close(o.full)
-		}
-		data = data[:max(0, o.limit-o.passed)]
-		o.passed = o.limit + 1
-	} else {
-		o.passed += int64(len(data))
-	}
+	data = data[:o.allow(len(data))]
 	if o.cast != nil && len(data) > 0 {
 		o.cast.Output(data)
 	}
 	return data
+}
+
+// allow is how many of so many further bytes may pass. The caller holds mu.
+func (o *output) allow(n int) int {
+	if o.limit == 0 || o.passed+int64(n) <= o.limit {
+		o.passed += int64(n)
+		return n
+	}
+	if o.passed <= o.limit {
+		close(o.full)
+	}
+	n = int(max(0, o.limit-o.passed))
+	o.passed = o.limit + 1
+	return n
 }
 
 // pipes makes the command's descriptors 1 and 2, and copies what comes. Where both are
@@ -101,12 +107,17 @@ func (o *output) pipes() (files [2]uintptr, err error) {
 			continue
 		}
 		var pipe [2]int
-		if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
+		err := unix.Pipe2(pipe[:], unix.O_CLOEXEC)
+		if err == nil {
+			err = unix.SetNonblock(pipe[0], true) // that end alone
+		}
+		if err != nil {
 			return files, fmt.Errorf("pipe: %w", err)
 		}
+		_, _ = unix.FcntlInt(uintptr(pipe[1]), unix.F_SETPIPE_SZ, pieceSize) // a smaller one does, too
 		o.writers = append(o.writers, pipe[1])
 		files[i] = uintptr(pipe[1])
-		o.copying.Go(func() { o.copy(pipe[0], i+1) })
+		o.copying.Go(func() { (&passage{output: o, from: pipe[0], to: i + 1}).copy() })
 	}
 	return files, nil
 }
@@ -114,49 +125,6 @@ func (o *output) pipes() (files [2]uintptr, err error) {
 func sameDevice(a, b int) bool {
 	var one, other unix.Stat_t
 	return unix.Fstat(a, &one) == nil && unix.Fstat(b, &other) == nil && one.Rdev == other.Rdev
-}
-
-// copy reads to the end even when nothing may pass any more: the command is being told
-// to end. When it has ended, what it wrote is in the pipe: somebody else who holds that
-// open is not waited for.
-func (o *output) copy(from, to int) {
-	defer unix.Close(from)
-	buffer := make([]byte, 64<<10)
-	for rest := -1; rest != 0; { // -1: all that comes
-		fds := [...]unix.PollFd{{Fd: int32(from), Events: unix.POLLIN}, {Fd: int32(o.ending[0]), Events: unix.POLLIN}}
-		if _, err := unix.Poll(fds[:], -1); err == unix.EINTR {
-			continue
-		} else if err != nil {
-			return
-		}
-		if rest < 0 && fds[1].Revents != 0 {
-			rest = unread(from)
-			continue
-		}
-		n, err := unix.Read(from, buffer)
-		if err == unix.EINTR {
-			continue
-		}
-		if n <= 0 {
-			return
-		}
-		if rest > 0 {
-			rest = max(0, rest-n)
-		}
-		if err := console.WriteAll(to, o.pass(buffer[:n])); err != nil {
-			o.lose(to, err)
-			return // the command gets SIGPIPE
-		}
-	}
-}
-
-// unread is how many bytes are in a pipe.
-func unread(pipe int) int {
-	n, err := unix.IoctlGetInt(pipe, unix.TIOCINQ) // FIONREAD
-	if err != nil {
-		return 0
-	}
-	return n
 }
 
 // lose takes note of what could not be written. A reader that has gone is none: the
