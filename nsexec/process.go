@@ -103,6 +103,10 @@ func ResetInheritance() error {
 	// The Go runtime leaves the job control signals as they are, and two that are C
 	// libraries' own (glibc's SIGCANCEL, musl's SIGSYNCCALL).
 	for _, s := range []syscall.Signal{unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU, 32, 34} {
+		var now [4]uintptr
+		if s == unix.SIGTSTP && raw4(unix.SYS_RT_SIGACTION, uintptr(s), 0, uintptr(unsafe.Pointer(&now)), 8) == nil && now[0] != ignore[0] {
+			continue // handled: it is the program's by now
+		}
 		if err := raw4(unix.SYS_RT_SIGACTION, uintptr(s), uintptr(unsafe.Pointer(&defaultAction)), 0, 8); err != nil {
 			return fmt.Errorf("reset signal %d: %w", s, err)
 		}

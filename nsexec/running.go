@@ -21,6 +21,9 @@ type Process struct {
 	// Usage is what the command and those whom it has waited for have used. It is valid after Wait.
 	Usage syscall.Rusage
 
+	// Stopped, where it is set, is called by Wait when the command has been stopped.
+	Stopped func()
+
 	mu     sync.Mutex
 	reaped bool // the PID may be somebody else's
 }
@@ -62,7 +65,11 @@ const abandonWithin = 5 * time.Second
 // command that cannot be waited for is killed, since nobody would know of its end.
 func (p *Process) Wait() (syscall.WaitStatus, error) {
 	for {
-		err := unix.Waitid(unix.P_PID, p.PID, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		stopped, err := p.next()
+		if stopped {
+			p.Stopped()
+			continue
+		}
 		if err == nil {
 			break
 		}
@@ -72,6 +79,22 @@ func (p *Process) Wait() (syscall.WaitStatus, error) {
 		}
 	}
 	return p.reap()
+}
+
+// next waits until the command has ended, or has been stopped and somebody wants to know.
+// That is told once; its end stays to be waited for.
+func (p *Process) next() (stopped bool, err error) {
+	if p.Stopped == nil {
+		return false, unix.Waitid(unix.P_PID, p.PID, nil, unix.WEXITED|unix.WNOWAIT, nil)
+	}
+	var info unix.Siginfo
+	err = unix.Waitid(unix.P_PID, p.PID, &info, unix.WEXITED|unix.WSTOPPED|unix.WNOWAIT, nil)
+	const childStopped = 5 // CLD_STOPPED
+	if err != nil || info.Code != childStopped {
+		return false, err
+	}
+	err = unix.Waitid(unix.P_PID, p.PID, nil, unix.WSTOPPED|unix.WNOHANG, nil)
+	return err == nil, err
 }
 
 // reap takes the wait status of a command that has ended.

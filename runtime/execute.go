@@ -16,7 +16,7 @@ import (
 // Signals are those that a program should receive (signal.Notify) and hand to
 // Execute, which sends them on to the command.
 var Signals = []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT,
-	syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGCONT, syscall.SIGWINCH}
+	syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGTSTP, syscall.SIGCONT, syscall.SIGWINCH}
 
 // A Supervisor is the outside world's end of a run. All fields may be zero.
 type Supervisor struct {

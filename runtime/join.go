@@ -6,6 +6,7 @@ import (
 	"os"
 	"syscall"
 
+	"mayfly/nsexec"
 	"mayfly/runtime/console"
 	"mayfly/runtime/control"
 )
@@ -122,22 +123,46 @@ func (j *joined) attend(signals <-chan os.Signal) (Status, error) {
 		case <-j.kill:
 			j.send(syscall.SIGKILL)
 		case got := <-signals:
-			switch {
-			case got != syscall.SIGWINCH:
-				j.send(got.(syscall.Signal))
-			case j.relay != nil:
-				j.relay.Resize()
-			}
-			if got == syscall.SIGCONT && j.relay != nil {
-				j.relay.Continue()
-			}
+			j.handle(got.(syscall.Signal))
 		}
 	}
 }
 
-// send passes a signal on. What a terminal's keys send goes to all of the job.
+func (j *joined) handle(got syscall.Signal) {
+	switch got {
+	case syscall.SIGWINCH:
+		if j.relay != nil {
+			j.relay.Resize()
+		}
+	case syscall.SIGTSTP:
+		j.suspend()
+	case syscall.SIGCONT:
+		if j.relay != nil {
+			j.relay.Continue()
+		}
+		j.send(got)
+	default:
+		j.send(got)
+	}
+}
+
+// suspend stops the command and this process, and has both go on together.
+func (j *joined) suspend() {
+	j.send(syscall.SIGSTOP)
+	if j.relay != nil {
+		j.relay.Leave()
+	}
+	_ = nsexec.Suspend()
+	j.send(syscall.SIGCONT)
+	if j.relay != nil {
+		j.relay.Continue()
+	}
+}
+
+// send passes a signal on. What a terminal's keys send, and what stops a job or has it go on, goes to all of the job.
 func (j *joined) send(s syscall.Signal) {
-	_ = j.line.conn.Send(control.Request{Signal: int(s), Group: s == syscall.SIGINT || s == syscall.SIGQUIT})
+	group := s == syscall.SIGINT || s == syscall.SIGQUIT || s == syscall.SIGSTOP || s == syscall.SIGCONT
+	_ = j.line.conn.Send(control.Request{Signal: int(s), Group: group})
 }
 
 // Signal sends a signal to the container's command.

@@ -146,6 +146,12 @@ func (s *service) answer(c *control.Conn) {
 	case q.Plan:
 		_ = c.Send(control.Reply{Plan: s.launch.plan})
 	default:
+		switch syscall.Signal(q.Signal) {
+		case unix.SIGSTOP, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU:
+			s.launch.parked.Store(true)
+		case unix.SIGCONT:
+			s.launch.parked.Store(false)
+		}
 		_ = c.Send(problem(signal(s.launch.Process, q)))
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mayfly/nsexec"
 	"mayfly/runtime/audit"
 )
 
@@ -61,6 +62,8 @@ func awaitStart(ctx context.Context, l *launch, signals <-chan os.Signal) (ended
 		case got := <-signals:
 			if terminates(got) {
 				end(got.(syscall.Signal))
+			} else if got == syscall.SIGTSTP {
+				_ = nsexec.Suspend()
 			}
 		case <-l.limit:
 			status.TimedOut = true

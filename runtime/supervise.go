@@ -33,6 +33,9 @@ func supervise(ctx context.Context, l *launch, signals <-chan os.Signal, store *
 	if missed := l.interrupt.Load(); missed != 0 && !a.timedOut { // it came while the command was being started
 		a.handle(syscall.Signal(missed))
 	}
+	if l.relay != nil {
+		l.Process.Stopped = l.commandStopped
+	}
 	go a.attend(ctx)
 
 	if err := asRoot(l.caller, noCapability, l.serve); err != nil {
@@ -81,6 +84,7 @@ func (l *launch) connectTerminals() (*console.Relay, <-chan struct{}, error) {
 	if l.output != nil {
 		l.console.Pass = l.output.pass
 	}
+	l.console.Suspend = l.keyTyped
 	relay, err := l.console.Start(0, 1, func() {
 		select {
 		case kill <- struct{}{}:
@@ -163,10 +167,15 @@ func (a *attendant) handle(got syscall.Signal) {
 		// What a terminal's keys send goes to all of the job, as it would without us.
 		_ = process.SignalGroup(got)
 		return
+	case syscall.SIGTSTP:
+		a.launch.stopJob()
+		return
 	case syscall.SIGCONT:
 		if a.relay != nil {
 			a.relay.Continue()
 		}
+		_ = process.SignalGroup(got)
+		return
 	}
 	_ = process.Signal(got)
 }

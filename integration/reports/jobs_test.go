@@ -2,6 +2,8 @@ package reports
 
 import (
 	"fmt"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -93,5 +95,127 @@ func TestAShellInTheBackgroundWaitsForTheTerminal(t *testing.T) {
 	time.Sleep(kit.Within(200 * time.Millisecond))
 	m.Type("echo status $?\n")
 	m.Await("\r\nstatus 6")
+	leave(t, m)
+}
+
+// ticks is a job that writes all the time, also to a file of the user's, so that it is seen
+// when nobody reads its output.
+const (
+	ticks     = `sh -c 'i=0; while :; do i=$((i+1)); echo tick$i; echo $i >` + ticksFile + `; sleep 0.05; done'`
+	ticksFile = "/home/" + kit.User + "/ticks"
+)
+
+// still waits until no ticks come any more, and tells how many there were.
+func still(t *testing.T, m *kit.Terminal) int {
+	t.Helper()
+	before := -1
+	kit.Eventually(t, "the job stops", func() bool {
+		now := ticked(t)
+		same := now == before
+		before = now
+		time.Sleep(kit.Within(300 * time.Millisecond))
+		return same
+	})
+	return before
+}
+
+// ticked is how many there were.
+func ticked(t *testing.T) int {
+	t.Helper()
+	data, _ := os.ReadFile(ticksFile)
+	n, _ := strconv.Atoi(strings.TrimSpace(string(data)))
+	return n
+}
+
+// Source: docker: Ctrl-Z on docker run in a pipeline leaves the container running; sudo: suspends its command with itself.
+func TestAJobStopsAndGoesOn(t *testing.T) {
+	t.Cleanup(func() { _ = os.Remove(ticksFile) })
+	for _, around := range []string{"$R $T -- % | cat", "$R $T -- %", "$R --no-tty $T -- %", "$R --name b $T -- sleep 60 & until $X b true; do :; done 2>/dev/null; $X b % | cat"} {
+		m := interactive(t)
+		before := m.Modes()
+		m.Type(strings.Replace(around, "%", ticks, 1) + "\n")
+		m.Await("tick3\r\n")
+		m.Type("\x1a")
+		m.Await("Stopped")
+		kit.Eventually(t, "the terminal is restored", func() bool { m.Type("\n"); return m.Modes().Oflag == before.Oflag })
+		n := still(t, m)
+		m.Type("jobs; fg\n")
+		m.Await(fmt.Sprintf("tick%d\r\n", n+3))
+		m.Type("\x1a")
+		n = still(t, m)
+		m.Type("bg; echo by the ''shell\n")
+		m.Await("by the shell")
+		m.Await(fmt.Sprintf("tick%d\r\n", n+3))
+		m.Type("fg\n")
+		time.Sleep(kit.Within(500 * time.Millisecond))
+		m.Type("\x03")
+		time.Sleep(kit.Within(200 * time.Millisecond))
+		n = still(t, m)
+		m.Type("kill %1; wait; echo at the ''end\n")
+		m.Await("at the end")
+		leave(t, m)
+	}
+}
+
+// A shell inside has jobs of its own, and is not stopped.
+func TestAShellInsideIsNotStopped(t *testing.T) {
+	m := interactive(t)
+	m.Type("$R $T -- env PS1='in> ' bash --norc -i\n")
+	m.Await("\nin> ")
+	m.Type("\x1a\x1aecho still ''here\n")
+	m.Await("still here")
+	m.Type("sleep 60\n")
+	time.Sleep(kit.Within(200 * time.Millisecond))
+	m.Type("\x1a")
+	m.Await("Stopped")
+	m.Type("kill -9 %1; echo in'' it; exit\n")
+	m.Await("in it")
+	m.Type("exit\n")
+	time.Sleep(kit.Within(200 * time.Millisecond))
+	m.Type("echo out'' of it\n")
+	m.Await("out of it")
+	leave(t, m)
+}
+
+// Source: su, sudo: the shell's suspend hangs.
+func TestACommandThatStopsItself(t *testing.T) {
+	m := interactive(t)
+	m.Type("$R $T -- sh -c 'echo begun; kill -STOP $$; echo resum''ed; read x; echo got $x'\n")
+	m.Await("Stopped")
+	m.Type("fg\n")
+	m.Await("resumed\r\n")
+	m.Type("typed\n")
+	m.Await("got typed")
+	t.Cleanup(func() { _ = os.Remove(ticksFile) })
+	// Who has stopped it from elsewhere continues it from there.
+	m.Type("$R --name b $T -- " + ticks + "\n")
+	m.Await("tick3\r\n")
+	n := 0
+	for _, s := range []string{"STOP", "CONT"} {
+		if r := kit.Run(t, "kill", "--signal", s, "b"); r.Code != 0 {
+			t.Errorf("%+v", r)
+		}
+		if s == "STOP" {
+			n = still(t, m)
+		}
+	}
+	m.Await(fmt.Sprintf("tick%d\r\n", n+3))
+	m.Type("\x03")
+	time.Sleep(kit.Within(200 * time.Millisecond))
+	m.Type("exit\n")
+	m.Wait()
+	kit.NothingLeft(t)
+}
+
+// Source: timeout(1): does not end what is stopped.
+func TestAStoppedJobHasItsTimeLimit(t *testing.T) {
+	m := interactive(t)
+	m.Type("$R --timeout 1s --kill-after 1s $T -- sleep 60 | cat; echo status ${PIPESTATUS[0]}\n")
+	time.Sleep(kit.Within(500 * time.Millisecond))
+	m.Type("\x1a")
+	m.Await("Stopped")
+	time.Sleep(kit.Within(time.Second))
+	m.Type("fg\n")
+	m.Await("ran longer than its limit of 1s")
 	leave(t, m)
 }

@@ -3,6 +3,7 @@
 package console
 
 import (
+	"bytes"
 	"fmt"
 
 	"golang.org/x/sys/unix"
@@ -13,6 +14,8 @@ type Console struct {
 	master, slave int
 	// Pass, where it is set, is told what a Relay is about to show, and returns how much of it is to be shown.
 	Pass func([]byte) []byte
+	// Suspend, where it is set, is called when the key that stops a job was typed, before the terminal gets it.
+	Suspend func()
 }
 
 // Open makes a pseudo-terminal in the devpts whose root directory is open as
@@ -51,6 +54,15 @@ func (c *Console) Number() (int, error) {
 		return 0, fmt.Errorf("number of terminal: %w", err)
 	}
 	return number, nil
+}
+
+// Foreground is the process group that has the terminal, as the calling process counts.
+func (c *Console) Foreground() (int, error) { return unix.IoctlGetInt(c.master, unix.TIOCGPGRP) }
+
+// suspends tells whether the key that stops a job (^Z) is among what was typed.
+func (c *Console) suspends(typed []byte) bool {
+	m, err := unix.IoctlGetTermios(c.master, unix.TCGETS) // of the other end
+	return err == nil && m.Lflag&unix.ISIG != 0 && m.Cc[unix.VSUSP] != 0 && bytes.IndexByte(typed, m.Cc[unix.VSUSP]) >= 0
 }
 
 // Resize gives the terminal the window size of another.

@@ -1,12 +1,11 @@
 package console
 
 import (
-	"errors"
+	"bytes"
 	"fmt"
 	"time"
 
 	"golang.org/x/sys/unix"
-	"golang.org/x/term"
 )
 
 const (
@@ -24,8 +23,8 @@ type Relay struct {
 	console *Console
 	in, out int
 	kill    func() // the user asked for the end
-	before  *term.State
-	wake    [2]int
+	modes   modes
+	wake    [2]int // a byte: look again; its end: stop
 	done    chan struct{}
 
 	gone    bool   // the user's terminal is
@@ -41,23 +40,27 @@ func (c *Console) Start(in, out int, kill func()) (*Relay, error) {
 	if err := unix.Pipe2(r.wake[:], unix.O_CLOEXEC); err != nil {
 		return nil, fmt.Errorf("pipe: %w", err)
 	}
-	before, err := term.MakeRaw(in)
-	if err != nil {
+	r.modes.fd = in
+	if err := r.modes.take(); err != nil { // in the background this stops the process
 		unix.Close(r.wake[0])
 		unix.Close(r.wake[1])
-		return nil, fmt.Errorf("raw mode: %w", err)
+		return nil, err
 	}
-	r.before = before
 	_ = c.Resize(in) // a terminal without a size is one all the same
 	go r.copy()
 	return r, nil
 }
 
-// Continue sets up the user's terminal again after somebody else, a shell that had
-// stopped us, may have changed it.
+// Leave gives the user's terminal back, since the process is about to stop.
+func (r *Relay) Leave() { _ = r.modes.leave() }
+
+// Continue sets up the user's terminal again after somebody else, a shell while we were
+// stopped, may have changed it: at once, or as soon as we are in the foreground.
 func (r *Relay) Continue() {
-	_, _ = term.MakeRaw(r.in)
+	r.modes.goesOn()
+	_ = r.modes.connected()
 	_ = r.console.Resize(r.in)
+	_, _ = unix.Write(r.wake[1], []byte{0})
 }
 
 // Resize passes the size of the user's terminal on.
@@ -69,10 +72,7 @@ func (r *Relay) Stop() error {
 	unix.Close(r.wake[1])
 	<-r.done
 	unix.Close(r.wake[0])
-	if err := term.Restore(r.in, r.before); err != nil && !errors.Is(err, unix.EIO) {
-		return fmt.Errorf("restore terminal: %w", err)
-	}
-	return nil
+	return r.modes.giveBack()
 }
 
 // Lost returns why not all was shown, after Stop. A terminal that has gone is no reason:
@@ -90,6 +90,7 @@ func (r *Relay) copy() {
 	defer close(r.done)
 	const user, container, waker = 0, 1, 2
 	for {
+		atMost, connected := -1, r.modes.connected()
 		fds := []unix.PollFd{
 			{Fd: int32(r.in), Events: unix.POLLIN},
 			{Fd: int32(r.console.master), Events: unix.POLLIN},
@@ -99,13 +100,16 @@ func (r *Relay) copy() {
 			fds[user].Fd = -1
 			fds[container].Events |= unix.POLLOUT
 		}
-		if r.gone {
+		if r.gone || !connected {
 			fds[user].Fd = -1
 		}
-		if _, err := unix.Poll(fds, -1); err != nil && err != unix.EINTR {
+		if !connected {
+			atMost = int(foregroundAgain.Milliseconds())
+		}
+		if _, err := unix.Poll(fds, atMost); err != nil && err != unix.EINTR {
 			return
 		}
-		if fds[waker].Revents != 0 {
+		if fds[waker].Revents != 0 && r.woken() {
 			r.drain()
 			return
 		}
@@ -121,10 +125,17 @@ func (r *Relay) copy() {
 	}
 }
 
+// woken takes a byte that woke the loop, and tells whether it is the end.
+func (r *Relay) woken() bool {
+	var b [1]byte
+	n, err := unix.Read(r.wake[0], b[:])
+	return n == 0 && err == nil
+}
+
 // take reads what the user typed.
 func (r *Relay) take() {
 	buffer := make([]byte, 4096)
-	n, err := unix.Read(r.in, buffer)
+	n, err := r.modes.read(buffer)
 	if err == unix.EAGAIN || err == unix.EINTR {
 		return
 	}
@@ -136,6 +147,9 @@ func (r *Relay) take() {
 	r.pending = buffer[:n]
 	if r.escapes.seen(r.pending, time.Now()) {
 		r.kill()
+	}
+	if r.console.Suspend != nil && r.console.suspends(r.pending) {
+		r.console.Suspend()
 	}
 	r.deliver()
 }
@@ -164,6 +178,9 @@ func (r *Relay) show() bool {
 	data := buffer[:n]
 	if r.console.Pass != nil {
 		data = r.console.Pass(data)
+	}
+	if !r.modes.isRaw() { // then the user's terminal makes ends of lines of its own
+		data = bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n"))
 	}
 	if err := WriteAll(r.out, data); err != nil {
 		r.lost = err
