@@ -28,7 +28,7 @@ var errEnding = errors.New("the container is ending")
 
 // ask has the launch's thread start another command.
 func (l *launch) ask(e control.Exec, files []int) (*nsexec.Process, *console.Console, error) {
-	if len(e.Args) == 0 || e.Terminal && len(files) != 0 || !e.Terminal && len(files) != 3 {
+	if len(e.Args) == 0 || e.Terminal && len(files) > 1 || !e.Terminal && len(files) != 3 {
 		return nil, nil, unix.EINVAL
 	}
 	f := fork{e, files, make(chan forked, 1)}
@@ -108,5 +108,9 @@ func (f *fork) descriptors() ([3]uintptr, *console.Console, error) {
 		return [3]uintptr{}, nil, err
 	}
 	slave := uintptr(terminal.Slave())
-	return [3]uintptr{slave, slave, slave}, terminal, nil
+	files := [3]uintptr{slave, slave, slave}
+	if len(f.files) == 1 {
+		files[2] = uintptr(f.files[0])
+	}
+	return files, terminal, nil
 }

@@ -6,6 +6,8 @@ import (
 	"os"
 	"syscall"
 
+	"golang.org/x/term"
+
 	"mayfly/nsexec"
 	"mayfly/runtime/console"
 	"mayfly/runtime/control"
@@ -17,16 +19,14 @@ import (
 // ours but pipes.
 func (l *Line) Exec(e control.Exec, signals <-chan os.Signal) (status Status, err error) {
 	j := &joined{line: l, ended: make(chan joinedEnd, 1), kill: make(chan struct{}, 1)}
-	var files []int
-	if !e.Terminal {
-		if files, err = j.streams(); err != nil {
-			return Status{}, errors.Join(err, j.output.stop(patience{signals: signals}))
-		}
-		defer func() {
-			j.feed.Stop()
-			err = errors.Join(err, j.output.stop(patience{signals: signals}))
-		}()
+	files, err := j.streams(e.Terminal)
+	if err != nil {
+		return Status{}, errors.Join(err, j.output.stop(patience{signals: signals}))
 	}
+	defer func() {
+		j.feed.Stop()
+		err = errors.Join(err, j.output.stop(patience{signals: signals}))
+	}()
 	_, received, err := l.ask(control.Request{Exec: &e}, replyWithin, files...)
 	j.output.started()
 	if err != nil {
@@ -63,19 +63,36 @@ type joined struct {
 	kill   chan struct{}
 }
 
-// streams are the command's descriptors 0, 1 and 2.
-func (j *joined) streams() (files []int, err error) {
+// streams are the command's descriptors 0, 1 and 2, but for those that are to be its own
+// terminal's.
+func (j *joined) streams(terminal bool) (files []int, err error) {
 	l := j.line
 	anotherUser := l.caller.UID != l.UID || !l.AsOwner
-	if anotherUser {
-		j.output = outputOfAnother()
+	if terminal && term.IsTerminal(2) {
+		return nil, nil
 	}
-	list, feed, err := streams(anotherUser, j.output)
+	if anotherUser {
+		j.output = outputOfAnother([2]bool{!terminal, true})
+	}
+	if terminal {
+		fd, err := j.standardError()
+		return []int{fd}, err
+	}
+	list, feed, err := streams(anotherUser, j.output, 0)
 	j.feed = feed
 	for _, fd := range list {
 		files = append(files, int(fd))
 	}
 	return files, err
+}
+
+// standardError is descriptor 2 alone.
+func (j *joined) standardError() (int, error) {
+	if j.output == nil {
+		return 2, nil
+	}
+	pipes, err := j.output.pipes()
+	return int(pipes[1]), err
 }
 
 type joinedEnd struct {

@@ -267,18 +267,17 @@ func (l *launch) becomeUser() error {
 	return nsexec.SetIDs(who.UID, who.GID, who.AdditionalGids)
 }
 
-// execute forks the command. Descriptors are the terminal's, the caller's own 0, 1 and
-// 2, or pipes; it has no other.
+// execute forks the command. Its descriptors are its terminal's, the caller's own 0, 1
+// and 2, or pipes; it has no other.
 func (l *launch) execute() error {
-	var files [3]uintptr
+	terminal := 0
 	if l.console != nil {
-		slave := uintptr(l.console.Slave())
-		files = [3]uintptr{slave, slave, slave}
-	} else {
-		var err error
-		if files, l.feed, err = streams(l.plan.anotherUser(), l.output); err != nil {
-			return err
-		}
+		terminal = l.console.Slave()
+	}
+	files, feed, err := streams(l.plan.anotherUser(), l.output, terminal)
+	l.feed = feed
+	if err != nil {
+		return err
 	}
 	<-l.told // from here on whose command it is may end who would tell
 	if l.untold != nil {

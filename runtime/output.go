@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"golang.org/x/term"
 
 	"mayfly/runtime/console"
 )
@@ -37,13 +38,17 @@ type output struct {
 // newOutput returns nil where output goes straight through. A command of another user
 // has no device of the caller's.
 func newOutput(p *Plan, record io.Writer) *output {
+	piped := [2]bool{true, true}
+	if p.Spec.Process.Terminal { // which shows what comes by way of it
+		piped = [2]bool{false, !term.IsTerminal(2)}
+	}
 	if p.OutputLimit == 0 && record == nil {
-		if p.anotherUser() && !p.Spec.Process.Terminal {
-			return outputOfAnother()
+		if p.anotherUser() {
+			return outputOfAnother(piped)
 		}
 		return nil
 	}
-	o := &output{limit: p.OutputLimit, full: make(chan struct{}), piped: [2]bool{true, true}}
+	o := &output{limit: p.OutputLimit, full: make(chan struct{}), piped: piped}
 	if record != nil {
 		width, height := 80, 24
 		if size, err := unix.IoctlGetWinsize(1, unix.TIOCGWINSZ); err == nil && size.Col > 0 {
@@ -54,10 +59,10 @@ func newOutput(p *Plan, record io.Writer) *output {
 	return o
 }
 
-// outputOfAnother is the output of another user's command: what goes to a device goes
-// through pipes. nil: nothing does.
-func outputOfAnother() *output {
-	o := &output{piped: [2]bool{console.IsDevice(1), console.IsDevice(2)}}
+// outputOfAnother is the output of another user's command: of what does not go to its own
+// terminal, what goes to a device goes through pipes. nil: nothing does.
+func outputOfAnother(of [2]bool) *output {
+	o := &output{piped: [2]bool{of[0] && console.IsDevice(1), of[1] && console.IsDevice(2)}}
 	if o.piped == [2]bool{} {
 		return nil
 	}

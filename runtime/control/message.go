@@ -11,8 +11,8 @@ type Request struct {
 	Network bool `json:"network,omitempty"`
 }
 
-// An Exec is another command for a container. Its descriptors 0, 1 and 2 come with the message, unless it
-// is to have a terminal.
+// An Exec is another command for a container. Its descriptors 0, 1 and 2 come with the message. If it is to have a
+// terminal, 0 and 1 do not, and 2 only where it is no terminal.
 type Exec struct {
 	Args     []string `json:"args"`
 	Env      []string `json:"env,omitempty"` // NAME=VALUE, added to that of the container's command
