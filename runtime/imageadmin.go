@@ -61,6 +61,9 @@ func executeAsRoot(entry string) error {
 		}
 	}
 	env = append(env, entry)
+	if err := handOn(); err != nil {
+		return err
+	}
 	unix.Umask(0o022)
 	// Only this thread becomes root: execve(2) makes it the only one.
 	err := raise(capSetIDs, func() error {

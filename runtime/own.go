@@ -37,6 +37,9 @@ var born Birth
 // Arrive is called first of all.
 func Arrive(b Birth) error {
 	born = b
+	if err := findInherited(b.Mappers); err != nil {
+		return err
+	}
 	return realm.Arrive()
 }
 
@@ -108,6 +111,9 @@ func ExecuteInOwn(limits func()) error {
 		if path, err = copyOfProgram(); err != nil {
 			return err
 		}
+	}
+	if err := handOn(); err != nil {
+		return err
 	}
 	limits()
 	err = unix.Exec(path, os.Args, append(os.Environ(), realm.Enter()))

@@ -4,11 +4,12 @@
 // The program starts here (the linker's flag -E, see the Makefile), before the Go
 // runtime. Without the flag it starts as any other, and is not fit for a grant.
 //
-// First it parts with what the caller left it and the Go runtime would take on:
-// descriptors from 3 on, blocked signals, and the runtime's own settings in the
-// environment. Their names begin with GO; their first letter becomes \1, which
-// package runtime takes back for the container. The soft limits on memory and the like
-// are put off until the command is started (limits.go).
+// First it parts with what the caller left it and the Go runtime would take on: blocked
+// signals, and the runtime's own settings in the environment. Their names begin with GO;
+// their first letter becomes \1, which package runtime takes back for the container. The
+// soft limits on memory and the like are put off until the command is started
+// (limits.go). Descriptors from 3 on are closed in every program that is executed
+// (runtime/inherited.go; CLOSE_RANGE_CLOEXEC is there since Linux 5.11).
 //
 // Whoever has no capability and wants to run something gets a user namespace, which takes a process of a single thread
 // (own.go). Asked are the effective user, the permitted capabilities, the first argument, and for all other commands the
@@ -20,7 +21,7 @@
 TEXT _rt0_mayfly(SB), NOSPLIT|NOFRAME|TOPFRAME, $0
 	MOVQ	$3, DI
 	MOVQ	$0xffffffff, SI
-	XORQ	DX, DX
+	MOVQ	$4, DX	// CLOSE_RANGE_CLOEXEC
 	MOVQ	$436, AX	// close_range
 	SYSCALL
 	MOVQ	$2, DI	// SIG_SETMASK

@@ -6,7 +6,7 @@
 TEXT _rt0_mayfly(SB), NOSPLIT|NOFRAME|TOPFRAME, $0
 	MOVD	$3, R0
 	MOVD	$0xffffffff, R1
-	MOVD	$0, R2
+	MOVD	$4, R2	// CLOSE_RANGE_CLOEXEC
 	MOVD	$436, R8	// close_range
 	SVC
 	MOVD	$2, R0	// SIG_SETMASK

@@ -25,7 +25,9 @@ func main() {
 	if err := runtime.Arrive(birth()); err != nil {
 		os.Exit(fail(err))
 	}
-	os.Exit(stdout.failed(dispatch(os.Args)))
+	code := stdout.failed(dispatch(os.Args))
+	runtime.Depart()
+	os.Exit(code)
 }
 
 // dispatch finds the command by the name the program was called by, then by its
@@ -133,6 +135,9 @@ func (c command) call(path string, args []string) int {
 		if err != nil {
 			return fail(err)
 		}
+	}
+	if err := runtime.KeepDescriptors(); err != nil {
+		return fail(err)
 	}
 	code, err := run(flags.Args())
 	if errors.Is(err, flag.ErrHelp) { // between the arguments

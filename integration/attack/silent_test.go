@@ -18,6 +18,7 @@ import (
 type silence struct {
 	t       *testing.T
 	program string
+	server  *exec.Cmd
 	says    *bufio.Reader
 	end     func() // the kernel lets everybody off
 }
@@ -26,17 +27,22 @@ type silence struct {
 // who is killed.
 func silent(t *testing.T, deaf bool) *silence {
 	t.Helper()
+	if deaf {
+		return mountSilence(t, "deaf")
+	}
+	return mountSilence(t)
+}
+
+func mountSilence(t *testing.T, how ...string) *silence {
+	t.Helper()
 	dir := home(t, kit.User)
 	_, uid, gid := kit.Lookup(t, kit.User)
 	args := []string{"silent", dir, fmt.Sprint(uid), fmt.Sprint(gid)}
-	if deaf {
-		args = append(args, "deaf")
-	}
-	server := exec.Command(helper, args...)
+	server := exec.Command(helper, append(args, how...)...)
 	out, err := server.StdoutPipe()
 	kit.Must(t, err)
 	kit.Must(t, server.Start())
-	s := &silence{t: t, program: filepath.Join(dir, "program"), says: bufio.NewReader(out)}
+	s := &silence{t: t, server: server, program: filepath.Join(dir, "program"), says: bufio.NewReader(out)}
 	s.end = func() {
 		_ = server.Process.Kill()
 		_ = server.Wait()
@@ -106,6 +112,30 @@ func TestC36ACommandThatIsNeverExecuted(t *testing.T) {
 				s.end()
 			})
 		}
+	})
+}
+
+// A supervisor that is killed waits, as it closes what it has open, for a file system of the
+// caller's, and what it holds of the container waits with it. So it has nothing of theirs open
+// that it was started with beside standard input, output and error.
+func TestC36ADescriptorThatIsNeverClosed(t *testing.T) {
+	each(t, func(t *testing.T, w way) {
+		s := mountSilence(t, "closing")
+		cmd := w.cmd(t, "run", "--name", "closes", kit.Image, "sleep", "1000")
+		cmd.Args = append([]string{"sh", "-c", "exec 9<" + s.program + `; "$@"; exit 3`, "sh"}, cmd.Args...)
+		cmd.Path = "/bin/sh"
+		kit.Must(t, cmd.Start())
+		supervisor := supervisorOf(t, cmd)
+		kit.Must(t, s.server.Process.Signal(syscall.SIGUSR1))
+		kit.Must(t, syscall.Kill(supervisor, syscall.SIGKILL))
+		kit.Eventually(t, "gc leaves nothing", func() bool {
+			r := kit.Root(t, "gc")
+			left, _ := filepath.Glob("/run/mayfly/*/*")
+			return r.Code == 0 && len(left) == 0 && len(kit.Snapshots(t, kit.Store)) == 0 && len(kit.Inits(t)) == 0
+		})
+		s.await("asked")
+		s.end()
+		_ = cmd.Wait()
 	})
 }
 

@@ -494,16 +494,23 @@ static void answer(int fuse, const struct fuse_in_header *in, const void *body, 
 		perror("answer"), exit(99);
 }
 
-/* silent DIR UID GID [deaf]: mounts a user's file system with one file, "program", whose opening it never answers. It has
- * taken the request, so that the kernel lets nobody off before its answer; if deaf, it has not. */
-static int silent(const char *dir, const char *uid, const char *gid, int deaf)
+static volatile sig_atomic_t mute;
+
+static void become_mute(int signal) { mute = signal; }
+
+/* silent DIR UID GID [deaf|closing]: mounts a user's file system with one file, "program", whose opening it never answers. It has
+ * taken the request, so that the kernel lets nobody off before its answer; if deaf, it has not. If closing, it answers that, and,
+ * after SIGUSR1, no close(2). */
+static int silent(const char *dir, const char *uid, const char *gid, const char *how)
 {
+	int deaf = !strcmp(how, "deaf"), closing = !strcmp(how, "closing");
 	static char in[1 << 20], options[128];
 	const struct fuse_in_header *head = (void *)in;
 	int fuse = open("/dev/fuse", O_RDWR), asked = 0;
 	snprintf(options, sizeof options, "fd=%d,rootmode=40000,user_id=%s,group_id=%s", fuse, uid, gid);
 	if (mount("silent", dir, "fuse", MS_NOSUID | MS_NODEV, options) || setgid(atoi(gid)) || setuid(atoi(uid)))
 		return perror("silent"), 99;
+	signal(SIGUSR1, become_mute);
 	while (read(fuse, in, sizeof in) > 0) {
 		int root = head->nodeid == 1 && head->opcode != FUSE_LOOKUP;
 		struct fuse_attr attr = {.ino = root ? 1 : 2, .mode = root ? S_IFDIR | 0755 : S_IFREG | 0755, .nlink = 1, .size = 4096, .blksize = 4096,
@@ -511,6 +518,7 @@ static int silent(const char *dir, const char *uid, const char *gid, int deaf)
 		struct fuse_init_out init = {.major = FUSE_KERNEL_VERSION, .minor = FUSE_KERNEL_MINOR_VERSION, .max_write = 4096, .max_pages = 1};
 		struct fuse_attr_out attributes = {.attr_valid = 3600, .attr = attr};
 		struct fuse_entry_out entry = {.nodeid = 2, .entry_valid = 3600, .attr_valid = 3600, .attr = attr};
+		struct fuse_open_out opened = {.fh = 1};
 		struct fuse_statfs_out statfs = {.st = {.bsize = 4096, .namelen = 255, .frsize = 4096}};
 		switch (head->opcode) {
 		case FUSE_INIT:
@@ -528,7 +536,15 @@ static int silent(const char *dir, const char *uid, const char *gid, int deaf)
 			answer(fuse, head, &statfs, sizeof statfs);
 			break;
 		case FUSE_OPEN:
-			asked = 1;
+			if (closing)
+				answer(fuse, head, &opened, sizeof opened);
+			asked = !closing;
+			break;
+		case FUSE_FLUSH:
+			if (mute)
+				asked = 1;
+			else
+				answer(fuse, head, "", 0);
 			break;
 		case FUSE_FORGET:
 		case FUSE_BATCH_FORGET:
@@ -554,7 +570,7 @@ int main(int argc, char **argv)
 		return fd < 0 || write(fd, "heard", 5) != 5;
 	}
 	if (!strcmp(what, "silent") && argc > 4)
-		return silent(argv[2], argv[3], argv[4], argc > 5);
+		return silent(argv[2], argv[3], argv[4], argc > 5 ? argv[5] : "");
 	if (!strcmp(what, "prey"))
 		return prey();
 	if (!strcmp(what, "thief") && argc > 2)

@@ -1,0 +1,92 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"mayfly/nsexec"
+)
+
+// inherited is what the program was started with besides descriptors 0, 1 and 2: a lock of
+// flock(1), the end of a pipe. Callers rely on its being open until the program ends. No program
+// that this one starts gets it (the entry point has marked it close-on-exec).
+var inherited struct {
+	fds    []int
+	keeper *nsexec.Keeper // has them instead; nil: nobody
+}
+
+// findInherited comes before anything is opened.
+func findInherited(mappers []Mapper) error {
+	fds, err := nsexec.Descriptors()
+	if errors.Is(err, unix.ENOENT) { // without /proc nothing runs that they could be kept for
+		_ = unix.CloseRange(3, 1<<32-1, 0)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%w%s", err, ifTooMany(err))
+	}
+	inherited.fds = slices.DeleteFunc(fds, func(fd int) bool {
+		return slices.ContainsFunc(mappers, func(m Mapper) bool { return m.Line == fd })
+	})
+	return checkRoom(fds)
+}
+
+// room is how many descriptors there are to be left for the program until a keeper has those
+// that it was started with. (The Go runtime ends the program where it has too few.)
+const room = 16
+
+// checkRoom refuses where there is less. What is open beyond the limit takes no room.
+func checkRoom(fds []int) error {
+	if len(fds) == 0 {
+		return nil
+	}
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("limit of open files: %w", err)
+	}
+	below, _ := slices.BinarySearch(fds, int(min(limit.Cur, 1<<31-1)))
+	if open := 3 + uint64(below); open+room > limit.Cur {
+		return fmt.Errorf("%d descriptors are open already%s", open, ifTooMany(unix.EMFILE))
+	}
+	return nil
+}
+
+// ifTooMany says what to do where there are too many descriptors.
+func ifTooMany(err error) string {
+	if !errors.Is(err, unix.EMFILE) {
+		return ""
+	}
+	return ", and the limit lets not many more be: close some, or raise it (`ulimit -Hn`)"
+}
+
+// KeepDescriptors keeps what the program was started with open until Depart, in a process of
+// its own.
+func KeepDescriptors() error {
+	if len(inherited.fds) == 0 {
+		return nil
+	}
+	keeper, err := nsexec.Keep(inherited.fds)
+	if err != nil {
+		return fmt.Errorf("keep open descriptors: %w%s", err, ifTooMany(err))
+	}
+	inherited.fds, inherited.keeper = nil, keeper
+	return nil
+}
+
+// Depart is called last of all.
+func Depart() {
+	if inherited.keeper != nil {
+		inherited.keeper.Release()
+	}
+}
+
+// handOn lets the program have them that this one is about to execute in its place.
+func handOn() error {
+	if inherited.keeper != nil {
+		return inherited.keeper.Outlive()
+	}
+	return nsexec.Inherit(inherited.fds)
+}
