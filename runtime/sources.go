@@ -101,8 +101,7 @@ func openBinds(p *Plan, c Caller) (list []openedBind, err error) {
 		b := openedBind{m, -1, slices.Contains(p.CallerBinds, m.Destination)}
 		b.fd, err = unix.Open(m.Source, unix.O_PATH|unix.O_CLOEXEC, 0)
 		if err == nil && b.asked {
-			// Without AT_EACCESS the check is for the real user, which is the caller.
-			err = unix.Faccessat2(b.fd, "", unix.R_OK, unix.AT_EMPTY_PATH)
+			err = mayOpen(b.fd)
 		}
 		list = append(list, b)
 		if err == unix.EACCES && !b.asked {
@@ -125,6 +124,28 @@ func openBinds(p *Plan, c Caller) (list []openedBind, err error) {
 	return list, nil
 }
 
+// mayOpen asks whether the caller may open what fd is. Without AT_EACCESS the check is for the
+// real user, which is the caller. Who connects to a socket needs the right to write; a FIFO has
+// two ends, of which one may be another's.
+func mayOpen(fd int) error {
+	may := func(mode uint32) error { return unix.Faccessat2(fd, "", mode, unix.AT_EMPTY_PATH) }
+	kind, err := kindOf(fd)
+	switch {
+	case err != nil:
+		return err
+	case kind == unix.S_IFSOCK, kind == unix.S_IFIFO && may(unix.R_OK) != nil:
+		return may(unix.W_OK)
+	}
+	return may(unix.R_OK)
+}
+
+// kindOf returns the type of an open file, S_IFREG and the like.
+func kindOf(fd int) (uint32, error) {
+	var st unix.Stat_t
+	err := unix.Fstat(fd, &st)
+	return st.Mode & unix.S_IFMT, err
+}
+
 // becomeCaller makes the thread act on files as the caller could, with their ids and no
 // capability (root: with root's), until leave is called.
 func becomeCaller(c Caller) (leave func() error, err error) {
@@ -142,11 +163,12 @@ func becomeCaller(c Caller) (leave func() error, err error) {
 
 // clone takes a copy of the source's mounts.
 func (b openedBind) clone(p *Plan) (mount.Tree, error) {
-	if err := bindable(b.fd); err != nil {
+	readOnly := slices.Contains(b.Options, "ro")
+	if err := bindable(b.fd, readOnly); err != nil {
 		return mount.Tree{}, err
 	}
 	if b.asked {
-		if err := p.mayBind(b.fd, slices.Contains(b.Options, "ro")); err != nil {
+		if err := p.mayBind(b.fd, readOnly); err != nil {
 			return mount.Tree{}, err
 		}
 	}
@@ -229,23 +251,32 @@ func placeOf(fd int) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("path of descriptor: %w", err)
 	}
-	if n == len(buffer) || n == 0 || buffer[0] != '/' {
+	if n == len(buffer) || n == 0 {
 		return "", fmt.Errorf("path of descriptor: %w", unix.ENAMETOOLONG)
+	}
+	if buffer[0] != '/' { // a pipe, or a socket without a name
+		return "", fmt.Errorf("is %q, which has no path", buffer[:n])
 	}
 	return string(buffer[:n]), nil
 }
 
-// bindable accepts files and directories. A device, FIFO or socket would be a
-// channel out of the container; procfs shows the host's processes.
-func bindable(fd int) error {
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
+// bindable accepts files and directories, and sockets and FIFOs, which are a way out of the
+// container to whoever is at the other end: as those in a bound directory are. It takes a
+// writable bind for them, since a read-only mount does not keep anybody from connecting or
+// writing to them. Devices are the policy's to name; procfs shows the host's processes.
+func bindable(fd int, readOnly bool) error {
+	kind, err := kindOf(fd)
+	if err != nil {
 		return err
 	}
-	switch st.Mode & unix.S_IFMT {
+	switch kind {
 	case unix.S_IFREG, unix.S_IFDIR:
+	case unix.S_IFSOCK, unix.S_IFIFO:
+		if readOnly {
+			return errors.New("is a socket or FIFO, which no mount makes read-only: bind it writable (--bind)")
+		}
 	default:
-		return errors.New("neither a file nor a directory")
+		return errors.New("neither a file, directory, socket nor FIFO")
 	}
 	var fs unix.Statfs_t
 	if err := unix.Fstatfs(fd, &fs); err != nil {

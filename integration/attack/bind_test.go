@@ -34,6 +34,17 @@ func TestC15BindSources(t *testing.T) {
 		} {
 			refused(t, fmt.Sprintf("%.60q", source), w.run(t, "run", "--bind-ro", source+":/mnt/x", kit.Image, "true"), "bind")
 		}
+		kit.Must(t, os.Chmod(private, 0o755))
+		closed := filepath.Join(private, "socket")
+		theirs, err := net.Listen("unix", closed)
+		kit.Must(t, err)
+		defer theirs.Close()
+		kit.Must(t, os.Chmod(closed, 0o755)) // to connect takes the right to write
+		kit.Must(t, syscall.Mkfifo(filepath.Join(private, "fifo"), 0o600))
+		for _, source := range []string{"/proc/self/fd/0", "/proc/self/fd/5", closed, filepath.Join(private, "fifo"),
+			"/dev/null", "/dev/tty", "/dev/loop0", "/run/mayfly/0", dir + "/disk"} {
+			refused(t, source, w.run(t, "run", "--bind", source+":/mnt/x", kit.Image, "true"), "bind")
+		}
 		odd := filepath.Join(dir, "new\nline\x1b")
 		kit.Must(t, os.Mkdir(odd, 0o755))
 		if r := w.inside(t, "ls -d /mnt/x", "--bind", odd+":/mnt/x"); r.Code != 0 {
