@@ -18,6 +18,14 @@ func (t Tree) Mkdir(name string, mode uint32) error {
 	return nil
 }
 
+// Chmod gives a file or directory a mode.
+func (t Tree) Chmod(name string, mode uint32) error {
+	if err := unix.Fchmodat(t.fd, name, mode, 0); err != nil {
+		return fmt.Errorf("chmod %s: %w", name, err)
+	}
+	return nil
+}
+
 // Symlink makes a symbolic link called name.
 func (t Tree) Symlink(target, name string) error {
 	if err := symlinkat(target, t.fd, name); err != nil {

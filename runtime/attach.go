@@ -100,7 +100,7 @@ func (l *launch) attachTo(inside mount.Root, tree mount.Tree, destination string
 	follow := dir && !slices.Contains(ours, destination)
 	target, err := l.find(inside, destination, follow)
 	if errors.Is(err, unix.ENOENT) && l.mayCreate(destination) {
-		if err := l.create(inside, destination, dir); err != nil {
+		if err := l.withCallersRights(func() error { return l.create(inside, destination, dir) }); err != nil {
 			return fmt.Errorf("mount point %q: %w", destination, explain(err, dir))
 		}
 		target, err = l.find(inside, destination, follow)
@@ -115,23 +115,33 @@ func (l *launch) attachTo(inside mount.Root, tree mount.Tree, destination string
 	return tree.Attach(target)
 }
 
-// find finds a mount point. One in a directory of the caller's on a bind, such as a home, may be closed to root without
-// capabilities: it is found with the caller's rights.
-func (l *launch) find(inside mount.Root, destination string, follow bool) (mount.Target, error) {
-	target, err := resolve(inside, destination, follow)
+// find finds a mount point.
+func (l *launch) find(inside mount.Root, destination string, follow bool) (target mount.Target, err error) {
+	err = l.withCallersRights(func() error {
+		target, err = resolve(inside, destination, follow)
+		return err
+	})
+	return target, err
+}
+
+// withCallersRights calls f, and once more with the caller's rights where it has been refused: a
+// directory of the caller's, a home on a bind or that of XDG_RUNTIME_DIR, may be closed to root
+// without capabilities.
+func (l *launch) withCallersRights(f func() error) error {
+	err := f()
 	if !errors.Is(err, unix.EACCES) {
-		return target, err
+		return err
 	}
-	leave, err := becomeCaller(l.caller)
-	if err != nil {
-		return target, err
+	leave, failed := becomeCaller(l.caller)
+	if failed != nil {
+		return err
 	}
-	target, err = resolve(inside, destination, follow)
+	err = f()
 	back := leave()
 	if back == nil {
 		back = errors.Join(l.becomeRootInside(), nsexec.SetEffective(capSysAdmin))
 	}
-	return target, errors.Join(err, back)
+	return errors.Join(err, back)
 }
 
 // resolve takes a directory through symbolic links; a file, and what must be where it says,

@@ -11,6 +11,9 @@ import (
 // searchPath is where commands are looked for inside, unless the image or the request sets PATH.
 const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+// runtimeDirVariable names the user's directory in /run. The caller's is another one, outside.
+const runtimeDirVariable = "XDG_RUNTIME_DIR"
+
 // environment composes the command's environment: what the image says, then what the container
 // is, then who the user is, then what passes from the caller, then what the request sets. For
 // another user than the caller, nothing that tells of the caller passes.
@@ -19,13 +22,14 @@ func environment(r Request, image []string, caller Caller, passes func(name stri
 	for _, entry := range image {
 		env.set(entry)
 	}
-	for _, entry := range []string{"container=mayfly", "USER=" + who.Name, "LOGNAME=" + who.Name, "HOME=" + who.Home, "SHELL=" + who.Shell} {
+	for _, entry := range []string{"container=mayfly", "USER=" + who.Name, "LOGNAME=" + who.Name, "HOME=" + who.Home, "SHELL=" + who.Shell,
+		runtimeDirVariable + "=" + runtimeDir(who.UID)} {
 		env.set(entry)
 	}
 	personal := []string{"USER", "LOGNAME", "HOME", "SHELL"}
 	for _, entry := range caller.Env {
 		name, _, ok := strings.Cut(entry, "=")
-		if !ok || name == "" || who.UID != caller.UID && slices.Contains(personal, name) {
+		if !ok || name == "" || name == runtimeDirVariable || who.UID != caller.UID && slices.Contains(personal, name) {
 			continue
 		}
 		if r.EnvAll || passes(name) {

@@ -77,7 +77,7 @@ func (l *launch) steps() []step {
 		{"act on files as root inside", capSetIDs, l.becomeRootInside},
 		{"make namespaces", capSysAdmin, l.makeNamespaces},
 		{"start PID 1", capSysAdmin | capSetIDs, l.startInit},
-		{"build /dev, /proc and /sys", capSysAdmin, l.buildScratch},
+		{"build /dev, /proc and /sys", scratchNeeds, l.buildScratch},
 		{"take the root file system", capSysAdmin, l.takeRoot},
 		{"keep PID 1", capSetIDs, l.keepInit},
 		{"mount", capSysAdmin, l.mountAll},

@@ -166,7 +166,7 @@ func TestPlanOfAnOrdinaryRun(t *testing.T) {
 			t.Error("a bind whose source the host does not have is in the plan")
 		}
 	}
-	want := []string{"PATH=" + searchPath, "container=mayfly", "USER=dev", "LOGNAME=dev", "HOME=/home/dev", "SHELL=/bin/bash", "TERM=xterm", "LC_ALL=C"}
+	want := []string{"PATH=" + searchPath, "container=mayfly", "USER=dev", "LOGNAME=dev", "HOME=/home/dev", "SHELL=/bin/bash", "XDG_RUNTIME_DIR=/run/user/1000", "TERM=xterm", "LC_ALL=C"}
 	if !slices.Equal(p.Spec.Process.Env, want) {
 		t.Errorf("environment %q", p.Spec.Process.Env)
 	}
@@ -178,7 +178,7 @@ func TestTheImagesEnvironmentIsTheBase(t *testing.T) {
 	f.ImageEnv = []string{"PATH=/image", "A=image", "B=image", "TERM=image", "HOME=/image", "container=docker"}
 	p := plan(t, Request{Image: "i", Command: []string{"x"}, Env: []string{"B=call"}}, f)
 	want := []string{"PATH=/image", "A=image", "B=call", "TERM=xterm", "HOME=/home/dev", "container=mayfly",
-		"USER=dev", "LOGNAME=dev", "SHELL=/bin/bash", "LC_ALL=C"}
+		"USER=dev", "LOGNAME=dev", "SHELL=/bin/bash", "XDG_RUNTIME_DIR=/run/user/1000", "LC_ALL=C"}
 	if !slices.Equal(p.Spec.Process.Env, want) {
 		t.Errorf("environment %q", p.Spec.Process.Env)
 	}

@@ -22,6 +22,9 @@ type scratch struct {
 	own  map[string]mount.Tree // by destination: what was made for this container
 }
 
+// scratchNeeds are the capabilities to build it with: to mount, and to be the user for a moment.
+const scratchNeeds = capSysAdmin | capSetIDs
+
 // buildScratch makes everything that stands on the scratch.
 func (l *launch) buildScratch() error {
 	tree, err := mount.New("tmpfs", []string{"mode=0755", "size=4m"}, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
@@ -77,7 +80,7 @@ func (l *launch) makeFilesystem(m specs.Mount) error {
 	}
 	l.scratch.own[m.Destination] = tree
 	if m.Destination == "/run" {
-		return tree.Mkdir("lock", 0o1777)
+		return l.populateRun(tree)
 	}
 	if !onScratch(m.Destination) {
 		return nil

@@ -34,3 +34,21 @@ func TestSocketsAndPipesOfTheHost(t *testing.T) {
 			err: "has no path", code: 125},
 	})
 }
+
+// /run has what programs find there after a boot.
+func TestTheDirectoriesOfRun(t *testing.T) {
+	const look = `$T -- sh -c 'stat -c "%a %u %n" /run/user "$XDG_RUNTIME_DIR" /run/screen /run/sshd; echo "$XDG_RUNTIME_DIR"; echo x >"$XDG_RUNTIME_DIR/y"'`
+	hold(t, []report{
+		{name: "the user has a runtime directory", source: "distrobox, toolbox: XDG_RUNTIME_DIR is missing",
+			do:  `cd /home; U=$(id -u); $R ` + look + ` | sed "s/$U/UID/g"`,
+			out: "755 0 /run/user\n700 UID /run/user/UID\n1777 0 /run/screen\n755 0 /run/sshd\n/run/user/UID\n"},
+		{name: "root inside has one", source: "podman: XDG_RUNTIME_DIR of another user",
+			do:  `cd /home; export XDG_RUNTIME_DIR=/elsewhere; $R --root --env-all ` + look,
+			out: "755 0 /run/user\n700 0 /run/user/0\n1777 0 /run/screen\n755 0 /run/sshd\n/run/user/0\n"},
+		{name: "a bind may be in it", source: "flatpak: wayland-0 in XDG_RUNTIME_DIR",
+			do:  `mkdir a; (cd /home; $R --bind "$OLDPWD/a:/run/user/$(id -u)/deep/a" $T -- sh -c 'echo x >$XDG_RUNTIME_DIR/deep/a/b; stat -c "%a %u" $XDG_RUNTIME_DIR | sed s/$(id -u)/UID/'); cat a/b`,
+			out: "700 UID\nx\n"},
+		{name: "what is asked for is set", source: "toolbox: --env of XDG_RUNTIME_DIR",
+			do: `cd /home; $R --env XDG_RUNTIME_DIR=/tmp $T -- printenv XDG_RUNTIME_DIR`, out: "/tmp\n"},
+	})
+}
