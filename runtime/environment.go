@@ -23,7 +23,7 @@ func environment(r Request, image []string, caller Caller, passes func(name stri
 		env.set(entry)
 	}
 	for _, entry := range []string{"container=mayfly", "USER=" + who.Name, "LOGNAME=" + who.Name, "HOME=" + who.Home, "SHELL=" + who.Shell,
-		runtimeDirVariable + "=" + runtimeDir(who.UID)} {
+		runtimeDirVariable + "=" + RuntimeDir(who.UID)} {
 		env.set(entry)
 	}
 	personal := []string{"USER", "LOGNAME", "HOME", "SHELL"}

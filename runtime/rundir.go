@@ -21,7 +21,8 @@ var runDirs = []struct {
 // userDirs is where each user has what XDG_RUNTIME_DIR names.
 const userDirs = "user"
 
-func runtimeDir(uid uint32) string {
+// RuntimeDir is what XDG_RUNTIME_DIR names inside.
+func RuntimeDir(uid uint32) string {
 	return path.Join("/run", userDirs, strconv.FormatUint(uint64(uid), 10))
 }
 
@@ -33,7 +34,7 @@ func (l *launch) populateRun(run mount.Tree) error {
 		}
 	}
 	who := l.plan.Spec.Process.User
-	own := path.Join(userDirs, path.Base(runtimeDir(who.UID)))
+	own := path.Join(userDirs, path.Base(RuntimeDir(who.UID)))
 	if l.plan.rootInside() || who.UID == realm.Root() && who.GID == realm.RootGroup() {
 		return errors.Join(run.Mkdir(userDirs, 0o755), run.Mkdir(own, 0o700))
 	}

@@ -23,7 +23,7 @@ type options struct {
 
 	binds, bindsReadOnly, tmpfs, env, publish []string
 
-	envAll, rootInside, writable, noEphemeral, tty, noTTY, dryRun, quiet, verbose bool
+	envAll, rootInside, writable, noEphemeral, tty, noTTY, dryRun, quiet, verbose, sshAgent, gui bool
 
 	timeout, killAfter time.Duration
 
@@ -42,6 +42,8 @@ func declare(flags *flag.FlagSet) *options {
 	flags.Func("env", "pass an environment variable, or set it: `NAME[=VALUE]`", appendTo(&o.env))
 	flags.BoolVar(&o.envAll, "env-all", false, "pass the whole environment")
 	flags.StringVar(&o.dir, "chdir", "", "working `DIR` inside (default: the current one, which is bound where no bind brings it)")
+	flags.BoolVar(&o.sshAgent, "ssh-agent", false, "let the command use your SSH agent: bind its socket and set SSH_AUTH_SOCK")
+	flags.BoolVar(&o.gui, "gui", false, "let it show windows: bind the sockets of your Wayland and X displays, X's cookies, and set the variables")
 	flags.StringVar(&o.user, "user", "", "run as `USER`, name or number; only root may choose another")
 	flags.StringVar(&o.network, "network", "", "`NETWORK`: host, none, private, join:NAME for that of another container of yours, or interface:IF for one of the host's that is moved in (root; default: what the policy says)")
 	flags.Func("publish", "with --network private: have TCP port HOST of the host lead to one of the container's: `HOST:CONTAINER`", appendTo(&o.publish))
@@ -127,7 +129,10 @@ func (o *options) request() (runtime.Request, error) {
 	case o.noTTY:
 		r.Terminal = runtime.No
 	}
-	return r, o.mounts(&r)
+	if err := o.mounts(&r); err != nil {
+		return r, err
+	}
+	return r, o.desktop(&r)
 }
 
 // sizes reads the bounds that are amounts of bytes.

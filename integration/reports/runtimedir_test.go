@@ -52,3 +52,33 @@ func TestTheDirectoriesOfRun(t *testing.T) {
 			do: `cd /home; $R --env XDG_RUNTIME_DIR=/tmp $T -- printenv XDG_RUNTIME_DIR`, out: "/tmp\n"},
 	})
 }
+
+// A program inside uses the caller's agent and displays, when asked to.
+func TestTheCallersSession(t *testing.T) {
+	const socket = `perl -MIO::Socket::UNIX -e 'IO::Socket::UNIX->new(Local => $ARGV[0], Listen => 1) or die' `
+	hold(t, []report{
+		{name: "the agent answers", source: "toolbox, distrobox, podman: ssh-agent inside a container",
+			do: serve + `export SSH_AUTH_SOCK=$PWD/sock; (cd /home; $R --ssh-agent $T -- sh -c '` +
+				`perl -MIO::Socket::UNIX -e "IO::Socket::UNIX->new(Peer => \$ENV{SSH_AUTH_SOCK})->print(qq(heard\n))"'); wait`,
+			out: "heard\n"},
+		{name: "no agent is said", source: "toolbox: SSH_AUTH_SOCK empty",
+			do: `cd /home; unset SSH_AUTH_SOCK; $R --ssh-agent $T -- true`, err: "SSH_AUTH_SOCK is not set", code: 125},
+		{name: "an agent that is gone is said", source: "tmux: stale SSH_AUTH_SOCK",
+			do: `cd /home; SSH_AUTH_SOCK=/tmp/gone/agent $R --ssh-agent $T -- true`, err: "no such file", code: 125},
+		{name: "an agent is not for another user", source: "sudo: SSH_AUTH_SOCK of the caller",
+			do: `cd /home; SSH_AUTH_SOCK=/tmp/gone/agent $R --root --ssh-agent $T -- true`, err: "--root", code: 125},
+		{name: "Wayland is there", source: "distrobox: WAYLAND_DISPLAY without its socket",
+			do: `mkdir run; ` + socket + `run/wayland-7; unset DISPLAY; export WAYLAND_DISPLAY=wayland-7 XDG_RUNTIME_DIR=$PWD/run
+				cd /home; $R --gui $T -- sh -c 'echo $WAYLAND_DISPLAY; test -S $XDG_RUNTIME_DIR/$WAYLAND_DISPLAY'`,
+			out: "wayland-7\n"},
+		{name: "X is there with its cookies", source: "x11docker, podman: Authorization required, but no authorization protocol specified",
+			do: `mkdir -p -m 1777 /tmp/.X11-unix; n=$$; ` + socket + `/tmp/.X11-unix/X$n; echo cookie >cookies; unset WAYLAND_DISPLAY; D=:$n.0
+				(cd /home; XAUTHORITY=$OLDPWD/cookies DISPLAY=$D $R --gui $T -- sh -c '
+				test -S /tmp/.X11-unix/X'$n' && test "$DISPLAY" = '$D' && cat "$XAUTHORITY" && test $(hostname) = '$(hostname)); r=$?; rm /tmp/.X11-unix/X$n; exit $r`,
+			out: "cookie\n"},
+		{name: "no display is said", source: "podman: cannot open display",
+			do: `cd /home; unset DISPLAY WAYLAND_DISPLAY; $R --gui $T -- true`, err: "neither WAYLAND_DISPLAY nor DISPLAY", code: 125},
+		{name: "an odd display is said", source: "XQuartz: DISPLAY is a path",
+			do: `cd /home; unset WAYLAND_DISPLAY; DISPLAY=/private/tmp/x $R --gui $T -- true`, err: "DISPLAY is", code: 125},
+	})
+}

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"mayfly/runtime"
+)
+
+// What of the caller's session a container gets by --ssh-agent and --gui: binds, which the policy
+// must allow as any other, and the variables that name what is bound.
+
+// desktop adds both to a request.
+func (o *options) desktop(r *runtime.Request) error {
+	for _, f := range []struct {
+		name  string
+		asked bool
+		add   func(*runtime.Request) error
+	}{{"--ssh-agent", o.sshAgent, addAgent}, {"--gui", o.gui, addDisplays}} {
+		if !f.asked {
+			continue
+		}
+		if o.rootInside || o.user != "" {
+			// Agents answer their own user only; and whoever is at a display sees what is typed.
+			return fmt.Errorf("%s is for yourself: with --root or --user the command is another user", f.name)
+		}
+		if err := f.add(r); err != nil {
+			return fmt.Errorf("%s: %w", f.name, err)
+		}
+	}
+	return nil
+}
+
+// ownPlace is a place in the user's directory in /run.
+func ownPlace(name string) string {
+	return path.Join(runtime.RuntimeDir(uint32(os.Getuid())), name)
+}
+
+// share binds what a variable of the caller's names, and has the variable name it inside.
+func share(r *runtime.Request, source, destination, entry string, readOnly bool) error {
+	if !filepath.IsAbs(source) {
+		return fmt.Errorf("%q is not an absolute path", source)
+	}
+	r.Binds = append(r.Binds, runtime.Bind{Source: filepath.Clean(source), Destination: destination, ReadOnly: readOnly})
+	r.Env = append(r.Env, entry)
+	return nil
+}
+
+func addAgent(r *runtime.Request) error {
+	const variable = "SSH_AUTH_SOCK"
+	socket := os.Getenv(variable)
+	if socket == "" {
+		return errors.New(variable + " is not set: `eval $(ssh-agent)` starts an agent")
+	}
+	inside := ownPlace("ssh-agent")
+	return share(r, socket, inside, variable+"="+inside, false)
+}
+
+func addDisplays(r *runtime.Request) error {
+	wayland, x := os.Getenv("WAYLAND_DISPLAY"), os.Getenv("DISPLAY")
+	if wayland == "" && x == "" {
+		return errors.New("neither WAYLAND_DISPLAY nor DISPLAY is set: is this a graphical session?")
+	}
+	if wayland != "" {
+		if err := addWayland(r, wayland); err != nil {
+			return err
+		}
+	}
+	if x != "" {
+		return addX(r, x)
+	}
+	return nil
+}
+
+func addWayland(r *runtime.Request, display string) error {
+	socket := display
+	if !filepath.IsAbs(display) {
+		dir := os.Getenv("XDG_RUNTIME_DIR")
+		if dir == "" {
+			return fmt.Errorf("WAYLAND_DISPLAY is %s, and XDG_RUNTIME_DIR, which says where that is, is not set", display)
+		}
+		socket = filepath.Join(dir, display)
+	}
+	name := filepath.Base(socket)
+	return share(r, socket, ownPlace(name), "WAYLAND_DISPLAY="+name, false)
+}
+
+// addX binds the server's socket, where it is on this host, and the cookies. These are for the name
+// of the host, so the container has it too, unless it is given another.
+func addX(r *runtime.Request, display string) error {
+	host, rest, ok := strings.Cut(display, ":")
+	number, _, _ := strings.Cut(rest, ".")
+	if !ok || number == "" || strings.Trim(number, "0123456789") != "" || strings.Contains(host, "/") {
+		return fmt.Errorf("DISPLAY is %q: want :N or HOST:N", display)
+	}
+	r.Env = append(r.Env, "DISPLAY="+display)
+	if host == "" || host == "unix" {
+		socket := "/tmp/.X11-unix/X" + number
+		r.Binds = append(r.Binds, runtime.Bind{Source: socket, Destination: socket})
+	}
+	if r.Hostname == "" {
+		name, err := os.Hostname()
+		if err != nil {
+			return err
+		}
+		r.Hostname = name
+	}
+	cookies := os.Getenv("XAUTHORITY")
+	if cookies == "" {
+		cookies = filepath.Join(os.Getenv("HOME"), ".Xauthority")
+		if _, err := os.Lstat(cookies); err != nil {
+			return nil // a server may do without
+		}
+	}
+	inside := ownPlace("Xauthority")
+	return share(r, cookies, inside, "XAUTHORITY="+inside, true)
+}
