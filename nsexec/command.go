@@ -15,7 +15,9 @@ type Command struct {
 	Path  string // of the program, in the thread's root
 	Args  []string
 	Env   []string
-	Files [3]uintptr // descriptors 0, 1 and 2, each that number itself or above 2; it has no other
+	Files [3]uintptr // descriptors 0, 1 and 2, each that number itself or above 2
+	// Kept are other descriptors that it has, from 3 on and in order; it has none besides.
+	Kept []int
 	// Terminal makes Files[0] the controlling terminal.
 	Terminal bool
 	Limits   []Limit
@@ -45,7 +47,7 @@ type Limit struct {
 // command can be bounded, be born in a control group and come under a filter which the
 // thread itself need not obey. The thread waits as with vfork(2).
 //
-// The command closes every descriptor from 3 on, also those that somebody else left
+// The command closes every descriptor from 3 on that it is not to have, also those that somebody else left
 // open in this process (close_range(2), since Linux 5.9), before it looks up a path:
 // see write. Handled signals have their default action (CLONE_CLEAR_SIGHAND, since
 // Linux 5.5), ignored ones stay ignored, none is blocked.
@@ -141,7 +143,7 @@ func (c *Command) birth() (*birth, error) {
 
 // write writes the list.
 func (b *birth) write(c *Command) {
-	room := 16 + len(c.Limits) + len(c.Dirs)
+	room := 16 + len(c.Limits) + len(c.Dirs) + 2*len(c.Kept)
 	if c.UserNamespace != nil {
 		room += 5 + 64 // ids, and at most one for each capability
 	}
@@ -176,7 +178,15 @@ func (b *birth) write(c *Command) {
 	// may never answer. The clone has copies of all descriptors of the process until it
 	// executes something, and with them the locks on the container's record and on the
 	// image: they would outlive the supervisor, and nobody would see whose they are.
-	must(unix.SYS_CLOSE_RANGE, number(3), number(math.MaxUint32), &zero)
+	next := len(c.Files)
+	for _, fd := range c.Kept {
+		must(unix.SYS_FCNTL, number(fd), number(unix.F_SETFD), &zero)
+		if fd > next {
+			must(unix.SYS_CLOSE_RANGE, number(next), number(fd-1), &zero)
+		}
+		next = fd + 1
+	}
+	must(unix.SYS_CLOSE_RANGE, number(next), number(math.MaxUint32), &zero)
 	for i := range c.Dirs {
 		var onError *systemCall
 		if c.DirRequired && i == len(c.Dirs)-1 {

@@ -57,8 +57,8 @@ type Keeper struct {
 
 var keeperName = [...]byte{'m', 'a', 'y', 'f', 'l', 'y', '-', 'k', 'e', 'e', 'p', 'e', 'r', 0}
 
-// Keep hands descriptors, in order, to a new keeper, and closes them here. The process must not
-// be dumpable (see Undumpable), or must have nothing that its caller has not.
+// Keep gives descriptors to a new keeper; the process is to close its own. It must not be dumpable
+// (see Undumpable), or must have nothing that its caller has not.
 func Keep(fds []int) (*Keeper, error) {
 	line, err := newLine(0)
 	if err != nil {
@@ -74,9 +74,6 @@ func Keep(fds []int) (*Keeper, error) {
 		return nil, fmt.Errorf("clone: %w", err)
 	}
 	line.forget()
-	for _, fd := range fds {
-		unix.Close(fd)
-	}
 	return k, nil
 }
 

@@ -39,6 +39,7 @@ func TestAKeeperKeepsUntilItIsReleased(t *testing.T) {
 		t.Fatal(err)
 	}
 	write.Close()
+	unix.Close(kept)
 	hungUp := func() bool {
 		fds := []unix.PollFd{{Fd: int32(read.Fd())}}
 		_, err := unix.Poll(fds, 0)
@@ -66,6 +67,7 @@ func BenchmarkKeep(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
+		unix.Close(fd)
 		k.Release()
 	}
 }

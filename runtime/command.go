@@ -51,7 +51,7 @@ func (l *launch) startOne(p *Plan, args []string, files [3]uintptr, terminal boo
 	if p.Login {
 		args = append([]string{"-" + path.Base(args[0])}, args[1:]...)
 	}
-	c := nsexec.Command{Path: file, Args: args, Env: env, Files: files, Terminal: terminal, Filter: p.filter()}
+	c := nsexec.Command{Path: file, Args: args, Env: l.listenPID(p), Files: files, Kept: p.Descriptors, Terminal: terminal, Filter: p.filter()}
 	if c.Limits, err = limitsOf(p.Spec.Process.Rlimits); err != nil {
 		return nil, err
 	}
@@ -71,6 +71,7 @@ func (l *launch) startOne(p *Plan, args []string, files [3]uintptr, terminal boo
 		}
 		if isText(begin) {
 			c.Path, c.Args = plainShell, slices.Concat([]string{plainShell, "--", file}, args[1:])
+			c.Env = l.listenPID(p)
 			process, err = nsexec.StartCommand(c)
 		}
 	}

@@ -90,6 +90,7 @@ func (p *Plan) with(e control.Exec) *Plan {
 		process.Cwd, other.DirRequired, other.CwdID, other.CwdNames = e.Dir, true, nil, nil
 	}
 	other.Login, other.Fallback, other.Spec.Process = false, nil, &process
+	other.Descriptors, other.ListenPID = nil, false
 	return &other
 }
 

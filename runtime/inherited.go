@@ -15,6 +15,7 @@ import (
 // that this one starts gets it (the entry point has marked it close-on-exec).
 var inherited struct {
 	fds    []int
+	passed []int          // are open here too, for the command
 	keeper *nsexec.Keeper // has them instead; nil: nobody
 }
 
@@ -63,14 +64,20 @@ func ifTooMany(err error) string {
 }
 
 // KeepDescriptors keeps what the program was started with open until Depart, in a process of
-// its own.
-func KeepDescriptors() error {
+// its own. Of those that are passed, this one keeps a copy, until the command has its own.
+func KeepDescriptors(passed ...int) error {
+	inherited.passed = passed
 	if len(inherited.fds) == 0 {
 		return nil
 	}
 	keeper, err := nsexec.Keep(inherited.fds)
 	if err != nil {
 		return fmt.Errorf("keep open descriptors: %w%s", err, ifTooMany(err))
+	}
+	for _, fd := range inherited.fds {
+		if !slices.Contains(passed, fd) {
+			unix.Close(fd)
+		}
 	}
 	inherited.fds, inherited.keeper = nil, keeper
 	return nil

@@ -52,6 +52,7 @@ type launch struct {
 	relay   *console.Relay   // nil: not connected
 	Process *nsexec.Process  // nil: not started
 
+	attempts  int              // to start a command
 	interrupt atomic.Int32     // a signal that came before the command was started
 	limit     <-chan time.Time // tells when the command's time is over; nil: it has no limit
 	executing atomic.Bool      // the last step has begun: what hangs now is a process of the container
@@ -287,6 +288,7 @@ func (l *launch) execute() error {
 	l.executing.Store(true)
 	process, err := l.startCommand(l.plan, files, l.console != nil)
 	l.Process = process
+	l.closePassed()
 	l.output.started()
 	if err == nil {
 		l.feed.Start()

@@ -65,6 +65,10 @@ type Plan struct {
 	CwdNames []string `json:"cwdNames,omitempty"`
 	// DirRequired: no other working directory will do.
 	DirRequired bool `json:"dirRequired,omitempty"`
+	// Descriptors are those that the program was started with and the command gets, besides 0, 1 and 2.
+	Descriptors []int `json:"descriptors,omitempty"`
+	// ListenPID: the command is told that sockets among them are for it.
+	ListenPID bool `json:"listenPID,omitempty"`
 	// ReadAhead are files of the image that the command's start is likely to read.
 	ReadAhead []string `json:"readAhead,omitempty"`
 
@@ -196,6 +200,7 @@ func NewPlan(r Request, f Facts) (*Plan, error) {
 	if err := p.process(r, f); err != nil {
 		return nil, err
 	}
+	p.pass(r, f.Caller)
 	if err := p.mounts(r, f); err != nil {
 		return nil, err
 	}

@@ -42,6 +42,8 @@ type Request struct {
 	Binds []Bind
 	Tmpfs []Tmpfs
 
+	Passing Passing // what the command gets of open descriptors
+
 	Env    []string // NAME (the caller's value) or NAME=VALUE
 	EnvAll bool     // the caller's whole environment passes
 

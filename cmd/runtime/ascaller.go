@@ -11,6 +11,7 @@ import (
 func asCallerCommand() command {
 	return command{
 		name:     "as-caller",
+		passes:   true, // as COMMAND does
 		synopsis: "COMMAND ...",
 		summary:  "started by sudo: be the user who called it, then do COMMAND",
 		examples: []string{"sudo runtime as-caller run deb12-i386 -- make"},

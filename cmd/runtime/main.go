@@ -72,6 +72,7 @@ type command struct {
 	sub      func() []command
 	bare     bool // takes flags only
 	granted  bool // uses the grant's capabilities; any other command gives them up first
+	passes   bool // deals with inherited descriptors itself, since it may pass some on
 	own      own  // what it does for whoever has no grant
 	// setUp declares flags and returns what runs after they are parsed.
 	setUp func(*flag.FlagSet) action
@@ -136,8 +137,10 @@ func (c command) call(path string, args []string) int {
 			return fail(err)
 		}
 	}
-	if err := runtime.KeepDescriptors(); err != nil {
-		return fail(err)
+	if !c.passes {
+		if err := runtime.KeepDescriptors(); err != nil {
+			return fail(err)
+		}
 	}
 	code, err := run(flags.Args())
 	if errors.Is(err, flag.ErrHelp) { // between the arguments

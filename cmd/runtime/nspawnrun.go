@@ -12,6 +12,7 @@ import (
 var nspawnRun = command{
 	name:     "nspawn-run",
 	granted:  true,
+	passes:   true,
 	own:      asCaller,
 	synopsis: "-n IMAGE [COMMAND [ARG...]]",
 	summary:  "run a command, or a shell, in a throw-away container of an image",

@@ -17,6 +17,7 @@ import (
 var runCommand = command{
 	name:     "run",
 	granted:  true,
+	passes:   true,
 	own:      asCaller,
 	synopsis: "[flags] IMAGE [--] COMMAND [ARG...]",
 	summary:  "run a command in a throw-away container of an image",
@@ -41,6 +42,7 @@ var runCommand = command{
 var shellCommand = command{
 	name:     "shell",
 	granted:  true,
+	passes:   true,
 	own:      asCaller,
 	synopsis: "[flags] IMAGE [-- COMMAND [ARG...]]",
 	summary:  "start a login shell in a throw-away container of an image",
@@ -64,6 +66,12 @@ func (o *options) launch() (int, error) {
 	signals := listen()
 	r, err := o.request()
 	if err != nil {
+		return runtime.ExitFailure, err
+	}
+	if err := r.Pass(o.preserve); err != nil {
+		return runtime.ExitFailure, err
+	}
+	if err := runtime.KeepDescriptors(r.Passing.Descriptors()...); err != nil {
 		return runtime.ExitFailure, err
 	}
 	for range replacements {

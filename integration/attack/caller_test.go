@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"mayfly/integration/kit"
 )
 
@@ -79,7 +81,33 @@ func TestC03InheritedDescriptors(t *testing.T) {
 				t.Errorf("descriptors inside: %+v", r)
 			}
 		}
+		if w.name == "sudo" {
+			return // which closes them itself
+		}
+		terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
+		kit.Must(t, err)
+		defer terminal.Close()
+		place, err := unix.Open("/root", unix.O_PATH|unix.O_CLOEXEC, 0)
+		kit.Must(t, err)
+		for what, file := range map[string]*os.File{"directory": root, "O_PATH": os.NewFile(uintptr(place), "place"),
+			"neither": terminal, "of the kernel's": open(t, "/proc/self/ns/net")} {
+			for _, count := range []string{"1", "2", "256"} {
+				cmd := w.cmd(t, "run", "--preserve-fds", count, kit.Image, "true")
+				for range 256 {
+					cmd.ExtraFiles = append(cmd.ExtraFiles, file)
+				}
+				refused(t, what, kit.Do(t, cmd), what)
+			}
+		}
 	})
+}
+
+func open(t *testing.T, name string) *os.File {
+	t.Helper()
+	file, err := os.Open(name)
+	kit.Must(t, err)
+	t.Cleanup(func() { file.Close() })
+	return file
 }
 
 func TestC04WorkingDirectory(t *testing.T) {

@@ -1,0 +1,168 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"mayfly/runtime/console"
+)
+
+// A Passing is what of the descriptors that the program was started with the command gets, at the
+// same numbers: the caller has them already. None is a directory, by which one would get out of the
+// root file system, and none a device but those that every container has.
+type Passing struct {
+	Asked     []int      // for themselves
+	Listening int        // sockets of systemd's (sd_listen_fds(3)), from 3 on
+	Jobserver *jobserver // of make; nil: there is none
+}
+
+// firstPassed is where descriptors begin that are no standard input, output or error.
+const firstPassed = 3
+
+// mostPassed bounds how many a caller can ask for.
+const mostPassed = 256
+
+// Pass finds what a request passes: count descriptors from 3 on; the sockets that a service manager
+// has listened on for this process; the jobserver of a make that has called it, should MAKEFLAGS
+// pass. It is to be called before KeepDescriptors, and Descriptors then tells which to leave open.
+func (r *Request) Pass(count int) error {
+	if count < 0 || count > mostPassed {
+		return fmt.Errorf("--preserve-fds %d: want a number from 0 to %d", count, mostPassed)
+	}
+	var err error
+	if r.Passing.Asked, err = passable(count); err != nil {
+		return fmt.Errorf("--preserve-fds %d: %w", count, err)
+	}
+	if r.Passing.Listening, err = listening(); err != nil {
+		return err
+	}
+	if _, err := passable(r.Passing.Listening); err != nil {
+		return fmt.Errorf("LISTEN_FDS: %w", err)
+	}
+	r.Passing.Jobserver = findJobserver(r.makeFlags())
+	return nil
+}
+
+// Descriptors are all that may be passed, in order.
+func (p Passing) Descriptors() []int {
+	list := slices.Clone(p.Asked)
+	for i := range p.Listening {
+		list = append(list, firstPassed+i)
+	}
+	if p.Jobserver != nil {
+		list = append(list, p.Jobserver.read, p.Jobserver.write)
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+// passable returns the first descriptors from 3 on, all of which must be fit to be passed.
+func passable(count int) (fds []int, err error) {
+	for fd := firstPassed; fd < firstPassed+count; fd++ {
+		if !slices.Contains(inherited.fds, fd) {
+			return nil, fmt.Errorf("descriptor %d is not open", fd)
+		}
+		if err := mayPass(fd); err != nil {
+			return nil, fmt.Errorf("descriptor %d %w", fd, err)
+		}
+		fds = append(fds, fd)
+	}
+	return fds, nil
+}
+
+// mayPass accepts what can be passed as standard input, output and error of a command that is
+// another user: files, pipes and sockets.
+func mayPass(fd int) error {
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	if err != nil {
+		return fmt.Errorf("cannot be looked at: %w", err)
+	}
+	kind, err := kindOf(fd)
+	switch {
+	case err != nil:
+		return fmt.Errorf("cannot be looked at: %w", err)
+	case flags&unix.O_PATH != 0:
+		return errors.New("is a place in a file system (O_PATH), which leads out of the container")
+	case kind == unix.S_IFDIR:
+		return errors.New("is a directory, which leads out of the container: use --bind")
+	case kind == unix.S_IFIFO, kind == unix.S_IFSOCK:
+		return nil
+	case kind == unix.S_IFCHR && !console.IsDevice(fd):
+		return nil
+	case kind != unix.S_IFREG:
+		return errors.New("is neither a file, pipe nor socket")
+	}
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(fd, &fs); err != nil {
+		return fmt.Errorf("cannot be looked at: %w", err)
+	}
+	switch fs.Type {
+	case unix.PROC_SUPER_MAGIC, unix.NSFS_MAGIC:
+		return errors.New("is a file of the kernel's that tells of processes outside")
+	case unix.FUSE_SUPER_MAGIC: // of which the supervisor closes none: see nsexec.Keeper
+		return errors.New("is in a file system of FUSE: use --bind")
+	}
+	return nil
+}
+
+// listening is how many sockets a service manager has opened for this very process.
+func listening() (int, error) {
+	if os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) {
+		return 0, nil
+	}
+	text := os.Getenv("LISTEN_FDS")
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 || n > mostPassed {
+		return 0, fmt.Errorf("LISTEN_FDS is %q: want a number from 0 to %d", text, mostPassed)
+	}
+	return n, nil
+}
+
+// pass has the plan's command get descriptors, and makes its environment tell of them.
+func (p *Plan) pass(r Request, caller Caller) {
+	passing := r.Passing
+	if len(passing.Asked) == 0 && passing.Listening == 0 && passing.Jobserver == nil {
+		return
+	}
+	env := newEnviron(p.Spec.Process.Env...)
+	if passing.Listening > 0 {
+		env.set("LISTEN_FDS=" + strconv.Itoa(passing.Listening))
+		if names := value(caller.Env, "LISTEN_FDNAMES"); names != "" {
+			env.set("LISTEN_FDNAMES=" + names)
+		}
+		p.ListenPID = true
+	}
+	if j := passing.Jobserver; j != nil {
+		flags := value(env.list, makeFlags)
+		if !slices.Contains(strings.Fields(flags), j.word) {
+			passing.Jobserver = nil // MAKEFLAGS does not pass
+		} else {
+			env.set(makeFlags + "=" + strings.Replace(flags, j.word, j.inside(), 1))
+		}
+	}
+	p.Spec.Process.Env, p.Descriptors = env.list, passing.Descriptors()
+}
+
+// listenPID says which process the sockets are for: the command, by its number inside. PID 1 is
+// ours, and every attempt to start the command takes the next one.
+func (l *launch) listenPID(p *Plan) []string {
+	l.attempts++
+	if !p.ListenPID {
+		return p.Spec.Process.Env
+	}
+	return append(slices.Clip(p.Spec.Process.Env), "LISTEN_PID="+strconv.Itoa(1+l.attempts))
+}
+
+// closePassed closes them here, when the command has them.
+func (l *launch) closePassed() {
+	for _, fd := range inherited.passed {
+		unix.Close(fd)
+	}
+	inherited.passed = nil
+}
