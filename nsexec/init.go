@@ -28,7 +28,9 @@ type Init struct {
 	line  *line // PID 1 ends when it breaks
 	steps program
 	mount *systemCall // whose result is the procfs
+	chose *systemCall // whose result tells that the numbers of processes begin at last
 	names [2][]byte   // what it writes, and where to
+	last  int         // the number before that of the next process
 }
 
 // What PID 1 hands to the kernel.
@@ -89,8 +91,8 @@ func (i *Init) choosePIDs() error {
 	if _, err := unix.Getrandom(random[:], 0); err != nil {
 		return fmt.Errorf("random number: %w", err)
 	}
-	last := firstPID + int(binary.NativeEndian.Uint16(random[:]))%(firstPIDLess-firstPID)
-	i.names = [2][]byte{strconv.AppendInt(nil, int64(last), 10), append([]byte(lastPID), 0)}
+	i.last = firstPID + int(binary.NativeEndian.Uint16(random[:]))%(firstPIDLess-firstPID)
+	i.names = [2][]byte{strconv.AppendInt(nil, int64(i.last), 10), append([]byte(lastPID), 0)}
 	return nil
 }
 
@@ -119,7 +121,7 @@ func (i *Init) write() {
 
 	// The numbers of processes begin there, where the kernel lets us say so.
 	file := p.add(nil, unix.SYS_OPENAT, number(unix.AT_FDCWD), address(unsafe.Pointer(&i.names[1][0])), number(unix.O_WRONLY|unix.O_CLOEXEC), &zero)
-	try(unix.SYS_WRITE, &file.result, address(unsafe.Pointer(&i.names[0][0])), number(len(i.names[0])))
+	i.chose = p.add(nil, unix.SYS_WRITE, &file.result, address(unsafe.Pointer(&i.names[0][0])), number(len(i.names[0])))
 	try(unix.SYS_CLOSE, &file.result)
 
 	// procfs shows the PID namespace of the task that makes it. The descriptor table
@@ -164,6 +166,15 @@ func (i *Init) Proc() (int, error) {
 		return -1, fmt.Errorf("wait for PID 1 to be ready: %w", err)
 	}
 	return -1, errors.New("PID 1 was killed before it was ready")
+}
+
+// FirstPID is the number of the first process after PID 1 in its namespace. It is known when
+// Proc has returned.
+func (i *Init) FirstPID() int {
+	if i.chose.err() != nil {
+		return 2
+	}
+	return i.last + 1
 }
 
 // PID is the process's number in the PID namespace of the calling thread.

@@ -149,14 +149,14 @@ func (p *Plan) pass(r Request, caller Caller) {
 	p.Spec.Process.Env, p.Descriptors = env.list, passing.Descriptors()
 }
 
-// listenPID says which process the sockets are for: the command, by its number inside. PID 1 is
-// ours, and every attempt to start the command takes the next one.
+// listenPID says which process the sockets are for: the command, by its number inside. Every
+// attempt to start the command takes the next one.
 func (l *launch) listenPID(p *Plan) []string {
 	l.attempts++
 	if !p.ListenPID {
 		return p.Spec.Process.Env
 	}
-	return append(slices.Clip(p.Spec.Process.Env), "LISTEN_PID="+strconv.Itoa(1+l.attempts))
+	return append(slices.Clip(p.Spec.Process.Env), "LISTEN_PID="+strconv.Itoa(l.init.FirstPID()+l.attempts-1))
 }
 
 // closePassed closes them here, when the command has them.

@@ -69,7 +69,7 @@ A
 		{name: "no file of the kernel's is passed", source: "runc: /proc of the host by a descriptor",
 			do: `cd /home; $R --preserve-fds 1 $T -- true 3</proc/self/environ`, err: "descriptor 3 is a file of the kernel's", code: 125},
 		{name: "an odd number is refused", source: "podman run: --preserve-fds -1",
-			do: `cd /home; $R --preserve-fds -1 $T -- true`, err: "--preserve-fds -1", code: 125},
+			do: `cd /home; $R --preserve-fds -1 $T -- true`, err: `--preserve-fds "-1"`, code: 125},
 		{name: "who joins has none of them", source: "docker exec: leaked descriptors",
 			do: `cd /home; mkfifo "$OLDPWD/p"; exec 8<>"$OLDPWD/p"
 				$R --name passed --preserve-fds 1 $T -- sh -c 'read x <&3; echo $x' 3<"$OLDPWD/p" &

@@ -150,7 +150,7 @@ func TestAJobStopsAndGoesOn(t *testing.T) {
 		time.Sleep(kit.Within(500 * time.Millisecond))
 		m.Type("\x03")
 		time.Sleep(kit.Within(200 * time.Millisecond))
-		n = still(t, m)
+		still(t, m)
 		m.Type("kill %1; wait; echo at the ''end\n")
 		m.Await("at the end")
 		leave(t, m)

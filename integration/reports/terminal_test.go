@@ -2,7 +2,6 @@ package reports
 
 import (
 	"fmt"
-	"strings"
 	"testing"
 
 	"mayfly/integration/kit"
@@ -26,11 +25,10 @@ func TestStandardErrorGoesWhereItIsSent(t *testing.T) {
 	for _, call := range []string{"$R $T --" + job, "$R --log l $T --" + job, "$R --output-limit 1M $T --" + job,
 		background + "$X b" + job} {
 		m := onTerminal(t, call+" 2>err; echo status $?; echo \"[$(cat err)]\"; kill $!; wait")
+		m.Await("on a terminal\r\n")
 		m.Await("status 0")
+		m.Await("[to a file]\r\n")
 		m.Wait()
-		if shows := m.Shows(); !strings.Contains(shows, "on a terminal\r\n") || !strings.Contains(shows, "[to a file]\r\n") {
-			t.Errorf("%s:\n%s", call, shows)
-		}
 	}
 	kit.NothingLeft(t)
 }
