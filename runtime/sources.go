@@ -53,28 +53,33 @@ func openSources(p *Plan, c Caller) (*sources, error) {
 		}
 		s.devices[strings.TrimPrefix(name, "/dev/")] = tree
 	}
-	binds, err := openBinds(p, c)
+	return s, s.openBinds(p, c, p.Spec.Mounts)
+}
+
+// openBinds takes copies of the sources of those mounts that are binds.
+func (s *sources) openBinds(p *Plan, c Caller, mounts []specs.Mount) error {
+	binds, err := openBinds(p, c, mounts)
 	defer func() {
 		for _, b := range binds {
 			unix.Close(b.fd)
 		}
 	}()
 	if err != nil {
-		return s, err
+		return err
 	}
 	for _, b := range binds {
 		tree, err := b.clone(p)
 		if err != nil {
-			return s, fmt.Errorf("bind source %q: %w", b.Source, err)
+			return fmt.Errorf("bind source %q: %w", b.Source, err)
 		}
 		s.binds[b.Destination] = tree
 		if p.Own {
 			if s.hidden, err = b.hideStore(s.hidden, realm.Directory()); err != nil {
-				return s, fmt.Errorf("bind source %q: %w", b.Source, err)
+				return fmt.Errorf("bind source %q: %w", b.Source, err)
 			}
 		}
 	}
-	return s, nil
+	return nil
 }
 
 // An openedBind is a bind whose source is open.
@@ -84,17 +89,17 @@ type openedBind struct {
 	asked bool // by the caller
 }
 
-// openBinds opens the sources of all binds, once: whoever swaps a path afterwards swaps
+// openBinds opens the sources of binds, once: whoever swaps a path afterwards swaps
 // nothing. What the caller asked for is opened with nothing but the caller's own rights. So
 // is what the administrator has named, where that is enough; else as root, but then by no
 // symbolic link, which might be of the caller's making. It leaves the thread as it was.
-func openBinds(p *Plan, c Caller) (list []openedBind, err error) {
+func openBinds(p *Plan, c Caller, mounts []specs.Mount) (list []openedBind, err error) {
 	leave, err := becomeCaller(c)
 	if err != nil {
 		return nil, err
 	}
 	var closed []int // indices of those that the caller cannot reach
-	for _, m := range p.Spec.Mounts {
+	for _, m := range mounts {
 		if m.Type != "bind" {
 			continue
 		}
