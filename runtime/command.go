@@ -34,6 +34,12 @@ func (l *launch) startCommand(p *Plan, files [3]uintptr, terminal bool) (*nsexec
 // filter is the system-call filter of the plan's commands.
 func (p *Plan) filter() []unix.SockFilter {
 	switch {
+	case p.Nested && p.NetworkMode == "":
+		return seccomp.Nested
+	case p.Nested && p.Multiplexed:
+		return seccomp.NestedIsolatedMultiplexed
+	case p.Nested:
+		return seccomp.NestedIsolated
 	case p.NetworkMode == "":
 		return seccomp.Filter
 	case p.Multiplexed:

@@ -88,6 +88,9 @@ type Plan struct {
 	// Multiplexed: the image's programs are of 32-bit x86, which make sockets by socketcall(2).
 	Multiplexed bool `json:"multiplexed,omitempty"`
 
+	// Nested: commands may make user namespaces.
+	Nested bool `json:"nestedNamespaces,omitempty"`
+
 	// Measure: tell afterwards what the container has used.
 	Measure bool `json:"measure,omitempty"`
 
@@ -205,6 +208,8 @@ func NewPlan(r Request, f Facts) (*Plan, error) {
 		return nil, err
 	}
 	p.Multiplexed = p.NetworkMode != "" && f.Image.Debian == "i386"
+	// Not what runs as the host's root, whose user namespace would have power over root's files.
+	p.Nested = f.Policy.NestedNamespaces && (f.RootInside != nil || f.User.UID != 0)
 	p.readAhead(f.Image)
 	return p, p.personality(r, f)
 }

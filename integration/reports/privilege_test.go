@@ -1,6 +1,7 @@
 package reports
 
 import (
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -44,4 +45,45 @@ func TestAReadOnlyHost(t *testing.T) {
 		}
 	}
 	kit.NothingLeft(t)
+}
+
+func TestNestedNamespaces(t *testing.T) {
+	const dropIn = "/etc/mayfly/policy.d/00-nested.toml"
+	const in = `cd /home; $R $T -- `
+	plain := []report{
+		{name: "without the policy's word there is no user namespace", source: "bubblewrap: Creating new namespace failed: Operation not permitted",
+			do: in + `unshare -Ur id -u`, code: 1, err: "unshare failed: Operation not permitted"},
+		{name: "nor a mount", source: "bubblewrap", do: in + `unshare -m true`, code: 1, err: "unshare failed: Operation not permitted"},
+	}
+	hold(t, plain)
+	kit.Must(t, os.WriteFile(dropIn, []byte(kit.AllModes+"nested-namespaces = true\n"), 0o644))
+	defer os.Remove(dropIn)
+	hold(t, []report{
+		{name: "a user namespace is made", source: "bubblewrap: No permissions to create new namespace; chromium: No usable sandbox",
+			do: in + `unshare -Ur id -u`, out: "0\n"},
+		{name: "mounts are made in it", source: "nix: cannot set up a private mount namespace",
+			do: in + `unshare -Urm sh -c 'mount -t tmpfs x /mnt && mount --bind /tmp /mnt && echo mounted'`, out: "mounted\n"},
+		{name: "a network too", source: "bitbake: disable_network: unshare fails",
+			do: in + `unshare -Urn sh -c 'tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d " "'`, out: "lo\n"},
+		{name: "also without a network, and for root inside", source: "control",
+			do:  `cd /home; $R --network none $T -- unshare -Ur id -u; $R --root $T -- unshare -Ur id -u`,
+			out: "0\n0\n"},
+		{name: "outside of it there is nothing more", source: "control",
+			do:  in + `sh -c 'grep -E "CapBnd|CapEff|NoNewPrivs" /proc/self/status | tr -d "\t"; mount -t tmpfs x /mnt 2>&1 | grep -c "denied\|permi\|superuser"'`,
+			out: "CapEff:0000000000000000\nCapBnd:0000000000000000\nNoNewPrivs:1\n1\n"},
+		{name: "what is covered stays so", source: "runc: masked paths",
+			do: in + `unshare -Urmpf sh -c 'umount /proc/kcore; umount /proc; umount -l /proc/sys; mount -t proc x /mnt; mount -t proc proc /proc
+				mount -o remount,bind,rw /proc/sys; mount -o remount,bind,rw /opt; mount -o remount,bind,suid /home; mknod /tmp/sda b 8 0; head -c 1 /proc/kcore | wc -c
+				mount | grep -c " /proc/sys .*ro,"; mount | grep -c " /home .*nosuid"' 2>/dev/null`,
+			out: "0\n1\n1\n"},
+		{name: "setns is refused", source: "control",
+			do: in + `unshare -Ur sh -c 'nsenter --net=/proc/self/ns/net true' 2>&1 | grep -c 'Operation not permitted'`, out: "1\n"},
+		{name: "the dry run shows it", source: "control",
+			do: `cd /home; $R --dry-run $T -- true | grep -c '"nestedNamespaces": true'`, out: "1\n"},
+	})
+	if r := kit.Root(t, "run", "--", kit.Image, "unshare", "-Ur", "true"); r.Code == 0 {
+		t.Errorf("the host's root: %+v", r)
+	}
+	kit.Must(t, os.Remove(dropIn))
+	hold(t, plain[:1])
 }

@@ -38,6 +38,7 @@ const (
 	keyRootInside
 	keyRootIDs
 	keyDropGroups
+	keyNestedNamespaces
 	keyContainers
 	keySessions
 	keyMemory
@@ -51,7 +52,7 @@ const (
 )
 
 var keyNames = [keyCount]string{"images", "users", "groups", "deny", "bind-ro", "bind", "bind-slave", "devices", "allow-bind-ro", "allow-bind",
-	"bind-cwd", "bind-home", "env", "env-all", "personality", "writable", "network", "root-inside", "root-ids", "drop-groups",
+	"bind-cwd", "bind-home", "env", "env-all", "personality", "writable", "network", "root-inside", "root-ids", "drop-groups", "nested-namespaces",
 	"limits.containers", "limits.sessions", "limits.memory", "limits.swap", "limits.tasks", "limits.cpu", "limits.cpu-weight", "limits.io-weight", "limits.time"}
 
 // setting returns where a key's value is, as a pointer.
@@ -97,6 +98,8 @@ func (r *Rule) setting(k key) any {
 		return &r.RootIDs
 	case keyDropGroups:
 		return &r.DropGroups
+	case keyNestedNamespaces:
+		return &r.NestedNamespaces
 	case keyContainers:
 		return &r.Limits.Containers
 	case keySessions:

@@ -23,9 +23,12 @@ func main() {
 
 // comments say what the programs are for.
 var comments = map[string]string{
-	"Filter":              "is the compiled profile.",
-	"Isolated":            "is for a container with a network of its own.",
-	"IsolatedMultiplexed": "is Isolated for images whose programs are of 32-bit x86, which make sockets by socketcall(2).",
+	"Filter":                    "is the compiled profile.",
+	"Isolated":                  "is for a container with a network of its own.",
+	"IsolatedMultiplexed":       "is Isolated for images whose programs are of 32-bit x86, which make sockets by socketcall(2).",
+	"Nested":                    "is Filter for commands that may make user namespaces.",
+	"NestedIsolated":            "is Isolated for those.",
+	"NestedIsolatedMultiplexed": "is IsolatedMultiplexed for those.",
 }
 
 func write(goarch string) error {

@@ -72,10 +72,19 @@ type Variant struct {
 	// Multiplexed: socketcall(2) is allowed all the same, since the image's programs
 	// have no other way to a socket.
 	Multiplexed bool
+	// Nested: user namespaces may be made, and all that their root may do there.
+	Nested bool
 }
 
 // Variants are all of them.
-var Variants = []Variant{{Name: "Filter"}, {Name: "Isolated", Isolated: true}, {Name: "IsolatedMultiplexed", Isolated: true, Multiplexed: true}}
+var Variants = []Variant{
+	{Name: "Filter"},
+	{Name: "Isolated", Isolated: true},
+	{Name: "IsolatedMultiplexed", Isolated: true, Multiplexed: true},
+	{Name: "Nested", Nested: true},
+	{Name: "NestedIsolated", Isolated: true, Nested: true},
+	{Name: "NestedIsolatedMultiplexed", Isolated: true, Multiplexed: true, Nested: true},
+}
 
 // Program compiles the profile for a GOARCH. A call by a convention that the
 // list does not have answers ENOSYS.
@@ -129,6 +138,9 @@ func (v Variant) action(name string) []Instruction {
 	}
 	if v.Isolated && !v.Multiplexed && name == "socketcall" {
 		return answer(missing)
+	}
+	if v.Nested && (slices.Contains(nestedCalls, name) || slices.Contains(namespaceCalls, name)) {
+		return answer(allow)
 	}
 	if slices.Contains(refusedCalls, name) {
 		return answer(refuse)

@@ -145,8 +145,41 @@ func TestIsolatedRefusesWhatHasNoNetwork(t *testing.T) {
 	}
 }
 
+// What nested namespaces take is allowed, and nothing else changes.
+func TestNestedAllowsNamespacesOnly(t *testing.T) {
+	allowed := slices.Concat(nestedCalls, namespaceCalls)
+	for i, v := range Variants[3:] {
+		plain := Variants[i]
+		if v.Isolated != plain.Isolated || v.Multiplexed != plain.Multiplexed || plain.Nested || !v.Nested {
+			t.Fatalf("%+v is no variant of %+v", v, plain)
+		}
+		for _, c := range []struct {
+			audit uint32
+			table map[int]string
+		}{{AuditAMD64, arch.X86_64.SyscallNumbers}, {AuditX86, arch.I386.SyscallNumbers}} {
+			for number := range uint32(600) {
+				for _, args := range [][]uint32{nil, {0x10000011, 0x5412}, {40, 0x50009401}} {
+					want := runVariant(t, plain, "amd64", c.audit, number, args...)
+					if slices.Contains(allowed, c.table[int(number)]) {
+						want = allow
+					}
+					if got := runVariant(t, v, "amd64", c.audit, number, args...); got != want {
+						t.Errorf("%s %#x call %d (%s) %#x: %#x, want %#x", v.Name, c.audit, number, c.table[int(number)], args, got, want)
+					}
+				}
+			}
+		}
+	}
+	for _, name := range []string{"setns", "keyctl", "bpf", "open_by_handle_at"} {
+		if slices.Contains(allowed, name) || !slices.Contains(refusedCalls, name) {
+			t.Errorf("%s is allowed", name)
+		}
+	}
+}
+
 func TestGeneratedFilterIsCurrent(t *testing.T) {
-	for i, generated := range [][]unix.SockFilter{seccomp.Filter, seccomp.Isolated, seccomp.IsolatedMultiplexed} {
+	for i, generated := range [][]unix.SockFilter{seccomp.Filter, seccomp.Isolated, seccomp.IsolatedMultiplexed,
+		seccomp.Nested, seccomp.NestedIsolated, seccomp.NestedIsolatedMultiplexed} {
 		program, err := Program(runtime.GOARCH, Variants[i])
 		if err != nil {
 			t.Fatal(err)

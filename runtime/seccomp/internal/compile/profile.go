@@ -25,6 +25,14 @@ var refusedCalls = []string{
 	"userfaultfd", "vm86", "vm86old",
 }
 
+// nestedCalls are those of them that root of a nested user namespace needs, who has no
+// power over what is outside of it. setns(2) is not among them: it would lead to
+// namespaces that the caller has made outside of the container.
+var nestedCalls = []string{
+	"mount", "umount", "umount2", "pivot_root", "move_mount", "open_tree", "open_tree_attr", "fsopen", "fsconfig",
+	"fsmount", "fspick", "mount_setattr",
+}
+
 // missingCalls lists the system calls that answer ENOSYS, as on a kernel without
 // them: their callers have another way, and take it.
 var missingCalls = []string{
@@ -64,6 +72,9 @@ var refusedBits = map[string]masked{
 	"clone":   {0, namespaceFlags},
 	"unshare": {0, namespaceFlags | 0x80}, // CLONE_NEWTIME
 }
+
+// namespaceCalls are those in whose bits nothing else is refused.
+var namespaceCalls = []string{"clone", "unshare"}
 
 // refusedValues lists the calls refused with EPERM for the value of an argument:
 // ioctls that push input into a terminal which someone else reads, and those that
