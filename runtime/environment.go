@@ -45,8 +45,12 @@ func environment(r Request, image []string, caller Caller, passes func(name stri
 
 // whoIsRoot tells root inside who they are outside. sudo(8) has the same variables, and
 // programs that are run as root on a user's files go by them: git asks SUDO_UID whether a
-// repository is somebody else's.
-func whoIsRoot(who user.Entry) []string {
+// repository is somebody else's. Where root is the caller, their files are root's own.
+func (f *Facts) whoIsRoot() []string {
+	who := f.User
+	if f.RootInside.IsCaller {
+		return []string{"MAYFLY_USER=" + f.RootInside.Root.Name}
+	}
 	return []string{"MAYFLY_USER=" + who.Name, "SUDO_USER=" + who.Name, fmt.Sprintf("SUDO_UID=%d", who.UID), fmt.Sprintf("SUDO_GID=%d", who.GID)}
 }
 

@@ -229,6 +229,10 @@ func check(r Request, f Facts) error {
 		return fmt.Errorf("--store %s: %w; the policy's store is %s", r.Store, ErrNotPermitted, f.Policy.Store)
 	case f.User.UID != f.Caller.UID && !root:
 		return fmt.Errorf("--user %s: %w; others run as themselves", r.User, ErrNotPermitted)
+	case r.RootIsCaller && f.Own: // where nothing maps the owners of the image's files
+		return fmt.Errorf("--root-as caller: %w", ErrNoGrant)
+	case r.RootIsCaller && root:
+		return errors.New("--root-as caller is for others than root: root inside would be root of the host")
 	case r.RootInside && r.User != "":
 		return errors.New("--root and --user exclude each other: root inside can become any user with su or setpriv")
 	case r.NoEphemeral && f.Version != 0:

@@ -18,7 +18,7 @@ func (p *Plan) process(r Request, f Facts) error {
 		return err
 	}
 	if f.RootInside != nil {
-		env = unlessAsked(env, r.Env, whoIsRoot(f.User))
+		env = unlessAsked(env, r.Env, f.whoIsRoot())
 	}
 	home := f.home(r)
 	if home.value != "" {

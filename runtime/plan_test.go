@@ -141,6 +141,55 @@ func TestFilesOfEtcAreNoMountsWhereTheyCanBeReplaced(t *testing.T) {
 	}
 }
 
+// Root and the caller change places, and nobody else does.
+func TestIDMappingsWhereRootIsTheCaller(t *testing.T) {
+	for _, own := range []uint32{1, 2, 1000, 65534, 65535, 65536, 1 << 20} {
+		plain, list := idMappings(own, 3000000), changedPlaces(own, 3000000)
+		seen := map[uint32]bool{}
+		for inside := range uint32(rootIDs) {
+			want := onHost(plain, inside)
+			switch inside {
+			case 0:
+				want = own
+			case own:
+				want = 3000000
+			}
+			id := onHost(list, inside)
+			if id != want || seen[id] || id == 0 {
+				t.Fatalf("own %d: %d is %d, want %d", own, inside, id, want)
+			}
+			seen[id] = true
+		}
+		if onHost(list, own) != 3000000 {
+			t.Errorf("own %d is %d", own, onHost(list, own))
+		}
+		for _, m := range list {
+			if m.Size == 0 {
+				t.Errorf("own %d: %v", own, list)
+			}
+		}
+	}
+}
+
+func TestPlanOfRootWhoIsTheCaller(t *testing.T) {
+	f := rooted()
+	f.RootInside.IsCaller, f.RootInside.Lines, f.RootInside.Content = true, nil, nil
+	r := Request{Image: "deb12-i386", Command: []string{"make"}, RootInside: true, RootIsCaller: true}
+	p := plan(t, r, f)
+	if uid, gid := p.rootOnHost(); uid != 1000 || gid != 1000 || value(p.Spec.Process.Env, "MAYFLY_USER") != "root" || value(p.Spec.Process.Env, "SUDO_UID") != "" {
+		t.Errorf("%d:%d %+v", uid, gid, p.Spec.Process)
+	}
+	f.Caller.UID = 0
+	if _, err := NewPlan(r, f); err == nil {
+		t.Error("root inside is root of the host")
+	}
+	f = rooted()
+	f.Own = true
+	if _, err := NewPlan(r, f); !errors.Is(err, ErrNoGrant) {
+		t.Errorf("without a grant: %v", err)
+	}
+}
+
 func TestPlanOfAnOrdinaryRun(t *testing.T) {
 	p := plan(t, Request{Image: "deb12-i386", Command: []string{"make", "all"}}, facts())
 	if p.Container != "deb12-i386-0123456789abcdef" || p.Spec.Hostname != p.Container || !p.Ephemeral || !p.Spec.Root.Readonly || p.SetIDs {

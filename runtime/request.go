@@ -47,10 +47,11 @@ type Request struct {
 	Env    []string // NAME (the caller's value) or NAME=VALUE
 	EnvAll bool     // the caller's whole environment passes
 
-	Dir         string // working directory; "": the caller's, where it exists inside
-	RootInside  bool   // the command is root of a user namespace, with subordinate ids of the caller's
-	User        string // name or number; "": the caller
-	Personality string // "": found from the image
+	Dir          string // working directory; "": the caller's, where it exists inside
+	RootInside   bool   // the command is root of a user namespace, with subordinate ids of the caller's
+	RootIsCaller bool   // with RootInside: but root has the caller's own id on the host, and the caller root's
+	User         string // name or number; "": the caller
+	Personality  string // "": found from the image
 
 	Network string // "": the first that the policy names; host, none, private, join:NAME, interface:IF
 	Publish []Port // with a private network

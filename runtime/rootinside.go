@@ -29,14 +29,15 @@ const rootIDs = policy.RootIDs
 // A rootInside is what is known of it before a plan is made.
 type rootInside struct {
 	UIDs, GIDs user.Range        // on the host
+	IsCaller   bool              // root has the caller's own ids there, and the caller's inside are subordinate
 	Root       user.Entry        // who root is in the image
 	Lines      map[string]string // by file of the image: a line of the caller's that it lacks
 	Content    map[string]string // the same files as a whole, with the line
 }
 
 // findRootInside finds the ids that the caller may use.
-func (f *Facts) findRootInside(database *user.Database) error {
-	f.RootInside = &rootInside{}
+func (f *Facts) findRootInside(r Request, database *user.Database) error {
+	f.RootInside = &rootInside{IsCaller: r.RootIsCaller}
 	if f.Own && f.HasIDs { // they are the namespace's already
 		return nil
 	}
@@ -107,8 +108,8 @@ func (f *Facts) findUsers(inside mount.Root) error {
 		if root, listed := database.Listed(0); listed && name == user.PasswdFile {
 			r.Root = root
 		}
-		if knows(string(text), entry.UID) {
-			continue
+		if r.IsCaller || knows(string(text), entry.UID) {
+			continue // or the caller is root, who has a line
 		}
 		r.Content[name] = string(user.Append(text, entry.Line))
 		r.Lines[name] = strings.TrimPrefix(r.Content[name], string(text))
@@ -147,8 +148,12 @@ func (p *Plan) root(f Facts) error {
 	}
 	p.KeepGroups = f.keepsGroups()
 	p.Spec.Linux.Namespaces = append(p.Spec.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
-	p.Spec.Linux.UIDMappings = idMappings(f.User.UID, r.UIDs.First)
-	p.Spec.Linux.GIDMappings = idMappings(f.User.GID, r.GIDs.First)
+	mappings := idMappings
+	if r.IsCaller {
+		mappings = changedPlaces
+	}
+	p.Spec.Linux.UIDMappings = mappings(f.User.UID, r.UIDs.First)
+	p.Spec.Linux.GIDMappings = mappings(f.User.GID, r.GIDs.First)
 	return nil
 }
 

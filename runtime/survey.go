@@ -56,7 +56,7 @@ func Survey(r Request) (Facts, error) {
 		return f, err
 	}
 	if r.RootInside {
-		if err := f.findRootInside(database); err != nil {
+		if err := f.findRootInside(r, database); err != nil {
 			return f, err
 		}
 	}

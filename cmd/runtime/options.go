@@ -19,7 +19,7 @@ type options struct {
 	command []string
 	login   bool
 
-	session, store, name, hostname, user, dir, personality, network string
+	session, store, name, hostname, user, dir, personality, network, rootAs string
 
 	binds, bindsReadOnly, tmpfs, env, publish []string
 
@@ -49,6 +49,7 @@ func declare(flags *flag.FlagSet) *options {
 	flags.StringVar(&o.network, "network", "", "`NETWORK`: host, none, private, join:NAME for that of another container of yours, or interface:IF for one of the host's that is moved in (root; default: what the policy says)")
 	flags.Func("publish", "with --network private: have TCP port HOST of the host lead to one of the container's: `HOST:CONTAINER`", appendTo(&o.publish))
 	flags.BoolVar(&o.rootInside, "root", false, "be root inside, and nobody else outside: by subordinate ids, see subuid(5)")
+	flags.StringVar(&o.rootAs, "root-as", "", "--root, and `WHO` owns on the host what root makes on binds: subordinate (as with --root), or caller")
 	flags.StringVar(&o.personality, "personality", "", "`ARCH` that uname tells: x86, x86-64, arm, arm64 (default: the image's)")
 	flags.StringVar(&o.name, "name", "", "`NAME` of the container (default: IMAGE-<16 hex digits>)")
 	flags.StringVar(&o.session, "session", "", "run in the session `NAME` instead of an image: what is written there stays")
@@ -116,6 +117,9 @@ func (o *options) request() (runtime.Request, error) {
 		return r, err
 	}
 	if err := o.ports(&r); err != nil {
+		return r, err
+	}
+	if err := o.whoIsRoot(&r); err != nil {
 		return r, err
 	}
 	switch {
@@ -200,5 +204,20 @@ func (o *options) mounts(r *runtime.Request) error {
 		}
 		r.Tmpfs = append(r.Tmpfs, tmpfs)
 	}
+	return nil
+}
+
+// whoIsRoot reads --root-as.
+func (o *options) whoIsRoot(r *runtime.Request) error {
+	switch o.rootAs {
+	case "":
+		return nil
+	case "caller":
+		r.RootIsCaller = true
+	case "subordinate":
+	default:
+		return fmt.Errorf("--root-as %q: want caller or subordinate", o.rootAs)
+	}
+	r.RootInside = true
 	return nil
 }

@@ -87,3 +87,19 @@ func TestNestedNamespaces(t *testing.T) {
 	kit.Must(t, os.Remove(dropIn))
 	hold(t, plain[:1])
 }
+
+func TestRootWhoIsTheCaller(t *testing.T) {
+	const dir = `cd $(mktemp -d ~/names-XXXXXX); trap 'rm -r $PWD' EXIT; `
+	hold(t, []report{
+		{name: "files of root are the caller's", source: "docker: files created in bind mounts are owned by root; podman: --userns=keep-id",
+			do:  dir + `$R --root-as caller --bind . $T -- sh -c 'id -u; touch a; mkdir b; : >b/c'; stat -c %U a b b/c | sort -u | grep -cx $(id -un)`,
+			out: "0\n1\n"},
+		{name: "the caller's files are root's", source: "git: dubious ownership in rootless podman",
+			do: dir + `touch a; chmod 600 a; $R --root-as caller --bind . $T -- sh -c 'stat -c %u a; cat a; chown 33 a; stat -c %u a'`, out: "0\n33\n"},
+		{name: "as does exec, and packages' users are there", source: "control",
+			do: `cd /home; n=names-$$; $R --name $n --root-as caller --writable $T -- sleep 60 & until runtime exec $n true 2>/dev/null; do sleep .1; done
+				runtime exec $n sh -c 'id -u; touch /etc/x && chown daemon /etc/x && stat -c %U /etc/x'; runtime kill --signal KILL $n; wait`, out: "0\ndaemon\n"},
+		{name: "the default is as it was", source: "control",
+			do: dir + `chmod 777 .; $R --root-as subordinate --bind . $T -- touch a; test $(stat -c %u a) != $(id -u) && echo other; $R --root --bind . $T -- rm a`, out: "other\n"},
+	})
+}
