@@ -39,8 +39,9 @@ type Request struct {
 	Name     string // of the container; "": the image's with 16 random hex digits
 	Hostname string // "": the container's name
 
-	Binds []Bind
-	Tmpfs []Tmpfs
+	Binds   []Bind
+	NoBinds []string // the policy's binds on these are left out
+	Tmpfs   []Tmpfs
 
 	Passing Passing // what the command gets of open descriptors
 

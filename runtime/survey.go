@@ -49,6 +49,9 @@ func Survey(r Request) (Facts, error) {
 	if f.Policy, err = decide(r.name(), f.Caller, database); err != nil {
 		return f, err
 	}
+	if err := f.leaveOut(r.NoBinds); err != nil {
+		return f, err
+	}
 	if err := f.findDelegated(); err != nil {
 		return f, err
 	}

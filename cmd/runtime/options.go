@@ -21,7 +21,7 @@ type options struct {
 
 	session, store, name, hostname, user, dir, personality, network, rootAs string
 
-	binds, bindsReadOnly, tmpfs, env, publish []string
+	binds, bindsReadOnly, noBinds, tmpfs, env, publish []string
 
 	envAll, rootInside, writable, noEphemeral, tty, noTTY, dryRun, quiet, verbose, sshAgent, gui bool
 
@@ -38,6 +38,7 @@ func declare(flags *flag.FlagSet) *options {
 	o := &options{}
 	flags.Func("bind", "make SRC of the host appear inside, writable: `SRC[:DST]`, a backslash escapes a colon", appendTo(&o.binds))
 	flags.Func("bind-ro", "the same, read-only: `SRC[:DST]`", appendTo(&o.bindsReadOnly))
+	flags.Func("no-bind", "leave out the policy's bind on `DIR`: the image's own is there", appendTo(&o.noBinds))
 	flags.Func("tmpfs", "an empty file system in memory: `DST[:OPTIONS]`, such as size=64M,mode=0700,noexec", appendTo(&o.tmpfs))
 	flags.Func("env", "pass an environment variable, or set it: `NAME[=VALUE]`", appendTo(&o.env))
 	flags.BoolVar(&o.envAll, "env-all", false, "pass the whole environment")
@@ -108,7 +109,7 @@ func (o *options) split(args []string) {
 func (o *options) request() (runtime.Request, error) {
 	r := runtime.Request{
 		Store: o.store, Image: o.image, Session: o.session, Command: o.command, Login: o.login, Name: o.name, Hostname: o.hostname,
-		Env: o.env, EnvAll: o.envAll, Dir: o.dir, RootInside: o.rootInside, Network: o.network, User: o.user, Personality: o.personality,
+		Env: o.env, EnvAll: o.envAll, NoBinds: o.noBinds, Dir: o.dir, RootInside: o.rootInside, Network: o.network, User: o.user, Personality: o.personality,
 		Writable: o.writable, NoEphemeral: o.noEphemeral, Timeout: o.timeout, KillAfter: o.killAfter,
 		Limits: callersLimits(), Measure: o.stats != "",
 		Resources: runtime.Resources{Tasks: o.tasks, CPUs: o.cpus, CPUWeight: o.cpuWeight, IOWeight: o.ioWeight},

@@ -3,6 +3,7 @@ package main
 import (
 	"flag"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 
 	"mayfly/runtime"
@@ -44,6 +45,7 @@ var policyCheck = command{
 
 var policyExplain = command{
 	name:     "explain",
+	granted:  true, // to look what of the image is hidden
 	synopsis: "[flags] IMAGE",
 	summary:  "tell what a user may do with an image, and which line says so",
 	examples: []string{"runtime policy explain deb12-i386", "runtime policy explain --user ci deb12-i386"},
@@ -66,9 +68,21 @@ var policyExplain = command{
 			if decision.Unbound {
 				fmt.Fprintln(stdout, "Root may ask for anything; the rule says what comes unasked.")
 			}
-			return exit(printSettings(decision.Rule.Explain()))
+			if err := printSettings(decision.Rule.Explain()); err != nil {
+				return exit(err)
+			}
+			return exit(printHidden(runtime.HiddenBy(decision, args[0])))
 		}
 	},
+}
+
+// printHidden tells what of the image's own is not to be seen.
+func printHidden(dirs []string) error {
+	if len(dirs) == 0 {
+		return nil
+	}
+	_, err := fmt.Fprintf(stdout, "\nThe binds hide what the image has in %s; --no-bind DIR leaves one out.\n", printableLine(strings.Join(dirs, ", ")))
+	return err
 }
 
 func printSettings(lines []policy.Line) error {

@@ -39,3 +39,21 @@ func TestMountsThroughLinksThatLeadNowhere(t *testing.T) {
 		t.Errorf("%s, %v", out, err)
 	}
 }
+
+func TestWhatABindHidesIsTold(t *testing.T) {
+	kit.Change(t, "reports-hidden-plain", "mkdir -p opt/python/bin home/builder; touch opt/python/bin/python opt/a opt/b opt/c")
+	r := kit.Root(t, "image", "import", "reports-hidden", filepath.Join(kit.Store, "reports-hidden-plain"))
+	t.Cleanup(func() { _ = kit.Root(t, "image", "remove", "reports-hidden") })
+	for _, want := range []string{"/home (builder)", "/opt (", "--no-bind"} {
+		if !strings.Contains(r.Err, want) {
+			t.Errorf("import: %+v, want %q", r, want)
+		}
+	}
+	hold(t, []report{
+		{name: "explain tells", source: "toolbox: image's /home is not visible", do: `${R% run} policy explain reports-hidden | grep -c "has in /home (builder)"`, out: "1\n"},
+		{name: "a bind is left out", source: "distrobox: image's /opt hidden by the host's", do: `$R --no-bind /opt reports-hidden -- ls /opt`, out: "a\nb\nc\npython\n"},
+		{name: "homes too, and one's own is beside them", source: "docker: image's home directory", do: `$R --no-bind /home reports-hidden -- sh -c 'ls /home; touch ~'`,
+			out: "builder\n" + kit.User + "\n"},
+		{name: "a bind that there is not", source: "nspawn: typing errors", do: `$R --no-bind /opt/python reports-hidden -- true`, err: "binds /home, /etc/passwd, /etc/group, /opt", code: 125},
+	})
+}
