@@ -281,7 +281,7 @@ func bindable(fd int, readOnly bool) error {
 			return errors.New("is a socket or FIFO, which no mount makes read-only: bind it writable (--bind)")
 		}
 	default:
-		return errors.New("neither a file, directory, socket nor FIFO")
+		return errors.New("neither a file nor a directory, socket or FIFO")
 	}
 	var fs unix.Statfs_t
 	if err := unix.Fstatfs(fd, &fs); err != nil {

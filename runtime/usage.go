@@ -23,8 +23,9 @@ type process struct {
 	Usage
 }
 
-// initName is what a container's PID 1 calls itself. It shares its memory with the supervisor.
-const initName = "mayfly-init"
+// What a supervisor's own children call themselves, which share its memory: PID 1 of the container,
+// and who keeps descriptors (nsexec.Keeper).
+const initName, keeperName = "mayfly-init", "mayfly-keeper"
 
 const (
 	maxStat    = 4096
@@ -49,7 +50,7 @@ func usages(supervisors []int) (map[int]Usage, error) {
 		for len(next) > 0 {
 			p := next[len(next)-1]
 			next = append(next[:len(next)-1], children[p.pid]...)
-			if p.parent == s && p.name == initName {
+			if p.parent == s && (p.name == initName || p.name == keeperName) {
 				continue
 			}
 			sum.CPU += p.CPU

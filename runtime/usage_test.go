@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"mayfly/nsexec"
 )
 
 func TestStatOfAHostileName(t *testing.T) {
@@ -41,4 +43,27 @@ func TestUsageCountsDescendants(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	t.Error("two children are not two tasks")
+}
+
+func TestUsageLeavesOutTheKeeper(t *testing.T) {
+	tasks := func() int {
+		used, err := usages([]int{os.Getpid()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return used[os.Getpid()].Tasks
+	}
+	before := tasks()
+	keeper, err := nsexec.Keep(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer keeper.Release()
+	for range 200 { // until it has its name
+		if tasks() == before {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Errorf("%d tasks, %d without it", tasks(), before)
 }
