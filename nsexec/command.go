@@ -18,8 +18,8 @@ type Command struct {
 	Files [3]uintptr // descriptors 0, 1 and 2, each that number itself or above 2
 	// Kept are other descriptors that it has, from 3 on and in order; it has none besides.
 	Kept []int
-	// Terminal makes Files[0] the controlling terminal.
-	Terminal bool
+	// Terminal is a descriptor of what becomes the controlling terminal; 0: it has none.
+	Terminal int
 	Limits   []Limit
 	Filter   []unix.SockFilter // seccomp filter that the command starts under; nil: none but the thread's
 	// Cgroup is the open directory of a control group of version 2 that the command is born in, which is root's; 0: that
@@ -159,8 +159,8 @@ func (b *birth) write(c *Command) {
 			must(unix.SYS_DUP3, number(int(fd)), number(i), &zero)
 		}
 	}
-	if c.Terminal {
-		must(unix.SYS_IOCTL, &zero, number(unix.TIOCSCTTY), &zero)
+	if c.Terminal > 0 {
+		must(unix.SYS_IOCTL, number(c.Terminal), number(unix.TIOCSCTTY), &zero)
 	}
 	for i := range b.limits {
 		must(unix.SYS_PRLIMIT64, &zero, number(b.limits[i].Resource), address(unsafe.Pointer(&b.limits[i].Rlimit)), &zero)

@@ -278,7 +278,7 @@ func (l *launch) pivot() error {
 
 // openConsole makes the container's terminal, from its own devpts.
 func (l *launch) openConsole() error {
-	if !l.plan.Spec.Process.Terminal {
+	if !l.plan.Spec.Process.Terminal && !l.plan.TTY {
 		return nil
 	}
 	terminal, err := console.Open(l.scratch.own["/dev/pts"].FD())
@@ -286,6 +286,9 @@ func (l *launch) openConsole() error {
 		return err
 	}
 	l.console = terminal
+	if l.plan.TTY {
+		return nil
+	}
 	number, err := terminal.Number()
 	if err != nil {
 		return err

@@ -24,6 +24,8 @@ type Caller struct {
 	DirErr   error  // why it has none
 	Env      []string
 	Terminal bool // standard input and output are terminals
+	// TTY: one of standard input, output and error is a terminal, and /dev/tty is.
+	TTY bool
 	// Background: they are those of another job, which has them until it ends.
 	Background bool
 }
@@ -43,8 +45,28 @@ func CurrentCaller() (Caller, error) {
 	// the name of a directory that is outside the root.
 	caller.Dir, caller.DirErr = unixGetwd()
 	caller.Terminal = term.IsTerminal(0) && term.IsTerminal(1)
+	caller.TTY = OnTerminal()
 	caller.Background = caller.Terminal && console.InBackground(0)
 	return caller, nil
+}
+
+// OnTerminal tells whether one of standard input, output and error is a terminal, and the
+// process has a controlling one.
+func OnTerminal() bool {
+	if !term.IsTerminal(0) && !term.IsTerminal(1) && !term.IsTerminal(2) {
+		return false
+	}
+	fd, err := openTerminal()
+	if err != nil {
+		return false
+	}
+	unix.Close(fd)
+	return true
+}
+
+// openTerminal opens the process's controlling terminal.
+func openTerminal() (int, error) {
+	return unix.Open("/dev/tty", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 }
 
 // hiddenGO is what the command's entry point makes of GO at the beginning of a name, so that

@@ -17,8 +17,8 @@ import (
 )
 
 // startCommand executes the plan's command, or its fallback where the container does not
-// have it. It runs on the launch's thread, with the command's root and rights.
-func (l *launch) startCommand(p *Plan, files [3]uintptr, terminal bool) (*nsexec.Process, error) {
+// have it. The terminal is a descriptor of its own one, or 0. It runs on the launch's thread, with the command's root and rights.
+func (l *launch) startCommand(p *Plan, files [3]uintptr, terminal int) (*nsexec.Process, error) {
 	args := p.Spec.Process.Args
 	process, err := l.startOne(p, args, files, terminal)
 	var missing *CommandError
@@ -48,7 +48,7 @@ func (p *Plan) filter() []unix.SockFilter {
 	return seccomp.Isolated
 }
 
-func (l *launch) startOne(p *Plan, args []string, files [3]uintptr, terminal bool) (*nsexec.Process, error) {
+func (l *launch) startOne(p *Plan, args []string, files [3]uintptr, terminal int) (*nsexec.Process, error) {
 	env := p.Spec.Process.Env
 	file, err := lookUp(args[0], env)
 	if err != nil {

@@ -28,7 +28,7 @@ var errEnding = errors.New("the container is ending")
 
 // ask has the launch's thread start another command.
 func (l *launch) ask(e control.Exec, files []int) (*nsexec.Process, *console.Console, error) {
-	if len(e.Args) == 0 || e.Terminal && len(files) > 1 || !e.Terminal && len(files) != 3 {
+	if len(e.Args) == 0 || e.Terminal && (len(files) > 1 || e.TTY) || !e.Terminal && len(files) != 3 {
 		return nil, nil, unix.EINVAL
 	}
 	f := fork{e, files, make(chan forked, 1)}
@@ -68,7 +68,7 @@ func (l *launch) fork(f fork) (*nsexec.Process, *console.Console, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	process, err := l.startCommand(plan, files, terminal != nil)
+	process, err := l.startCommand(plan, files, slaveOf(terminal))
 	if err != nil {
 		if terminal != nil {
 			err = errors.Join(err, terminal.Close())
@@ -96,20 +96,24 @@ func (p *Plan) with(e control.Exec) *Plan {
 
 // descriptors are the command's 0, 1 and 2: those of whoever asks, or a terminal's.
 func (f *fork) descriptors() ([3]uintptr, *console.Console, error) {
+	var files [3]uintptr
 	if !f.Terminal {
-		return [3]uintptr{uintptr(f.files[0]), uintptr(f.files[1]), uintptr(f.files[2])}, nil, nil
+		files = [3]uintptr{uintptr(f.files[0]), uintptr(f.files[1]), uintptr(f.files[2])}
+		if !f.TTY {
+			return files, nil, nil
+		}
 	}
 	devpts, err := unix.Open("/dev/pts", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return [3]uintptr{}, nil, fmt.Errorf("open /dev/pts: %w", err)
+		return files, nil, fmt.Errorf("open /dev/pts: %w", err)
 	}
 	defer unix.Close(devpts)
 	terminal, err := console.Open(devpts)
-	if err != nil {
-		return [3]uintptr{}, nil, err
+	if err != nil || f.TTY {
+		return files, terminal, err
 	}
 	slave := uintptr(terminal.Slave())
-	files := [3]uintptr{slave, slave, slave}
+	files = [3]uintptr{slave, slave, slave}
 	if len(f.files) == 1 {
 		files[2] = uintptr(f.files[0])
 	}

@@ -19,6 +19,7 @@ import (
 // ours but pipes.
 func (l *Line) Exec(e control.Exec, signals <-chan os.Signal) (status Status, err error) {
 	j := &joined{line: l, ended: make(chan joinedEnd, 1), kill: make(chan struct{}, 1)}
+	e.TTY = e.TTY && !e.Terminal && l.caller.UID == l.UID // another owner's shows nothing on root's, and reads nothing
 	files, err := j.streams(e.Terminal)
 	if err != nil {
 		return Status{}, errors.Join(err, j.output.stop(patience{signals: signals}))
@@ -32,15 +33,19 @@ func (l *Line) Exec(e control.Exec, signals <-chan os.Signal) (status Status, er
 	if err != nil {
 		return Status{}, err
 	}
-	j.feed.Start()
+	var terminal *console.Console
+	if len(received) == 1 {
+		terminal = console.FromMaster(received[0])
+	}
+	j.feed.StartUnless(terminal)
 	if err := l.conn.Within(0); err != nil {
 		return Status{}, err
 	}
-	if e.Terminal {
-		if len(received) != 1 {
-			return Status{}, fmt.Errorf("container %s: its supervisor sent no terminal", l.Name)
-		}
-		stop, err := j.connect(console.FromMaster(received[0]))
+	if e.Terminal && terminal == nil {
+		return Status{}, fmt.Errorf("container %s: its supervisor sent no terminal", l.Name)
+	}
+	if terminal != nil {
+		stop, err := j.connect(terminal, e.TTY)
 		if err != nil {
 			return Status{}, err
 		}
@@ -101,13 +106,8 @@ type joinedEnd struct {
 }
 
 // connect connects the user's terminal with the command's.
-func (j *joined) connect(terminal *console.Console) (stop func(), err error) {
-	j.relay, err = terminal.Start(0, 1, func() {
-		select {
-		case j.kill <- struct{}{}:
-		default:
-		}
-	})
+func (j *joined) connect(terminal *console.Console, onDemand bool) (stop func(), err error) {
+	j.relay, err = startRelay(terminal, onDemand, j.kill)
 	if err != nil {
 		return nil, errors.Join(err, terminal.Close())
 	}
@@ -169,7 +169,7 @@ func (j *joined) suspend() {
 	if j.relay != nil {
 		j.relay.Leave()
 	}
-	_ = nsexec.Suspend()
+	_ = nsexec.Suspend(false)
 	j.send(syscall.SIGCONT)
 	if j.relay != nil {
 		j.relay.Continue()

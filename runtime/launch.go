@@ -48,7 +48,7 @@ type launch struct {
 	feed    *console.Feed    // nil: standard input is not copied
 	output  *output          // nil: it is not copied
 	ports   *ports           // that are published
-	console *console.Console // nil: descriptors 0, 1, 2 are passed through
+	console *console.Console // the command's terminal; nil: it has none
 	relay   *console.Relay   // nil: not connected
 	Process *nsexec.Process  // nil: not started
 
@@ -57,6 +57,7 @@ type launch struct {
 	limit     <-chan time.Time // tells when the command's time is over; nil: it has no limit
 	executing atomic.Bool      // the last step has begun: what hangs now is a process of the container
 	parked    atomic.Bool      // the command was stopped by a request
+	stopping  atomic.Bool      // or is being stopped by a signal to this process
 	told      chan struct{}    // closed when the log knows of the command, or there is none
 	untold    error            // why the log cannot be told, where that is the caller's doing
 	started   chan error       // is told once how the steps ended
@@ -272,7 +273,7 @@ func (l *launch) becomeUser() error {
 // and 2, or pipes; it has no other.
 func (l *launch) execute() error {
 	terminal := 0
-	if l.console != nil {
+	if l.plan.Spec.Process.Terminal {
 		terminal = l.console.Slave()
 	}
 	files, feed, err := streams(l.plan.anotherUser(), l.output, terminal)
@@ -286,12 +287,12 @@ func (l *launch) execute() error {
 	}
 	l.tellOfPlan()
 	l.executing.Store(true)
-	process, err := l.startCommand(l.plan, files, l.console != nil)
+	process, err := l.startCommand(l.plan, files, slaveOf(l.console))
 	l.Process = process
 	l.closePassed()
 	l.output.started()
 	if err == nil {
-		l.feed.Start()
+		l.feed.StartUnless(l.console)
 	}
 	return err
 }

@@ -55,6 +55,8 @@ type Plan struct {
 	Login bool `json:"login,omitempty"`
 	// Fallback is executed where the image does not have the command.
 	Fallback []string `json:"fallback,omitempty"`
+	// TTY: the command has a terminal of its own as /dev/tty, and descriptors that are passed through.
+	TTY bool `json:"tty,omitempty"`
 	// SetIDs: the command runs as another user than the caller.
 	SetIDs bool `json:"setIDs"`
 	// KeepGroups: root inside cannot give up the caller's groups.

@@ -37,6 +37,8 @@ func (p *Plan) process(r Request, f Facts) error {
 		Rlimits:         r.Limits,
 		NoNewPrivileges: true,
 	}
+	// What another user shows on it, and reads from it, would be from root's terminal.
+	p.TTY = r.Terminal == Auto && !p.Spec.Process.Terminal && f.Caller.TTY && !p.SetIDs
 	if err := p.workingDir(r, f); err != nil {
 		return err
 	}

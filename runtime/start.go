@@ -63,7 +63,7 @@ func awaitStart(ctx context.Context, l *launch, signals <-chan os.Signal) (ended
 			if terminates(got) {
 				end(got.(syscall.Signal))
 			} else if got == syscall.SIGTSTP {
-				_ = nsexec.Suspend()
+				_ = nsexec.Suspend(false)
 			}
 		case <-l.limit:
 			status.TimedOut = true

@@ -12,6 +12,14 @@ import (
 // and write on the screen in their name.
 func (p *Plan) anotherUser() bool { return p.SetIDs || p.rootInside() }
 
+// slaveOf is the descriptor of a terminal for a command; 0: there is none.
+func slaveOf(terminal *console.Console) int {
+	if terminal == nil {
+		return 0
+	}
+	return terminal.Slave()
+}
+
 // streams are descriptors 0, 1 and 2 of a command: its own terminal (0: it has none) where
 // the caller's is, else the caller's, or a pipe where something is between. The feed is nil
 // where standard input is the caller's.

@@ -3,9 +3,12 @@ package runtime
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"mayfly/runtime/cgroup"
 	"mayfly/runtime/console"
@@ -85,14 +88,33 @@ func (l *launch) connectTerminals() (*console.Relay, <-chan struct{}, error) {
 		l.console.Pass = l.output.pass
 	}
 	l.console.Suspend = l.keyTyped
-	relay, err := l.console.Start(0, 1, func() {
+	relay, err := startRelay(l.console, l.plan.TTY, kill)
+	l.relay = relay
+	return relay, kill, err
+}
+
+// startRelay connects a terminal of a container's with the user's: with standard input
+// and output, or with /dev/tty while somebody has it open. The channel is told that the user
+// typed the escape.
+func startRelay(c *console.Console, onDemand bool, kill chan<- struct{}) (*console.Relay, error) {
+	told := func() {
 		select {
 		case kill <- struct{}{}:
 		default:
 		}
-	})
-	l.relay = relay
-	return relay, kill, err
+	}
+	if !onDemand {
+		return c.Start(0, 1, told)
+	}
+	fd, err := openTerminal()
+	if err != nil {
+		return nil, fmt.Errorf("open /dev/tty: %w", err)
+	}
+	relay, err := c.StartOnDemand(fd, told)
+	if err != nil {
+		unix.Close(fd)
+	}
+	return relay, err
 }
 
 // An attendant forwards signals and keeps the time limit of a running command.

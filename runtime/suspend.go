@@ -19,11 +19,13 @@ import (
 // keeps it.
 
 // suspend stops this process, whose command has been stopped, and has both go on together.
-func (l *launch) suspend() {
+// With job, all of its process group stops: a script that waits for it, the rest of the
+// pipeline.
+func (l *launch) suspend(job bool) {
 	if l.relay != nil {
 		l.relay.Leave()
 	}
-	if err := nsexec.Suspend(); err != nil {
+	if err := nsexec.Suspend(job); err != nil {
 		l.note(err.Error())
 	}
 	_ = l.Process.SignalGroup(syscall.SIGCONT)
@@ -32,12 +34,13 @@ func (l *launch) suspend() {
 	}
 }
 
-// stopJob stops all of the job. With a terminal of its own the command's stop is noticed
+// stopJob follows a signal that stops the job, which others of it have got, too. With a terminal of its own the command's stop is noticed
 // (see commandStopped), whoever has stopped it.
 func (l *launch) stopJob() {
+	l.stopping.Store(l.relay != nil)
 	_ = l.Process.SignalGroup(syscall.SIGSTOP)
 	if l.relay == nil {
-		l.suspend()
+		l.suspend(false)
 	}
 }
 
@@ -45,8 +48,8 @@ func (l *launch) stopJob() {
 // `suspend` does: else nobody could get at the user's terminal. One that was stopped by
 // way of our socket goes on the same way, and we have to listen for that.
 func (l *launch) commandStopped() {
-	if !l.parked.Load() {
-		l.suspend()
+	if signalled := l.stopping.Swap(false); !l.parked.Load() {
+		l.suspend(!signalled)
 	}
 }
 

@@ -59,7 +59,7 @@ var execCommand = command{
 				warn(line.Unlogged.Error())
 			}
 			own := *tty || terminal && !*noTTY && !console.InBackground(0)
-			status, err := line.Exec(control.Exec{Args: args, Env: set, Dir: *dir, Terminal: own, KeepTerm: runtime.KeepsTerm(env)}, signals())
+			status, err := line.Exec(control.Exec{Args: args, Env: set, Dir: *dir, Terminal: own, TTY: !own && !*noTTY && runtime.OnTerminal(), KeepTerm: runtime.KeepsTerm(env)}, signals())
 			if err != nil {
 				return runtime.ExitCodeOf(err), err
 			}

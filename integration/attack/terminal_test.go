@@ -108,6 +108,22 @@ func TestC33WhoseTerminalIsPassed(t *testing.T) {
 	kit.NothingLeft(t)
 }
 
+// What root runs as another user, or in another user's container, in a pipeline, cannot ask root either: it
+// would read what is typed for the rest of the pipeline.
+func TestC33NobodyElseAsksRoot(t *testing.T) {
+	each(t, func(t *testing.T, w way) {
+		t.Run("all", func(t *testing.T) {
+			robbed(t, w)
+			for _, call := range []string{"run --quiet --user " + kit.User + " " + kit.Image, "exec " + kit.User + "/robbed"} {
+				m := onTerminal(t, "root", kit.Runtime+" "+call+" sh -c 'true </dev/tty || echo no terminal' 2>&1 | cat; echo status $?")
+				m.Await("no terminal")
+				m.Await("status 0")
+				m.Wait()
+			}
+		})
+	})
+}
+
 // What is between changes nothing of what passes: all of it, in order, to the end, with
 // the command's exit status.
 func TestC33WhatIsRelayedIsWhole(t *testing.T) {

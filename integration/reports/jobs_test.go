@@ -157,6 +157,27 @@ func TestAJobStopsAndGoesOn(t *testing.T) {
 	}
 }
 
+// Source: sudo: Ctrl-Z in a script that runs it hangs the terminal.
+func TestWhatWaitsForTheJobStopsToo(t *testing.T) {
+	m := interactive(t)
+	for i, script := range []string{"$R $T -- sh -c 'echo rea''dy; read x; echo got $x'", "$R $T -- sh -c 'echo rea''dy; read x </dev/tty; echo got $x' | cat"} {
+		m.Type(fmt.Sprintf("bash -c \"echo %d; %s; echo %d en''ded\"\n", i, strings.ReplaceAll(script, "$x", "\\$x"), i))
+		m.Await(fmt.Sprint("\n", i, "\r\nready"))
+		time.Sleep(kit.Within(300 * time.Millisecond))
+		m.Type("\x1a")
+		time.Sleep(kit.Within(300 * time.Millisecond))
+		m.Type(fmt.Sprint("echo sh''ell ", i, "\n"))
+		m.Await(fmt.Sprint("shell ", i))
+		m.Type("fg\n")
+		time.Sleep(kit.Within(500 * time.Millisecond))
+		m.Type(fmt.Sprint("typed", i, "\n"))
+		m.Await(fmt.Sprint("got typed", i))
+		m.Await(fmt.Sprint(i, " ended"))
+		time.Sleep(kit.Within(200 * time.Millisecond))
+	}
+	leave(t, m)
+}
+
 // A shell inside has jobs of its own, and is not stopped.
 func TestAShellInsideIsNotStopped(t *testing.T) {
 	m := interactive(t)

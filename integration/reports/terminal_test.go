@@ -2,7 +2,9 @@ package reports
 
 import (
 	"fmt"
+	"strings"
 	"testing"
+	"time"
 
 	"mayfly/integration/kit"
 )
@@ -29,6 +31,63 @@ func TestStandardErrorGoesWhereItIsSent(t *testing.T) {
 		m.Await("status 0")
 		m.Await("[to a file]\r\n")
 		m.Wait()
+	}
+	kit.NothingLeft(t)
+}
+
+// A command in a pipeline asks the user. Source: docker, podman: ssh-keygen, gpg, sudo in a pipe: no such device /dev/tty.
+func TestACommandInAPipelineAsksTheUser(t *testing.T) {
+	for call, shows := range map[string]string{
+		`$R $T -- sh -c 'read x </dev/tty; echo got $x' | cat`:                                  "got typed",
+		`$R $T -- sh -c 'read x </dev/tty; echo got $x' >out; cat out`:                          "got typed",
+		`echo piped | $R $T -- sh -c 'read y; read x </dev/tty; echo got $y $x'`:                "got piped typed",
+		`$R --log l $T -- sh -c 'read x </dev/tty; echo got $x' | cat`:                          "got typed",
+		`$R $T -- sh -c 'printf prompt: >/dev/tty; read x </dev/tty; echo got $x' | cat`:        "prompt:",
+		`$R $T -- sh -c 'read y; read x </dev/tty; echo got $x' </dev/null 2>/dev/null`:         "got typed",
+		`$R --no-tty $T -- sh -c 'true </dev/tty || echo no terminal' | cat`:                    "no terminal",
+		`$R $T -- sh -c 'true </dev/tty || echo no terminal' </dev/null 2>&1 | cat`:             "no terminal",
+		`$R $T -- sh -c 'tty </dev/tty; stty size </dev/tty; read x </dev/tty; echo got' | cat`: "33 111",
+		background + `$X b sh -c 'read x </dev/tty; echo got $x' | cat; kill $!; wait`:          "got typed",
+	} {
+		m := onTerminal(t, call+"; echo status $?")
+		before := m.Modes()
+		time.Sleep(kit.Within(300 * time.Millisecond))
+		m.Type("typed\r")
+		m.Await(shows)
+		m.Await("status 0")
+		m.Wait()
+		if m.Modes() != before {
+			t.Errorf("%s: the terminal is not as it was", call)
+		}
+	}
+	kit.NothingLeft(t)
+}
+
+// What is typed goes to whoever asks for it on /dev/tty, not to the reader of standard input.
+func TestAQuestionGoesBeforeStandardInput(t *testing.T) {
+	m := interactive(t)
+	m.Type("$R $T -- sh -c 'echo rea''dy >&2; read x </dev/tty; echo got $x; read x; echo and $x' | cat &\n")
+	m.Await("ready")
+	m.Type("fg\n")
+	time.Sleep(kit.Within(500 * time.Millisecond))
+	m.Type("first\n")
+	m.Await("got first")
+	time.Sleep(kit.Within(500 * time.Millisecond))
+	m.Type("second\n")
+	m.Await("and second")
+	leave(t, m)
+}
+
+// A passphrase is not shown.
+func TestAPassphraseInAPipeline(t *testing.T) {
+	m := onTerminal(t, `$R $T -- sh -c 'exec 3<>/dev/tty; stty -echo <&3; echo prompt: >&3; read x <&3; stty echo <&3; echo "of ${#x} characters"' | cat; echo done`)
+	m.Await("prompt:")
+	m.Type("secret\r")
+	m.Await("of 6 characters")
+	m.Await("done")
+	m.Wait()
+	if strings.Contains(m.Shows(), "secret") {
+		t.Errorf("the terminal shows the passphrase:\n%s", m.Shows())
 	}
 	kit.NothingLeft(t)
 }

@@ -5,6 +5,7 @@ package console
 import (
 	"bytes"
 	"fmt"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,6 +17,8 @@ type Console struct {
 	Pass func([]byte) []byte
 	// Suspend, where it is set, is called when the key that stops a job was typed, before the terminal gets it.
 	Suspend func()
+
+	reads atomic.Bool
 }
 
 // Open makes a pseudo-terminal in the devpts whose root directory is open as
@@ -64,6 +67,9 @@ func (c *Console) suspends(typed []byte) bool {
 	m, err := unix.IoctlGetTermios(c.master, unix.TCGETS) // of the other end
 	return err == nil && m.Lflag&unix.ISIG != 0 && m.Cc[unix.VSUSP] != 0 && bytes.IndexByte(typed, m.Cc[unix.VSUSP]) >= 0
 }
+
+// Reads tells whether what the user types goes there now.
+func (c *Console) Reads() bool { return c.reads.Load() }
 
 // Resize gives the terminal the window size of another.
 func (c *Console) Resize(from int) error {

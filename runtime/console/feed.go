@@ -18,6 +18,8 @@ type Feed struct {
 	pipe    [2]int // the command's end, and ours
 	wake    [2]int // the second is closed by Stop
 	started bool
+	// unless what is typed goes there; nil: it goes nowhere else
+	unless *Console
 }
 
 // feedAtMost is what is read at a time, in bytes: the smallest page holds it.
@@ -56,6 +58,14 @@ func (f *Feed) Start() {
 	}
 }
 
+// StartUnless begins to copy what is not for a console, if there is one.
+func (f *Feed) StartUnless(c *Console) {
+	if f != nil {
+		f.unless = c
+		f.Start()
+	}
+}
+
 // Stop ends the copying and does not wait for that: a read of a device that has nothing
 // cannot be called back.
 func (f *Feed) Stop() {
@@ -81,7 +91,7 @@ func (f *Feed) copy(to, wake int) {
 			!await(unix.PollFd{Fd: int32(f.from), Events: unix.POLLIN}, to, wake) {
 			return
 		}
-		if InBackground(f.from) {
+		if f.waits() {
 			continue
 		}
 		n, err := unix.Read(f.from, buffer[:])
@@ -94,10 +104,12 @@ func (f *Feed) copy(to, wake int) {
 	}
 }
 
-// awaitForeground waits while a read would stop the process (SIGTTIN). It returns false
-// when the copying is to end.
+func (f *Feed) waits() bool { return InBackground(f.from) || f.unless != nil && f.unless.Reads() }
+
+// awaitForeground waits while a read would stop the process (SIGTTIN), or take what is
+// typed for others. It returns false when the copying is to end.
 func (f *Feed) awaitForeground(to, wake int) bool {
-	for InBackground(f.from) {
+	for f.waits() {
 		fds := [...]unix.PollFd{{Fd: int32(to)}, {Fd: int32(wake), Events: unix.POLLIN}}
 		n, err := unix.Poll(fds[:], int(foregroundAgain.Milliseconds()))
 		if n > 0 || err != nil && err != unix.EINTR {

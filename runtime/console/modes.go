@@ -14,6 +14,8 @@ import (
 // and the modes are those of whoever is there.
 type modes struct {
 	fd int
+	// shared: others write to the terminal, who want its ends of lines.
+	shared bool
 
 	mu     sync.Mutex
 	raw    bool
@@ -35,7 +37,9 @@ func (m *modes) take() error {
 	if err == nil {
 		raw := *now
 		raw.Iflag &^= unix.IGNBRK | unix.BRKINT | unix.PARMRK | unix.ISTRIP | unix.INLCR | unix.IGNCR | unix.ICRNL | unix.IXON
-		raw.Oflag &^= unix.OPOST
+		if !m.shared {
+			raw.Oflag &^= unix.OPOST
+		}
 		raw.Lflag &^= unix.ECHO | unix.ECHONL | unix.ICANON | unix.ISIG | unix.IEXTEN
 		raw.Cflag = raw.Cflag&^(unix.CSIZE|unix.PARENB) | unix.CS8
 		raw.Cc[unix.VMIN], raw.Cc[unix.VTIME] = 1, 0
@@ -59,6 +63,9 @@ func (m *modes) connected() bool {
 	}
 	return !InBackground(m.fd) && m.take() == nil || m.gone()
 }
+
+// endsLines tells whether the terminal makes ends of lines of its own.
+func (m *modes) endsLines() bool { return m.shared || !m.isRaw() }
 
 func (m *modes) isRaw() bool {
 	m.mu.Lock()

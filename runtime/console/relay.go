@@ -22,10 +22,12 @@ const (
 type Relay struct {
 	console *Console
 	in, out int
-	kill    func() // the user asked for the end
-	modes   modes
-	wake    [2]int // a byte: look again; its end: stop
-	done    chan struct{}
+	// onDemand: only while somebody inside has the console open.
+	onDemand bool
+	kill     func() // the user asked for the end
+	modes    modes
+	wake     [2]int // a byte: look again; its end: stop
+	done     chan struct{}
 
 	gone    bool   // the user's terminal is
 	lost    error  // what was to be shown could not be written; valid when done
@@ -36,11 +38,10 @@ type Relay struct {
 // Start puts the terminal in into raw mode and copies: in to the console, the
 // console to out. kill is called when the user types ^] three times within a second.
 func (c *Console) Start(in, out int, kill func()) (*Relay, error) {
-	r := &Relay{console: c, in: in, out: out, kill: kill, done: make(chan struct{})}
-	if err := unix.Pipe2(r.wake[:], unix.O_CLOEXEC); err != nil {
-		return nil, fmt.Errorf("pipe: %w", err)
+	r, err := c.newRelay(in, out, kill)
+	if err != nil {
+		return nil, err
 	}
-	r.modes.fd = in
 	if err := r.modes.take(); err != nil { // in the background this stops the process
 		unix.Close(r.wake[0])
 		unix.Close(r.wake[1])
@@ -49,6 +50,50 @@ func (c *Console) Start(in, out int, kill func()) (*Relay, error) {
 	_ = c.Resize(in) // a terminal without a size is one all the same
 	go r.copy()
 	return r, nil
+}
+
+func (c *Console) newRelay(in, out int, kill func()) (*Relay, error) {
+	r := &Relay{console: c, in: in, out: out, kill: kill, modes: modes{fd: in}, done: make(chan struct{})}
+	if err := unix.Pipe2(r.wake[:], unix.O_CLOEXEC); err != nil {
+		return nil, fmt.Errorf("pipe: %w", err)
+	}
+	return r, nil
+}
+
+// StartOnDemand copies between the terminal of a descriptor, which the Relay closes, and the
+// console while somebody has that open. At other times, and for its modes, the user's
+// terminal is as if the console were not there. The command must have been started.
+func (c *Console) StartOnDemand(fd int, kill func()) (*Relay, error) {
+	r, err := c.newRelay(fd, fd, kill)
+	if err != nil {
+		return nil, err
+	}
+	r.onDemand, r.modes.shared = true, true
+	c.closeSlave()
+	_ = c.Resize(fd)
+	go r.copy()
+	return r, nil
+}
+
+// openAgain is how often it is looked whether somebody has opened a console: the kernel
+// tells the other end that it has been closed, and not that it is open.
+const openAgain = 100 * time.Millisecond
+
+// open tells whether somebody inside has the console open.
+func (r *Relay) open() bool {
+	if !r.onDemand {
+		return true
+	}
+	fds := []unix.PollFd{{Fd: int32(r.console.master), Events: unix.POLLIN}}
+	_, err := unix.Poll(fds, 0)
+	if err == nil && fds[0].Revents&unix.POLLHUP == 0 {
+		return true
+	}
+	if fds[0].Revents&unix.POLLIN != 0 {
+		r.show() // what was written before it was closed
+	}
+	_ = r.modes.giveBack()
+	return false
 }
 
 // Leave gives the user's terminal back, since the process is about to stop.
@@ -72,7 +117,11 @@ func (r *Relay) Stop() error {
 	unix.Close(r.wake[1])
 	<-r.done
 	unix.Close(r.wake[0])
-	return r.modes.giveBack()
+	err := r.modes.giveBack()
+	if r.onDemand {
+		unix.Close(r.in)
+	}
+	return err
 }
 
 // Lost returns why not all was shown, after Stop. A terminal that has gone is no reason:
@@ -90,7 +139,9 @@ func (r *Relay) copy() {
 	defer close(r.done)
 	const user, container, waker = 0, 1, 2
 	for {
-		atMost, connected := -1, r.modes.connected()
+		open := r.open()
+		atMost, connected := -1, open && r.modes.connected()
+		r.console.reads.Store(connected)
 		fds := []unix.PollFd{
 			{Fd: int32(r.in), Events: unix.POLLIN},
 			{Fd: int32(r.console.master), Events: unix.POLLIN},
@@ -103,7 +154,10 @@ func (r *Relay) copy() {
 		if r.gone || !connected {
 			fds[user].Fd = -1
 		}
-		if !connected {
+		if !open {
+			fds[container].Fd = -1
+			atMost = int(openAgain.Milliseconds())
+		} else if !connected {
 			atMost = int(foregroundAgain.Milliseconds())
 		}
 		if _, err := unix.Poll(fds, atMost); err != nil && err != unix.EINTR {
@@ -116,7 +170,7 @@ func (r *Relay) copy() {
 		if fds[container].Revents&unix.POLLOUT != 0 {
 			r.deliver()
 		}
-		if fds[container].Revents&(unix.POLLIN|unix.POLLHUP|unix.POLLERR) != 0 && !r.show() {
+		if fds[container].Revents&(unix.POLLIN|unix.POLLHUP|unix.POLLERR) != 0 && !r.show() && !r.onDemand {
 			return
 		}
 		if fds[user].Revents != 0 {
@@ -179,7 +233,7 @@ func (r *Relay) show() bool {
 	if r.console.Pass != nil {
 		data = r.console.Pass(data)
 	}
-	if !r.modes.isRaw() { // then the user's terminal makes ends of lines of its own
+	if r.modes.endsLines() {
 		data = bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n"))
 	}
 	if err := WriteAll(r.out, data); err != nil {

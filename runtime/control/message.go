@@ -20,6 +20,8 @@ type Exec struct {
 	Terminal bool     `json:"terminal,omitempty"`
 	// KeepTerm: TERM stays as it is, also where the container does not know it.
 	KeepTerm bool `json:"keepTerm,omitempty"`
+	// TTY: it has a terminal as /dev/tty only.
+	TTY bool `json:"tty,omitempty"`
 }
 
 // A Reply is an answer.
