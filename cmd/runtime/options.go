@@ -23,7 +23,7 @@ type options struct {
 
 	binds, bindsReadOnly, noBinds, tmpfs, env, publish []string
 
-	envAll, rootInside, writable, noEphemeral, tty, noTTY, dryRun, quiet, verbose, sshAgent, gui bool
+	envAll, rootInside, writable, noEphemeral, tty, noTTY, dieWithParent, dryRun, quiet, verbose, sshAgent, gui bool
 
 	timeout, killAfter time.Duration
 
@@ -61,6 +61,7 @@ func declare(flags *flag.FlagSet) *options {
 	flags.BoolVar(&o.noTTY, "no-tty", false, "pass standard input, output and error straight through")
 	flags.DurationVar(&o.timeout, "timeout", 0, "end the command with SIGTERM after `DURATION` (90s, 10m, 2h), exit status 124")
 	flags.DurationVar(&o.killAfter, "kill-after", 10*time.Second, "with --timeout: kill it this `DURATION` after SIGTERM")
+	flags.BoolVar(&o.dieWithParent, "die-with-parent", false, "kill the container when the process that has called us ends")
 	flags.StringVar(&o.memory, "memory", "", "most memory of all processes together: `SIZE` such as 512M, 4G")
 	flags.StringVar(&o.swap, "swap", "", "with --memory: most swap besides, `SIZE` (default: none)")
 	flags.IntVar(&o.tasks, "tasks", 0, "most processes and threads, `N`")

@@ -64,6 +64,13 @@ var shellCommand = command{
 // launch runs the request, and tells the user and the system's log of it.
 func (o *options) launch() (int, error) {
 	signals := listen()
+	ctx := context.Background()
+	if o.dieWithParent {
+		var err error
+		if ctx, err = untilParentEnds(); err != nil {
+			return runtime.ExitFailure, err
+		}
+	}
 	r, err := o.request()
 	if err != nil {
 		return runtime.ExitFailure, err
@@ -75,18 +82,18 @@ func (o *options) launch() (int, error) {
 		return runtime.ExitFailure, err
 	}
 	for range replacements {
-		code, err := o.attempt(r, signals)
+		code, err := o.attempt(ctx, r, signals)
 		if !errors.Is(err, runtime.ErrReplaced) {
 			return code, err
 		}
 	}
-	return o.attempt(r, signals)
+	return o.attempt(ctx, r, signals)
 }
 
 // replacements bounds how often a launch begins again because the version that it had found was removed.
 const replacements = 5
 
-func (o *options) attempt(r runtime.Request, signals func() <-chan os.Signal) (int, error) {
+func (o *options) attempt(ctx context.Context, r runtime.Request, signals func() <-chan os.Signal) (int, error) {
 	if err := r.Resolve(); err != nil {
 		return runtime.ExitFailure, err
 	}
@@ -117,7 +124,7 @@ func (o *options) attempt(r runtime.Request, signals func() <-chan os.Signal) (i
 		defer file.Close()
 		supervisor.Record = file
 	}
-	status, err := runtime.Execute(context.Background(), plan, facts.Caller, supervisor)
+	status, err := runtime.Execute(ctx, plan, facts.Caller, supervisor)
 	if errors.Is(err, runtime.ErrReplaced) {
 		return runtime.ExitFailure, err
 	}

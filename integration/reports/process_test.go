@@ -1,6 +1,7 @@
 package reports
 
 import (
+	"bufio"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -50,4 +51,30 @@ func TestProcessIDsAreNotAlwaysTheSame(t *testing.T) {
 		t.Errorf("three times %v", seen)
 	}
 	kit.NothingLeft(t)
+}
+
+// Source: podman, docker: a CI runner that was killed leaves its containers; bubblewrap: --die-with-parent.
+func TestAContainerEndsWithItsParent(t *testing.T) {
+	for _, flag := range []string{"--die-with-parent", "--quiet"} {
+		cmd := kit.As(t, kit.User, "sh", "-c", kit.Runtime+" run --name d "+flag+" "+kit.Image+" -- sh -c \"trap '' TERM HUP; echo runs; sleep 600\"; true")
+		out, err := cmd.StdoutPipe()
+		kit.Must(t, err)
+		kit.Must(t, cmd.Start())
+		if line, err := bufio.NewReader(out).ReadString('\n'); line != "runs\n" {
+			t.Fatalf("%q, %v", line, err)
+		}
+		kit.Must(t, cmd.Process.Kill())
+		_ = cmd.Wait()
+		if flag == "--quiet" {
+			time.Sleep(kit.Within(300 * time.Millisecond))
+			if r := kit.Run(t, "kill", "--signal", "KILL", "d"); r.Code != 0 {
+				t.Errorf("without the flag: %+v", r)
+			}
+		}
+		kit.Eventually(t, "the container ends", func() bool {
+			left, err := filepath.Glob("/run/mayfly/*/*")
+			return err == nil && len(left) == 0
+		})
+		kit.NothingLeft(t)
+	}
 }
