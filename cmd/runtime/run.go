@@ -131,21 +131,22 @@ func (o *options) attempt(ctx context.Context, r runtime.Request, signals func()
 	if logged := log.Ended(plan, status, err); logged != nil {
 		warn(logged.Error()) // a log that does not listen is no reason for a build to fail
 	}
-	tellOfLimits(plan, status)
-	if told := o.tellStats(status); told != nil {
-		o.note(told.Error())
+	told := tellOfLimits(plan, status)
+	if err := o.tellStats(status); err != nil {
+		o.note(err.Error())
 	}
 	if err != nil {
 		return runtime.ExitCodeOf(err), err
 	}
-	if o.tells(plan) {
+	if o.tells(plan) && !told {
 		message("Container %s %s.", plan.Container, status)
 	}
 	return status.ExitCode(), nil
 }
 
-// tellOfLimits says which limits the run has come to, since the exit status does not tell one from another.
-func tellOfLimits(plan *runtime.Plan, status runtime.Status) {
+// tellOfLimits says which limits the run has come to, since the exit status does not tell one from another. It returns
+// whether that is how the run ended.
+func tellOfLimits(plan *runtime.Plan, status runtime.Status) bool {
 	if status.TimedOut {
 		message("runtime: ended: the command ran longer than its limit of %s", plan.Timeout)
 	}
@@ -159,6 +160,7 @@ func tellOfLimits(plan *runtime.Plan, status runtime.Status) {
 		}
 		message("runtime: out of memory: the kernel killed %d of the container's processes at its limit of %s", status.OutOfMemory, limit)
 	}
+	return status.TimedOut || status.Flooded
 }
 
 // tellStats writes what the container has used. The process has the caller's rights on files, no more.

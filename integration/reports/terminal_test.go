@@ -120,3 +120,16 @@ func TestNoTerminalAtAll(t *testing.T) {
 			do: `cd /home; setsid -w $R $T -- sh -c 'true 2>/dev/null </dev/tty || echo none'`, out: "none\n"},
 	})
 }
+
+// Source: systemd-nspawn, timeout(1): one line for what has happened.
+func TestALimitIsToldOnce(t *testing.T) {
+	for flags, line := range map[string]string{"--timeout 200ms": "longer than its limit of 200ms", "--output-limit 10": "more than its limit of 10 bytes"} {
+		m := onTerminal(t, kit.Runtime+" run "+flags+" $T -- sh -c 'echo 0123456789abcdef; exec sleep 60'; echo status $?")
+		m.Await("status 124")
+		m.Wait()
+		if shows := m.Shows(); strings.Count(shows, "limit") != 1 || !strings.Contains(shows, line) {
+			t.Errorf("%s:\n%s", flags, shows)
+		}
+	}
+	kit.NothingLeft(t)
+}
