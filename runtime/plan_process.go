@@ -86,6 +86,7 @@ func (p *Plan) command(r Request, shell string) {
 	default:
 		p.Spec.Process.Args, p.Login = append([]string{plainShell}, run...), true
 	}
+	p.Login = p.Login && !r.NoLogin
 }
 
 // readAhead guesses what the command's start reads: the program, a shell if it is a

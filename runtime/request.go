@@ -35,6 +35,7 @@ type Request struct {
 	DraftEnv []string
 	Command  []string // empty: the user's login shell
 	Login    bool     // run Command by way of the login shell
+	NoLogin  bool     // and the shell is not started as one
 
 	Name     string // of the container; "": the image's with 16 random hex digits
 	Hostname string // "": the container's name

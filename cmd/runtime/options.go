@@ -17,7 +17,8 @@ import (
 type options struct {
 	image   string
 	command []string
-	login   bool
+	login   bool // by way of the login shell,
+	noLogin bool // which is not started as one
 
 	session, store, name, hostname, user, dir, personality, network, rootAs string
 
@@ -109,7 +110,7 @@ func (o *options) split(args []string) {
 
 func (o *options) request() (runtime.Request, error) {
 	r := runtime.Request{
-		Store: o.store, Image: o.image, Session: o.session, Command: o.command, Login: o.login, Name: o.name, Hostname: o.hostname,
+		Store: o.store, Image: o.image, Session: o.session, Command: o.command, Login: o.login, NoLogin: o.noLogin, Name: o.name, Hostname: o.hostname,
 		Env: o.env, EnvAll: o.envAll, NoBinds: o.noBinds, Dir: o.dir, RootInside: o.rootInside, Network: o.network, User: o.user, Personality: o.personality,
 		Writable: o.writable, NoEphemeral: o.noEphemeral, Timeout: o.timeout, KillAfter: o.killAfter,
 		Limits: callersLimits(), Measure: o.stats != "",

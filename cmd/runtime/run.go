@@ -53,9 +53,10 @@ var shellCommand = command{
 	},
 	setUp: func(flags *flag.FlagSet) action {
 		o := declare(flags)
+		noLogin := flags.Bool("no-login", false, "a shell that is no login shell: it does not read .profile and its like")
 		return func(args []string) (int, error) {
 			o.split(args)
-			o.login = true
+			o.login, o.noLogin = true, *noLogin
 			return o.launch()
 		}
 	},

@@ -78,3 +78,15 @@ func TestAContainerEndsWithItsParent(t *testing.T) {
 		kit.NothingLeft(t)
 	}
 }
+
+// A startup file may end a login shell, as one that executes a shell which the image does not have.
+func TestAShellThatReadsNoProfile(t *testing.T) {
+	script := `d=$(mktemp -d ~/home-XXXXXX); trap 'rm -r $d' EXIT; echo 'exec /nosuch/zsh' >$d/.bash_profile; S="` + kit.Runtime + ` shell --quiet --env HOME=$d"
+$S $T -- echo in 2>/dev/null; echo status $?
+$S --no-login $T -- sh -c 'echo $0 in'
+$S --no-login --no-tty $T <<'E'
+echo $0; shopt -q login_shell || echo no login shell
+E`
+	hold(t, []report{{name: "a shell that is no login shell", source: "toolbox, distrobox: enter fails, exec zsh in the profile",
+		do: script, out: "status 127\nsh in\n/bin/bash\nno login shell\n"}})
+}
