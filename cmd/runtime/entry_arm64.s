@@ -135,7 +135,7 @@ load:
 	MOVD	$runtime·noptrdata(SB), R0
 	MOVD	$runtime·enoptrbss(SB), R1
 	MOVD	$runtime·noptrbss(SB), R3
-	ADD	$(256<<10), R3
+	ADD	$(32<<10), R3
 	CMP	R3, R1
 	CSEL	HI, R3, R1, R1
 	MOVD	$23, R2	// MADV_POPULATE_WRITE
