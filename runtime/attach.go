@@ -57,29 +57,6 @@ func (l *launch) mountAll() error {
 	return nil
 }
 
-// reopenings is how often a bind is opened again because its source has been replaced.
-const reopenings = 1000
-
-// attachAgain attaches a bind whose source was replaced since it was opened, as useradd(8)
-// replaces /etc/passwd: the kernel attaches nothing that has no name any more (ENOENT). The
-// copy of the host's mounts that the thread has by now leads to the new file. It is opened and
-// asked about as the first one was.
-func (l *launch) attachAgain(inside mount.Root, m specs.Mount) error {
-	for range reopenings {
-		old := l.sources.binds[m.Destination]
-		delete(l.sources.binds, m.Destination)
-		err := errors.Join(l.sources.openBinds(l.plan, l.caller, []specs.Mount{m}), l.becomeRootInside(), nsexec.SetEffective(capSysAdmin),
-			old.Close())
-		if err == nil {
-			err = l.attachTo(inside, l.sources.binds[m.Destination], m.Destination)
-		}
-		if !errors.Is(err, unix.ENOENT) {
-			return err
-		}
-	}
-	return fmt.Errorf("bind source %q is being replaced all the time: %w", m.Source, unix.ENOENT)
-}
-
 // hide covers a directory inside with emptiness.
 func (l *launch) hide(inside mount.Root, name string) error {
 	target, err := l.find(inside, name, false)

@@ -9,9 +9,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/opencontainers/runtime-spec/specs-go"
-	"golang.org/x/sys/unix"
-
 	"mayfly/mount"
 	"mayfly/nsexec"
 	"mayfly/runtime/cgroup"
@@ -207,66 +204,6 @@ func (l *launch) takeRoot() error {
 	l.tree = tree
 	l.undo.add(tree.Close)
 	return l.scratch.attachRoot(tree)
-}
-
-// confine gives up everything. The order matters: each line needs what a later
-// one takes away. The seccomp filter is what a command comes under on its own way, after clone(2).
-func (l *launch) confine() error {
-	nsexec.Umask(l.umask)
-	process, linux := l.plan.Spec.Process, l.plan.Spec.Linux
-	if err := setPersonality(linux.Personality); err != nil {
-		return err
-	}
-	keep, err := capabilitySet(process.Capabilities)
-	if err != nil {
-		return err
-	}
-	if l.plan.rootInside() {
-		keep = 0 // it is the command that has them, and elsewhere
-	}
-	if err := nsexec.LimitBounding(keep); err != nil {
-		return err
-	}
-	if err := l.becomeUser(); err != nil {
-		return err
-	}
-	permitted := keep | shield
-	if linux.Resources != nil || l.plan.rootInside() {
-		permitted |= intoGroup
-	}
-	if err := nsexec.SetCapabilities(permitted, keep); err != nil {
-		return err
-	}
-	return nsexec.NoNewPrivileges()
-}
-
-// shield is a capability that the thread is permitted until execve(2) takes it away, and that
-// is good for nothing: the bounding set is empty. It is there because of ptrace(2) and
-// all that asks the same question, as /proc/PID/fd does: who has fewer capabilities is
-// refused. That the memory is not dumpable, the kernel does not ask of a thread that has just
-// given it back on its way out, with its descriptors still open; and the caller, whose
-// ids the thread has by now, can send it on its way at any moment.
-const shield = capSetPCap
-
-// intoGroup is what the thread is permitted besides where commands are born in a control group, or become root of a user
-// namespace (nsexec.Command). A command has lost it before it is executed.
-const intoGroup = 1 << unix.CAP_SETUID
-
-// becomeUser takes on the command's ids. A caller who runs as themself, through
-// file capabilities, has them already, and keeps their groups as the kernel knows
-// them: with nothing to set, there is nothing to get wrong.
-func (l *launch) becomeUser() error {
-	who := l.plan.Spec.Process.User
-	if l.plan.rootInside() {
-		who = specs.User{UID: l.caller.UID, GID: l.caller.GID, AdditionalGids: who.AdditionalGids}
-	}
-	if err := nsexec.KeepCapabilities(); err != nil {
-		return err
-	}
-	if !l.plan.SetIDs && !l.plan.KeepGroups && os.Geteuid() == int(who.UID) && os.Getegid() == int(who.GID) {
-		return nsexec.SetFSIDs(int(who.UID), int(who.GID))
-	}
-	return nsexec.SetIDs(who.UID, who.GID, who.AdditionalGids)
 }
 
 // execute forks the command. Its descriptors are its terminal's, the caller's own 0, 1

@@ -3,17 +3,12 @@ package runtime
 import (
 	"errors"
 	"fmt"
-	"path"
-	"slices"
-	"strconv"
 	"strings"
 
-	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"mayfly/mount"
 	"mayfly/nsexec"
-	"mayfly/runtime/internal/realm"
 	"mayfly/runtime/policy"
 )
 
@@ -56,101 +51,6 @@ func openSources(p *Plan, c Caller) (*sources, error) {
 	return s, s.openBinds(p, c, p.Spec.Mounts)
 }
 
-// openBinds takes copies of the sources of those mounts that are binds.
-func (s *sources) openBinds(p *Plan, c Caller, mounts []specs.Mount) error {
-	binds, err := openBinds(p, c, mounts)
-	defer func() {
-		for _, b := range binds {
-			unix.Close(b.fd)
-		}
-	}()
-	if err != nil {
-		return err
-	}
-	for _, b := range binds {
-		tree, err := b.clone(p)
-		if err != nil {
-			return fmt.Errorf("bind source %q: %w", b.Source, err)
-		}
-		s.binds[b.Destination] = tree
-		if p.Own {
-			if s.hidden, err = b.hideStore(s.hidden, realm.Directory()); err != nil {
-				return fmt.Errorf("bind source %q: %w", b.Source, err)
-			}
-		}
-	}
-	return nil
-}
-
-// An openedBind is a bind whose source is open.
-type openedBind struct {
-	specs.Mount
-	fd    int
-	asked bool // by the caller
-}
-
-// openBinds opens the sources of binds, once: whoever swaps a path afterwards swaps
-// nothing. What the caller asked for is opened with nothing but the caller's own rights. So
-// is what the administrator has named, where that is enough; else as root, but then by no
-// symbolic link, which might be of the caller's making. It leaves the thread as it was.
-func openBinds(p *Plan, c Caller, mounts []specs.Mount) (list []openedBind, err error) {
-	leave, err := becomeCaller(c)
-	if err != nil {
-		return nil, err
-	}
-	var closed []int // indices of those that the caller cannot reach
-	for _, m := range mounts {
-		if m.Type != "bind" {
-			continue
-		}
-		b := openedBind{m, -1, slices.Contains(p.CallerBinds, m.Destination)}
-		b.fd, err = unix.Open(m.Source, unix.O_PATH|unix.O_CLOEXEC, 0)
-		if err == nil && b.asked {
-			err = mayOpen(b.fd)
-		}
-		list = append(list, b)
-		if err == unix.EACCES && !b.asked {
-			closed, err = append(closed, len(list)-1), nil
-		}
-		if err != nil {
-			err = fmt.Errorf("bind source %q: %w", m.Source, err)
-			break
-		}
-	}
-	if err := errors.Join(err, leave()); err != nil {
-		return list, err
-	}
-	for _, i := range closed {
-		how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS}
-		if list[i].fd, err = unix.Openat2(unix.AT_FDCWD, list[i].Source, &how); err != nil {
-			return list, fmt.Errorf("bind source %q, which you cannot reach yourself: %w", list[i].Source, err)
-		}
-	}
-	return list, nil
-}
-
-// mayOpen asks whether the caller may open what fd is. Without AT_EACCESS the check is for the
-// real user, which is the caller. Who connects to a socket needs the right to write; a FIFO has
-// two ends, of which one may be another's.
-func mayOpen(fd int) error {
-	may := func(mode uint32) error { return unix.Faccessat2(fd, "", mode, unix.AT_EMPTY_PATH) }
-	kind, err := kindOf(fd)
-	switch {
-	case err != nil:
-		return err
-	case kind == unix.S_IFSOCK, kind == unix.S_IFIFO && may(unix.R_OK) != nil:
-		return may(unix.W_OK)
-	}
-	return may(unix.R_OK)
-}
-
-// kindOf returns the type of an open file, S_IFREG and the like.
-func kindOf(fd int) (uint32, error) {
-	var st unix.Stat_t
-	err := unix.Fstat(fd, &st)
-	return st.Mode & unix.S_IFMT, err
-}
-
 // becomeCaller makes the thread act on files as the caller could, with their ids and no
 // capability (root: with root's), until leave is called.
 func becomeCaller(c Caller) (leave func() error, err error) {
@@ -164,46 +64,6 @@ func becomeCaller(c Caller) (leave func() error, err error) {
 	}
 	leave = func() error { return nsexec.ActOnFilesAsRoot(openSourcesNeeds) }
 	return leave, nsexec.ActOnFilesAs(int(c.UID), int(c.GID), own)
-}
-
-// clone takes a copy of the source's mounts.
-func (b openedBind) clone(p *Plan) (mount.Tree, error) {
-	readOnly := slices.Contains(b.Options, "ro")
-	if err := bindable(b.fd, readOnly); err != nil {
-		return mount.Tree{}, err
-	}
-	if b.asked {
-		if err := p.mayBind(b.fd, readOnly); err != nil {
-			return mount.Tree{}, err
-		}
-	}
-	options := mount.ParseOptions(b.Options)
-	clone := mount.Clone
-	if options.Slave {
-		clone = mount.CloneSlave
-	}
-	tree, err := clone(b.fd, "", options.Recursive)
-	if err != nil {
-		return tree, err
-	}
-	if err := tree.SetAttrs(options.Set, options.Clear, options.Recursive); err != nil {
-		return tree, errors.Join(err, tree.Close())
-	}
-	return tree, nil
-}
-
-// hideStore appends where the directory with the caller's own images is in the bind: inside, its owner could change them.
-func (b openedBind) hideStore(hidden []string, store string) ([]string, error) {
-	place, err := placeOf(b.fd)
-	switch {
-	case err != nil:
-		return hidden, err
-	case within(place, store):
-		return hidden, fmt.Errorf("is in %s, where your own images are", store)
-	case within(store, place):
-		hidden = append(hidden, path.Join(b.Destination, strings.TrimPrefix(store, place)))
-	}
-	return hidden, nil
 }
 
 // openDevice takes a copy of a device node of the host's /dev.
@@ -221,76 +81,6 @@ func openDevice(name string) (mount.Tree, error) {
 		return mount.Tree{}, err
 	}
 	return mount.Clone(fd, "", false)
-}
-
-// mayBind tells whether the policy lets the caller bind what is open as fd: where it
-// really is, by whatever links it was reached. The policy's directories are taken as they
-// are written, since a link on the way to one might be of the caller's making.
-func (p *Plan) mayBind(fd int, readOnly bool) error {
-	place, err := placeOf(fd)
-	if err != nil {
-		return err
-	}
-	allowed := p.BindFrom
-	if readOnly {
-		allowed = slices.Concat(p.BindFrom, p.BindReadOnlyFrom)
-	}
-	for _, dir := range allowed {
-		if within(place, dir) {
-			return nil
-		}
-	}
-	return fmt.Errorf("is %q: %w, which lets you bind what is in %q", place, policy.ErrDenied, allowed)
-}
-
-// within tells whether a path is a directory or something in it.
-func within(name, dir string) bool {
-	dir = strings.TrimSuffix(path.Clean(dir), "/")
-	return name == dir || strings.HasPrefix(name, dir+"/")
-}
-
-// placeOf is the path of an open file as the kernel knows it.
-func placeOf(fd int) (string, error) {
-	buffer := make([]byte, unix.PathMax)
-	n, err := unix.Readlink("/proc/self/fd/"+strconv.Itoa(fd), buffer)
-	if err != nil {
-		return "", fmt.Errorf("path of descriptor: %w", err)
-	}
-	if n == len(buffer) || n == 0 {
-		return "", fmt.Errorf("path of descriptor: %w", unix.ENAMETOOLONG)
-	}
-	if buffer[0] != '/' { // a pipe, or a socket without a name
-		return "", fmt.Errorf("is %q, which has no path", buffer[:n])
-	}
-	return string(buffer[:n]), nil
-}
-
-// bindable accepts files and directories, and sockets and FIFOs, which are a way out of the
-// container to whoever is at the other end: as those in a bound directory are. It takes a
-// writable bind for them, since a read-only mount does not keep anybody from connecting or
-// writing to them. Devices are the policy's to name; procfs shows the host's processes.
-func bindable(fd int, readOnly bool) error {
-	kind, err := kindOf(fd)
-	if err != nil {
-		return err
-	}
-	switch kind {
-	case unix.S_IFREG, unix.S_IFDIR:
-	case unix.S_IFSOCK, unix.S_IFIFO:
-		if readOnly {
-			return errors.New("is a socket or FIFO, which no mount makes read-only: bind it writable (--bind)")
-		}
-	default:
-		return errors.New("neither a file nor a directory, socket or FIFO")
-	}
-	var fs unix.Statfs_t
-	if err := unix.Fstatfs(fd, &fs); err != nil {
-		return err
-	}
-	if fs.Type == unix.PROC_SUPER_MAGIC {
-		return errors.New("is in the host's /proc")
-	}
-	return nil
 }
 
 // Close releases what was not attached, and the descriptors of what was.
