@@ -91,7 +91,7 @@ func Execute(ctx context.Context, p *Plan, caller Caller, s Supervisor) (Status,
 	umask := nsexec.Umask(0o022)
 	defer nsexec.Umask(umask)
 	l := &launch{plan: p, caller: caller, note: s.Note, warn: s.Warn, umask: umask,
-		store: store, image: img, root: newRootSource(userns), output: newOutput(p, s.Record), ports: published, told: make(chan struct{})}
+		store: store, image: img, root: newRootSource(userns), output: newOutput(p, s.Record), ports: published, told: make(chan struct{}), jobs: newJobControl()}
 	if overlap {
 		l.start()
 	}

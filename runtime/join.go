@@ -18,7 +18,7 @@ import (
 // ended. Signals go to the command. Where that is another user, it has no terminal of
 // ours but pipes.
 func (l *Line) Exec(e control.Exec, signals <-chan os.Signal) (status Status, err error) {
-	j := &joined{line: l, ended: make(chan joinedEnd, 1), kill: make(chan struct{}, 1)}
+	j := &joined{line: l, ended: make(chan joinedEnd, 1), kill: make(chan struct{}, 1), jobs: newJobControl()}
 	e.TTY = e.TTY && !e.Terminal && l.caller.UID == l.UID // another owner's shows nothing on root's, and reads nothing
 	files, err := j.streams(e.Terminal)
 	if err != nil {
@@ -66,6 +66,7 @@ type joined struct {
 	output *output        // nil: it is not copied
 	ended  chan joinedEnd
 	kill   chan struct{}
+	jobs   jobControl
 }
 
 // streams are the command's descriptors 0, 1 and 2, but for those that are to be its own
@@ -107,6 +108,7 @@ type joinedEnd struct {
 
 // connect connects the user's terminal with the command's.
 func (j *joined) connect(terminal *console.Console, onDemand bool) (stop func(), err error) {
+	terminal.Suspend = func() { j.jobs.keyTyped(terminal) }
 	j.relay, err = startRelay(terminal, onDemand, j.kill)
 	if err != nil {
 		return nil, errors.Join(err, terminal.Close())
@@ -117,10 +119,15 @@ func (j *joined) connect(terminal *console.Console, onDemand bool) (stop func(),
 	}, nil
 }
 
-// await receives how the command ended.
+// await receives how the command ended, and before that, that it was stopped.
 func (j *joined) await() {
 	var r control.Reply
 	_, err := j.line.conn.Receive(&r)
+	for err == nil && r.Stopped {
+		offer(j.jobs.stops, struct{}{})
+		r = control.Reply{}
+		_, err = j.line.conn.Receive(&r)
+	}
 	if err == nil && r.Problem != "" {
 		j.ended <- joinedEnd{err: fmt.Errorf("container %s: %s", j.line.Name, r.Problem)}
 		return
@@ -139,6 +146,10 @@ func (j *joined) attend(signals <-chan os.Signal) (Status, error) {
 			return r.status, r.err
 		case <-j.kill:
 			j.send(syscall.SIGKILL)
+		case foreground := <-j.jobs.keys:
+			_ = j.line.conn.Send(control.Request{Key: foreground})
+		case <-j.jobs.stops:
+			j.suspend(true)
 		case got := <-signals:
 			j.handle(got.(syscall.Signal))
 		}
@@ -152,24 +163,29 @@ func (j *joined) handle(got syscall.Signal) {
 			j.relay.Resize()
 		}
 	case syscall.SIGTSTP:
-		j.suspend()
+		j.send(syscall.SIGSTOP)
+		j.suspend(false)
 	case syscall.SIGCONT:
-		if j.relay != nil {
-			j.relay.Continue()
+		if !j.jobs.resumed {
+			j.goOn()
 		}
-		j.send(got)
+		j.jobs.resumed = false
 	default:
 		j.send(got)
 	}
 }
 
-// suspend stops the command and this process, and has both go on together.
-func (j *joined) suspend() {
-	j.send(syscall.SIGSTOP)
+// suspend stops this process, whose command has been stopped, and has both go on together.
+func (j *joined) suspend(job bool) {
 	if j.relay != nil {
 		j.relay.Leave()
 	}
-	_ = nsexec.Suspend(false)
+	_ = nsexec.Suspend(job)
+	j.jobs.resumed = true
+	j.goOn()
+}
+
+func (j *joined) goOn() {
 	j.send(syscall.SIGCONT)
 	if j.relay != nil {
 		j.relay.Continue()

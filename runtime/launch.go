@@ -53,14 +53,13 @@ type launch struct {
 	interrupt atomic.Int32     // a signal that came before the command was started
 	limit     <-chan time.Time // tells when the command's time is over; nil: it has no limit
 	executing atomic.Bool      // the last step has begun: what hangs now is a process of the container
-	parked    atomic.Bool      // the command was stopped by a request
-	stopping  atomic.Bool      // or is being stopped by a signal to this process
-	told      chan struct{}    // closed when the log knows of the command, or there is none
-	untold    error            // why the log cannot be told, where that is the caller's doing
-	started   chan error       // is told once how the steps ended
-	forks     chan fork        // commands to start besides
-	over      chan struct{}    // closed when the command has ended
-	service   *service         // nil: not listening
+	jobs      jobControl
+	told      chan struct{} // closed when the log knows of the command, or there is none
+	untold    error         // why the log cannot be told, where that is the caller's doing
+	started   chan error    // is told once how the steps ended
+	forks     chan fork     // commands to start besides
+	over      chan struct{} // closed when the command has ended
+	service   *service      // nil: not listening
 	undo      undo
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -148,9 +149,9 @@ func (s *service) answer(c *control.Conn) {
 	default:
 		switch syscall.Signal(q.Signal) {
 		case unix.SIGSTOP, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU:
-			s.launch.parked.Store(true)
+			s.launch.jobs.parked.Store(true)
 		case unix.SIGCONT:
-			s.launch.parked.Store(false)
+			s.launch.jobs.parked.Store(false)
 		}
 		_ = c.Send(problem(signal(s.launch.Process, q)))
 	}
@@ -195,6 +196,15 @@ func (s *service) wait(c *control.Conn) {
 func (s *service) exec(c *control.Conn, process *nsexec.Process, terminal *console.Console) {
 	started := make(chan struct{})
 	done := make(chan struct{})
+	var stopped atomic.Bool // the other knows, and has not said that it goes on
+	if terminal != nil {
+		process.Stopped = func() {
+			<-started
+			if isStopped(process.PID) && !stopped.Swap(true) {
+				_ = c.Send(control.Reply{Stopped: true})
+			}
+		}
+	}
 	go func() {
 		defer close(done)
 		ws, err := process.Wait()
@@ -219,7 +229,16 @@ func (s *service) exec(c *control.Conn, process *nsexec.Process, terminal *conso
 		var files []int
 		files, err = c.Receive(&q)
 		file.CloseAll(files)
-		if err == nil {
+		switch {
+		case err != nil:
+		case q.Key != 0:
+			if stopByKey(process, q.Key) && !stopped.Swap(true) {
+				err = c.Send(control.Reply{Stopped: true})
+			}
+		default:
+			if s := syscall.Signal(q.Signal); s == unix.SIGSTOP || s == unix.SIGCONT {
+				stopped.Store(s == unix.SIGSTOP)
+			}
 			err = signal(process, q)
 		}
 	}

@@ -37,7 +37,7 @@ func supervise(ctx context.Context, l *launch, signals <-chan os.Signal, store *
 		a.handle(syscall.Signal(missed))
 	}
 	if l.relay != nil {
-		l.Process.Stopped = l.commandStopped
+		l.Process.Stopped = func() { offer(l.jobs.stops, struct{}{}) }
 	}
 	go a.attend(ctx)
 
@@ -87,7 +87,7 @@ func (l *launch) connectTerminals() (*console.Relay, <-chan struct{}, error) {
 	if l.output != nil {
 		l.console.Pass = l.output.pass
 	}
-	l.console.Suspend = l.keyTyped
+	l.console.Suspend = func() { l.jobs.keyTyped(l.console) }
 	relay, err := startRelay(l.console, l.plan.TTY, kill)
 	l.relay = relay
 	return relay, kill, err
@@ -97,12 +97,7 @@ func (l *launch) connectTerminals() (*console.Relay, <-chan struct{}, error) {
 // and output, or with /dev/tty while somebody has it open. The channel is told that the user
 // typed the escape.
 func startRelay(c *console.Console, onDemand bool, kill chan<- struct{}) (*console.Relay, error) {
-	told := func() {
-		select {
-		case kill <- struct{}{}:
-		default:
-		}
-	}
+	told := func() { offer(kill, struct{}{}) }
 	if !onDemand {
 		return c.Start(0, 1, told)
 	}
@@ -160,6 +155,12 @@ func (a *attendant) attend(ctx context.Context) {
 			if !a.ending {
 				limit = a.end()
 			}
+		case <-a.launch.jobs.stops:
+			a.launch.followCommand()
+		case foreground := <-a.launch.jobs.keys:
+			if stopByKey(process, foreground) {
+				a.launch.suspend(true)
+			}
 		case <-a.kill:
 			_ = process.Signal(syscall.SIGKILL)
 		case <-cancelled:
@@ -193,10 +194,7 @@ func (a *attendant) handle(got syscall.Signal) {
 		a.launch.stopJob()
 		return
 	case syscall.SIGCONT:
-		if a.relay != nil {
-			a.relay.Continue()
-		}
-		_ = process.SignalGroup(got)
+		a.launch.resume()
 		return
 	}
 	_ = process.Signal(got)

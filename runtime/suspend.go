@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"fmt"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
 	"mayfly/nsexec"
+	"mayfly/runtime/console"
 	"mayfly/runtime/internal/file"
 )
 
@@ -17,6 +19,20 @@ import (
 // orphaned process group, to which SIGTSTP means nothing. Hence SIGSTOP for its group, and
 // SIGCONT when this process goes on. What the policy says of time holds meanwhile: PID 1
 // keeps it.
+
+// A jobControl tells the attendant what may stop the job. It does not wait for the kernel's
+// word that the command has stopped: a shell that is just starting a program (vfork(2)) is
+// not told to have.
+type jobControl struct {
+	stops   chan struct{} // the command may have been stopped
+	keys    chan int      // ^Z was typed on its terminal, which this process group has
+	parked  atomic.Bool   // the command was stopped by a request
+	resumed bool          // the job has gone on
+}
+
+func newJobControl() jobControl {
+	return jobControl{stops: make(chan struct{}, 1), keys: make(chan int, 1)}
+}
 
 // suspend stops this process, whose command has been stopped, and has both go on together.
 // With job, all of its process group stops: a script that waits for it, the rest of the
@@ -28,38 +44,67 @@ func (l *launch) suspend(job bool) {
 	if err := nsexec.Suspend(job); err != nil {
 		l.note(err.Error())
 	}
+	l.jobs.resumed = true
 	_ = l.Process.SignalGroup(syscall.SIGCONT)
 	if l.relay != nil {
 		l.relay.Continue()
 	}
 }
 
-// stopJob follows a signal that stops the job, which others of it have got, too. With a terminal of its own the command's stop is noticed
-// (see commandStopped), whoever has stopped it.
-func (l *launch) stopJob() {
-	l.stopping.Store(l.relay != nil)
-	_ = l.Process.SignalGroup(syscall.SIGSTOP)
-	if l.relay == nil {
-		l.suspend(false)
+// resume has all of the job go on, when this process does. After suspend all of it does
+// already, and the signal that tells of it may come late, when the job is to stop again.
+func (l *launch) resume() {
+	if l.jobs.resumed {
+		l.jobs.resumed = false
+		return
 	}
+	if l.relay != nil {
+		l.relay.Continue()
+	}
+	_ = l.Process.SignalGroup(syscall.SIGCONT)
 }
 
-// commandStopped follows a command on a terminal that has been stopped, as a shell's
+// stopJob follows a signal that stops the job, which others of it have got, too.
+func (l *launch) stopJob() {
+	_ = l.Process.SignalGroup(syscall.SIGSTOP)
+	l.suspend(false)
+}
+
+// followCommand follows a command on a terminal that has been stopped, as a shell's
 // `suspend` does: else nobody could get at the user's terminal. One that was stopped by
 // way of our socket goes on the same way, and we have to listen for that.
-func (l *launch) commandStopped() {
-	if signalled := l.stopping.Swap(false); !l.parked.Load() {
-		l.suspend(!signalled)
+func (l *launch) followCommand() {
+	if !l.jobs.parked.Load() && isStopped(l.Process.PID) {
+		l.suspend(true)
 	}
 }
 
 // keyTyped is called when the user has typed ^Z on the container's terminal. There it goes
-// to the job in the foreground, which is a shell's inside. Where the command itself is
-// that, it stops, unless it makes something else of the key, as every shell does.
-func (l *launch) keyTyped() {
-	if foreground, err := l.console.Foreground(); err == nil && foreground == l.Process.PID && stopsByDefault(foreground) {
-		_ = l.Process.SignalGroup(syscall.SIGSTOP)
+// to the job in the foreground, which is a shell's inside.
+func (c *jobControl) keyTyped(terminal *console.Console) {
+	if foreground, err := terminal.Foreground(); err == nil {
+		offer(c.keys, foreground)
 	}
+}
+
+// stopByKey stops the command where it is the job in the foreground itself, unless it makes
+// something else of the key, as every shell does. It tells whether it has.
+func stopByKey(process *nsexec.Process, foreground int) bool {
+	return foreground == process.PID && stopsByDefault(foreground) && process.SignalGroup(syscall.SIGSTOP) == nil
+}
+
+// offer sends what need not be known twice.
+func offer[T any](c chan<- T, v T) {
+	select {
+	case c <- v:
+	default:
+	}
+}
+
+// isStopped tells whether a process is stopped now.
+func isStopped(pid int) bool {
+	status, err := file.Read(fmt.Sprintf("/proc/%d/status", pid), 64<<10)
+	return err == nil && bytes.Contains(status, []byte("\nState:\tT"))
 }
 
 // stopsByDefault tells whether a process neither ignores nor handles SIGTSTP.

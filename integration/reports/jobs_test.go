@@ -23,7 +23,7 @@ func interactive(t *testing.T) *kit.Terminal {
 	m.Await("> ")
 	t.Cleanup(func() {
 		if t.Failed() { // a job that is left would be in the way of others
-			kit.Root(t, "kill", "--signal", "KILL", "--all")
+			kit.Run(t, "kill", "--signal", "KILL", "--all")
 			_ = m.Cmd.Process.Kill()
 		}
 	})
@@ -130,7 +130,7 @@ func ticked(t *testing.T) int {
 // Source: docker: Ctrl-Z on docker run in a pipeline leaves the container running; sudo: suspends its command with itself.
 func TestAJobStopsAndGoesOn(t *testing.T) {
 	t.Cleanup(func() { _ = os.Remove(ticksFile) })
-	for _, around := range []string{"$R $T -- % | cat", "$R $T -- %", "$R --no-tty $T -- %", "$R --name b $T -- sleep 60 & until $X b true; do :; done 2>/dev/null; $X b % | cat"} {
+	for _, around := range []string{"$R $T -- % | cat", "$R $T -- %", "$R --no-tty $T -- %", background + "$X b % | cat", background + "$X b %"} {
 		m := interactive(t)
 		before := m.Modes()
 		m.Type(strings.Replace(around, "%", ticks, 1) + "\n")

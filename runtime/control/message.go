@@ -5,8 +5,10 @@ type Request struct {
 	Exec   *Exec `json:"exec,omitempty"`
 	Signal int   `json:"signal,omitempty"` // to the command, or to the one that Exec has started
 	Group  bool  `json:"group,omitempty"`  // to its process group
-	Wait   bool  `json:"wait,omitempty"`   // answer when the container has ended
-	Plan   bool  `json:"plan,omitempty"`   // answer with the plan
+	// Key: the key that stops a job was typed on the terminal of what Exec has started, which this process group has.
+	Key  int  `json:"key,omitempty"`
+	Wait bool `json:"wait,omitempty"` // answer when the container has ended
+	Plan bool `json:"plan,omitempty"` // answer with the plan
 	// Network: answer with a descriptor of the container's network.
 	Network bool `json:"network,omitempty"`
 }
@@ -27,6 +29,7 @@ type Exec struct {
 // A Reply is an answer.
 type Reply struct {
 	Started bool   `json:"started,omitempty"` // the Exec; with a terminal's master where it has one
+	Stopped bool   `json:"stopped,omitempty"` // the Exec, which has a terminal
 	Ended   *Ended `json:"ended,omitempty"`   // the Exec, or the container's command
 	Plan    any    `json:"plan,omitempty"`
 	Address uint32 `json:"address,omitempty"` // of the Network, whose lease is a second descriptor; 0: it has none
