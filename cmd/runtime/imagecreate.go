@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 
 	"mayfly/runtime"
 	"mayfly/runtime/image"
@@ -263,7 +264,9 @@ func (e *edit) run(ctx context.Context, s *image.Store) (record image.Record, ke
 		return record, false, err
 	}
 	message("A copy of %s, as root inside: what is done in it is kept only if you say so.", from)
-	m := maintenance{store: s.Path, image: from.Name, draft: draft, command: e.command, login: true, mapped: e.mapped, signals: listen()}
+	// The signal of Ctrl-Z cannot be given back (os/signal.Reset leaves it ignored), and there is a question to come.
+	signals := listen(syscall.SIGTSTP)
+	m := maintenance{store: s.Path, image: from.Name, draft: draft, command: e.command, login: true, mapped: e.mapped, signals: signals}
 	status, err := m.run(ctx)
 	if err != nil {
 		return record, false, err

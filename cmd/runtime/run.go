@@ -198,18 +198,18 @@ func (o *options) tellOfBeginning(plan *runtime.Plan) {
 	}
 }
 
-// listen begins to receive signals; its result waits until they are. To install them
+// listen begins to receive signals, but for some; its result waits until they are. To install them
 // takes the Go runtime up to two milliseconds, in other threads, which pass while the
 // request is looked at. They are never given back: the process ends. SIGHUP stays ignored
 // where it was, as nohup(1) wants it, here and in the command.
-func listen() func() <-chan os.Signal {
+func listen(butFor ...os.Signal) func() <-chan os.Signal {
 	c := make(chan os.Signal, 16)
 	ready := make(chan struct{})
 	go func() {
 		// A file size limit fails a write; its signal would end the Go runtime.
 		signal.Notify(make(chan os.Signal, 1), syscall.SIGXFSZ)
 		signal.Notify(c, slices.DeleteFunc(slices.Clone(runtime.Signals), func(s os.Signal) bool {
-			return s == syscall.SIGHUP && signal.Ignored(s)
+			return s == syscall.SIGHUP && signal.Ignored(s) || slices.Contains(butFor, s)
 		})...)
 		close(ready)
 	}()
