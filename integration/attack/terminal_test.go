@@ -45,7 +45,7 @@ func TestC33RootsTerminalInAnotherUsersContainer(t *testing.T) {
 		t.Run("all", func(t *testing.T) {
 			robbed(t, w)
 			join := kit.Runtime + " exec %s " + kit.User + "/robbed /mnt/helper prey"
-			run := kit.Runtime + " run %s --quiet --user " + kit.User + " --bind-ro " + helper + ":/mnt/helper " + kit.Image + " /mnt/helper prey"
+			run := kit.Runtime + " run %s --quiet --chdir / --user " + kit.User + " --bind-ro " + helper + ":/mnt/helper " + kit.Image + " /mnt/helper prey"
 			for what, c := range map[string]struct{ flags, around, shows string }{
 				"input and error":  {"", "%s | cat", "heard typed\r\nheard too typed"},
 				"input":            {"", "%s 2>/dev/null | cat", "heard typed"},
@@ -114,7 +114,7 @@ func TestC33NobodyElseAsksRoot(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
 		t.Run("all", func(t *testing.T) {
 			robbed(t, w)
-			for _, call := range []string{"run --quiet --user " + kit.User + " " + kit.Image, "exec " + kit.User + "/robbed"} {
+			for _, call := range []string{"run --quiet --chdir / --user " + kit.User + " " + kit.Image, "exec " + kit.User + "/robbed"} {
 				m := onTerminal(t, "root", kit.Runtime+" "+call+" sh -c 'true </dev/tty || echo no terminal' 2>&1 | cat; echo status $?")
 				m.Await("no terminal")
 				m.Await("status 0")
@@ -127,7 +127,7 @@ func TestC33NobodyElseAsksRoot(t *testing.T) {
 // What is between changes nothing of what passes: all of it, in order, to the end, with
 // the command's exit status.
 func TestC33WhatIsRelayedIsWhole(t *testing.T) {
-	run := kit.Runtime + " run --quiet --user " + kit.User + " "
+	run := kit.Runtime + " run --quiet --chdir / --user " + kit.User + " "
 	big := kit.Times(1_200_000)
 	m := onTerminal(t, "root", "stty -onlcr; "+run+"--no-tty "+kit.Image+" sh -c 'seq "+fmt.Sprint(big)+"; exit 3'; echo status $?")
 	m.Await("status 3")
@@ -164,7 +164,7 @@ func TestC33WhatIsRelayedIsWhole(t *testing.T) {
 // A command that does not read leaves what is typed for the next program, but for a
 // line; one in the background all of it, and is not stopped.
 func TestC33WhatIsTypedForOthers(t *testing.T) {
-	run := kit.Runtime + " run --quiet --user " + kit.User + " "
+	run := kit.Runtime + " run --quiet --chdir / --user " + kit.User + " "
 	m := onTerminal(t, "root", run+kit.Image+" sh -c 'echo ready; sleep 1' | cat; read line; echo line $line")
 	m.Await("ready")
 	m.Type("one\ntwo\n")
