@@ -112,6 +112,7 @@ tree=/srv/chroots/deb12-i386; mkdir -p $tree && cd $tree
 mkdir -p bin dev etc home opt proc run sdk sys tmp usr var/tmp /srv/sdk; cp /bin/busybox bin/; for name in $(bin/busybox --list); do [ -e bin/$name ] || ln -s busybox bin/$name; done
 printf '#!/bin/sh\nexec sh ./build.sh\n' >bin/make; printf '#!/bin/sh\n' >bin/apt-get; rm -f bin/bash; printf '#!/bin/sh\nexec sh "$@"\n' >bin/bash; chmod 755 bin/make bin/apt-get bin/bash
 cd /home/mayfly-test; rm -rf .local; mkdir -p src; printf '#!/bin/sh\necho built\n' | tee build.sh configure src/build.sh src/trace.sh >/dev/null; chmod 755 build.sh configure src/*.sh
+mkdir -p /srv/jobs; cp build.sh /srv/jobs; chown -R mayfly-test: /srv/jobs
 printf 'from = "deb12-i386"\n[[file]]\npath = "/srv/what"\ncontent = "x"\n' >image.toml; runtime policy default >new.toml
 tar -cJf rootfs.tar.xz -C $tree .; truncate -s 300M mkosi.raw; mkfs.btrfs -q -r $tree mkosi.raw; chown -R mayfly-test: .
 umoci init --layout oci-layout; umoci new --image oci-layout:bookworm; umoci unpack --image oci-layout:bookworm u 2>/dev/null; cp -a $tree/. u/rootfs/; umoci repack --image oci-layout:bookworm u; rm -rf u
