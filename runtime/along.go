@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"mayfly/mount"
 )
 
 // What runs inside is what was called outside: the working directory is the caller's own,
@@ -84,9 +86,6 @@ func (f *Facts) bindsOf(r Request) []boundSource {
 func (f *Facts) findDirs(r Request) {
 	sources := f.bindsOf(r)
 	f.findHome(r, sources)
-	if f.home(r).bind {
-		sources = append(sources, boundSource{f.Home.ID, f.Home.Path})
-	}
 	f.Dir = hostDir{Path: f.Caller.Dir, Err: f.Caller.DirErr}
 	if r.Dir != "" || f.Dir.Path == "" {
 		return
@@ -210,11 +209,28 @@ func (f *Facts) along(r Request) []Bind {
 	return binds
 }
 
+// dirInside are the names of the working directory inside, also by way of the home.
+func (f *Facts) dirInside(r Request) []string {
+	if f.home(r).bind && within(f.Dir.Path, f.Home.Path) {
+		return []string{f.Dir.Path}
+	}
+	return f.Dir.Inside
+}
+
+// findHides looks whether the working directory would hide something of the image's if it were
+// bound, as /usr/lib would. Whoever means that says --bind. A home is its user's.
+func (f *Facts) findHides(inside mount.Root, r Request) {
+	d := f.Dir
+	if d.Path != "" && d.Path != f.User.Home && len(d.Inside) == 0 && !f.covered(d.Path) && !onOwnMount(d.Path, r) {
+		f.DirHides = len(namesIn(inside, d.Path, 1)) > 0
+	}
+}
+
 // bindsDir tells whether the working directory is bound. Another user than the caller gets
 // nothing that is the caller's.
 func (f *Facts) bindsDir(r Request) bool {
-	return r.Dir == "" && !r.NoEphemeral && !r.mountsOn(f.Dir.Path) && f.User.UID == f.Caller.UID && len(f.Dir.Inside) == 0 && f.Dir.Path != "/" &&
-		f.Policy.BindCwd && f.mayBindDir(f.Dir)
+	return r.Dir == "" && !r.NoEphemeral && !r.mountsOn(f.Dir.Path) && f.User.UID == f.Caller.UID && len(f.dirInside(r)) == 0 &&
+		!f.DirHides && f.Dir.Path != "/" && f.Policy.BindCwd && f.mayBindDir(f.Dir)
 }
 
 // mountsOn tells whether the caller wants something else at a place.
@@ -230,6 +246,8 @@ func (f *Facts) whyNotInside(r Request) error {
 	case f.Dir.Path == "":
 		dir, why = "of this process", f.Caller.DirErr
 	case why != nil:
+	case f.DirHides:
+		why = errors.New("it would hide what the image has there, unless you say --bind")
 	case r.NoEphemeral:
 		why = errors.New("an image that is changed has nothing of the host's")
 	case f.User.UID != f.Caller.UID:

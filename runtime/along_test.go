@@ -18,15 +18,21 @@ func TestTheWorkingDirectoryIsTheSameOrBoundOrRefused(t *testing.T) {
 		bound   bool
 		refused string
 	}{
-		"it is inside":          {func(*Facts) {}, Request{}, "/home/dev/src", false, ""},
-		"it is inside renamed":  {func(f *Facts) { outside(f); f.Dir.Inside = []string{"/mnt/p"} }, Request{}, "/mnt/p", false, ""},
-		"it is bound":           {outside, Request{}, "/srv/proj", true, ""},
-		"the root directory":    {func(f *Facts) { f.Dir = hostDir{Path: "/"} }, Request{}, "/", false, ""},
-		"asked for":             {outside, Request{Dir: "/x"}, "/x", false, ""},
-		"no bind is allowed":    {func(f *Facts) { outside(f); f.Policy.AllowBind = nil }, Request{}, "", false, "allow-bind"},
-		"not there":             {func(f *Facts) { outside(f); f.Policy.AllowBind = []string{"/data"} }, Request{}, "", false, "allow-bind"},
-		"the policy says no":    {func(f *Facts) { outside(f); f.Policy.BindCwd = false }, Request{}, "", false, "bind-cwd"},
-		"it cannot be bound":    {func(f *Facts) { outside(f); f.Dir.Err = errors.New("in /proc") }, Request{}, "", false, "in /proc"},
+		"it is inside":         {func(*Facts) {}, Request{}, "/home/dev/src", false, ""},
+		"it is inside renamed": {func(f *Facts) { outside(f); f.Dir.Inside = []string{"/mnt/p"} }, Request{}, "/mnt/p", false, ""},
+		"it is bound":          {outside, Request{}, "/srv/proj", true, ""},
+		"the root directory":   {func(f *Facts) { f.Dir = hostDir{Path: "/"} }, Request{}, "/", false, ""},
+		"asked for":            {outside, Request{Dir: "/x"}, "/x", false, ""},
+		"no bind is allowed":   {func(f *Facts) { outside(f); f.Policy.AllowBind = nil }, Request{}, "", false, "allow-bind"},
+		"not there":            {func(f *Facts) { outside(f); f.Policy.AllowBind = []string{"/data"} }, Request{}, "", false, "allow-bind"},
+		"the policy says no":   {func(f *Facts) { outside(f); f.Policy.BindCwd = false }, Request{}, "", false, "bind-cwd"},
+		"it cannot be bound":   {func(f *Facts) { outside(f); f.Dir.Err = errors.New("in /proc") }, Request{}, "", false, "in /proc"},
+		"the image has some":   {func(f *Facts) { outside(f); f.DirHides = true }, Request{}, "", false, "--bind"},
+		"in a home that comes": {func(f *Facts) {
+			outside(f)
+			f.HomeName, f.Home = "/srv", hostDir{Path: "/srv"}
+			f.Caller.Env = append(f.Caller.Env, "HOME=/srv")
+		}, Request{}, "/srv/proj", false, ""},
 		"it has no name":        {func(f *Facts) { f.Dir = hostDir{}; f.Caller.DirErr = errors.New("removed") }, Request{}, "", false, "removed"},
 		"for another user":      {func(f *Facts) { outside(f); f.Caller.UID = 0; f.Policy.Unbound = true }, Request{}, "", false, "another user"},
 		"for a change of image": {func(f *Facts) { outside(f); f.Caller.UID, f.User.UID = 0, 0 }, Request{NoEphemeral: true}, "", false, "changed"},

@@ -36,6 +36,7 @@ type Facts struct {
 	Present      map[string]bool          // which host files of the defaults exist
 	Bound        []boundSource            // what the policy binds
 	Dir          hostDir                  // the caller's working directory
+	DirHides     bool                     // bound at its own name it would hide what the image has there
 	Home         hostDir                  // the directory that HOME names
 	HomeName     string                   // and how it is named there
 	HomeLink     bool                     // that is a symbolic link to it, which is inside

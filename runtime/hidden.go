@@ -38,13 +38,7 @@ const shownOfHidden = 3
 func hidden(inside mount.Root, d policy.Decision) []string {
 	var list []string
 	for _, dir := range slices.Concat(d.Bind, d.BindReadOnly) {
-		fd, err := inside.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY)
-		if err != nil {
-			continue // a file, which is no news, or nothing
-		}
-		f := os.NewFile(uintptr(fd), dir)
-		names, _ := f.Readdirnames(shownOfHidden + 1)
-		_ = f.Close()
+		names := namesIn(inside, dir, shownOfHidden+1)
 		slices.Sort(names)
 		if len(names) > shownOfHidden {
 			names = append(names[:shownOfHidden], "...")
@@ -54,6 +48,19 @@ func hidden(inside mount.Root, d policy.Decision) []string {
 		}
 	}
 	return list
+}
+
+// namesIn are some of the names in a directory of an image. It has none where it is no
+// directory, or not there.
+func namesIn(inside mount.Root, dir string, most int) []string {
+	fd, err := inside.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return nil
+	}
+	f := os.NewFile(uintptr(fd), dir)
+	defer f.Close()
+	names, _ := f.Readdirnames(most)
+	return names
 }
 
 // Hidden tells what an image of the store has in directories over which the policy binds the

@@ -132,6 +132,7 @@ func (f *Facts) findImage(r Request) error {
 		if f.ImageEnv, err = img.Environment(); err != nil {
 			return err
 		}
+		f.findHides(mount.RootAt(img.FD()), r)
 		if f.home(r).note != "" && !f.covered(f.HomeName) {
 			f.HomeInImage = hasDir(mount.RootAt(img.FD()), f.HomeName)
 		}
@@ -218,6 +219,12 @@ func madeInside(name string, r Request) bool {
 	under := func(top string) bool { return strings.HasPrefix(name, top+"/") }
 	return slices.ContainsFunc(ownMounts(0), func(m specs.Mount) bool { return under(m.Destination) }) ||
 		slices.ContainsFunc(r.Tmpfs, func(t Tmpfs) bool { return under(t.Destination) })
+}
+
+// onOwnMount tells whether a name is on a file system of the container's own, where there is
+// nothing to hide.
+func onOwnMount(name string, r Request) bool {
+	return madeInside(name+"/", r)
 }
 
 // maxHosts bounds what a container's /etc/hosts takes over from the host's, in bytes.

@@ -27,7 +27,7 @@ func (p *Plan) workingDir(r Request, f Facts) error {
 		return nil
 	}
 	p.DirRequired = len(r.Command) > 0
-	names := f.Dir.Inside
+	names := f.dirInside(r)
 	if f.bindsDir(r) {
 		names = []string{f.Dir.Path}
 	}

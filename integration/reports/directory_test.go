@@ -28,6 +28,8 @@ func TestTheWorkingDirectory(t *testing.T) {
 			do: `ln -s . link; cd link; $R $T -- sh -c 'touch made; pwd -P' | sed "s|${PWD%/link}|here|"; ls`, out: "here\nlink\nmade\n"},
 		{name: "by the place where a bind has it", source: "bubblewrap: --chdir to the bind of the current directory",
 			do: `mkdir in; cd in; $R --bind "${PWD%/in}:/mnt" $T -- pwd`, out: "/mnt/in\n"},
+		{name: "not over what the image has", source: "apptainer: current directory /usr hides the container's", do: `cd /usr/bin; $R $T -- true`,
+			err: "would hide what the image has", code: 125},
 		{name: "one that was removed", source: "runc: getcwd: no such file or directory",
 			do: `mkdir gone; cd gone; rmdir ../gone; $R $T -- true`, err: "has been removed", code: 125},
 		{name: "one with a path that is too long", source: "runc: cwd longer than PATH_MAX",
