@@ -81,13 +81,14 @@ func (r Root) createOne(at int, parts []string, dir bool, on []uint64) (int, err
 	return r.step(at, parts)
 }
 
-// mostLinks is how many symbolic links the kernel follows in one path (path_resolution(7)).
+// mostLinks is how many symbolic links the kernel follows in one path
+// (path_resolution(7)).
 const mostLinks = 40
 
-// Target returns where name leads inside the root, as a path without symbolic links. From
-// the first component on that is not there it is as the links say: what Create has to make
-// for a link that leads nowhere. Somebody who changes the tree meanwhile can choose the
-// path, not what Create does with it.
+// Target returns where name leads inside the root, as a path without symbolic links.
+// From the first component on that is not there it is as the links say: what Create has
+// to make for a link that leads nowhere. Somebody who changes the tree meanwhile can
+// choose the path, not what Create does with it.
 func (r Root) Target(name string) (string, error) {
 	at, parts, links := "/", strings.Split(name, "/"), 0
 	for len(parts) > 0 {

@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Replacement puts a small file, or a symbolic link, in the place of what has the name, in
-// one step, and can take it back. Where KeepOld is set, what was there stays beside it
-// meanwhile, so that a later process can take it back too.
+// A Replacement puts a small file, or a symbolic link, in the place of what has the
+// name, in one step, and can take it back. Where KeepOld is set, what was there stays
+// beside it meanwhile, so that a later process can take it back too.
 type Replacement struct {
 	Name    string // in the root
 	Content string // of a file of mode 0644
@@ -23,9 +23,9 @@ type Replacement struct {
 // aside is the name of what was there, and of what is being made.
 func (p *Replacement) aside(kind string) string { return "." + path.Base(p.Name) + ".mayfly-" + kind }
 
-// Put makes it, with the directories above it. The root must be the root of a mount that
-// nothing is mounted on. Somebody who changes the tree meanwhile can choose which of its
-// directories the file comes into.
+// Put makes it, with the directories above it. The root must be the root of a mount
+// that nothing is mounted on. Somebody who changes the tree meanwhile can choose which
+// of its directories the file comes into.
 func (r Root) Put(p *Replacement) error {
 	dir, err := r.directoryOf(p.Name)
 	if err != nil {
@@ -93,8 +93,8 @@ func (p *Replacement) make(dir int, name string) error {
 	return errors.Join(err, closeFD(fd))
 }
 
-// TakeBack puts back what was there before a Put with KeepOld, in the root or in another
-// mount of it. What somebody else has put there since, or changed, stays.
+// TakeBack puts back what was there before a Put with KeepOld, in the root or in
+// another mount of it. What somebody else has put there since, or changed, stays.
 func (r Root) TakeBack(p *Replacement) error {
 	if p.made.Ino == 0 {
 		return nil

@@ -16,9 +16,11 @@ type Command struct {
 	Args  []string
 	Env   []string
 	Files [3]uintptr // descriptors 0, 1 and 2, each that number itself or above 2
-	// Kept are other descriptors that it has, from 3 on and in order; it has none besides.
+	// Kept are other descriptors that it has, from 3 on and in order; it has none
+	// besides.
 	Kept []int
-	// Terminal is a descriptor of what becomes the controlling terminal; 0: it has none.
+	// Terminal is a descriptor of what becomes the controlling terminal; 0: it has
+	// none.
 	Terminal int
 	Limits   []Limit
 	Filter   []unix.SockFilter // seccomp filter that the command starts under; nil: none but the thread's
@@ -47,10 +49,10 @@ type Limit struct {
 // command can be bounded, be born in a control group and come under a filter which the
 // thread itself need not obey. The thread waits as with vfork(2).
 //
-// The command closes every descriptor from 3 on that it is not to have, also those that somebody else left
-// open in this process (close_range(2), since Linux 5.9), before it looks up a path:
-// see write. Handled signals have their default action (CLONE_CLEAR_SIGHAND, since
-// Linux 5.5), ignored ones stay ignored, none is blocked.
+// The command closes every descriptor from 3 on that it is not to have, also those that
+// somebody else left open in this process (close_range(2), since Linux 5.9), before it
+// looks up a path: see write. Handled signals have their default action
+// (CLONE_CLEAR_SIGHAND, since Linux 5.5), ignored ones stay ignored, none is blocked.
 func StartCommand(c Command) (*Process, error) {
 	b, err := c.birth()
 	if err != nil {

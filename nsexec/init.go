@@ -44,14 +44,14 @@ var (
 	oneByte    [1]byte
 )
 
-// lastPID is where the kernel has the number of the last process of the PID namespace of
-// whoever writes to it. It takes CAP_SYS_ADMIN, or CAP_CHECKPOINT_RESTORE, there, and a
-// kernel with CONFIG_CHECKPOINT_RESTORE.
+// lastPID is where the kernel has the number of the last process of the PID namespace
+// of whoever writes to it. It takes CAP_SYS_ADMIN, or CAP_CHECKPOINT_RESTORE, there,
+// and a kernel with CONFIG_CHECKPOINT_RESTORE.
 const lastPID = "/proc/sys/kernel/ns_last_pid"
 
 // Numbers of the first processes after PID 1 are chosen between these: above those that
-// the kernel does not give again (RESERVED_PIDS), and so that a few thousand more are below
-// the least usual limit (pid_max, 32768).
+// the kernel does not give again (RESERVED_PIDS), and so that a few thousand more are
+// below the least usual limit (pid_max, 32768).
 const (
 	firstPID     = 300
 	firstPIDLess = 30000
@@ -84,8 +84,8 @@ func StartInit(atMost time.Duration) (*Init, error) {
 }
 
 // choosePIDs chooses the number before that of the next process. If every container's
-// command had the number 2, so would the files that programs name after themselves, in a home or
-// another bind that containers share.
+// command had the number 2, so would the files that programs name after themselves, in
+// a home or another bind that containers share.
 func (i *Init) choosePIDs() error {
 	var random [2]byte
 	if _, err := unix.Getrandom(random[:], 0); err != nil {
@@ -168,8 +168,8 @@ func (i *Init) Proc() (int, error) {
 	return -1, errors.New("PID 1 was killed before it was ready")
 }
 
-// FirstPID is the number of the first process after PID 1 in its namespace. It is known when
-// Proc has returned.
+// FirstPID is the number of the first process after PID 1 in its namespace. It is known
+// when Proc has returned.
 func (i *Init) FirstPID() int {
 	if i.chose.err() != nil {
 		return 2
@@ -189,9 +189,9 @@ func (i *Init) End() { i.line.hangUp() }
 func (i *Init) Kill() { i.line.breakOff() }
 
 // Wait waits, after Kill, until every process of the namespace has ended, for a time at
-// most: one may be in a system call that the kernel does not break off. A process of the
-// namespace that is the caller's own child must have been waited for, or be waited for
-// by another thread: PID 1 does not end before.
+// most: one may be in a system call that the kernel does not break off. A process of
+// the namespace that is the caller's own child must have been waited for, or be waited
+// for by another thread: PID 1 does not end before.
 func (i *Init) Wait(atMost time.Duration) error {
 	defer i.line.close()
 	err := exits(int(i.line.pidfd), atMost)

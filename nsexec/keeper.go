@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Descriptors lists what the process has open from 3 on, in order. It is for the start of a
-// program: what others open meanwhile may be among it, or not.
+// Descriptors lists what the process has open from 3 on, in order. It is for the start
+// of a program: what others open meanwhile may be among it, or not.
 func Descriptors() ([]int, error) {
 	dir, err := unix.Open("/proc/self/fd", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -40,15 +40,15 @@ func Descriptors() ([]int, error) {
 	}
 }
 
-// A Keeper is a child of the process that keeps descriptors open for as long as the process
-// lives, so that the process itself need not have them. They are the caller's, and when the
-// last copy of one is closed, a file system of the caller's (FUSE) may never answer: a process
-// that is killed then stays with all the rest that it has open, with locks and with the line of
-// PID 1.
+// A Keeper is a child of the process that keeps descriptors open for as long as the
+// process lives, so that the process itself need not have them. They are the caller's,
+// and when the last copy of one is closed, a file system of the caller's (FUSE) may
+// never answer: a process that is killed then stays with all the rest that it has open,
+// with locks and with the line of PID 1.
 //
-// As PID 1 it shares the memory of the process, and walks a list of system calls. It has no
-// other descriptor, no capability, and blocks all signals. The caller can kill it: what it
-// has is theirs.
+// As PID 1 it shares the memory of the process, and walks a list of system calls. It
+// has no other descriptor, no capability, and blocks all signals. The caller can kill
+// it: what it has is theirs.
 type Keeper struct {
 	pid   int
 	line  *line // the keeper ends when it breaks
@@ -57,8 +57,8 @@ type Keeper struct {
 
 var keeperName = [...]byte{'m', 'a', 'y', 'f', 'l', 'y', '-', 'k', 'e', 'e', 'p', 'e', 'r', 0}
 
-// Keep gives descriptors to a new keeper; the process is to close its own. It must not be dumpable
-// (see Undumpable), or must have nothing that its caller has not.
+// Keep gives descriptors to a new keeper; the process is to close its own. It must not
+// be dumpable (see Undumpable), or must have nothing that its caller has not.
 func Keep(fds []int) (*Keeper, error) {
 	line, err := newLine(0)
 	if err != nil {
@@ -96,8 +96,8 @@ func (k *Keeper) write(fds []int) {
 	k.steps.add(nil, unix.SYS_EXIT, &zero)
 }
 
-// Outlive lets the keeper live on when the process executes another program, until that one has
-// closed what it finds open.
+// Outlive lets the keeper live on when the process executes another program, until that
+// one has closed what it finds open.
 func (k *Keeper) Outlive() error { return Inherit([]int{k.line.own}) }
 
 // Inherit lets the next program that the process executes have descriptors.
@@ -110,11 +110,12 @@ func Inherit(fds []int) error {
 	return nil
 }
 
-// releaseWithin is how long a process waits for its keeper, which may be stopped or wait for a
-// file system.
+// releaseWithin is how long a process waits for its keeper, which may be stopped or
+// wait for a file system.
 const releaseWithin = time.Second
 
-// Release lets the keeper close what it has, and waits for that. It is for the end of a program.
+// Release lets the keeper close what it has, and waits for that. It is for the end of a
+// program.
 func (k *Keeper) Release() {
 	k.line.hangUp()
 	k.line.close()

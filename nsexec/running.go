@@ -81,8 +81,8 @@ func (p *Process) Wait() (syscall.WaitStatus, error) {
 	return p.reap()
 }
 
-// next waits until the command has ended, or has been stopped and somebody wants to know.
-// That is told once; its end stays to be waited for.
+// next waits until the command has ended, or has been stopped and somebody wants to
+// know. That is told once; its end stays to be waited for.
 func (p *Process) next() (stopped bool, err error) {
 	if p.Stopped == nil {
 		return false, unix.Waitid(unix.P_PID, p.PID, nil, unix.WEXITED|unix.WNOWAIT, nil)

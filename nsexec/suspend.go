@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Suspend stops the process as SIGTSTP does where nobody handles it, and returns when it
-// goes on; with job, its process group with it, as a terminal does. It returns at once
-// where nobody could continue the process: the kernel stops no member of an orphaned
-// process group. What handler there was is there again afterwards.
+// Suspend stops the process as SIGTSTP does where nobody handles it, and returns when
+// it goes on; with job, its process group with it, as a terminal does. It returns at
+// once where nobody could continue the process: the kernel stops no member of an
+// orphaned process group. What handler there was is there again afterwards.
 func Suspend(job bool) error {
 	goruntime.LockOSThread() // the signal is for this thread: it has stopped when the call returns
 	defer goruntime.UnlockOSThread()

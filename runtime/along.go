@@ -12,9 +12,10 @@ import (
 	"mayfly/mount"
 )
 
-// What runs inside is what was called outside: the working directory is the caller's own,
-// not another one of the same name, and the home is there. Which directory it is, its device
-// and inode tell. One that no bind brings is bound at its own name, where the policy lets.
+// What runs inside is what was called outside: the working directory is the caller's
+// own, not another one of the same name, and the home is there. Which directory it is,
+// its device and inode tell. One that no bind brings is bound at its own name, where
+// the policy lets.
 
 // A fileID tells a file from all others of this machine.
 type fileID struct {
@@ -188,8 +189,8 @@ func (f *Facts) covered(name string) bool {
 	return slices.ContainsFunc(f.Bound, func(s boundSource) bool { return within(name, s.destination) })
 }
 
-// mayBindDir tells whether the policy lets a directory be bound that nobody asked for. It is
-// asked again when the directory is open.
+// mayBindDir tells whether the policy lets a directory be bound that nobody asked for.
+// It is asked again when the directory is open.
 func (f *Facts) mayBindDir(d hostDir) bool {
 	if d.Path == "" || d.Err != nil {
 		return false
@@ -217,8 +218,9 @@ func (f *Facts) dirInside(r Request) []string {
 	return f.Dir.Inside
 }
 
-// findHides looks whether the working directory would hide something of the image's if it were
-// bound, as /usr/lib would. Whoever means that says --bind. A home is its user's.
+// findHides looks whether the working directory would hide something of the image's if
+// it were bound, as /usr/lib would. Whoever means that says --bind. A home is its
+// user's.
 func (f *Facts) findHides(inside mount.Root, r Request) {
 	d := f.Dir
 	if d.Path != "" && d.Path != f.User.Home && len(d.Inside) == 0 && !f.covered(d.Path) && !onOwnMount(d.Path, r) {
@@ -226,8 +228,8 @@ func (f *Facts) findHides(inside mount.Root, r Request) {
 	}
 }
 
-// bindsDir tells whether the working directory is bound. Another user than the caller gets
-// nothing that is the caller's.
+// bindsDir tells whether the working directory is bound. Another user than the caller
+// gets nothing that is the caller's.
 func (f *Facts) bindsDir(r Request) bool {
 	return r.Dir == "" && !r.NoEphemeral && !r.mountsOn(f.Dir.Path) && f.User.UID == f.Caller.UID && len(f.dirInside(r)) == 0 &&
 		!f.DirHides && f.Dir.Path != "/" && f.Policy.BindCwd && f.mayBindDir(f.Dir)

@@ -128,9 +128,9 @@ func (l *launch) find(inside mount.Root, destination string, follow bool) (targe
 	return target, err
 }
 
-// withCallersRights calls f, and once more with the caller's rights where it has been refused: a
-// directory of the caller's, a home on a bind or that of XDG_RUNTIME_DIR, may be closed to root
-// without capabilities.
+// withCallersRights calls f, and once more with the caller's rights where it has been
+// refused: a directory of the caller's, a home on a bind or that of XDG_RUNTIME_DIR,
+// may be closed to root without capabilities.
 func (l *launch) withCallersRights(f func() error) error {
 	err := f()
 	if !errors.Is(err, unix.EACCES) {

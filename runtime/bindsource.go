@@ -51,9 +51,10 @@ type openedBind struct {
 }
 
 // openBinds opens the sources of binds, once: whoever swaps a path afterwards swaps
-// nothing. What the caller asked for is opened with nothing but the caller's own rights. So
-// is what the administrator has named, where that is enough; else as root, but then by no
-// symbolic link, which might be of the caller's making. It leaves the thread as it was.
+// nothing. What the caller asked for is opened with nothing but the caller's own
+// rights. So is what the administrator has named, where that is enough; else as root,
+// but then by no symbolic link, which might be of the caller's making. It leaves the
+// thread as it was.
 func openBinds(p *Plan, c Caller, mounts []specs.Mount) (list []openedBind, err error) {
 	leave, err := becomeCaller(c)
 	if err != nil {
@@ -90,9 +91,9 @@ func openBinds(p *Plan, c Caller, mounts []specs.Mount) (list []openedBind, err 
 	return list, nil
 }
 
-// mayOpen asks whether the caller may open what fd is. Without AT_EACCESS the check is for the
-// real user, which is the caller. Who connects to a socket needs the right to write; a FIFO has
-// two ends, of which one may be another's.
+// mayOpen asks whether the caller may open what fd is. Without AT_EACCESS the check is
+// for the real user, which is the caller. Who connects to a socket needs the right to
+// write; a FIFO has two ends, of which one may be another's.
 func mayOpen(fd int) error {
 	may := func(mode uint32) error { return unix.Faccessat2(fd, "", mode, unix.AT_EMPTY_PATH) }
 	kind, err := kindOf(fd)
@@ -138,7 +139,8 @@ func (b openedBind) clone(p *Plan) (mount.Tree, error) {
 	return tree, nil
 }
 
-// hideStore appends where the directory with the caller's own images is in the bind: inside, its owner could change them.
+// hideStore appends where the directory with the caller's own images is in the bind:
+// inside, its owner could change them.
 func (b openedBind) hideStore(hidden []string, store string) ([]string, error) {
 	place, err := placeOf(b.fd)
 	switch {
@@ -153,8 +155,8 @@ func (b openedBind) hideStore(hidden []string, store string) ([]string, error) {
 }
 
 // mayBind tells whether the policy lets the caller bind what is open as fd: where it
-// really is, by whatever links it was reached. The policy's directories are taken as they
-// are written, since a link on the way to one might be of the caller's making.
+// really is, by whatever links it was reached. The policy's directories are taken as
+// they are written, since a link on the way to one might be of the caller's making.
 func (p *Plan) mayBind(fd int, readOnly bool) error {
 	place, err := placeOf(fd)
 	if err != nil {
@@ -194,10 +196,11 @@ func placeOf(fd int) (string, error) {
 	return string(buffer[:n]), nil
 }
 
-// bindable accepts files and directories, and sockets and FIFOs, which are a way out of the
-// container to whoever is at the other end: as those in a bound directory are. It takes a
-// writable bind for them, since a read-only mount does not keep anybody from connecting or
-// writing to them. Devices are the policy's to name; procfs shows the host's processes.
+// bindable accepts files and directories, and sockets and FIFOs, which are a way out of
+// the container to whoever is at the other end: as those in a bound directory are. It
+// takes a writable bind for them, since a read-only mount does not keep anybody from
+// connecting or writing to them. Devices are the policy's to name; procfs shows the
+// host's processes.
 func bindable(fd int, readOnly bool) error {
 	kind, err := kindOf(fd)
 	if err != nil {
@@ -225,10 +228,10 @@ func bindable(fd int, readOnly bool) error {
 // reopenings is how often a bind is opened again because its source has been replaced.
 const reopenings = 1000
 
-// attachAgain attaches a bind whose source was replaced since it was opened, as useradd(8)
-// replaces /etc/passwd: the kernel attaches nothing that has no name any more (ENOENT). The
-// copy of the host's mounts that the thread has by now leads to the new file. It is opened and
-// asked about as the first one was.
+// attachAgain attaches a bind whose source was replaced since it was opened, as
+// useradd(8) replaces /etc/passwd: the kernel attaches nothing that has no name any
+// more (ENOENT). The copy of the host's mounts that the thread has by now leads to the
+// new file. It is opened and asked about as the first one was.
 func (l *launch) attachAgain(inside mount.Root, m specs.Mount) error {
 	for range reopenings {
 		old := l.sources.binds[m.Destination]

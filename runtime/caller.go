@@ -50,8 +50,8 @@ func CurrentCaller() (Caller, error) {
 	return caller, nil
 }
 
-// OnTerminal tells whether one of standard input, output and error is a terminal, and the
-// process has a controlling one.
+// OnTerminal tells whether one of standard input, output and error is a terminal, and
+// the process has a controlling one.
 func OnTerminal() bool {
 	if !term.IsTerminal(0) && !term.IsTerminal(1) && !term.IsTerminal(2) {
 		return false

@@ -12,8 +12,8 @@ import (
 )
 
 // Check refuses a plan that says something which Execute does not do. A plan is an OCI
-// specification, which has words for much more: a container that lacks what was asked for
-// is worse than none.
+// specification, which has words for much more: a container that lacks what was asked
+// for is worse than none.
 func (p *Plan) Check() error {
 	spec := &p.Spec
 	if spec.Process == nil || spec.Root == nil || spec.Linux == nil {
@@ -97,8 +97,8 @@ func checkCapabilities(c *specs.LinuxCapabilities) error {
 	return err
 }
 
-// checkNamespace accepts new namespaces of the types that a launch makes. A network and a
-// user namespace come with other parts of the plan.
+// checkNamespace accepts new namespaces of the types that a launch makes. A network and
+// a user namespace come with other parts of the plan.
 func (p *Plan) checkNamespace(n specs.LinuxNamespace) error {
 	_, made := namespaceFlags[n.Type]
 	switch {

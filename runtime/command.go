@@ -16,8 +16,9 @@ import (
 	"mayfly/runtime/seccomp"
 )
 
-// startCommand executes the plan's command, or its fallback where the container does not
-// have it. The terminal is a descriptor of its own one, or 0. It runs on the launch's thread, with the command's root and rights.
+// startCommand executes the plan's command, or its fallback where the container does
+// not have it. The terminal is a descriptor of its own one, or 0. It runs on the
+// launch's thread, with the command's root and rights.
 func (l *launch) startCommand(p *Plan, files [3]uintptr, terminal int) (*nsexec.Process, error) {
 	args := p.Spec.Process.Args
 	process, err := l.startOne(p, args, files, terminal)
@@ -98,8 +99,9 @@ func checkMachine(name string, beginning []byte) error {
 	return &CommandError{name, "a program for " + arch.Debian + ", which this machine does not run: `runtime doctor` tells what does", ExitNotExecutable}
 }
 
-// isText tells a script without "#!", which the shell is to run as it is wherever commands are typed, from a program for another
-// machine: by the shells' own rule, which is that there is no NUL byte in its beginning.
+// isText tells a script without "#!", which the shell is to run as it is wherever
+// commands are typed, from a program for another machine: by the shells' own rule,
+// which is that there is no NUL byte in its beginning.
 func isText(data []byte) bool {
 	return data != nil && bytes.IndexByte(data[:min(len(data), 256)], 0) < 0
 }
@@ -133,8 +135,8 @@ func lookUp(name string, env []string) (string, error) {
 	return "", notFound
 }
 
-// whyNot turns the errno of execve(2) into what the user can act on. dirs are those that the
-// command was given to enter.
+// whyNot turns the errno of execve(2) into what the user can act on. dirs are those
+// that the command was given to enter.
 func whyNot(file string, dirs []string, err error) error {
 	if _, ofExecve := err.(syscall.Errno); !ofExecve {
 		return fmt.Errorf("start %s: %w", file, err)

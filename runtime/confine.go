@@ -55,8 +55,9 @@ func setPersonality(p *specs.LinuxPersonality) error {
 	return personality.Set(personality.Linux)
 }
 
-// confine gives up everything. The order matters: each line needs what a later
-// one takes away. The seccomp filter is what a command comes under on its own way, after clone(2).
+// confine gives up everything. The order matters: each line needs what a later one
+// takes away. The seccomp filter is what a command comes under on its own way, after
+// clone(2).
 func (l *launch) confine() error {
 	nsexec.Umask(l.umask)
 	process, linux := l.plan.Spec.Process, l.plan.Spec.Linux
@@ -86,16 +87,18 @@ func (l *launch) confine() error {
 	return nsexec.NoNewPrivileges()
 }
 
-// shield is a capability that the thread is permitted until execve(2) takes it away, and that
-// is good for nothing: the bounding set is empty. It is there because of ptrace(2) and
-// all that asks the same question, as /proc/PID/fd does: who has fewer capabilities is
-// refused. That the memory is not dumpable, the kernel does not ask of a thread that has just
-// given it back on its way out, with its descriptors still open; and the caller, whose
-// ids the thread has by now, can send it on its way at any moment.
+// shield is a capability that the thread is permitted until execve(2) takes it away,
+// and that is good for nothing: the bounding set is empty. It is there because of
+// ptrace(2) and all that asks the same question, as /proc/PID/fd does: who has fewer
+// capabilities is refused. That the memory is not dumpable, the kernel does not ask of
+// a thread that has just given it back on its way out, with its descriptors still open;
+// and the caller, whose ids the thread has by now, can send it on its way at any
+// moment.
 const shield = capSetPCap
 
-// intoGroup is what the thread is permitted besides where commands are born in a control group, or become root of a user
-// namespace (nsexec.Command). A command has lost it before it is executed.
+// intoGroup is what the thread is permitted besides where commands are born in a
+// control group, or become root of a user namespace (nsexec.Command). A command has
+// lost it before it is executed.
 const intoGroup = 1 << unix.CAP_SETUID
 
 // becomeUser takes on the command's ids. A caller who runs as themself, through

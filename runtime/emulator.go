@@ -21,8 +21,8 @@ var ErrNoEmulator = errors.New("this machine does not run")
 
 const installQemu = "apt-get install qemu-user-static"
 
-// Emulator finds which program runs those for an architecture, "" for the kernel itself. Where the
-// kernel does not tell, nothing is known of it, which is no error.
+// Emulator finds which program runs those for an architecture, "" for the kernel
+// itself. Where the kernel does not tell, nothing is known of it, which is no error.
 func Emulator(arch personality.Architecture) (string, error) {
 	list, told := registrations(binfmt)
 	header := arch.Header()
@@ -43,8 +43,8 @@ func Emulator(arch personality.Architecture) (string, error) {
 	return "", fmt.Errorf("%w %s programs: %s", ErrNoEmulator, arch.Debian, installQemu)
 }
 
-// runsI386 tells whether the kernel of an amd64 machine runs i386 programs: this is a setting
-// that only one with IA32 emulation has.
+// runsI386 tells whether the kernel of an amd64 machine runs i386 programs: this is a
+// setting that only one with IA32 emulation has.
 func runsI386() bool {
 	_, err := os.Stat("/proc/sys/abi/vsyscall32")
 	return err == nil
@@ -58,8 +58,8 @@ type registration struct {
 	magic, mask []byte
 }
 
-// registrations are those in a directory that are in effect. told is false if the kernel tells none
-// here, whether there are any or not.
+// registrations are those in a directory that are in effect. told is false if the
+// kernel tells none here, whether there are any or not.
 func registrations(directory string) (list []registration, told bool) {
 	status, err := file.Read(filepath.Join(directory, "status"), 64)
 	if err != nil {
@@ -81,7 +81,8 @@ func registrations(directory string) (list []registration, told bool) {
 	return list, true
 }
 
-// parseRegistration reads what the kernel tells of one that goes by the beginning of a file.
+// parseRegistration reads what the kernel tells of one that goes by the beginning of a
+// file.
 func parseRegistration(text string) (r registration, ok bool) {
 	enabled := false
 	for line := range strings.Lines(text) {
@@ -122,7 +123,8 @@ func (r registration) runs(header []byte) bool {
 	return bytes.Equal(begin, want)
 }
 
-// By names an emulator for people. Debian's qemu is /usr/libexec/qemu-binfmt/aarch64-binfmt-P, for instance.
+// By names an emulator for people. Debian's qemu is
+// /usr/libexec/qemu-binfmt/aarch64-binfmt-P, for instance.
 func By(interpreter string) string {
 	if strings.Contains(interpreter, "qemu") {
 		return "qemu"

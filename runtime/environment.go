@@ -8,15 +8,18 @@ import (
 	"mayfly/runtime/user"
 )
 
-// searchPath is where commands are looked for inside, unless the image or the request sets PATH.
+// searchPath is where commands are looked for inside, unless the image or the request
+// sets PATH.
 const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// runtimeDirVariable names the user's directory in /run. The caller's is another one, outside.
+// runtimeDirVariable names the user's directory in /run. The caller's is another one,
+// outside.
 const runtimeDirVariable = "XDG_RUNTIME_DIR"
 
-// environment composes the command's environment: what the image says, then what the container
-// is, then who the user is, then what passes from the caller, then what the request sets. For
-// another user than the caller, nothing that tells of the caller passes.
+// environment composes the command's environment: what the image says, then what the
+// container is, then who the user is, then what passes from the caller, then what the
+// request sets. For another user than the caller, nothing that tells of the caller
+// passes.
 func environment(r Request, image []string, caller Caller, passes func(name string) bool, who user.Entry) ([]string, error) {
 	env := newEnviron("PATH=" + searchPath)
 	for _, entry := range image {
@@ -44,8 +47,9 @@ func environment(r Request, image []string, caller Caller, passes func(name stri
 }
 
 // whoIsRoot tells root inside who they are outside. sudo(8) has the same variables, and
-// programs that are run as root on a user's files go by them: git asks SUDO_UID whether a
-// repository is somebody else's. Where root is the caller, their files are root's own.
+// programs that are run as root on a user's files go by them: git asks SUDO_UID whether
+// a repository is somebody else's. Where root is the caller, their files are root's
+// own.
 func (f *Facts) whoIsRoot() []string {
 	who := f.User
 	if f.RootInside.IsCaller {
@@ -102,8 +106,8 @@ func ExecEnvironment(list []string) ([]string, error) {
 	return requested(append([]string{"TERM"}, list...), callerEnviron())
 }
 
-// KeepsTerm tells whether such a command is to have TERM as it is: where that is asked for, or the
-// caller's home describes it.
+// KeepsTerm tells whether such a command is to have TERM as it is: where that is asked
+// for, or the caller's home describes it.
 func KeepsTerm(list []string) bool {
 	env := callerEnviron()
 	term := value(env, "TERM")

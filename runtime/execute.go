@@ -120,8 +120,8 @@ func Execute(ctx context.Context, p *Plan, caller Caller, s Supervisor) (Status,
 	return status, err
 }
 
-// stopOutput ends the copying of output, and returns what was lost of it. A command that
-// was ended because its time was over leaves what nobody takes.
+// stopOutput ends the copying of output, and returns what was lost of it. A command
+// that was ended because its time was over leaves what nobody takes.
 func (l *launch) stopOutput(ctx context.Context, signals <-chan os.Signal, status Status) error {
 	p := patience{ctx.Done(), signals, l.limit}
 	if status.TimedOut {

@@ -15,8 +15,8 @@ import (
 	"mayfly/runtime/user"
 )
 
-// leaveOut takes those of the policy's binds away that the request does not want: the image's
-// own files are there instead.
+// leaveOut takes those of the policy's binds away that the request does not want: the
+// image's own files are there instead.
 func (f *Facts) leaveOut(names []string) error {
 	for _, name := range names {
 		name = path.Clean(name)
@@ -33,8 +33,8 @@ func (f *Facts) leaveOut(names []string) error {
 // shownOfHidden is how many names of a directory are told.
 const shownOfHidden = 3
 
-// hidden are the directories of an image that are not empty and that the policy's binds hide,
-// with some of the names in them.
+// hidden are the directories of an image that are not empty and that the policy's binds
+// hide, with some of the names in them.
 func hidden(inside mount.Root, d policy.Decision) []string {
 	var list []string
 	for _, dir := range slices.Concat(d.Bind, d.BindReadOnly) {
@@ -63,8 +63,8 @@ func namesIn(inside mount.Root, dir string, most int) []string {
 	return names
 }
 
-// Hidden tells what an image of the store has in directories over which the policy binds the
-// host's, for root. The thread must be allowed to open the store.
+// Hidden tells what an image of the store has in directories over which the policy
+// binds the host's, for root. The thread must be allowed to open the store.
 func Hidden(s *image.Store, name string) ([]string, error) {
 	database, err := user.Load()
 	if err != nil {

@@ -10,9 +10,10 @@ import (
 	"mayfly/nsexec"
 )
 
-// inherited is what the program was started with besides descriptors 0, 1 and 2: a lock of
-// flock(1), the end of a pipe. Callers rely on its being open until the program ends. No program
-// that this one starts gets it (the entry point has marked it close-on-exec).
+// inherited is what the program was started with besides descriptors 0, 1 and 2: a lock
+// of flock(1), the end of a pipe. Callers rely on its being open until the program
+// ends. No program that this one starts gets it (the entry point has marked it
+// close-on-exec).
 var inherited struct {
 	fds    []int
 	passed []int          // are open here too, for the command
@@ -35,8 +36,9 @@ func findInherited(mappers []Mapper) error {
 	return checkRoom(fds)
 }
 
-// room is how many descriptors there are to be left for the program until a keeper has those
-// that it was started with. (The Go runtime ends the program where it has too few.)
+// room is how many descriptors there are to be left for the program until a keeper has
+// those that it was started with. (The Go runtime ends the program where it has too
+// few.)
 const room = 16
 
 // checkRoom refuses where there is less. What is open beyond the limit takes no room.
@@ -63,8 +65,9 @@ func ifTooMany(err error) string {
 	return ", and the limit lets not many more be: close some, or raise it (`ulimit -Hn`)"
 }
 
-// KeepDescriptors keeps what the program was started with open until Depart, in a process of
-// its own. Of those that are passed, this one keeps a copy, until the command has its own.
+// KeepDescriptors keeps what the program was started with open until Depart, in a
+// process of its own. Of those that are passed, this one keeps a copy, until the
+// command has its own.
 func KeepDescriptors(passed ...int) error {
 	inherited.passed = passed
 	if len(inherited.fds) == 0 {

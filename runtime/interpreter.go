@@ -11,8 +11,9 @@ import (
 	"syscall"
 )
 
-// maxBeginning bounds what is read of a program that could not be executed, in bytes. The
-// kernel itself looks at 256 of a script, and linkers put what matters here at the beginning.
+// maxBeginning bounds what is read of a program that could not be executed, in bytes.
+// The kernel itself looks at 256 of a script, and linkers put what matters here at the
+// beginning.
 const maxBeginning = 4096
 
 // beginning reads the beginning of a regular file, with the rights of the thread.
@@ -34,8 +35,8 @@ func beginning(name string) []byte {
 	return data[:n]
 }
 
-// whereIs is the name of a program for the thread. The command, which is given dirs to enter,
-// starts in the last that is there.
+// whereIs is the name of a program for the thread. The command, which is given dirs to
+// enter, starts in the last that is there.
 func whereIs(name string, dirs []string) string {
 	if path.IsAbs(name) {
 		return name
@@ -52,8 +53,8 @@ func whereIs(name string, dirs []string) string {
 // maxInterpreters is how many interpreters the kernel takes in a row.
 const maxInterpreters = 5
 
-// missingInterpreter says what a program needs that is not there, as far as it can be seen.
-// dirs are as for whereIs.
+// missingInterpreter says what a program needs that is not there, as far as it can be
+// seen. dirs are as for whereIs.
 func missingInterpreter(name string, dirs []string) string {
 	needs := "its"
 	for range maxInterpreters {
@@ -83,7 +84,8 @@ func visible(name string) string {
 	return name
 }
 
-// interpreterOf finds what a program names that executes it, and what that is called; "": nothing.
+// interpreterOf finds what a program names that executes it, and what that is called;
+// "": nothing.
 func interpreterOf(data []byte) (kind, name string) {
 	if script, ok := bytes.CutPrefix(data, []byte("#!")); ok {
 		line, _, _ := bytes.Cut(script, []byte("\n"))
@@ -96,7 +98,8 @@ func interpreterOf(data []byte) (kind, name string) {
 	return "dynamic loader", loaderOf(data)
 }
 
-// loaderOf finds the dynamic loader in the beginning of an ELF file (elf(5), PT_INTERP).
+// loaderOf finds the dynamic loader in the beginning of an ELF file (elf(5),
+// PT_INTERP).
 func loaderOf(data []byte) string {
 	const headerSize = 64 // of the wider class
 	if len(data) < headerSize || string(data[:4]) != "\x7fELF" {

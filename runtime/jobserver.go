@@ -10,8 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// makeFlags is the variable by which make tells those whom it calls of its jobserver: a pipe with a
-// byte for each job that may be begun. See "Sharing Job Slots with GNU make" in its manual.
+// makeFlags is the variable by which make tells those whom it calls of its jobserver: a
+// pipe with a byte for each job that may be begun. See "Sharing Job Slots with GNU
+// make" in its manual.
 const makeFlags = "MAKEFLAGS"
 
 // A jobserver is the one of a make that has called us.
@@ -20,9 +21,9 @@ type jobserver struct {
 	read, write int
 }
 
-// inside is the word for the command. It names descriptors also where make has said a path
-// (`fifo:`): a make before 4.4, which is what older images have, knows nothing else, and a path
-// would have to be there.
+// inside is the word for the command. It names descriptors also where make has said a
+// path (`fifo:`): a make before 4.4, which is what older images have, knows nothing
+// else, and a path would have to be there.
 func (j *jobserver) inside() string { return fmt.Sprintf("--jobserver-auth=%d,%d", j.read, j.write) }
 
 // makeFlags returns what the command's MAKEFLAGS would be, should they pass.
@@ -36,8 +37,8 @@ func (r *Request) makeFlags() string {
 	return flags
 }
 
-// findJobserver finds the jobserver that MAKEFLAGS name, nil where there is none that can be used:
-// make then goes on without, and says so.
+// findJobserver finds the jobserver that MAKEFLAGS name, nil where there is none that
+// can be used: make then goes on without, and says so.
 func findJobserver(flags string) *jobserver {
 	for _, word := range strings.Fields(flags) {
 		name, auth, _ := strings.Cut(word, "=")
@@ -59,14 +60,16 @@ func findJobserver(flags string) *jobserver {
 	return nil
 }
 
-// isPipe tells whether the program was started with a descriptor, and it is one of a pipe.
+// isPipe tells whether the program was started with a descriptor, and it is one of a
+// pipe.
 func isPipe(fd int) bool {
 	kind, err := kindOf(fd)
 	return err == nil && kind == unix.S_IFIFO && slices.Contains(inherited.fds, fd) && mayPass(fd) == nil
 }
 
-// openJobserver opens the FIFO of a make from 4.4 on, with nothing but the caller's rights: as they
-// are before a step is taken. It waits for nobody: make has both ends open.
+// openJobserver opens the FIFO of a make from 4.4 on, with nothing but the caller's
+// rights: as they are before a step is taken. It waits for nobody: make has both ends
+// open.
 func openJobserver(word, path string) *jobserver {
 	open := func(flags int) int {
 		fd, err := unix.Open(path, flags|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOCTTY, 0)

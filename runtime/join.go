@@ -69,8 +69,8 @@ type joined struct {
 	jobs   jobControl
 }
 
-// streams are the command's descriptors 0, 1 and 2, but for those that are to be its own
-// terminal's.
+// streams are the command's descriptors 0, 1 and 2, but for those that are to be its
+// own terminal's.
 func (j *joined) streams(terminal bool) (files []int, err error) {
 	l := j.line
 	anotherUser := l.caller.UID != l.UID || !l.AsOwner
@@ -175,7 +175,8 @@ func (j *joined) handle(got syscall.Signal) {
 	}
 }
 
-// suspend stops this process, whose command has been stopped, and has both go on together.
+// suspend stops this process, whose command has been stopped, and has both go on
+// together.
 func (j *joined) suspend(job bool) {
 	if j.relay != nil {
 		j.relay.Leave()
@@ -192,7 +193,8 @@ func (j *joined) goOn() {
 	}
 }
 
-// send passes a signal on. What a terminal's keys send, and what stops a job or has it go on, goes to all of the job.
+// send passes a signal on. What a terminal's keys send, and what stops a job or has it
+// go on, goes to all of the job.
 func (j *joined) send(s syscall.Signal) {
 	group := s == syscall.SIGINT || s == syscall.SIGQUIT || s == syscall.SIGSTOP || s == syscall.SIGCONT
 	_ = j.line.conn.Send(control.Request{Signal: int(s), Group: group})

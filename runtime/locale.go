@@ -13,18 +13,21 @@ import (
 	"mayfly/mount"
 )
 
-// A C library that has locales in files has them here, each a directory, or all in an archive.
-// Others, such as musl, take any name; of an image without this directory nothing is said.
+// A C library that has locales in files has them here, each a directory, or all in an
+// archive. Others, such as musl, take any name; of an image without this directory
+// nothing is said.
 const localeDirectory = "/usr/lib/locale"
 
-// plainLocale is the one that every image has which has any, and is in the C library itself
-// since glibc 2.35. Under it text is UTF-8, as under the caller's.
+// plainLocale is the one that every image has which has any, and is in the C library
+// itself since glibc 2.35. Under it text is UTF-8, as under the caller's.
 const plainLocale = "C.UTF-8"
 
-// isLocale tells whether a variable of the environment names a locale. (LANGUAGE names languages.)
+// isLocale tells whether a variable of the environment names a locale. (LANGUAGE names
+// languages.)
 func isLocale(name string) bool { return name == "LANG" || strings.HasPrefix(name, "LC_") }
 
-// findLocales finds the locales that are named in the environment and the image does not have.
+// findLocales finds the locales that are named in the environment and the image does
+// not have.
 func (f *Facts) findLocales(inside mount.Root, r Request, env []string) {
 	if value(env, "LOCPATH") != "" || value(env, "LOCALE_ARCHIVE") != "" || f.covers(r, localeDirectory) {
 		return // there are others
@@ -62,8 +65,9 @@ func hasLocale(inside mount.Root, locale string) bool {
 	return !told || slices.ContainsFunc(names, func(name string) bool { return bytes.Contains(archive, []byte("\x00"+name+"\x00")) })
 }
 
-// localeNames are the names by which glibc finds a locale, language[_territory][.codeset][@modifier],
-// which may leave out the modifier or the territory.
+// localeNames are the names by which glibc finds a locale,
+// language[_territory][.codeset][@modifier], which may leave out the modifier or the
+// territory.
 func localeNames(locale string) []string {
 	rest, modifier := cutFrom(locale, "@")
 	rest, codeset := cutFrom(rest, ".")
@@ -115,12 +119,13 @@ func normalized(codeset string) string {
 const (
 	// archiveMagic begins a locale-archive of a machine that has the lowest byte first.
 	archiveMagic = 0xde020109
-	// maxArchiveNames bounds what is read of its names, in bytes: all locales of glibc take 13,000.
+	// maxArchiveNames bounds what is read of its names, in bytes: all locales of glibc
+	// take 13,000.
 	maxArchiveNames = 1 << 18
 )
 
-// localeArchive reads the names in an image's locale-archive, with a NUL before each and after. told
-// is whether it could; an archive that is not there has none.
+// localeArchive reads the names in an image's locale-archive, with a NUL before each
+// and after. told is whether it could; an archive that is not there has none.
 func localeArchive(inside mount.Root) (names []byte, told bool) {
 	fd, err := inside.OpenRegular(localeDirectory + "/locale-archive")
 	if err == unix.ENOENT {
@@ -130,7 +135,8 @@ func localeArchive(inside mount.Root) (names []byte, told bool) {
 		return nil, false
 	}
 	defer unix.Close(fd)
-	// magic, serial; of the table of names where it is, how much of it is used, its size; of the names the same.
+	// magic, serial; of the table of names where it is, how much of it is used, its
+	// size; of the names the same.
 	var head [8 * 4]byte
 	if n, err := unix.Pread(fd, head[:], 0); err != nil || n < len(head) || binary.LittleEndian.Uint32(head[:]) != archiveMagic {
 		return nil, false

@@ -59,8 +59,8 @@ func newOutput(p *Plan, record io.Writer) *output {
 	return o
 }
 
-// outputOfAnother is the output of another user's command: of what does not go to its own
-// terminal, what goes to a device goes through pipes. nil: nothing does.
+// outputOfAnother is the output of another user's command: of what does not go to its
+// own terminal, what goes to a device goes through pipes. nil: nothing does.
 func outputOfAnother(of [2]bool) *output {
 	o := &output{piped: [2]bool{of[0] && console.IsDevice(1), of[1] && console.IsDevice(2)}}
 	if o.piped == [2]bool{} {

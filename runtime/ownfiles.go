@@ -13,10 +13,11 @@ import (
 	"mayfly/runtime/policy"
 )
 
-// Files of /etc that every container has its own of: host names, name servers, the time zone.
-// Over a root file system that nobody can write to they are mounted. In one that can be
-// written to they are plain files: a package manager puts a new file in the place of an old
-// one, which the kernel refuses (EBUSY) of one that something is mounted on.
+// Files of /etc that every container has its own of: host names, name servers, the time
+// zone. Over a root file system that nobody can write to they are mounted. In one that
+// can be written to they are plain files: a package manager puts a new file in the
+// place of an old one, which the kernel refuses (EBUSY) of one that something is
+// mounted on.
 
 // A zone is the host's time zone, and what the image says of its own.
 type zone struct {
@@ -117,8 +118,9 @@ func (f *Facts) copied(outside bool) []File {
 	return list
 }
 
-// replace puts the plan's files into the root file system. An image that is being changed
-// gets its own ones back, see restore. The thread must act on files as root of it.
+// replace puts the plan's files into the root file system. An image that is being
+// changed gets its own ones back, see restore. The thread must act on files as root of
+// it.
 func (s *rootSource) replace(p *Plan) error {
 	for _, f := range p.Replace {
 		r := &mount.Replacement{Name: f.Path, Content: f.Content, Link: f.Link, KeepOld: !p.Ephemeral}
@@ -132,8 +134,8 @@ func (s *rootSource) replace(p *Plan) error {
 	return nil
 }
 
-// restore takes the container's files out of an image that was changed: they are of this
-// machine, and no part of it. Every process of the container must have ended.
+// restore takes the container's files out of an image that was changed: they are of
+// this machine, and no part of it. Every process of the container must have ended.
 func (s *rootSource) restore(img *image.Image) error {
 	var errs []error
 	for _, r := range s.replaced {

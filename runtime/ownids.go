@@ -52,7 +52,8 @@ func (b Birth) mapIDs(asRoot bool) (who user.Entry, err error) {
 	return who, errors.Join(errs...)
 }
 
-// errNoMappers: with other ids than those of the caller's images these would be of no use.
+// errNoMappers: with other ids than those of the caller's images these would be of no
+// use.
 var errNoMappers = fmt.Errorf("%w, nor newuidmap and newgidmap, which give a user namespace your subordinate ids", realm.ErrNoNewPrivileges)
 
 // entryOf describes a caller, whom the database need not know.
@@ -65,8 +66,9 @@ func entryOf(database *user.Database, c Caller) user.Entry {
 	return who
 }
 
-// sameGroup refuses what newuidmap(1) and newgidmap(1) would: a process whose group is not
-// the user's in the database, as after newgrp(1). They speak of somebody else's process.
+// sameGroup refuses what newuidmap(1) and newgidmap(1) would: a process whose group is
+// not the user's in the database, as after newgrp(1). They speak of somebody else's
+// process.
 func sameGroup(database *user.Database, who user.Entry) error {
 	entry, _, err := database.ByID(who.UID)
 	if err != nil || entry.GID == who.GID {

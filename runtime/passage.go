@@ -14,13 +14,13 @@ type passage struct {
 	noSplice bool // it is known that the target takes none
 }
 
-// pieceSize is how much is passed on at a time, in bytes, and how much a pipe is to hold. Of
-// pipes of a mebibyte sixty use up what a user may have (pipe-user-pages-soft in
-// proc(5)), with those of their other programs.
+// pieceSize is how much is passed on at a time, in bytes, and how much a pipe is to
+// hold. Of pipes of a mebibyte sixty use up what a user may have (pipe-user-pages-soft
+// in proc(5)), with those of their other programs.
 const pieceSize = 256 << 10
 
-// recordedSize is how much of it is recorded at a time: what becomes of that, six times as
-// much at most, should fit into a processor's cache.
+// recordedSize is how much of it is recorded at a time: what becomes of that, six times
+// as much at most, should fit into a processor's cache.
 const recordedSize = 64 << 10
 
 // copy reads to the end even when nothing may pass any more: the command is being told
@@ -104,8 +104,8 @@ func (p *passage) move(most int) (int, error) {
 	return len(data), console.WriteAll(p.to, data)
 }
 
-// read reads what is in the pipe, and no more than so much. It does not wait: the pipe is
-// not only ours, since the command can open it by procfs and read there.
+// read reads what is in the pipe, and no more than so much. It does not wait: the pipe
+// is not only ours, since the command can open it by procfs and read there.
 func (p *passage) read(most int) []byte {
 	if p.buffer == nil {
 		p.buffer = make([]byte, pieceSize)

@@ -107,7 +107,8 @@ func TestWhatPassesIsAllOfItUpToTheLimit(t *testing.T) {
 	}
 }
 
-// A command can read its own pipe. What it has read does not pass, and nobody waits for it.
+// A command can read its own pipe. What it has read does not pass, and nobody waits for
+// it.
 func TestWhatTheCommandTakesBackIsNotWaitedFor(t *testing.T) {
 	for _, noSplice := range []bool{false, true} {
 		r, w := pipe(t)

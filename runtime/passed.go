@@ -13,9 +13,10 @@ import (
 	"mayfly/runtime/console"
 )
 
-// A Passing is what of the descriptors that the program was started with the command gets, at the
-// same numbers: the caller has them already. None is a directory, by which one would get out of the
-// root file system, and none a device but those that every container has.
+// A Passing is what of the descriptors that the program was started with the command
+// gets, at the same numbers: the caller has them already. None is a directory, by which
+// one would get out of the root file system, and none a device but those that every
+// container has.
 type Passing struct {
 	Asked     []int      // for themselves
 	Listening int        // sockets of systemd's (sd_listen_fds(3)), from 3 on
@@ -28,9 +29,10 @@ const firstPassed = 3
 // mostPassed bounds how many a caller can ask for.
 const mostPassed = 256
 
-// Pass finds what a request passes: count descriptors from 3 on; the sockets that a service manager
-// has listened on for this process; the jobserver of a make that has called it, should MAKEFLAGS
-// pass. It is to be called before KeepDescriptors, and Descriptors then tells which to leave open.
+// Pass finds what a request passes: count descriptors from 3 on; the sockets that a
+// service manager has listened on for this process; the jobserver of a make that has
+// called it, should MAKEFLAGS pass. It is to be called before KeepDescriptors, and
+// Descriptors then tells which to leave open.
 func (r *Request) Pass(count int) error {
 	if count < 0 || count > mostPassed {
 		return fmt.Errorf("--preserve-fds %d: want a number from 0 to %d", count, mostPassed)
@@ -62,7 +64,8 @@ func (p Passing) Descriptors() []int {
 	return slices.Compact(list)
 }
 
-// passable returns the first descriptors from 3 on, all of which must be fit to be passed.
+// passable returns the first descriptors from 3 on, all of which must be fit to be
+// passed.
 func passable(count int) (fds []int, err error) {
 	for fd := firstPassed; fd < firstPassed+count; fd++ {
 		if !slices.Contains(inherited.fds, fd) {
@@ -76,8 +79,8 @@ func passable(count int) (fds []int, err error) {
 	return fds, nil
 }
 
-// mayPass accepts what can be passed as standard input, output and error of a command that is
-// another user: files, pipes and sockets.
+// mayPass accepts what can be passed as standard input, output and error of a command
+// that is another user: files, pipes and sockets.
 func mayPass(fd int) error {
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
 	if err != nil {
@@ -149,8 +152,8 @@ func (p *Plan) pass(r Request, caller Caller) {
 	p.Spec.Process.Env, p.Descriptors = env.list, passing.Descriptors()
 }
 
-// listenPID says which process the sockets are for: the command, by its number inside. Every
-// attempt to start the command takes the next one.
+// listenPID says which process the sockets are for: the command, by its number inside.
+// Every attempt to start the command takes the next one.
 func (l *launch) listenPID(p *Plan) []string {
 	l.attempts++
 	if !p.ListenPID {

@@ -43,8 +43,9 @@ type Plan struct {
 	Devices []string `json:"devices,omitempty"`
 	// Files are small files of the container's own, mounted read-only.
 	Files []File `json:"files,omitempty"`
-	// Replace are files of the copy that the container has its own of. Where the root file
-	// system can be written to they are no mounts: programs put new ones in their place.
+	// Replace are files of the copy that the container has its own of. Where the root
+	// file system can be written to they are no mounts: programs put new ones in their
+	// place.
 	Replace []File `json:"replace,omitempty"`
 	// Append are lines that are added to files of the copy.
 	Append []File `json:"append,omitempty"`
@@ -52,19 +53,22 @@ type Plan struct {
 	Login bool `json:"login,omitempty"`
 	// Fallback is executed where the image does not have the command.
 	Fallback []string `json:"fallback,omitempty"`
-	// TTY: the command has a terminal of its own as /dev/tty, and descriptors that are passed through.
+	// TTY: the command has a terminal of its own as /dev/tty, and descriptors that are
+	// passed through.
 	TTY bool `json:"tty,omitempty"`
 	// SetIDs: the command runs as another user than the caller.
 	SetIDs bool `json:"setIDs"`
 	// KeepGroups: root inside cannot give up the caller's groups.
 	KeepGroups bool `json:"keepGroups,omitempty"`
-	// CwdID is which directory of the host the working directory is; nil: whatever has the name.
-	// CwdNames are other names of it inside, in case something hides it by the first.
+	// CwdID is which directory of the host the working directory is; nil: whatever has
+	// the name. CwdNames are other names of it inside, in case something hides it by
+	// the first.
 	CwdID    *fileID  `json:"cwdID,omitempty"`
 	CwdNames []string `json:"cwdNames,omitempty"`
 	// DirRequired: no other working directory will do.
 	DirRequired bool `json:"dirRequired,omitempty"`
-	// Descriptors are those that the program was started with and the command gets, besides 0, 1 and 2.
+	// Descriptors are those that the program was started with and the command gets,
+	// besides 0, 1 and 2.
 	Descriptors []int `json:"descriptors,omitempty"`
 	// ListenPID: the command is told that sockets among them are for it.
 	ListenPID bool `json:"listenPID,omitempty"`
@@ -171,7 +175,8 @@ func NewPlan(r Request, f Facts) (*Plan, error) {
 		return nil, err
 	}
 	p.Multiplexed = p.NetworkMode != "" && f.Image.Debian == "i386"
-	// Not what runs as the host's root, whose user namespace would have power over root's files.
+	// Not what runs as the host's root, whose user namespace would have power over
+	// root's files.
 	p.Nested = f.Policy.NestedNamespaces && (f.RootInside != nil || f.User.UID != 0)
 	p.readAhead(f.Image)
 	return p, p.personality(r, f)

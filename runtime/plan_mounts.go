@@ -13,8 +13,8 @@ import (
 
 // mounts lists the file systems of the container, in the order in which they are
 // attached: the container's own, the administrator's binds, the request's. Of the
-// administrator's, and of the request's, one that is in another comes after it, since it
-// would be hidden by it.
+// administrator's, and of the request's, one that is in another comes after it, since
+// it would be hidden by it.
 func (p *Plan) mounts(r Request, f Facts) error {
 	p.Spec.Mounts = ownMounts(f.User.UID, p.terminals()...)
 	p.withoutGrant(f)

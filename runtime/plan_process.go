@@ -55,8 +55,9 @@ func (p *Plan) process(r Request, f Facts) error {
 }
 
 // wantsTerminal tells whether the command gets a terminal of its own. That takes the
-// caller's: to have it, a job in the background would be stopped, also for a command that
-// never reads. So it has one only if asked for, and for a shell, which reads first of all.
+// caller's: to have it, a job in the background would be stopped, also for a command
+// that never reads. So it has one only if asked for, and for a shell, which reads first
+// of all.
 func (r Request) wantsTerminal(c Caller) bool {
 	if r.Terminal != Auto {
 		return r.Terminal == Yes

@@ -109,7 +109,8 @@ func TestIDMappings(t *testing.T) {
 	}
 }
 
-// A package manager puts new files in the place of old ones, which nothing may be mounted on.
+// A package manager puts new files in the place of old ones, which nothing may be
+// mounted on.
 func TestFilesOfEtcAreNoMountsWhereTheyCanBeReplaced(t *testing.T) {
 	f := facts()
 	f.Present["/etc/localtime"] = true

@@ -2,8 +2,9 @@ package runtime
 
 import "github.com/opencontainers/runtime-spec/specs-go"
 
-// changedPlaces are the same ids on the host, with root and the caller in each other's place: what root makes is the
-// caller's. It gives root inside no file that idMappings does not: the ids that are mapped are the same.
+// changedPlaces are the same ids on the host, with root and the caller in each other's
+// place: what root makes is the caller's. It gives root inside no file that idMappings
+// does not: the ids that are mapped are the same.
 func changedPlaces(own, first uint32) []specs.LinuxIDMapping {
 	var list []specs.LinuxIDMapping
 	for _, m := range idMappings(own, first) {

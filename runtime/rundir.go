@@ -10,9 +10,9 @@ import (
 	"mayfly/runtime/internal/realm"
 )
 
-// runDirs are in every /run: what an image's tmpfiles.d(5) would make at boot and programs of
-// users do not start without. (To look into an image for which of them it has a program would
-// cost more than to make them: a few microseconds each.)
+// runDirs are in every /run: what an image's tmpfiles.d(5) would make at boot and
+// programs of users do not start without. (To look into an image for which of them it
+// has a program would cost more than to make them: a few microseconds each.)
 var runDirs = []struct {
 	name string
 	mode uint32
@@ -38,7 +38,8 @@ func (l *launch) populateRun(run mount.Tree) error {
 	if l.plan.rootInside() || who.UID == realm.Root() && who.GID == realm.RootGroup() {
 		return errors.Join(run.Mkdir(userDirs, 0o755), run.Mkdir(own, 0o700))
 	}
-	// The user makes their directory themself: to give it away would take one more capability.
+	// The user makes their directory themself: to give it away would take one more
+	// capability.
 	err := run.Mkdir(userDirs, 0o777)
 	if err == nil {
 		err = nsexec.SetFSIDs(int(who.UID), int(who.GID))

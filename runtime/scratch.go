@@ -22,7 +22,8 @@ type scratch struct {
 	own  map[string]mount.Tree // by destination: what was made for this container
 }
 
-// scratchNeeds are the capabilities to build it with: to mount, and to be the user for a moment.
+// scratchNeeds are the capabilities to build it with: to mount, and to be the user for
+// a moment.
 const scratchNeeds = capSysAdmin | capSetIDs
 
 // buildScratch makes everything that stands on the scratch.

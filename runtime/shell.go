@@ -10,8 +10,8 @@ import (
 	"mayfly/mount"
 )
 
-// shellOf is the shell that SHELL names, if the image has it: the one that the command is, or
-// that runs it; else the user's, as their environment says where that passes.
+// shellOf is the shell that SHELL names, if the image has it: the one that the command
+// is, or that runs it; else the user's, as their environment says where that passes.
 func (f *Facts) shellOf(r Request) string {
 	who := f.runsAs()
 	if len(r.Command) > 0 && !r.Login {
@@ -28,7 +28,8 @@ func (f *Facts) findShell(inside mount.Root, r Request) {
 	f.NoShell = path.IsAbs(shell) && shell != plainShell && !f.covers(r, shell) && !has(inside, shell)
 }
 
-// has tells whether there is something of a name, or may be: what cannot be looked at is not missing.
+// has tells whether there is something of a name, or may be: what cannot be looked at
+// is not missing.
 func has(inside mount.Root, name string) bool {
 	fd, err := inside.Open(name, unix.O_PATH)
 	if err == nil {
@@ -56,8 +57,8 @@ func (p *Plan) setShell(r Request, f Facts) {
 	p.Spec.Process.Env = unlessAsked(p.Spec.Process.Env, r.Env, []string{"SHELL=" + shell})
 }
 
-// withShell is an environment for another shell than the one that was to run, which is not
-// there after all.
+// withShell is an environment for another shell than the one that was to run, which is
+// not there after all.
 func withShell(env []string, was, is string) []string {
 	env = slices.Clone(env)
 	if i := slices.Index(env, "SHELL="+was); i >= 0 {

@@ -20,9 +20,9 @@ func slaveOf(terminal *console.Console) int {
 	return terminal.Slave()
 }
 
-// streams are descriptors 0, 1 and 2 of a command: its own terminal (0: it has none) where
-// the caller's is, else the caller's, or a pipe where something is between. The feed is nil
-// where standard input is the caller's.
+// streams are descriptors 0, 1 and 2 of a command: its own terminal (0: it has none)
+// where the caller's is, else the caller's, or a pipe where something is between. The
+// feed is nil where standard input is the caller's.
 //
 // The terminal of a caller in the background is read by a feed, which waits for the
 // foreground: it is not the terminal of the command's session, so the kernel would not

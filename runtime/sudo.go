@@ -81,8 +81,8 @@ func sudoGroups(database *user.Database, entry user.Entry, known bool, gid uint3
 	return groups, nil
 }
 
-// unsudo makes the environment say who the caller is, where sudo has said that it is root: it
-// passes into the container.
+// unsudo makes the environment say who the caller is, where sudo has said that it is
+// root: it passes into the container.
 func unsudo(caller user.Entry) {
 	for name, value := range map[string]string{"HOME": caller.Home, "USER": caller.Name, "LOGNAME": caller.Name, "SHELL": caller.Shell} {
 		if _, set := os.LookupEnv(name); set {

@@ -94,8 +94,8 @@ func (l *launch) connectTerminals() (*console.Relay, <-chan struct{}, error) {
 }
 
 // startRelay connects a terminal of a container's with the user's: with standard input
-// and output, or with /dev/tty while somebody has it open. The channel is told that the user
-// typed the escape.
+// and output, or with /dev/tty while somebody has it open. The channel is told that the
+// user typed the escape.
 func startRelay(c *console.Console, onDemand bool, kill chan<- struct{}) (*console.Relay, error) {
 	told := func() { offer(kill, struct{}{}) }
 	if !onDemand {

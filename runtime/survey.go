@@ -221,8 +221,8 @@ func madeInside(name string, r Request) bool {
 		slices.ContainsFunc(r.Tmpfs, func(t Tmpfs) bool { return under(t.Destination) })
 }
 
-// onOwnMount tells whether a name is on a file system of the container's own, where there is
-// nothing to hide.
+// onOwnMount tells whether a name is on a file system of the container's own, where
+// there is nothing to hide.
 func onOwnMount(name string, r Request) bool {
 	return madeInside(name+"/", r)
 }

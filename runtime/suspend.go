@@ -14,15 +14,15 @@ import (
 	"mayfly/runtime/internal/file"
 )
 
-// A job that a shell's user stops is this process and the container's command. The kernel
-// cannot stop the command for them: it is the leader of another session, and so in an
-// orphaned process group, to which SIGTSTP means nothing. Hence SIGSTOP for its group, and
-// SIGCONT when this process goes on. What the policy says of time holds meanwhile: PID 1
-// keeps it.
+// A job that a shell's user stops is this process and the container's command. The
+// kernel cannot stop the command for them: it is the leader of another session, and so
+// in an orphaned process group, to which SIGTSTP means nothing. Hence SIGSTOP for its
+// group, and SIGCONT when this process goes on. What the policy says of time holds
+// meanwhile: PID 1 keeps it.
 
-// A jobControl tells the attendant what may stop the job. It does not wait for the kernel's
-// word that the command has stopped: a shell that is just starting a program (vfork(2)) is
-// not told to have.
+// A jobControl tells the attendant what may stop the job. It does not wait for the
+// kernel's word that the command has stopped: a shell that is just starting a program
+// (vfork(2)) is not told to have.
 type jobControl struct {
 	stops   chan struct{} // the command may have been stopped
 	keys    chan int      // ^Z was typed on its terminal, which this process group has
@@ -34,9 +34,9 @@ func newJobControl() jobControl {
 	return jobControl{stops: make(chan struct{}, 1), keys: make(chan int, 1)}
 }
 
-// suspend stops this process, whose command has been stopped, and has both go on together.
-// With job, all of its process group stops: a script that waits for it, the rest of the
-// pipeline.
+// suspend stops this process, whose command has been stopped, and has both go on
+// together. With job, all of its process group stops: a script that waits for it, the
+// rest of the pipeline.
 func (l *launch) suspend(job bool) {
 	if l.relay != nil {
 		l.relay.Leave()
@@ -52,7 +52,8 @@ func (l *launch) suspend(job bool) {
 }
 
 // resume has all of the job go on, when this process does. After suspend all of it does
-// already, and the signal that tells of it may come late, when the job is to stop again.
+// already, and the signal that tells of it may come late, when the job is to stop
+// again.
 func (l *launch) resume() {
 	if l.jobs.resumed {
 		l.jobs.resumed = false
@@ -79,16 +80,16 @@ func (l *launch) followCommand() {
 	}
 }
 
-// keyTyped is called when the user has typed ^Z on the container's terminal. There it goes
-// to the job in the foreground, which is a shell's inside.
+// keyTyped is called when the user has typed ^Z on the container's terminal. There it
+// goes to the job in the foreground, which is a shell's inside.
 func (c *jobControl) keyTyped(terminal *console.Console) {
 	if foreground, err := terminal.Foreground(); err == nil {
 		offer(c.keys, foreground)
 	}
 }
 
-// stopByKey stops the command where it is the job in the foreground itself, unless it makes
-// something else of the key, as every shell does. It tells whether it has.
+// stopByKey stops the command where it is the job in the foreground itself, unless it
+// makes something else of the key, as every shell does. It tells whether it has.
 func stopByKey(process *nsexec.Process, foreground int) bool {
 	return foreground == process.PID && stopsByDefault(foreground) && process.SignalGroup(syscall.SIGSTOP) == nil
 }

@@ -14,20 +14,20 @@ import (
 // Where descriptions of terminals are, see terminfo(5).
 var terminfoDirs = []string{"/etc/terminfo", "/lib/terminfo", "/usr/share/terminfo", "/usr/lib/terminfo"}
 
-// knowsTerm tells whether a terminal is described below a directory, by the names that the
-// libraries look for: its first letter, or that as a number.
+// knowsTerm tells whether a terminal is described below a directory, by the names that
+// the libraries look for: its first letter, or that as a number.
 func knowsTerm(dir, term string, has func(name string) bool) bool {
 	return has(path.Join(dir, term[:1], term)) || has(path.Join(dir, fmt.Sprintf("%x", term[0]), term))
 }
 
-// isTerm tells whether it is a name whose description is to be looked for. What everybody has,
-// and nothing could take the place of, is not.
+// isTerm tells whether it is a name whose description is to be looked for. What
+// everybody has, and nothing could take the place of, is not.
 func isTerm(term string) bool {
 	return term != "" && term[0] != '.' && !strings.Contains(term, "/") && !slices.Contains([]string{"dumb", "linux", "xterm", "vt100"}, term)
 }
 
-// fallbackTerm is the terminal itself, or one like it that is described where has finds files.
-// Where none is, nothing has descriptions there, and it is the terminal itself.
+// fallbackTerm is the terminal itself, or one like it that is described where has finds
+// files. Where none is, nothing has descriptions there, and it is the terminal itself.
 func fallbackTerm(term string, has func(name string) bool) string {
 	if !isTerm(term) {
 		return term
@@ -46,14 +46,14 @@ func fallbackTerm(term string, has func(name string) bool) string {
 	return term
 }
 
-// ownTerm tells whether the caller's home describes a terminal. With their own rights; it may
-// be on a file system that answers nobody else.
+// ownTerm tells whether the caller's home describes a terminal. With their own rights;
+// it may be on a file system that answers nobody else.
 func ownTerm(home, term string) bool {
 	return path.IsAbs(home) && knowsTerm(path.Join(home, ".terminfo"), term, func(name string) bool { return unix.Access(name, unix.F_OK) == nil })
 }
 
-// wantsTerm is the terminal of the environment, if it is one to look for: the request says no
-// other, and the caller's home and variables do not describe it.
+// wantsTerm is the terminal of the environment, if it is one to look for: the request
+// says no other, and the caller's home and variables do not describe it.
 func (f *Facts) wantsTerm(r Request, env []string) string {
 	term, home := value(env, "TERM"), value(env, "HOME")
 	switch {
@@ -88,8 +88,8 @@ func (p *Plan) setTerm(f Facts) {
 	}
 }
 
-// withTerm is the plan of a command that joins, with a terminal that the container knows. It is
-// for a thread in the container.
+// withTerm is the plan of a command that joins, with a terminal that the container
+// knows. It is for a thread in the container.
 func (p *Plan) withTerm() *Plan {
 	env := p.Spec.Process.Env
 	term := value(env, "TERM")

@@ -23,8 +23,8 @@ type process struct {
 	Usage
 }
 
-// What a supervisor's own children call themselves, which share its memory: PID 1 of the container,
-// and who keeps descriptors (nsexec.Keeper).
+// What a supervisor's own children call themselves, which share its memory: PID 1 of
+// the container, and who keeps descriptors (nsexec.Keeper).
 const initName, keeperName = "mayfly-init", "mayfly-keeper"
 
 const (

@@ -12,8 +12,9 @@ import (
 )
 
 // workingDir decides where the command starts. One that is asked for must be there. The
-// caller's own must be the same one inside; a command that is the login shell starts in the
-// home instead, any other is refused: it could do there what was meant for another place.
+// caller's own must be the same one inside; a command that is the login shell starts in
+// the home instead, any other is refused: it could do there what was meant for another
+// place.
 func (p *Plan) workingDir(r Request, f Facts) error {
 	switch {
 	case r.Dir != "":
@@ -46,8 +47,8 @@ func (p *Plan) workingDir(r Request, f Facts) error {
 // changeDir enters the working directory with the user's own rights.
 func (l *launch) changeDir() error { return l.enterDir(l.plan) }
 
-// enterDir makes the working directory of the plan's command the thread's, where it is for
-// the thread to enter it.
+// enterDir makes the working directory of the plan's command the thread's, where it is
+// for the thread to enter it.
 func (l *launch) enterDir(p *Plan) error {
 	l.entered = false
 	if p.CwdID != nil {
@@ -73,8 +74,8 @@ func (l *launch) enterDir(p *Plan) error {
 	return errors.New("not even / can be entered")
 }
 
-// enterSame enters a directory by the first of its names that leads to it. Something else
-// may be mounted there, or have come into its place.
+// enterSame enters a directory by the first of its names that leads to it. Something
+// else may be mounted there, or have come into its place.
 func enterSame(names []string, id fileID) error {
 	var problem error
 	for _, name := range names {

@@ -11,8 +11,8 @@ import (
 	"mayfly/runtime"
 )
 
-// What of the caller's session a container gets by --ssh-agent and --gui: binds, which the policy
-// must allow as any other, and the variables that name what is bound.
+// What of the caller's session a container gets by --ssh-agent and --gui: binds, which
+// the policy must allow as any other, and the variables that name what is bound.
 
 // desktop adds both to a request.
 func (o *options) desktop(r *runtime.Request) error {
@@ -25,7 +25,8 @@ func (o *options) desktop(r *runtime.Request) error {
 			continue
 		}
 		if o.rootInside || o.user != "" {
-			// Agents answer their own user only; and whoever is at a display sees what is typed.
+			// Agents answer their own user only; and whoever is at a display sees what
+			// is typed.
 			return fmt.Errorf("%s is for yourself: with --root or --user the command is another user", f.name)
 		}
 		if err := f.add(r); err != nil {
@@ -40,7 +41,8 @@ func ownPlace(name string) string {
 	return path.Join(runtime.RuntimeDir(uint32(os.Getuid())), name)
 }
 
-// share binds what a variable of the caller's names, and has the variable name it inside.
+// share binds what a variable of the caller's names, and has the variable name it
+// inside.
 func share(r *runtime.Request, source, destination, entry string, readOnly bool) error {
 	if !filepath.IsAbs(source) {
 		return fmt.Errorf("%q is not an absolute path", source)
@@ -89,8 +91,8 @@ func addWayland(r *runtime.Request, display string) error {
 	return share(r, socket, ownPlace(name), "WAYLAND_DISPLAY="+name, false)
 }
 
-// addX binds the server's socket, where it is on this host, and the cookies. These are for the name
-// of the host, so the container has it too, unless it is given another.
+// addX binds the server's socket, where it is on this host, and the cookies. These are
+// for the name of the host, so the container has it too, unless it is given another.
 func addX(r *runtime.Request, display string) error {
 	host, rest, ok := strings.Cut(display, ":")
 	number, _, _ := strings.Cut(rest, ".")

@@ -5,11 +5,11 @@
 // runtime. Without the flag it starts as any other, and is not fit for a grant.
 //
 // First it parts with what the caller left it and the Go runtime would take on: blocked
-// signals, and the runtime's own settings in the environment. Their names begin with GO;
-// their first letter becomes \1, which package runtime takes back for the container. The
-// soft limits on memory and the like are put off until the command is started
-// (limits.go). Descriptors from 3 on are closed in every program that is executed
-// (runtime/inherited.go; CLOSE_RANGE_CLOEXEC is there since Linux 5.11).
+// signals, and the runtime's own settings in the environment. Their names begin with
+// GO; their first letter becomes \1, which package runtime takes back for the
+// container. The soft limits on memory and the like are put off until the command is
+// started (limits.go). Descriptors from 3 on are closed in every program that is
+// executed (runtime/inherited.go; CLOSE_RANGE_CLOEXEC is there since Linux 5.11).
 //
 // Whoever has no capability and wants to run something gets a user namespace, which takes a process of a single thread
 // (own.go). Asked are the effective user, the permitted capabilities, the first argument, and for all other commands the
@@ -142,9 +142,9 @@ load:
 	LEAQ	runtime·epclntab(SB), SI
 	MOVQ	$22, DX	// MADV_POPULATE_READ
 	CALL	populate<>(SB)
-	// The standard library's cryptography has 32 MiB of memory for noise that is never used here, and the
-	// Go runtime 68 KiB for what containermaxprocs=0 turns off; the linker
-	// puts what is large last.
+	// The standard library's cryptography has 32 MiB of memory for noise that is never
+	// used here, and the Go runtime 68 KiB for what containermaxprocs=0 turns off; the
+	// linker puts what is large last.
 	LEAQ	runtime·noptrdata(SB), DI
 	LEAQ	runtime·enoptrbss(SB), SI
 	LEAQ	runtime·noptrbss(SB), AX

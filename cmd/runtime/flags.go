@@ -56,8 +56,8 @@ func (v explainedValue) Set(text string) error {
 	return err
 }
 
-// set refuses what would be the same as no flag at all: a text without anything in it, as
-// a shell's unset variable gives it, and a bound that bounds nothing.
+// set refuses what would be the same as no flag at all: a text without anything in it,
+// as a shell's unset variable gives it, and a bound that bounds nothing.
 func (v explainedValue) set(text string) error {
 	if text == "" && !v.IsBoolFlag() {
 		return fmt.Errorf("want %s; leave the flag out for the default", v.wants())

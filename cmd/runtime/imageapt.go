@@ -6,8 +6,8 @@ import (
 	"mayfly/runtime/image"
 )
 
-// findUpdates has the creation bring what a release has got since it was made, where the recipe
-// leaves open where it comes from. A mirror may lack that: then it is said.
+// findUpdates has the creation bring what a release has got since it was made, where
+// the recipe leaves open where it comes from. A mirror may lack that: then it is said.
 func (c *creation) findUpdates() {
 	r := &c.recipe
 	updates := image.Updates(r.Suite, r.Components)
@@ -20,8 +20,8 @@ func (c *creation) findUpdates() {
 	}
 }
 
-// removeDownloads removes what apt has downloaded into a draft, unless there was such in it
-// before: then the image has it on purpose.
+// removeDownloads removes what apt has downloaded into a draft, unless there was such
+// in it before: then the image has it on purpose.
 func removeDownloads(draft *image.Draft, before int64) error {
 	if before > 0 {
 		return nil

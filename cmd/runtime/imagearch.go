@@ -12,8 +12,8 @@ import (
 // noEmulator is told of images whose programs nothing runs here.
 const noEmulator = "none"
 
-// emulatorFor finds the program that runs those of an architecture, by Debian's name; empty for the
-// kernel, and for what is not known.
+// emulatorFor finds the program that runs those of an architecture, by Debian's name;
+// empty for the kernel, and for what is not known.
 func emulatorFor(name string) string {
 	arch, err := personality.ByName(name)
 	if err != nil {
@@ -26,7 +26,8 @@ func emulatorFor(name string) string {
 	return interpreter
 }
 
-// machineOf tells an image's architecture, and who runs its programs if that is not the kernel.
+// machineOf tells an image's architecture, and who runs its programs if that is not the
+// kernel.
 func machineOf(d image.Description) string {
 	switch d.Emulator {
 	case "":
@@ -37,8 +38,8 @@ func machineOf(d image.Description) string {
 	return fmt.Sprintf("%s (by %s)", d.Arch, runtime.By(d.Emulator))
 }
 
-// checkArch refuses to make an image whose programs this machine cannot run, as it would have to. Of an
-// architecture that is not known the bootstrap program knows more.
+// checkArch refuses to make an image whose programs this machine cannot run, as it
+// would have to. Of an architecture that is not known the bootstrap program knows more.
 func checkArch(name string) error {
 	arch, err := personality.ByName(name)
 	if err != nil {

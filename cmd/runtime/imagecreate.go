@@ -264,7 +264,8 @@ func (e *edit) run(ctx context.Context, s *image.Store) (record image.Record, ke
 		return record, false, err
 	}
 	message("A copy of %s, as root inside: what is done in it is kept only if you say so.", from)
-	// The signal of Ctrl-Z cannot be given back (os/signal.Reset leaves it ignored), and there is a question to come.
+	// The signal of Ctrl-Z cannot be given back (os/signal.Reset leaves it ignored),
+	// and there is a question to come.
 	signals := listen(syscall.SIGTSTP)
 	m := maintenance{store: s.Path, image: from.Name, draft: draft, command: e.command, login: true, mapped: e.mapped, signals: signals}
 	status, err := m.run(ctx)

@@ -31,8 +31,8 @@ func untilParentEnds() (context.Context, error) {
 	return ctx, nil
 }
 
-// awaitEnd waits for the end of a process, of which there is a pidfd. An interruption is
-// none, nor is a want of memory.
+// awaitEnd waits for the end of a process, of which there is a pidfd. An interruption
+// is none, nor is a want of memory.
 func awaitEnd(pidfd int) {
 	fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
 	for {

@@ -145,8 +145,8 @@ func (o *options) attempt(ctx context.Context, r runtime.Request, signals func()
 	return status.ExitCode(), nil
 }
 
-// tellOfLimits says which limits the run has come to, since the exit status does not tell one from another. It returns
-// whether that is how the run ended.
+// tellOfLimits says which limits the run has come to, since the exit status does not
+// tell one from another. It returns whether that is how the run ended.
 func tellOfLimits(plan *runtime.Plan, status runtime.Status) bool {
 	if status.TimedOut {
 		message("runtime: ended: the command ran longer than its limit of %s", plan.Timeout)
@@ -198,10 +198,10 @@ func (o *options) tellOfBeginning(plan *runtime.Plan) {
 	}
 }
 
-// listen begins to receive signals, but for some; its result waits until they are. To install them
-// takes the Go runtime up to two milliseconds, in other threads, which pass while the
-// request is looked at. They are never given back: the process ends. SIGHUP stays ignored
-// where it was, as nohup(1) wants it, here and in the command.
+// listen begins to receive signals, but for some; its result waits until they are. To
+// install them takes the Go runtime up to two milliseconds, in other threads, which
+// pass while the request is looked at. They are never given back: the process ends.
+// SIGHUP stays ignored where it was, as nohup(1) wants it, here and in the command.
 func listen(butFor ...os.Signal) func() <-chan os.Signal {
 	c := make(chan os.Signal, 16)
 	ready := make(chan struct{})

@@ -9,12 +9,12 @@ import (
 	"mayfly/runtime"
 )
 
-// stdout is standard output, for all that commands print. Nobody has to look at the error
-// of each line: main tells the first, and the exit status is that of a failure.
+// stdout is standard output, for all that commands print. Nobody has to look at the
+// error of each line: main tells the first, and the exit status is that of a failure.
 var stdout = &printer{to: os.Stdout}
 
-// A printer writes until it cannot. When a pipe's reader has gone, the Go runtime ends the
-// process with SIGPIPE, as is usual.
+// A printer writes until it cannot. When a pipe's reader has gone, the Go runtime ends
+// the process with SIGPIPE, as is usual.
 type printer struct {
 	to  *os.File
 	err error
@@ -28,8 +28,8 @@ func (p *printer) Write(data []byte) (int, error) {
 	return len(data), nil
 }
 
-// failed tells the error, and returns the exit status with it. Where SIGPIPE is ignored, a
-// reader that has gone is as little to be told as elsewhere.
+// failed tells the error, and returns the exit status with it. Where SIGPIPE is
+// ignored, a reader that has gone is as little to be told as elsewhere.
 func (p *printer) failed(code int) int {
 	var path *os.PathError
 	switch {

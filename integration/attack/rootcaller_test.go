@@ -11,8 +11,9 @@ import (
 	"mayfly/integration/kit"
 )
 
-// Where root inside is the caller on the host, it has power over no more files, and the caller,
-// outside and with the same id, no more power over it than over a command of theirs.
+// Where root inside is the caller on the host, it has power over no more files, and the
+// caller, outside and with the same id, no more power over it than over a command of
+// theirs.
 func TestI18RootWhoIsTheCaller(t *testing.T) {
 	rule(t, kit.AllModes)
 	w, dir, other := ways[0], home(t, kit.User), home(t, kit.Other)

@@ -115,9 +115,9 @@ func TestC36ACommandThatIsNeverExecuted(t *testing.T) {
 	})
 }
 
-// A supervisor that is killed waits, as it closes what it has open, for a file system of the
-// caller's, and what it holds of the container waits with it. So it has nothing of theirs open
-// that it was started with beside standard input, output and error.
+// A supervisor that is killed waits, as it closes what it has open, for a file system
+// of the caller's, and what it holds of the container waits with it. So it has nothing
+// of theirs open that it was started with beside standard input, output and error.
 func TestC36ADescriptorThatIsNeverClosed(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
 		s := mountSilence(t, "closing")

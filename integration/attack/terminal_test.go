@@ -108,8 +108,8 @@ func TestC33WhoseTerminalIsPassed(t *testing.T) {
 	kit.NothingLeft(t)
 }
 
-// What root runs as another user, or in another user's container, in a pipeline, cannot ask root either: it
-// would read what is typed for the rest of the pipeline.
+// What root runs as another user, or in another user's container, in a pipeline, cannot
+// ask root either: it would read what is typed for the rest of the pipeline.
 func TestC33NobodyElseAsksRoot(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
 		t.Run("all", func(t *testing.T) {

@@ -1,4 +1,5 @@
-// Package foreign tests images of another architecture, whose programs the kernel hands to qemu.
+// Package foreign tests images of another architecture, whose programs the kernel hands
+// to qemu.
 package foreign
 
 import (
@@ -21,8 +22,8 @@ const (
 	qemu   = "/usr/bin/qemu-aarch64-static"
 )
 
-// register sees to it that the kernel knows of qemu for arm64, as Debian's packages and systemd do it: F is for
-// containers, which do not have it in their file tree.
+// register sees to it that the kernel knows of qemu for arm64, as Debian's packages and
+// systemd do it: F is for containers, which do not have it in their file tree.
 func register(t *testing.T) {
 	t.Helper()
 	if _, err := os.Stat(binfmt + "/register"); err != nil {
@@ -38,7 +39,8 @@ func register(t *testing.T) {
 	t.Cleanup(func() { kit.Must(t, os.WriteFile(entry, []byte("-1"), 0)) })
 }
 
-// makeImage makes an image of a C program, its C library, and a /bin/sh that is the program, too, without a library.
+// makeImage makes an image of a C program, its C library, and a /bin/sh that is the
+// program, too, without a library.
 func makeImage(t *testing.T) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "tree")
@@ -64,7 +66,8 @@ func run(t *testing.T, program string) (kit.Result, string) {
 	return kit.Do(t, cmd), filepath.Join(dir, "made")
 }
 
-// docker, podman: "exec format error", and how to get qemu; toolbox, distrobox: images of other architectures.
+// docker, podman: "exec format error", and how to get qemu; toolbox, distrobox: images
+// of other architectures.
 func TestProgramsOfAnotherMachine(t *testing.T) {
 	makeImage(t)
 	register(t)
@@ -89,7 +92,8 @@ func TestProgramsOfAnotherMachine(t *testing.T) {
 	kit.NothingLeft(t)
 }
 
-// tells looks at what image list says, in words and as JSON, and what doctor says, to an ordinary user.
+// tells looks at what image list says, in words and as JSON, and what doctor says, to
+// an ordinary user.
 func tells(t *testing.T, list, json, doctor string) {
 	t.Helper()
 	for what, want := range map[string]string{"image list": list, "image list --json": json, "doctor": doctor} {

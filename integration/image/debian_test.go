@@ -10,8 +10,8 @@ import (
 	"mayfly/integration/kit"
 )
 
-// bootstrap runs a creation with a bootstrap program that is a shell script: $d is the directory
-// to fill.
+// bootstrap runs a creation with a bootstrap program that is a shell script: $d is the
+// directory to fill.
 func (s store) bootstrap(t *testing.T, program, script string, args ...string) kit.Result {
 	t.Helper()
 	programs := t.TempDir()
@@ -60,7 +60,8 @@ func TestAReleaseComesWithItsUpdates(t *testing.T) {
 	s.clean(t)
 }
 
-// debootstrap, mkosi, debos: "Release file is expired" for sid on a mirror that is behind.
+// debootstrap, mkosi, debos: "Release file is expired" for sid on a mirror that is
+// behind.
 func TestAnExpiredRelease(t *testing.T) {
 	s := newOverlay(t)
 	const program = `for a; do case $a in '--aptopt=Acquire::Check-Valid-Until "false";') mkdir $d/taken; exit 0;; esac; done
@@ -90,8 +91,8 @@ func TestAnExpiredRelease(t *testing.T) {
 	s.clean(t)
 }
 
-// Every way to make a version leaves behind what apt had to download: docker and podman images
-// are full of it.
+// Every way to make a version leaves behind what apt had to download: docker and podman
+// images are full of it.
 const download = `mkdir -p $d/var/lib/apt/lists/partial $d/var/cache/apt/archives; for f in lib/apt/lists/x_Packages lib/apt/lists/partial/y lib/apt/lists/lock \
 	cache/apt/pkgcache.bin cache/apt/other cache/apt/archives/x.deb; do echo 12345 >$d/var/$f; done`
 

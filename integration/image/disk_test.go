@@ -11,7 +11,8 @@ import (
 	"mayfly/integration/kit"
 )
 
-// partitioned makes a disk image with a GPT and the file as its second partition, of the type root-x86-64.
+// partitioned makes a disk image with a GPT and the file as its second partition, of
+// the type root-x86-64.
 func partitioned(t *testing.T, name, content string) {
 	t.Helper()
 	data, err := os.ReadFile(content)
@@ -62,7 +63,8 @@ func TestADiskImage(t *testing.T) {
 	s.clean(t)
 }
 
-// machinectl: images that are plain directories or .raw files; virt-builder, qemu: qcow2.
+// machinectl: images that are plain directories or .raw files; virt-builder, qemu:
+// qcow2.
 func TestWhatIsNoArchiveIsToldApart(t *testing.T) {
 	s, work := newOverlay(t), t.TempDir()
 	disk, qcow := filepath.Join(work, "disk"), filepath.Join(work, "x.qcow2")

@@ -126,7 +126,8 @@ func TestFullScreenProgramsOnATerminal(t *testing.T) {
 	kit.NothingLeft(t)
 }
 
-// A job that a shell starts in the background is stopped when it was told to have a terminal, and goes on in the foreground.
+// A job that a shell starts in the background is stopped when it was told to have a
+// terminal, and goes on in the foreground.
 func TestStartedInTheBackground(t *testing.T) {
 	m := onTerminal(t, "bash", "--norc", "-i")
 	m.Await("$ ")

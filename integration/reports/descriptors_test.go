@@ -15,8 +15,8 @@ const (
 		until [ -e running ]; do sleep .05; done; asks; touch over; wait; asks`
 )
 
-// What a shell has open beside standard input, output and error, it has open for as long as
-// the program runs: a lock of flock(1), the end of a pipe that somebody reads.
+// What a shell has open beside standard input, output and error, it has open for as
+// long as the program runs: a lock of flock(1), the end of a pipe that somebody reads.
 
 func TestWhatIsOpenStaysOpen(t *testing.T) {
 	hold(t, []report{

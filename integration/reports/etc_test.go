@@ -24,7 +24,8 @@ func TestPackageManagersReplaceFilesOfEtc(t *testing.T) {
 	})
 }
 
-// What a launch writes into an image that is being changed is of this machine, and no part of it.
+// What a launch writes into an image that is being changed is of this machine, and no
+// part of it.
 func TestAnImageKeepsNothingOfTheMachine(t *testing.T) {
 	imported(t, "reports-etc", "printf 'the image'\"'\"'s\\n' >etc/hosts; rm -f etc/hostname; echo Etc/UTC >etc/timezone; ln -sf /usr/share/zoneinfo/Etc/UTC etc/localtime")
 	show := "cat /etc/hosts /etc/hostname; readlink /etc/localtime; ls -A /etc | grep mayfly"

@@ -14,7 +14,8 @@ import (
 // configured is the name of an image whose configuration says something.
 const configured = "reports-configured"
 
-// importConfigured makes the image by way of an OCI layout, or of what docker save writes.
+// importConfigured makes the image by way of an OCI layout, or of what docker save
+// writes.
 func importConfigured(t *testing.T, docker bool) string {
 	t.Helper()
 	work := t.TempDir()
@@ -72,7 +73,8 @@ func aVersionKeepsItsConfiguration(t *testing.T) {
 	if r := kit.Run(t, "run", other, "sh", "-c", "read a </made; echo $a; tool"); r.Out != "a b\ntool\n" {
 		t.Errorf("%+v", r)
 	}
-	// A FIFO would connect the containers of one version: this one is copied for each run, as it is without an environment.
+	// A FIFO would connect the containers of one version: this one is copied for each
+	// run, as it is without an environment.
 	if r := kit.Run(t, "run", "--dry-run", other, "tool"); !strings.Contains(r.Out, `"snapshot": false`) {
 		t.Errorf("%+v", r)
 	}

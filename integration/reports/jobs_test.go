@@ -11,8 +11,8 @@ import (
 	"mayfly/integration/kit"
 )
 
-// interactive is an interactive shell of the ordinary user's on a terminal, where $R and
-// $T are as in a report.
+// interactive is an interactive shell of the ordinary user's on a terminal, where $R
+// and $T are as in a report.
 func interactive(t *testing.T) *kit.Terminal {
 	t.Helper()
 	cmd := kit.As(t, kit.User, "bash", "--norc", "-i")
@@ -98,8 +98,8 @@ func TestAShellInTheBackgroundWaitsForTheTerminal(t *testing.T) {
 	leave(t, m)
 }
 
-// ticks is a job that writes all the time, also to a file of the user's, so that it is seen
-// when nobody reads its output.
+// ticks is a job that writes all the time, also to a file of the user's, so that it is
+// seen when nobody reads its output.
 const (
 	ticks     = `sh -c 'i=0; while :; do i=$((i+1)); echo tick$i; echo $i >` + ticksFile + `; sleep 0.05; done'`
 	ticksFile = "/home/" + kit.User + "/ticks"
@@ -127,7 +127,8 @@ func ticked(t *testing.T) int {
 	return n
 }
 
-// Source: docker: Ctrl-Z on docker run in a pipeline leaves the container running; sudo: suspends its command with itself.
+// Source: docker: Ctrl-Z on docker run in a pipeline leaves the container running;
+// sudo: suspends its command with itself.
 func TestAJobStopsAndGoesOn(t *testing.T) {
 	t.Cleanup(func() { _ = os.Remove(ticksFile) })
 	for _, around := range []string{"$R $T -- % | cat", "$R $T -- %", "$R --no-tty $T -- %", background + "$X b % | cat", background + "$X b %"} {

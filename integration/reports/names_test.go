@@ -2,7 +2,8 @@ package reports
 
 import "testing"
 
-// beside starts a container in the background and defines x, which runs a command in it.
+// beside starts a container in the background and defines x, which runs a command in
+// it.
 const beside = `cd /home; n=names-$$; $R --name $n --env P=$(printf 'p\351') $T -- sh -c 'exec sleep 60' "$(printf 'q\351')" &
 	x() { runtime exec "$@"; }; until x $n true 2>/dev/null; do sleep .1; done
 	end() { runtime kill --signal KILL $n; wait; }

@@ -35,9 +35,10 @@ func TestTheCommandCannotBeWaitedFor(t *testing.T) {
 	}
 }
 
-// TestProcessIDsAreNotAlwaysTheSame looks at the command's own number, by which programs name
-// files that are theirs, in a home that several containers share, or on the same bind.
-// Source: flatpak, toolbox: lock files with a PID in the shared home are taken for living, or for stale.
+// TestProcessIDsAreNotAlwaysTheSame looks at the command's own number, by which
+// programs name files that are theirs, in a home that several containers share, or on
+// the same bind. Source: flatpak, toolbox: lock files with a PID in the shared home are
+// taken for living, or for stale.
 func TestProcessIDsAreNotAlwaysTheSame(t *testing.T) {
 	seen := map[string]bool{}
 	for range 3 {
@@ -53,7 +54,8 @@ func TestProcessIDsAreNotAlwaysTheSame(t *testing.T) {
 	kit.NothingLeft(t)
 }
 
-// Source: podman, docker: a CI runner that was killed leaves its containers; bubblewrap: --die-with-parent.
+// Source: podman, docker: a CI runner that was killed leaves its containers;
+// bubblewrap: --die-with-parent.
 func TestAContainerEndsWithItsParent(t *testing.T) {
 	for _, flag := range []string{"--die-with-parent", "--quiet"} {
 		cmd := kit.As(t, kit.User, "sh", "-c", kit.Runtime+" run --name d "+flag+" "+kit.Image+" -- sh -c \"trap '' TERM HUP; echo runs; sleep 600\"; true")
@@ -79,7 +81,8 @@ func TestAContainerEndsWithItsParent(t *testing.T) {
 	}
 }
 
-// A startup file may end a login shell, as one that executes a shell which the image does not have.
+// A startup file may end a login shell, as one that executes a shell which the image
+// does not have.
 func TestAShellThatReadsNoProfile(t *testing.T) {
 	script := `d=$(mktemp -d ~/home-XXXXXX); trap 'rm -r $d' EXIT; echo 'exec /nosuch/zsh' >$d/.bash_profile; S="` + kit.Runtime + ` shell --quiet --env HOME=$d"
 $S $T -- echo in 2>/dev/null; echo status $?

@@ -9,7 +9,8 @@ import (
 	"mayfly/integration/kit"
 )
 
-// replaceAllTheTime replaces a file by rename(2), some times in a launch, until the test ends.
+// replaceAllTheTime replaces a file by rename(2), some times in a launch, until the
+// test ends.
 func replaceAllTheTime(t *testing.T, file string) {
 	stop, stopped := make(chan struct{}), make(chan error)
 	replace := func() error {
@@ -39,7 +40,8 @@ func replaceAllTheTime(t *testing.T, file string) {
 	})
 }
 
-// Source: runc, podman: /etc/resolv.conf, replaced by the network manager: no such file or directory.
+// Source: runc, podman: /etc/resolv.conf, replaced by the network manager: no such file
+// or directory.
 func TestAFileThatIsReplacedDuringALaunch(t *testing.T) {
 	file := filepath.Join(workspace(t), "file")
 	replaceAllTheTime(t, file)

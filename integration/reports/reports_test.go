@@ -1,6 +1,6 @@
-// Package reports holds cases of other people's bug reports, of tools that do what Mayfly
-// does: what runs inside is what was called outside. Each has its source, what a user does,
-// and what must come out.
+// Package reports holds cases of other people's bug reports, of tools that do what
+// Mayfly does: what runs inside is what was called outside. Each has its source, what a
+// user does, and what must come out.
 package reports
 
 import (
@@ -16,8 +16,8 @@ func TestMain(m *testing.M) { kit.Main(m) }
 
 // A report is a case: a shell script that the ordinary user runs, and how it must end.
 //
-// The script begins in a new directory of the user's that is not in /home. $R is `runtime
-// run`, $T an image.
+// The script begins in a new directory of the user's that is not in /home. $R is
+// `runtime run`, $T an image.
 type report struct {
 	name   string // what must hold, as a sentence
 	source string // the tool, and the words to find the report by
@@ -62,8 +62,8 @@ func rule(t *testing.T, text string) {
 	t.Cleanup(func() { kit.Must(t, os.Remove(dropIn)) })
 }
 
-// workspace makes a directory of the ordinary user's where continuous integration has one:
-// not in /home.
+// workspace makes a directory of the ordinary user's where continuous integration has
+// one: not in /home.
 func workspace(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/srv", "workspace-")

@@ -35,7 +35,8 @@ func TestStandardErrorGoesWhereItIsSent(t *testing.T) {
 	kit.NothingLeft(t)
 }
 
-// A command in a pipeline asks the user. Source: docker, podman: ssh-keygen, gpg, sudo in a pipe: no such device /dev/tty.
+// A command in a pipeline asks the user. Source: docker, podman: ssh-keygen, gpg, sudo
+// in a pipe: no such device /dev/tty.
 func TestACommandInAPipelineAsksTheUser(t *testing.T) {
 	for call, shows := range map[string]string{
 		`$R $T -- sh -c 'read x </dev/tty; echo got $x' | cat`:                                  "got typed",
@@ -63,7 +64,8 @@ func TestACommandInAPipelineAsksTheUser(t *testing.T) {
 	kit.NothingLeft(t)
 }
 
-// What is typed goes to whoever asks for it on /dev/tty, not to the reader of standard input.
+// What is typed goes to whoever asks for it on /dev/tty, not to the reader of standard
+// input.
 func TestAQuestionGoesBeforeStandardInput(t *testing.T) {
 	m := interactive(t)
 	m.Type("$R $T -- sh -c 'echo rea''dy >&2; read x </dev/tty; echo got $x; read x; echo and $x' | cat &\n")
@@ -93,8 +95,9 @@ func TestAPassphraseInAPipeline(t *testing.T) {
 	kit.NothingLeft(t)
 }
 
-// The rest of the pipeline has the terminal to itself, as long as nothing inside wants it.
-// Source: ssh, docker: -t in a pipeline to less leaves the terminal raw, and eats keys.
+// The rest of the pipeline has the terminal to itself, as long as nothing inside wants
+// it. Source: ssh, docker: -t in a pipeline to less leaves the terminal raw, and eats
+// keys.
 func TestAPagerInThePipeline(t *testing.T) {
 	m := onTerminal(t, `$R $T -- sh -c 'seq 500; sleep 1; seq 501 900; sleep 2' | /bin/busybox less; echo status $?; read x; echo "got $x"`)
 	before := m.Modes()

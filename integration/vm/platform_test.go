@@ -77,8 +77,8 @@ func chosen(t *testing.T) []string {
 
 var ended = regexp.MustCompile(`^--- (PASS|FAIL|SKIP): (\S+) \((.*)\)$`)
 
-// wantsInternet are tests that a machine without a network cannot pass, or that want packages which take up much
-// of its disk.
+// wantsInternet are tests that a machine without a network cannot pass, or that want
+// packages which take up much of its disk.
 const wantsInternet = "^(TestASourcePackageWithItsBuildDependencies|TestProgramsOfAnotherMachine)$"
 
 // inGuest runs a package's tests in a machine, those that MAYFLY_RUN matches: each becomes one here, with its output.

@@ -15,7 +15,8 @@ type Console struct {
 	master, slave int
 	// Pass, where it is set, is told what a Relay is about to show, and returns how much of it is to be shown.
 	Pass func([]byte) []byte
-	// Suspend, where it is set, is called when the key that stops a job was typed, before the terminal gets it.
+	// Suspend, where it is set, is called when the key that stops a job was typed,
+	// before the terminal gets it.
 	Suspend func()
 
 	reads atomic.Bool

@@ -7,11 +7,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// modes are those of the user's terminal, which are raw while a container's is connected
-// with it: what is typed means something to the container's line discipline only.
+// modes are those of the user's terminal, which are raw while a container's is
+// connected with it: what is typed means something to the container's line discipline
+// only.
 //
-// Only who is in the foreground changes or reads a terminal: another job would be stopped,
-// and the modes are those of whoever is there.
+// Only who is in the foreground changes or reads a terminal: another job would be
+// stopped, and the modes are those of whoever is there.
 type modes struct {
 	fd int
 	// shared: others write to the terminal, who want its ends of lines.
@@ -55,8 +56,8 @@ func (m *modes) take() error {
 	return nil
 }
 
-// connected makes the terminal raw if the process is in its foreground, and tells whether it may be read. One
-// that has gone may: so that is noticed.
+// connected makes the terminal raw if the process is in its foreground, and tells
+// whether it may be read. One that has gone may: so that is noticed.
 func (m *modes) connected() bool {
 	if m.isRaw() {
 		return true
@@ -115,7 +116,8 @@ func (m *modes) read(buffer []byte) (int, error) {
 	return unix.Read(m.fd, buffer)
 }
 
-// goesOn tells that the process has been stopped, and others may have changed the terminal.
+// goesOn tells that the process has been stopped, and others may have changed the
+// terminal.
 func (m *modes) goesOn() {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -6,8 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// A quoter writes strings of JSON. Package encoding/json, which has to look at types and
-// to keep HTML whole, takes many times as long, and a recording held back what was
+// A quoter writes strings of JSON. Package encoding/json, which has to look at types
+// and to keep HTML whole, takes many times as long, and a recording held back what was
 // recorded.
 type quoter [utf8.RuneSelf]escaped
 
@@ -37,8 +37,8 @@ func (e *escaped) set(text []byte) {
 	e.text = binary.LittleEndian.Uint64(word[:])
 }
 
-// append appends data as a string. What is not UTF-8 is U+FFFD there, byte by byte, as with
-// package encoding/json.
+// append appends data as a string. What is not UTF-8 is U+FFFD there, byte by byte, as
+// with package encoding/json.
 func (q *quoter) append(line, data []byte) []byte {
 	line = slices.Grow(line, longest*len(data)+len(`""`)+8)
 	line = append(line, '"')
@@ -80,8 +80,9 @@ func (q *quoter) plain(data []byte) int {
 	return n
 }
 
-// hasEscape tells whether one of eight bytes does not stand for itself. (A subtraction in
-// all bytes at once sets the highest bit of each that is less, and of some beside it.)
+// hasEscape tells whether one of eight bytes does not stand for itself. (A subtraction
+// in all bytes at once sets the highest bit of each that is less, and of some beside
+// it.)
 func hasEscape(eight uint64) bool {
 	const ones, high = 0x0101010101010101, 0x8080808080808080
 	quotes, backslashes := eight^('"'*ones), eight^('\\'*ones)

@@ -60,9 +60,10 @@ func (c *Console) newRelay(in, out int, kill func()) (*Relay, error) {
 	return r, nil
 }
 
-// StartOnDemand copies between the terminal of a descriptor, which the Relay closes, and the
-// console while somebody has that open. At other times, and for its modes, the user's
-// terminal is as if the console were not there. The command must have been started.
+// StartOnDemand copies between the terminal of a descriptor, which the Relay closes,
+// and the console while somebody has that open. At other times, and for its modes, the
+// user's terminal is as if the console were not there. The command must have been
+// started.
 func (c *Console) StartOnDemand(fd int, kill func()) (*Relay, error) {
 	r, err := c.newRelay(fd, fd, kill)
 	if err != nil {
@@ -124,8 +125,8 @@ func (r *Relay) Stop() error {
 	return err
 }
 
-// Lost returns why not all was shown, after Stop. A terminal that has gone is no reason:
-// there is nobody to tell.
+// Lost returns why not all was shown, after Stop. A terminal that has gone is no
+// reason: there is nobody to tell.
 func (r *Relay) Lost() error {
 	if r == nil || r.lost == nil || r.lost == unix.EIO {
 		return nil

@@ -23,8 +23,9 @@ const (
 	maxFiles = 3
 )
 
-// A Conn is one end of a connection. Messages are JSON after their length in four bytes, with every byte of
-// their strings (see package exact); descriptors come with the length. Its holder must Close it.
+// A Conn is one end of a connection. Messages are JSON after their length in four
+// bytes, with every byte of their strings (see package exact); descriptors come with
+// the length. Its holder must Close it.
 type Conn struct{ fd int }
 
 // Close ends the connection.

@@ -5,7 +5,8 @@ type Request struct {
 	Exec   *Exec `json:"exec,omitempty"`
 	Signal int   `json:"signal,omitempty"` // to the command, or to the one that Exec has started
 	Group  bool  `json:"group,omitempty"`  // to its process group
-	// Key: the key that stops a job was typed on the terminal of what Exec has started, which this process group has.
+	// Key: the key that stops a job was typed on the terminal of what Exec has started,
+	// which this process group has.
 	Key  int  `json:"key,omitempty"`
 	Wait bool `json:"wait,omitempty"` // answer when the container has ended
 	Plan bool `json:"plan,omitempty"` // answer with the plan
@@ -13,8 +14,9 @@ type Request struct {
 	Network bool `json:"network,omitempty"`
 }
 
-// An Exec is another command for a container. Its descriptors 0, 1 and 2 come with the message. If it is to have a
-// terminal, 0 and 1 do not, and 2 only where it is no terminal.
+// An Exec is another command for a container. Its descriptors 0, 1 and 2 come with the
+// message. If it is to have a terminal, 0 and 1 do not, and 2 only where it is no
+// terminal.
 type Exec struct {
 	Args     []string `json:"args"`
 	Env      []string `json:"env,omitempty"` // NAME=VALUE, added to that of the container's command

@@ -10,12 +10,12 @@ import (
 // DebianMirror is where a suite comes from unless the request names a mirror.
 const DebianMirror = "http://deb.debian.org/debian"
 
-// updated are suites of Debian that have updates and security updates beside them. Sid and
-// experimental have none, and those of archived releases are elsewhere.
+// updated are suites of Debian that have updates and security updates beside them. Sid
+// and experimental have none, and those of archived releases are elsewhere.
 var updated = []string{"bullseye", "bookworm", "trixie", "forky", "oldoldstable", "oldstable", "stable", "testing"}
 
-// Updates are the lines of sources.list for what a release has got since it was made, empty
-// for suites without.
+// Updates are the lines of sources.list for what a release has got since it was made,
+// empty for suites without.
 func Updates(suite string, components []string) []string {
 	if !slices.Contains(updated, suite) {
 		return nil

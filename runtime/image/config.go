@@ -11,8 +11,8 @@ import (
 	"mayfly/runtime/internal/file"
 )
 
-// Environment is what an image's configuration gives the programs that are run in it, as
-// entries NAME=VALUE.
+// Environment is what an image's configuration gives the programs that are run in it,
+// as entries NAME=VALUE.
 func (i *Image) Environment() ([]string, error) {
 	if !i.recorded {
 		return i.env, nil
@@ -28,7 +28,8 @@ func (i *Image) Environment() ([]string, error) {
 	return r.Environment(), nil
 }
 
-// readRecord reads the whole record of an open version, however much has been read of it.
+// readRecord reads the whole record of an open version, however much has been read of
+// it.
 func (i *Image) readRecord() ([]byte, error) {
 	if _, err := unix.Seek(i.record, 0, io.SeekStart); err != nil {
 		return nil, err
@@ -36,7 +37,8 @@ func (i *Image) readRecord() ([]byte, error) {
 	return file.ReadFD(i.record, maxRecord)
 }
 
-// Environment is what the version's configuration gives the programs that are run in it.
+// Environment is what the version's configuration gives the programs that are run in
+// it.
 func (r *Record) Environment() []string {
 	if r.Config == nil {
 		return nil
@@ -44,7 +46,8 @@ func (r *Record) Environment() []string {
 	return r.Config.Env
 }
 
-// Environment is what the version that the draft began as gives the programs that are run in it.
+// Environment is what the version that the draft began as gives the programs that are
+// run in it.
 func (d *Draft) Environment() []string {
 	return (&Record{Config: d.Config}).Environment()
 }

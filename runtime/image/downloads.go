@@ -10,8 +10,8 @@ import (
 	"mayfly/mount"
 )
 
-// downloads are where apt keeps lists and packages that it has downloaded, and what it makes of
-// the lists.
+// downloads are where apt keeps lists and packages that it has downloaded, and what it
+// makes of the lists.
 var downloads = []struct {
 	directory string
 	is        func(name string) bool
@@ -47,7 +47,8 @@ func (d *Draft) downloads(remove bool) (bytes int64, err error) {
 	return bytes, nil
 }
 
-// filesIn counts the bytes of a directory's regular files of certain names, and may remove them.
+// filesIn counts the bytes of a directory's regular files of certain names, and may
+// remove them.
 func filesIn(dir int, is func(name string) bool, remove bool) (bytes int64, err error) {
 	list, err := entries(dir, ".")
 	if err != nil {

@@ -58,9 +58,9 @@ func makeMountPoints(fd int) error {
 	return nil
 }
 
-// makeThroughLinks makes a directory, where its name is a symbolic link that leads nowhere the
-// directory that it would lead to: systems that are updated as a whole have such links, to
-// what they make when they boot.
+// makeThroughLinks makes a directory, where its name is a symbolic link that leads
+// nowhere the directory that it would lead to: systems that are updated as a whole have
+// such links, to what they make when they boot.
 func makeThroughLinks(root mount.Root, name string, mountID uint64) error {
 	err := makeMountPoint(root, name, true, mountID)
 	if !errors.Is(err, unix.EEXIST) {

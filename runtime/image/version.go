@@ -28,8 +28,8 @@ const currentDraft = ".current"
 // in it would connect them. A launch sees it without reading the record.
 const privateRecord = 0o400
 
-// withEnvironment is a bit of the mode of a version's record that tells of an environment:
-// launches of other versions do not read their records.
+// withEnvironment is a bit of the mode of a version's record that tells of an
+// environment: launches of other versions do not read their records.
 const withEnvironment = 0o100
 
 // maxRecord bounds a version's record, in bytes: what is written is what can be read.

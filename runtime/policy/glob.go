@@ -7,9 +7,9 @@ import (
 	"unicode/utf8"
 )
 
-// Globs are those of fnmatch(3): * stands for any characters, ? for one, [a-z] for one of
-// these, [!a-z] and [^a-z] for one of the others, \ takes the meaning from what follows.
-// None of them stands for a slash.
+// Globs are those of fnmatch(3): * stands for any characters, ? for one, [a-z] for one
+// of these, [!a-z] and [^a-z] for one of the others, \ takes the meaning from what
+// follows. None of them stands for a slash.
 
 // matchAny matches globs. They were checked when they were read.
 func matchAny(globs []string, name string) bool {
@@ -39,7 +39,8 @@ func literal(glob string) int {
 	return len(glob)
 }
 
-// match goes back to the last star only: an earlier one could take no more than it does.
+// match goes back to the last star only: an earlier one could take no more than it
+// does.
 func match(glob, name string) bool {
 	starred, afterStar, taken := false, "", ""
 	for glob != "" || name != "" {
@@ -174,8 +175,8 @@ func imageHas(c rune, first bool) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || !first && (c == '.' || c == '_' || c == '-')
 }
 
-// variableHas tells whether a variable's name has a character. The kernel lets it be any
-// but an equals sign; of what is a mistake in a list of names, no shell makes any.
+// variableHas tells whether a variable's name has a character. The kernel lets it be
+// any but an equals sign; of what is a mistake in a list of names, no shell makes any.
 func variableHas(c rune, _ bool) bool {
 	return c > ' ' && c != 0x7f && c != utf8.RuneError && !strings.ContainsRune("={},;*?[]\\\"'`$|&<>~", c)
 }
@@ -219,8 +220,8 @@ func checkGlob(glob string, has func(c rune, first bool) bool) (length int, err 
 	return length, nil
 }
 
-// hasOne tells whether one of the characters that a token stands for is of a kind. Those
-// beyond ASCII are alike.
+// hasOne tells whether one of the characters that a token stands for is of a kind.
+// Those beyond ASCII are alike.
 func (t token) hasOne(kind func(rune) bool) bool {
 	for c := range rune(utf8.RuneSelf) {
 		if t.has(c) && kind(c) {

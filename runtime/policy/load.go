@@ -178,8 +178,8 @@ func Check(name string) (rules int, err error) {
 	return rules, parse(name, data, &contents{main: true}, count)
 }
 
-// checkDevices refuses what a launch would refuse: whatever is there and is no device node,
-// a link to one among it.
+// checkDevices refuses what a launch would refuse: whatever is there and is no device
+// node, a link to one among it.
 func (r *Rule) checkDevices() error {
 	for _, name := range r.Devices {
 		var st unix.Stat_t

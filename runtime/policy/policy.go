@@ -71,7 +71,8 @@ type Rule struct {
 	RootInside  bool     // a caller may be root of a user namespace
 	RootIDs     int      // with these ids on the host from here on, so many as RootIDs says; 0: those of subuid(5)
 	DropGroups  bool     // and may, with those, give up the groups that the caller has; with ids of subgid(5) they may anyway
-	// NestedNamespaces: commands may make user namespaces, and in those mounts and all other namespaces.
+	// NestedNamespaces: commands may make user namespaces, and in those mounts and all
+	// other namespaces.
 	NestedNamespaces bool
 	Limits           Limits
 

@@ -1,8 +1,8 @@
-// Package printable makes text that somebody else has chosen fit for a terminal, a log and
-// the eye. Names, commands and errors may hold what a terminal obeys, or what turns round
-// or hides the text beside it. All that the program prints goes through here; so does all
-// of its JSON, which a terminal shows as well as anything. Of the project it imports package
-// exact only.
+// Package printable makes text that somebody else has chosen fit for a terminal, a log
+// and the eye. Names, commands and errors may hold what a terminal obeys, or what turns
+// round or hides the text beside it. All that the program prints goes through here; so
+// does all of its JSON, which a terminal shows as well as anything. Of the project it
+// imports package exact only.
 package printable
 
 import (
@@ -39,9 +39,9 @@ func Text(text string) string {
 	return b.String()
 }
 
-// JSON is a value as JSON, indented, in which such characters are escaped as JSON has it:
-// who decodes it gets the value, with what is not UTF-8 as package exact has it. A line break
-// ends it.
+// JSON is a value as JSON, indented, in which such characters are escaped as JSON has
+// it: who decodes it gets the value, with what is not UTF-8 as package exact has it. A
+// line break ends it.
 func JSON(v any, indent string) ([]byte, error) {
 	text, err := exact.Marshal(v)
 	if indent != "" {

@@ -312,9 +312,8 @@ func unlink(dir int, name string) error {
 	return errors.Join(errs...)
 }
 
-// Collect removes the records of an owner's dead supervisors, and their directory if it is
-// empty. The thread must act on files as
-// root.
+// Collect removes the records of an owner's dead supervisors, and their directory if it
+// is empty. The thread must act on files as root.
 func Collect(owner uint32) error { return collectOwner(realm.State(), owner) }
 
 func collectOwner(top string, owner uint32) error {

@@ -15,8 +15,8 @@ import (
 // while it was waited for, which says nothing to those who have made the next one.
 // Whoever gets such a turn begins again.
 
-// beginWithin bounds for how long: each time somebody else has had the turn meanwhile, and
-// who they are is for the caller to say.
+// beginWithin bounds for how long: each time somebody else has had the turn meanwhile,
+// and who they are is for the caller to say.
 const beginWithin = 10 * time.Second
 
 // openInTurn opens an owner's directory, makes it where it is not there, and takes its
@@ -60,8 +60,8 @@ func isThere(dir int) bool {
 	return unix.Fstat(dir, &st) == nil && st.Nlink > 0
 }
 
-// removeEmpty removes an owner's directory if nothing is in it. The caller has its turn.
-// One that has been removed is not looked for: its name is another's.
+// removeEmpty removes an owner's directory if nothing is in it. The caller has its
+// turn. One that has been removed is not looked for: its name is another's.
 func removeEmpty(top string, uid uint32, dir int) error {
 	if !isThere(dir) {
 		return nil

@@ -62,7 +62,8 @@ func TestAnEmptyDirectoryIsRemoved(t *testing.T) {
 	}
 }
 
-// Who waits for the turn of a directory that is then removed takes that of the next one.
+// Who waits for the turn of a directory that is then removed takes that of the next
+// one.
 func TestATurnOfNothingIsNone(t *testing.T) {
 	top, me := filepath.Join(t.TempDir(), "mayfly"), uint32(os.Getuid())
 	dir, err := openInTurn(top, me, 1, func(int) error { return nil })
@@ -96,8 +97,8 @@ func TestATurnOfNothingIsNone(t *testing.T) {
 	}
 }
 
-// Launches, sessions and collectors of one owner, side by side: of the launches only one at a
-// time, and nothing is left.
+// Launches, sessions and collectors of one owner, side by side: of the launches only
+// one at a time, and nothing is left.
 func TestTurnsOfADirectoryThatComesAndGoes(t *testing.T) {
 	top, me := filepath.Join(t.TempDir(), "mayfly"), uint32(os.Getuid())
 	var group sync.WaitGroup

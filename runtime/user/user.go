@@ -231,12 +231,12 @@ func (d *Database) MissingGroups(gids []uint32) ([]string, error) {
 	return lines, nil
 }
 
-// maxKeys is how many keys getent is asked for at a time: each call starts processes, and
-// sources are asked again for what they have just told.
+// maxKeys is how many keys getent is asked for at a time: each call starts processes,
+// and sources are asked again for what they have just told.
 const maxKeys = 1000
 
-// answers picks the lines that answer keys, a line for each: a key that is unknown has none,
-// and what was not asked for is left out.
+// answers picks the lines that answer keys, a line for each: a key that is unknown has
+// none, and what was not asked for is left out.
 func answers(out string, numbers []string) []string {
 	var lines []string
 	open := map[string]bool{}

@@ -14,9 +14,9 @@ import (
 	"mayfly/mount"
 )
 
-// fileSystems are those that a root file system is looked for in: where their magic number is, and how they
-// are mounted without a replay of their journal, which would be a write. An ext4 can say that errors in it shall
-// stop the machine.
+// fileSystems are those that a root file system is looked for in: where their magic
+// number is, and how they are mounted without a replay of their journal, which would be
+// a write. An ext4 can say that errors in it shall stop the machine.
 var fileSystems = []struct {
 	name, magic string
 	at          int64
@@ -63,14 +63,14 @@ func fileSystem(file io.ReaderAt) (int, error) {
 	return 0, errors.New("it holds no ext4, xfs, btrfs, erofs or squashfs")
 }
 
-// Named tells whether a file's name is that of a disk image. The kernel mounts nothing else: a
-// file system is read by code that trusts it.
+// Named tells whether a file's name is that of a disk image. The kernel mounts nothing
+// else: a file system is read by code that trusts it.
 func Named(name string) bool {
 	return strings.HasSuffix(name, ".raw") || strings.HasSuffix(name, ".img")
 }
 
-// Is tells whether a file begins as a disk with partitions or a file system. Squashfs is an
-// archive, too, which needs no kernel.
+// Is tells whether a file begins as a disk with partitions or a file system. Squashfs
+// is an archive, too, which needs no kernel.
 func Is(file io.ReaderAt) bool {
 	if _, err := partitions(file); !errors.Is(err, errNoTable) {
 		return true
@@ -79,7 +79,8 @@ func Is(file io.ReaderAt) bool {
 	return err == nil && fileSystems[i].name != "squashfs"
 }
 
-// Advice tells what to do with something that is no archive, "" if it is not known what it is.
+// Advice tells what to do with something that is no archive, "" if it is not known what
+// it is.
 func Advice(beginning io.ReaderAt) string {
 	if Is(beginning) {
 		return "a disk image: in a file that is named .raw the kernel mounts it, if you trust where it comes from"
@@ -92,8 +93,9 @@ func Advice(beginning io.ReaderAt) string {
 	return ""
 }
 
-// Mount mounts a partition of an open file: read-only, with neither device nodes nor setuid programs nor programs
-// at all, and nowhere. It is unmounted when the Tree is closed, or the process has ended.
+// Mount mounts a partition of an open file: read-only, with neither device nodes nor
+// setuid programs nor programs at all, and nowhere. It is unmounted when the Tree is
+// closed, or the process has ended.
 func Mount(file *os.File, p Partition) (mount.Tree, error) {
 	kind, err := fileSystem(io.NewSectionReader(file, p.Offset, p.Size))
 	if err != nil {
@@ -109,11 +111,12 @@ func Mount(file *os.File, p Partition) (mount.Tree, error) {
 	return mount.New(f.name, data, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
 }
 
-// tries bounds how often a free loop device is looked for that somebody else takes first.
+// tries bounds how often a free loop device is looked for that somebody else takes
+// first.
 const tries = 64
 
-// attach makes a loop device of a partition, read-only. It is free again when nobody has it open or
-// mounted. The kernel does not look for partitions in it.
+// attach makes a loop device of a partition, read-only. It is free again when nobody
+// has it open or mounted. The kernel does not look for partitions in it.
 func attach(file *os.File, p Partition) (fd int, name string, err error) {
 	control, err := unix.Open("/dev/loop-control", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {

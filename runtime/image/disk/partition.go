@@ -1,5 +1,5 @@
-// Package disk reads disk images, as virtual machines and systemd-nspawn have them: it finds the
-// partition of the root file system, and has the kernel mount it.
+// Package disk reads disk images, as virtual machines and systemd-nspawn have them: it
+// finds the partition of the root file system, and has the kernel mount it.
 package disk
 
 import (
@@ -19,8 +19,8 @@ type Partition struct {
 	kind         string // what its type says: Debian's name of an architecture, or linux; else empty
 }
 
-// types are those of the Discoverable Partitions Specification for root file systems, and
-// the one for any data of Linux. (A map would be made at each launch.)
+// types are those of the Discoverable Partitions Specification for root file systems,
+// and the one for any data of Linux. (A map would be made at each launch.)
 var types = []struct{ guid, kind string }{
 	{"4f68bce3-e8cd-4db1-96e7-fbcaf984b709", "amd64"},
 	{"44479540-f297-41b2-9af7-d131d5f0458a", "i386"},
@@ -47,8 +47,9 @@ const (
 
 var errNoTable = errors.New("no partition table")
 
-// Root finds the partition of the root file system in a file of size bytes. arch is Debian's
-// name of the architecture that is preferred where there are several, host the machine's.
+// Root finds the partition of the root file system in a file of size bytes. arch is
+// Debian's name of the architecture that is preferred where there are several, host the
+// machine's.
 func Root(file io.ReaderAt, size int64, arch, host string) (Partition, error) {
 	list, err := partitions(file)
 	if errors.Is(err, errNoTable) {
@@ -66,7 +67,8 @@ func Root(file io.ReaderAt, size int64, arch, host string) (Partition, error) {
 	return p, err
 }
 
-// choose takes the root partition of an architecture, the only root partition, or the only one of Linux.
+// choose takes the root partition of an architecture, the only root partition, or the
+// only one of Linux.
 func choose(list []Partition, arch, host string) (Partition, error) {
 	of := func(is func(kind string) bool) (found []Partition) {
 		for _, p := range list {
@@ -108,7 +110,8 @@ func (p Partition) kindName() string {
 	return "root for " + p.kind
 }
 
-// partitions reads the partition table: a GPT, of sectors of 512 or 4096 bytes, or an MBR.
+// partitions reads the partition table: a GPT, of sectors of 512 or 4096 bytes, or an
+// MBR.
 func partitions(file io.ReaderAt) ([]Partition, error) {
 	for _, sector := range []int64{512, 4096} {
 		header := make([]byte, 92)

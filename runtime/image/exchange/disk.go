@@ -14,7 +14,8 @@ import (
 	"mayfly/runtime/internal/realm"
 )
 
-// extractDisk takes the root file system of a disk image, an open file of size bytes, which the kernel mounts.
+// extractDisk takes the root file system of a disk image, an open file of size bytes,
+// which the kernel mounts.
 func extractDisk(ctx context.Context, file *os.File, size int64, s Source, x *archive.Extractor) (Result, error) {
 	if realm.Own() {
 		return Result{}, errors.New("a disk image is mounted, which only root may: make an archive of its content")

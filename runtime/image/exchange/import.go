@@ -130,7 +130,8 @@ func absolute(name string) string {
 	return name
 }
 
-// beginning is how much of a stream is looked at to tell what it is, in bytes: a BTRFS says so after 64 KiB.
+// beginning is how much of a stream is looked at to tell what it is, in bytes: a BTRFS
+// says so after 64 KiB.
 const beginning = 68 << 10
 
 // extractStream reads a file or pipe, whose first bytes and first entry tell what it is.

@@ -20,7 +20,8 @@ type Settings struct {
 	StopSignal   string              `json:"StopSignal,omitempty"`
 }
 
-// maxEnv bounds an image's environment, in bytes: execve(2) takes 128 KiB for one entry.
+// maxEnv bounds an image's environment, in bytes: execve(2) takes 128 KiB for one
+// entry.
 const maxEnv = 64 << 10
 
 // Checked returns the settings if they can be kept; nil where nothing is set.

@@ -1,9 +1,11 @@
-// Package exact carries strings through JSON that are not UTF-8: names of files, arguments and
-// environments are bytes, of which JSON knows nothing and encoding/json makes U+FFFD.
+// Package exact carries strings through JSON that are not UTF-8: names of files,
+// arguments and environments are bytes, of which JSON knows nothing and encoding/json
+// makes U+FFFD.
 //
-// A byte NN of such a string, from 80 to FF, is written as the character U+10F7NN, which is for
-// private use: every decoder takes it, a lone surrogate not. Where these characters
-// are in a string themselves, their bytes are written so; so no two strings are written alike.
+// A byte NN of such a string, from 80 to FF, is written as the character U+10F7NN,
+// which is for private use: every decoder takes it, a lone surrogate not. Where these
+// characters are in a string themselves, their bytes are written so; so no two strings
+// are written alike.
 package exact
 
 import (

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ReadOnly adds to an error what to do where a directory cannot be written to: what a service
-// sees of the host can be read-only while the host is not.
+// ReadOnly adds to an error what to do where a directory cannot be written to: what a
+// service sees of the host can be read-only while the host is not.
 func ReadOnly(err error, dir string) error {
 	if !errors.Is(err, unix.EROFS) {
 		return err

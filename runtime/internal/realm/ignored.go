@@ -8,12 +8,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrNoNewPrivileges means that the kernel gives this process nothing by what it executes (prctl(2)).
+// ErrNoNewPrivileges means that the kernel gives this process nothing by what it
+// executes (prctl(2)).
 var ErrNoNewPrivileges = errors.New("no_new_privs is set for this process, as by systemd's NoNewPrivileges= and what implies it, " +
 	"and in many containers: no grant can have an effect")
 
-// GrantIgnored says why a grant of the program's file has no effect in this process, whatever it
-// is; nil: the kernel heeds it.
+// GrantIgnored says why a grant of the program's file has no effect in this process,
+// whatever it is; nil: the kernel heeds it.
 func GrantIgnored() error {
 	if set, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0); err == nil && set != 0 {
 		return ErrNoNewPrivileges
