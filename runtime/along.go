@@ -102,6 +102,9 @@ func bindableDir(dir string) error {
 	if _, err := cleanDestination(dir); err != nil {
 		return err
 	}
+	if dir == "/run" {
+		return errors.New("the container has its own")
+	}
 	if err := unix.Access(dir, unix.R_OK|unix.X_OK); err != nil {
 		return fmt.Errorf("open it: %w", err)
 	}
@@ -123,6 +126,7 @@ func (f *Facts) findHome(r Request, sources []boundSource) {
 		return
 	}
 	f.Home = lookAt(f.HomeName)
+	f.HomeIsOurs = isOwnMount(f.HomeName)
 	if f.Home.Path == "" {
 		return
 	}
@@ -162,11 +166,11 @@ type homeInside struct {
 // home decides on it. Root's is the image's; another one that is not inside is bound.
 func (f *Facts) home(r Request) homeInside {
 	h := f.Home
-	if f.HomeName == "" || names(r.Env, "HOME") || f.Caller.UID == 0 && f.User.UID == 0 || slices.Contains(h.Inside, f.HomeName) {
+	if f.HomeName == "" || f.HomeIsOurs || names(r.Env, "HOME") || f.Caller.UID == 0 && f.User.UID == 0 || slices.Contains(h.Inside, f.HomeName) {
 		return homeInside{}
 	}
 	var bind bool
-	if len(h.Inside) == 0 && f.User.UID == f.Caller.UID && f.Policy.BindHome && f.mayBindDir(h) {
+	if len(h.Inside) == 0 && !f.HomeHides && f.User.UID == f.Caller.UID && f.Policy.BindHome && f.mayBindDir(h) {
 		bind, h.Inside = true, []string{h.Path}
 	}
 	switch {
@@ -218,14 +222,16 @@ func (f *Facts) dirInside(r Request) []string {
 	return f.Dir.Inside
 }
 
-// findHides looks whether the working directory would hide something of the image's if
-// it were bound, as /usr/lib would. Whoever means that says --bind. A home is its
-// user's.
+// findHides looks whether the working directory, or the home, would hide something of the
+// image's if it were bound, as /usr/lib would. Whoever means that says --bind. Root's home
+// is root's.
 func (f *Facts) findHides(inside mount.Root, r Request) {
-	d := f.Dir
-	if d.Path != "" && d.Path != f.User.Home && len(d.Inside) == 0 && !f.covered(d.Path) && !onOwnMount(d.Path, r) {
-		f.DirHides = len(namesIn(inside, d.Path, 1)) > 0
+	hides := func(d hostDir) bool {
+		return d.Path != "" && len(d.Inside) == 0 && !f.covered(d.Path) && !onOwnMount(d.Path, r) &&
+			len(namesIn(inside, d.Path, 1)) > 0
 	}
+	f.HomeHides = hides(f.Home)
+	f.DirHides = (f.Caller.UID != 0 || f.Dir.Path != f.User.Home) && hides(f.Dir)
 }
 
 // bindsDir tells whether the working directory is bound. Another user than the caller

@@ -91,7 +91,9 @@ func TestHomeNamesWhatIsThere(t *testing.T) {
 		"nowhere":              {home("/nonexistent", "", false), "/tmp", "", true},
 		"not to be bound": {func(f *Facts) { home("/var/lib/ci", "/var/lib/ci", false)(f); f.Policy.BindHome = false },
 			"/tmp", "", true},
-		"the image's": {func(f *Facts) { home("/srv/ci", "", false)(f); f.HomeInImage = true }, "/srv/ci", "", false},
+		"in the image's way": {func(f *Facts) { home("/bin", "/bin", false)(f); f.HomeHides, f.HomeInImage = true, true }, "/bin", "", false},
+		"the container's":    {func(f *Facts) { home("/tmp", "/tmp", false)(f); f.HomeIsOurs = true }, "/tmp", "", false},
+		"the image's":        {func(f *Facts) { home("/srv/ci", "", false)(f); f.HomeInImage = true }, "/srv/ci", "", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := facts()

@@ -40,6 +40,8 @@ type Facts struct {
 	Home         hostDir                  // the directory that HOME names
 	HomeName     string                   // and how it is named there
 	HomeLink     bool                     // that is a symbolic link to it, which is inside
+	HomeHides    bool                     // bound at its own name it would hide what the image has there
+	HomeIsOurs   bool                     // it is a file system of the container's own, as /tmp
 	HomeInImage  bool                     // the image has a directory of that name
 	RandomDigits string                   // 16 hex digits
 }

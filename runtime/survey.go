@@ -227,6 +227,11 @@ func onOwnMount(name string, r Request) bool {
 	return madeInside(name+"/", r)
 }
 
+// isOwnMount tells whether every container has a file system of its own there.
+func isOwnMount(name string) bool {
+	return slices.ContainsFunc(ownMounts(0), func(m specs.Mount) bool { return m.Destination == name })
+}
+
 // maxHosts bounds what a container's /etc/hosts takes over from the host's, in bytes.
 const maxHosts = 1 << 20
 

@@ -61,6 +61,10 @@ var policyExplain = command{
 			if err != nil {
 				return exit(err)
 			}
+			hidden := runtime.HiddenBy(decision, args[0])
+			if err := runtime.Renounce(); err != nil {
+				return exit(err)
+			}
 			if *asJSON {
 				return exit(printJSON(decision.Rule.Explain()))
 			}
@@ -71,7 +75,7 @@ var policyExplain = command{
 			if err := printSettings(decision.Rule.Explain()); err != nil {
 				return exit(err)
 			}
-			return exit(printHidden(runtime.HiddenBy(decision, args[0])))
+			return exit(printHidden(hidden))
 		}
 	},
 }

@@ -88,6 +88,10 @@ func TestTheHome(t *testing.T) {
 			do: `export HOME=` + link + `; cd; $R $T -- sh -c 'touch ~/b; touch c'; ls ` + elsewhere, out: "a\nb\nc\n"},
 		{name: "one that is nowhere", source: "toolbox: HOME=/nonexistent", do: `HOME=/nonexistent $R $T -- sh -c 'echo $HOME; touch ~/x'`,
 			out: "/tmp\n", err: "is not in the container, HOME is /tmp"},
+		{name: "in a directory of the system", source: "useradd: daemons have /bin and /usr/sbin for a home", do: `cd /; HOME=/usr/sbin $R $T -- sh -c 'echo $HOME'`,
+			out: "/usr/sbin\n"},
+		{name: "in a directory of the container's", source: "apptainer: HOME=/tmp", do: `cd /; touch /tmp/of-the-host; HOME=/tmp $R $T -- sh -c 'echo $HOME; ls -A /tmp'; rm /tmp/of-the-host`,
+			out: "/tmp\n"},
 		{name: "quietly", source: "cron: HOME=/nonexistent", do: `HOME=/nonexistent $R --quiet $T -- sh -c 'echo $HOME'`, out: "/tmp\n"},
 		{name: "the caller's own word counts", source: "docker: -e HOME", do: `HOME=/nonexistent $R --env HOME=/x $T -- sh -c 'echo $HOME'`, out: "/x\n"},
 	})
