@@ -1,9 +1,13 @@
 package mount
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestAReplacementIsTakenBackUnlessItWasChanged(t *testing.T) {
@@ -30,19 +34,22 @@ func TestAReplacementIsTakenBackUnlessItWasChanged(t *testing.T) {
 			defer fd.Close()
 			root, file := RootAt(int(fd.Fd())), filepath.Join(dir, "etc/hosts")
 			must(t, os.Mkdir(filepath.Join(dir, "etc"), 0o755))
-			if c.before.Content+c.before.Link != "" {
-				c.before.Name = "/etc/hosts"
-				must(t, root.Put(&c.before))
+			switch {
+			case c.before.Link != "":
+				must(t, os.Symlink(c.before.Link, file))
+			case c.before.Content != "":
+				writeFile(t, file, c.before.Content)
 			}
 			c.put.Name, c.put.KeepOld = "/etc/hosts", true
 			must(t, root.Put(&c.put))
+			must(t, root.Remember(&c.put))
 			if got, want := shows(file), shown(c.put); got != want {
 				t.Errorf("put: %q, want %q", got, want)
 			}
 			if c.change != nil {
 				c.change(t, file)
 			}
-			must(t, root.TakeBack(&c.put))
+			must(t, c.put.TakeBack())
 			if got := shows(file); got != c.want {
 				t.Errorf("taken back: %q, want %q", got, c.want)
 			}
@@ -63,12 +70,70 @@ func TestAReplacementOfOneThatWasKilled(t *testing.T) {
 	writeFile(t, filepath.Join(dir, "hosts"), "old")
 	killed := Replacement{Name: "/hosts", Content: "killed", KeepOld: true}
 	must(t, root.Put(&killed))
-	writeFile(t, filepath.Join(dir, ".hosts.mayfly-new"), "half")
 	next := Replacement{Name: "/hosts", Content: "new", KeepOld: true}
 	must(t, root.Put(&next))
-	must(t, root.TakeBack(&next))
+	must(t, root.Remember(&next))
+	must(t, next.TakeBack())
 	if got := shows(filepath.Join(dir, "hosts")); got != "old" {
 		t.Errorf("%q", got)
+	}
+}
+
+// What was put is put anew, and what somebody has changed since stays.
+func TestAReplacementKeepsWhatWasChanged(t *testing.T) {
+	for name, before := range map[string]string{"a file": "old", "nothing": ""} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			fd, err := os.Open(dir)
+			must(t, err)
+			defer fd.Close()
+			root, file := RootAt(int(fd.Fd())), filepath.Join(dir, "hosts")
+			if before != "" {
+				writeFile(t, file, before)
+			}
+			for _, c := range []struct{ put, change, want string }{
+				{"first", "", "first"}, {"second", "", "second"}, {"third", "mine", "third"}, {"fourth", "", "mine"}, {"fifth", "", "mine"},
+			} {
+				must(t, root.Put(&Replacement{Name: "/hosts", Content: c.put, KeepChanged: true}))
+				if got := shows(file); got != c.want {
+					t.Errorf("%s: %q, want %q", c.put, got, c.want)
+				}
+				if c.change != "" {
+					writeFile(t, file, c.change)
+				}
+			}
+		})
+	}
+}
+
+func TestAReplacementSaysWhatIsInItsWay(t *testing.T) {
+	dir := t.TempDir()
+	fd, err := os.Open(dir)
+	must(t, err)
+	defer fd.Close()
+	must(t, os.Mkdir(filepath.Join(dir, ".hosts.mayfly-old"), 0o755))
+	if err := RootAt(int(fd.Fd())).Put(&Replacement{Name: "/hosts", Content: "x", KeepOld: true}); !errors.Is(err, unix.EISDIR) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestReplacementsAtATime(t *testing.T) {
+	dir := t.TempDir()
+	fd, err := os.Open(dir)
+	must(t, err)
+	defer fd.Close()
+	root := RootAt(int(fd.Fd()))
+	var group sync.WaitGroup
+	for range 20 {
+		group.Go(func() {
+			if err := root.Put(&Replacement{Name: "/hosts", Content: "x", KeepChanged: true}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	if left, _ := filepath.Glob(filepath.Join(dir, ".*")); len(left) != 1 {
+		t.Errorf("%q", left)
 	}
 }
 

@@ -93,17 +93,30 @@ func (f *Facts) findDirs(r Request) {
 	}
 	if f.Dir.ID, f.Dir.Err = identify("."); f.Dir.Err == nil {
 		f.Dir.Inside = namesInside(sources, f.Dir.Path)
-		f.Dir.Err = bindableDir(f.Dir.Path)
+		f.Dir.Err = f.bindableDir(f.Dir.Path)
 	}
 }
 
-// bindableDir tells why a directory cannot be bound by itself at its own name.
-func bindableDir(dir string) error {
+// systemDirs are directories of the host's system: with all that is in them, but for
+// sources and what the administrator has added; and those that are no place for work
+// themselves. Whoever wants one bound says so.
+var (
+	systemTrees = []string{"/etc", "/boot", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/usr", "/run/mayfly"}
+	sourceTrees = []string{"/usr/src", "/usr/local"}
+	systemDirs  = []string{"/var", "/var/lib", "/run", "/root"}
+)
+
+// bindableDir tells why a directory cannot be bound unasked at its own name.
+func (f *Facts) bindableDir(dir string) error {
 	if _, err := cleanDestination(dir); err != nil {
 		return err
 	}
-	if dir == "/run" {
-		return errors.New("the container has its own")
+	in := func(trees []string) bool {
+		return slices.ContainsFunc(trees, func(tree string) bool { return within(dir, tree) })
+	}
+	ofStore := !f.Own && (within(dir, f.Policy.Store) || within(f.Policy.Store, dir)) // one's own store is hidden anyway
+	if in(systemTrees) && !in(sourceTrees) || slices.Contains(systemDirs, dir) || ofStore {
+		return errors.New("it is one of the system's, which is bound only if you say --bind")
 	}
 	if err := unix.Access(dir, unix.R_OK|unix.X_OK); err != nil {
 		return fmt.Errorf("open it: %w", err)
@@ -130,6 +143,7 @@ func (f *Facts) findHome(r Request, sources []boundSource) {
 	if f.Home.Path == "" {
 		return
 	}
+	f.Home.Err = f.bindableDir(f.Home.Path)
 	f.Home.Inside = namesInside(sources, f.Home.Path)
 	if f.HomeName != f.Home.Path {
 		above := lookAt(path.Dir(f.HomeName))
@@ -150,9 +164,7 @@ func lookAt(name string) hostDir {
 		return d
 	}
 	d.ID = fileID{st.Dev, st.Ino}
-	if d.Path, d.Err = placeOf(fd); d.Err == nil {
-		d.Err = bindableDir(d.Path)
-	}
+	d.Path, d.Err = placeOf(fd)
 	return d
 }
 
@@ -223,15 +235,14 @@ func (f *Facts) dirInside(r Request) []string {
 }
 
 // findHides looks whether the working directory, or the home, would hide something of the
-// image's if it were bound, as /usr/lib would. Whoever means that says --bind. Root's home
-// is root's.
+// image's if it were bound. Whoever means that says --bind.
 func (f *Facts) findHides(inside mount.Root, r Request) {
 	hides := func(d hostDir) bool {
 		return d.Path != "" && len(d.Inside) == 0 && !f.covered(d.Path) && !onOwnMount(d.Path, r) &&
 			len(namesIn(inside, d.Path, 1)) > 0
 	}
 	f.HomeHides = hides(f.Home)
-	f.DirHides = (f.Caller.UID != 0 || f.Dir.Path != f.User.Home) && hides(f.Dir)
+	f.DirHides = hides(f.Dir)
 }
 
 // bindsDir tells whether the working directory is bound. Another user than the caller
@@ -263,5 +274,9 @@ func (f *Facts) whyNotInside(r Request) error {
 	default:
 		why = fmt.Errorf("the rule at %s does not let it be bound (allow-bind, bind-cwd)", f.Policy.Place())
 	}
-	return fmt.Errorf("working directory %s is not in the container: %w: --chdir DIR runs the command elsewhere, as in --chdir /tmp", dir, why)
+	elsewhere := "/tmp"
+	if within(f.Dir.Path, elsewhere) {
+		elsewhere = "/"
+	}
+	return fmt.Errorf("working directory %s is not in the container: %w: --chdir DIR runs the command elsewhere, as in --chdir %s", dir, why, elsewhere)
 }

@@ -29,6 +29,9 @@ func (s *sources) openBinds(p *Plan, c Caller, mounts []specs.Mount) error {
 		return err
 	}
 	for _, b := range binds {
+		if err := s.checkPlace(b.fd); err != nil {
+			return fmt.Errorf("bind source %q: %w", b.Source, err)
+		}
 		tree, err := b.clone(p)
 		if err != nil {
 			return fmt.Errorf("bind source %q: %w", b.Source, err)
@@ -225,6 +228,19 @@ func bindable(fd int, readOnly bool) error {
 	return nil
 }
 
+// checkPlace refuses what is opened again in /dev, where the host's is no more: the
+// container's own root file system is there.
+func (s *sources) checkPlace(fd int) error {
+	if !s.again {
+		return nil
+	}
+	place, err := placeOf(fd)
+	if err == nil && within(place, "/dev") {
+		err = errors.New("was replaced during the launch, and is in /dev, where it cannot be opened again")
+	}
+	return err
+}
+
 // reopenings is how often a bind is opened again because its source has been replaced.
 const reopenings = 1000
 
@@ -233,6 +249,7 @@ const reopenings = 1000
 // more (ENOENT). The copy of the host's mounts that the thread has by now leads to the
 // new file. It is opened and asked about as the first one was.
 func (l *launch) attachAgain(inside mount.Root, m specs.Mount) error {
+	l.sources.again = true
 	for range reopenings {
 		old := l.sources.binds[m.Destination]
 		delete(l.sources.binds, m.Destination)

@@ -34,7 +34,7 @@ func (f *Facts) leaveOut(names []string) error {
 const shownOfHidden = 3
 
 // hidden are the directories of an image that are not empty and that the policy's binds
-// hide, with some of the names in them.
+// hide; for root with some of the names in them, which may be in a closed directory.
 func hidden(inside mount.Root, d policy.Decision) []string {
 	var list []string
 	for _, dir := range slices.Concat(d.Bind, d.BindReadOnly) {
@@ -43,9 +43,13 @@ func hidden(inside mount.Root, d policy.Decision) []string {
 		if len(names) > shownOfHidden {
 			names = append(names[:shownOfHidden], "...")
 		}
-		if _, err := os.Stat(dir); err == nil && len(names) > 0 {
-			list = append(list, fmt.Sprintf("%s (%s)", dir, strings.Join(names, ", ")))
+		if _, err := os.Stat(dir); err != nil || len(names) == 0 {
+			continue
 		}
+		if os.Getuid() == 0 {
+			dir = fmt.Sprintf("%s (%s)", dir, strings.Join(names, ", "))
+		}
+		list = append(list, dir)
 	}
 	return list
 }

@@ -255,7 +255,7 @@ func (l *launch) finish(status Status) error {
 	errs = append(errs, asRoot(l.caller, rootNeeds(l.store), l.root.Remove))
 	errs = append(errs, l.awaitEnd())
 	if len(l.root.replaced) > 0 {
-		errs = append(errs, asRoot(l.caller, rootNeeds(l.store), func() error { return l.root.restore(l.image) }))
+		errs = append(errs, asRoot(l.caller, rootNeeds(l.store), l.root.restore))
 	}
 	l.feed.Stop()
 	if l.relay != nil {

@@ -119,27 +119,31 @@ func (f *Facts) copied(outside bool) []File {
 }
 
 // replace puts the plan's files into the root file system. An image that is being
-// changed gets its own ones back, see restore. The thread must act on files as root of
-// it.
-func (s *rootSource) replace(p *Plan) error {
+// changed gets its own ones back, see restore; in a session stays what somebody has changed
+// there. The thread must act on files as root of it.
+func (s *rootSource) replace(p *Plan, img *image.Image) error {
 	for _, f := range p.Replace {
-		r := &mount.Replacement{Name: f.Path, Content: f.Content, Link: f.Link, KeepOld: !p.Ephemeral}
+		r := &mount.Replacement{Name: f.Path, Content: f.Content, Link: f.Link, KeepOld: !p.Ephemeral, KeepChanged: p.Session != ""}
 		if err := mount.RootAt(s.tree.FD()).Put(r); err != nil {
 			return err
 		}
-		if r.KeepOld {
-			s.replaced = append(s.replaced, r)
+		if !r.KeepOld {
+			continue
 		}
+		if err := mount.RootAt(img.FD()).Remember(r); err != nil {
+			return err
+		}
+		s.replaced = append(s.replaced, r)
 	}
 	return nil
 }
 
-// restore takes the container's files out of an image that was changed: they are of
-// this machine, and no part of it. Every process of the container must have ended.
-func (s *rootSource) restore(img *image.Image) error {
+// restore takes the container's files out of an image that was changed: they are of this
+// machine, and no part of it. Every process of the container must have ended.
+func (s *rootSource) restore() error {
 	var errs []error
 	for _, r := range s.replaced {
-		errs = append(errs, mount.RootAt(img.FD()).TakeBack(r))
+		errs = append(errs, r.TakeBack())
 	}
 	return errors.Join(errs...)
 }

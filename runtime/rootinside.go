@@ -277,7 +277,7 @@ func (s *rootSource) makeMapped(p *Plan, store *image.Store, img *image.Image) e
 		}
 	}
 	if err == nil {
-		err = s.replace(p)
+		err = s.replace(p, img)
 	}
 	return errors.Join(err, nsexec.ActOnFilesAsRoot(rootNeeds(store)))
 }

@@ -86,7 +86,7 @@ func (s *rootSource) make(p *Plan, c Caller, store *image.Store, img *image.Imag
 		if s.tree, err = s.mount(p, img); err != nil {
 			return err
 		}
-		return s.replace(p)
+		return s.replace(p, img)
 	}
 	return s.makeMapped(p, store, img)
 }

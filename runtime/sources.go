@@ -23,6 +23,7 @@ type sources struct {
 	binds   map[string]mount.Tree // by destination
 	devices map[string]mount.Tree // by name
 	hidden  []string              // destinations that are covered with emptiness
+	again   bool                  // the scratch is on /dev by now
 }
 
 // openSourcesNeeds are the capabilities with which the thread opens sources: to copy mounts,

@@ -29,7 +29,9 @@ func TestTheWorkingDirectory(t *testing.T) {
 		{name: "by the place where a bind has it", source: "bubblewrap: --chdir to the bind of the current directory",
 			do: `mkdir in; cd in; $R --bind "${PWD%/in}:/mnt" $T -- pwd`, out: "/mnt/in\n"},
 		{name: "not over what the image has", source: "apptainer: current directory /usr hides the container's", do: `cd /usr/bin; $R $T -- true`,
-			err: "would hide what the image has", code: 125},
+			err: "one of the system's", code: 125},
+		{name: "not over what the image has, wherever that is", source: "apptainer: current directory hides the container's",
+			do: `cd /var/cache; $R $T -- true`, err: "would hide what the image has", code: 125},
 		{name: "one that was removed", source: "runc: getcwd: no such file or directory",
 			do: `mkdir gone; cd gone; rmdir ../gone; $R $T -- true`, err: "has been removed", code: 125},
 		{name: "one with a path that is too long", source: "runc: cwd longer than PATH_MAX",
@@ -95,6 +97,17 @@ func TestTheHome(t *testing.T) {
 		{name: "quietly", source: "cron: HOME=/nonexistent", do: `HOME=/nonexistent $R --quiet $T -- sh -c 'echo $HOME'`, out: "/tmp\n"},
 		{name: "the caller's own word counts", source: "docker: -e HOME", do: `HOME=/nonexistent $R --env HOME=/x $T -- sh -c 'echo $HOME'`, out: "/x\n"},
 	})
+}
+
+// Root may bind everything, and an image that root runs is not to have the host for that.
+func TestNothingOfTheSystemIsBoundForRoot(t *testing.T) {
+	for _, dir := range []string{"/etc", "/etc/mayfly", "/root", "/boot", "/usr", "/var", "/var/lib", "/run", "/run/mayfly", kit.Store} {
+		cmd := exec.Command(kit.Runtime, "run", kit.Image, "--", "true")
+		cmd.Dir = dir
+		if r := kit.Do(t, cmd); r.Code != 125 || !strings.Contains(r.Err, "--bind") || !strings.Contains(r.Err, "--chdir") {
+			t.Errorf("%s: %+v", dir, r)
+		}
+	}
 }
 
 // Another user than root gets nothing that is root's.

@@ -17,8 +17,11 @@ func TestPackageManagersReplaceFilesOfEtc(t *testing.T) {
 		{name: "in a writable root", source: "systemd-nspawn: apt cannot configure tzdata, /etc/localtime is busy", do: `$R --root --writable $T -- sh -c '` + unpack + `'`,
 			out: "new\nnew\n"},
 		{name: "in a session", source: "toolbox: dnf upgrade fails, device or resource busy on /etc/hosts",
-			do:  `runtime session begin --name reports $T >/dev/null; $R --root --session reports -- sh -c '` + unpack + `'; $R --hostname reports --session reports -- cat /etc/hostname`,
-			out: "new\nnew\nreports\n"},
+			do:  `runtime session begin --name reports $T >/dev/null; $R --root --session reports -- sh -c '` + unpack + `'; $R --session reports -- cat /etc/hostname`,
+			out: "new\nnew\nnew\n"},
+		{name: "what is changed in a session stays", source: "toolbox: edits of /etc/hosts are gone",
+			do:  `$R --root --session reports -- sh -c 'echo "10.0.0.1 mine" >>/etc/hosts'; $R --session reports -- grep mine /etc/hosts; for i in 1 2 3 4 5 6; do $R --session reports -- true & done; wait`,
+			out: "10.0.0.1 mine\n"},
 		{name: "they are the container's own", source: "podman: /etc/hosts lacks the container",
 			do: `$R --writable --hostname me $T -- sh -c 'cat /etc/hostname; grep -c "127.0.1.1.me" /etc/hosts; cmp /etc/resolv.conf - && echo same' </etc/resolv.conf`, out: "me\n1\nsame\n"},
 	})
