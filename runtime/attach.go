@@ -226,7 +226,7 @@ func explain(err error, dir bool) error {
 	case errors.Is(err, unix.ENOTDIR) && dir:
 		return mismatch(dir)
 	case errors.Is(err, unix.EEXIST):
-		return errors.New("a symbolic link in the image leads nowhere")
+		return errors.New("a symbolic link in the image leads nowhere: `runtime image shell` can make what it leads to")
 	case errors.Is(err, unix.ENOENT):
 		return errors.New("is not in the image, or a symbolic link that leads nowhere: `runtime image shell` can make it")
 	case errors.Is(err, unix.ELOOP):

@@ -43,6 +43,14 @@ func Emulator(arch personality.Architecture) (string, error) {
 	return "", fmt.Errorf("%w %s programs: %s", ErrNoEmulator, arch.Debian, installQemu)
 }
 
+// EmulatorsUnknown tells that the kernel does not tell who runs programs for an
+// architecture that is another than its own.
+func EmulatorsUnknown(arch personality.Architecture) bool {
+	_, told := registrations(binfmt)
+	host, err := hostArchitecture()
+	return !told && err == nil && (!arch.RunsOn(host) || arch.Debian == "i386" && !runsI386())
+}
+
 // runsI386 tells whether the kernel of an amd64 machine runs i386 programs: this is a
 // setting that only one with IA32 emulation has.
 func runsI386() bool {

@@ -46,5 +46,9 @@ func checkArch(name string) error {
 		return nil
 	}
 	_, err = runtime.Emulator(arch)
+	if err == nil && runtime.EmulatorsUnknown(arch) {
+		warn("it cannot be told whether this machine runs " + arch.Debian + " programs, since binfmt_misc is not mounted " +
+			"(mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc): if the bootstrap program fails, apt-get install qemu-user-static")
+	}
 	return err
 }

@@ -115,8 +115,10 @@ func (c *creation) create(ctx context.Context, s *image.Store) error {
 	if err := s.CheckFree(c.name, c.next); err != nil {
 		return err
 	}
-	if err := checkArch(c.recipe.Arch); err != nil && c.recipe.From == "" {
-		return fmt.Errorf("image %s: %w", c.name, err)
+	if c.recipe.From == "" {
+		if err := checkArch(c.recipe.Arch); err != nil {
+			return fmt.Errorf("image %s: %w", c.name, err)
+		}
 	}
 	p := begin("create "+c.name, 0)
 	defer p.stop()

@@ -23,7 +23,7 @@ func imported(t *testing.T, name, script string) {
 	})
 }
 
-const ostree = `mkdir -p sysroot; for d in home opt; do rmdir $d && ln -s var/$d $d; done
+const ostree = `mkdir -p sysroot; rm -rf root srv; ln -s var/roothome root; ln -s var/srv srv; for d in home opt; do rmdir $d && ln -s var/$d $d; done
 rmdir tmp && ln -s sysroot/tmp tmp; rm -rf run && ln -s /var/run-of run; rm -rf var/tmp && ln -s ../sysroot/vartmp var/tmp`
 
 func TestMountsThroughLinksThatLeadNowhere(t *testing.T) {
@@ -32,6 +32,8 @@ func TestMountsThroughLinksThatLeadNowhere(t *testing.T) {
 		{name: "a sealed image has its mounts", source: "toolbox: Fedora Silverblue's /home is a link to var/home",
 			do:  `$R reports-ostree -- sh -c 'touch ~/made && for d in /home /tmp /opt /run /var/tmp; do mountpoint -q $(readlink -f $d) && echo $d; done'; rm ~/made`,
 			out: "/home\n/tmp\n/opt\n/run\n/var/tmp\n"},
+		{name: "a workspace in /srv too", source: "toolbox: Fedora Silverblue's /srv is a link to var/srv", do: `$R reports-ostree -- touch made; ls`, out: "made\n"},
+		{name: "root has a home", source: "toolbox: Fedora Silverblue's /root is a link to var/roothome", do: `cd /; $R --root reports-ostree -- sh -c 'cd ~ && pwd'`, out: "/root\n"},
 		{name: "a plain one is refused", source: "podman: mount point is a dangling link", do: `$R reports-ostree-plain -- true`,
 			err: "a symbolic link in the image leads nowhere", code: 125},
 	})

@@ -17,6 +17,10 @@ var mountPoints = struct{ directories, files []string }{
 	[]string{"/etc/group", "/etc/hostname", "/etc/hosts", "/etc/localtime", "/etc/passwd", "/etc/resolv.conf"},
 }
 
+// linkedDirectories are made at sealing only where they are symbolic links that lead nowhere:
+// what callers bind is often in them, and homes are.
+var linkedDirectories = []string{"/media", "/mnt", "/root", "/srv", "/usr/local"}
+
 // IsMountPoint tells whether every version has something to mount on there.
 func IsMountPoint(name string) bool {
 	return slices.Contains(mountPoints.directories, name) || slices.Contains(mountPoints.files, name)
@@ -36,6 +40,11 @@ func makeMountPoints(fd int) error {
 	}
 	if err := unix.Fchmod(fd, st.Mode&0o7777|0o555); err != nil {
 		return err
+	}
+	for _, name := range linkedDirectories {
+		if err := makeIfLink(root, name, here.MountID); err != nil && !inTheWay(err) {
+			return err
+		}
 	}
 	for _, name := range mountPoints.directories {
 		if target, err := root.Dir(name); err == nil {
@@ -71,6 +80,18 @@ func makeThroughLinks(root mount.Root, name string, mountID uint64) error {
 		return err
 	}
 	return makeMountPoint(root, target, true, mountID)
+}
+
+func makeIfLink(root mount.Root, name string, mountID uint64) error {
+	target, err := root.Name(name)
+	if err != nil {
+		return nil // there is no such link
+	}
+	target.Close()
+	if target, err = root.Dir(name); err == nil {
+		return target.Close()
+	}
+	return makeThroughLinks(root, name, mountID)
 }
 
 // inTheWay tells that the image has something else where a mount point would be: that is for the launch to say that
