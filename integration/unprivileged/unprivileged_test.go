@@ -468,3 +468,22 @@ func refused(t *testing.T, what string, r kit.Result, why string) {
 		t.Errorf("%s: %+v, want 125 and one line with %q", what, r, why)
 	}
 }
+
+// The working directory comes along as it does with a grant.
+func TestACommandWorksWhereItIsCalled(t *testing.T) {
+	each(t, func(t *testing.T, user string) {
+		dir, err := os.MkdirTemp("/srv", "workspace-")
+		kit.Must(t, err)
+		defer os.RemoveAll(dir)
+		_, uid, gid := kit.Lookup(t, user)
+		kit.Must(t, os.Chown(dir, int(uid), int(gid)))
+		cmd := kit.As(t, user, bare, "run", "--quiet", kit.Image, "touch", "made")
+		cmd.Dir = dir
+		if r := kit.Do(t, cmd); r.Code != 0 || r.Err != "" {
+			t.Errorf("%+v", r)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "made")); err != nil {
+			t.Error(err)
+		}
+	})
+}
