@@ -11,7 +11,6 @@ import (
 
 	"mayfly/personality"
 	"mayfly/runtime/cgroup"
-	"mayfly/runtime/image"
 	"mayfly/runtime/internal/file"
 	"mayfly/runtime/internal/realm"
 	"mayfly/runtime/policy"
@@ -31,7 +30,7 @@ type Finding struct {
 func Examine() []Finding {
 	var list []Finding
 	for _, look := range []func() Finding{examineKernel, examineNamespaces, examineOverlay, examine32Bit, examineForeign, examineDumpable, examineGrant, examineOwn,
-		examinePolicy, examineStore, examineStoreMount, examineState, examineCgroups, examineLSM} {
+		examinePolicy, examineStore, examineStoreMount, examineStoreWriting, examineState, examineCgroups, examineLSM} {
 		list = append(list, look())
 	}
 	return list
@@ -136,6 +135,9 @@ func examineDumpable() Finding {
 	return finding("fs.suid_dumpable", true, setting, err, "`sysctl fs.suid_dumpable=0`")
 }
 
+// whereGrantCounts is what to do where the kernel heeds no grant.
+const whereGrantCounts = "call it from where that is not so; in a unit, without what sets it"
+
 func examineGrant() Finding {
 	list, err := missing(NeededCapabilities)
 	var names []string
@@ -146,7 +148,7 @@ func examineGrant() Finding {
 	if names != nil {
 		err = fmt.Errorf("%s missing", strings.Join(names, ", "))
 		if why := realm.GrantIgnored(); why != nil {
-			err, advice = fmt.Errorf("%w; %w", why, err), "call it from where that is not so; in a unit, without what sets it"
+			err, advice = fmt.Errorf("%w; %w", why, err), whereGrantCounts
 		}
 	}
 	found := "this call has the capabilities of a launch"
@@ -158,16 +160,21 @@ func examineGrant() Finding {
 
 // examineOwn looks at what there is for whoever has no grant.
 func examineOwn() Finding {
-	const advice = "allow user namespaces in sysctl"
+	advice := "" // most errors say what to do
 	caller, err := CurrentCaller()
 	if err == nil {
-		err = userNamespacesOff()
+		if err = userNamespacesOff(); err != nil {
+			advice = "allow user namespaces in sysctl"
+		}
 	}
 	found := "user namespaces with subordinate ids"
 	if err == nil && caller.UID == 0 {
 		found = "user namespaces; whether there are subordinate ids, ask as a user"
 	} else if err == nil {
 		found, err = describeIDs(caller)
+	}
+	if errors.Is(err, realm.ErrNoNewPrivileges) {
+		advice = whereGrantCounts
 	}
 	return finding("without a grant", false, found, err, advice)
 }
@@ -184,6 +191,9 @@ func describeIDs(c Caller) (string, error) {
 	if errors.Is(err, user.ErrNoRange) || errors.Is(err, os.ErrNotExist) {
 		return "user namespaces with a single id: " + err.Error(), nil
 	}
+	if err == nil {
+		err = sameGroup(database, entryOf(database, c))
+	}
 	return "user namespaces with subordinate ids", err
 }
 
@@ -193,76 +203,6 @@ func examinePolicy() Finding {
 		return err
 	})
 	return finding("policy", true, "in order", err, "`runtime policy check` tells where")
-}
-
-// leastFree is how much space a store shall have, as a share: BTRFS is in trouble before it is full.
-const leastFree = 0.05
-
-func examineStore() Finding {
-	found, advice := "", "as root `runtime store init`"
-	err := lookAsRoot(func() error {
-		settings, err := policy.LoadSettings()
-		if err != nil {
-			return err
-		}
-		s, err := image.Open(settings.Store)
-		if err != nil {
-			return err
-		}
-		defer s.Close()
-		space, err := s.Status()
-		if err != nil {
-			return err
-		}
-		found = fmt.Sprintf("%s, %s, %d images, %.0f %% free, %d orphans", space.Path, space.Kind, space.Images,
-			100*float64(space.Free)/float64(max(space.Size, 1)), space.Orphans)
-		switch {
-		case float64(space.Free) < leastFree*float64(space.Size):
-			advice = "as root `runtime image prune IMAGE`, or a larger disk"
-			return fmt.Errorf("%s is nearly full", space.Path)
-		case space.Orphans > 0:
-			advice = "`runtime gc`"
-			return fmt.Errorf("%d copies whose supervisor is dead", space.Orphans)
-		}
-		advice = "as root `runtime grant`"
-		return CheckStore(s)
-	})
-	if errors.Is(err, os.ErrPermission) { // which says nothing of the store
-		return finding("image store", false, "", err, "root can see it, and who has a grant")
-	}
-	return finding("image store", true, found, err, advice)
-}
-
-// examineStoreMount looks whether device nodes and setuid programs in images do nothing
-// outside of containers either.
-func examineStoreMount() Finding {
-	err := lookAsRoot(func() error {
-		settings, err := policy.LoadSettings()
-		if err != nil {
-			return nil // examinePolicy tells
-		}
-		s, err := image.Open(settings.Store)
-		if err != nil {
-			return nil // examineStore tells
-		}
-		defer s.Close()
-		open, err := s.OpenMount()
-		if err == nil && open {
-			err = fmt.Errorf("%s is mounted without nosuid or nodev: device nodes and setuid programs of images work there", settings.Store)
-		}
-		return err
-	})
-	return finding("store's mount", false, "nosuid, nodev where it is the store's own", err,
-		"as root `runtime store mount`, and the two options where it is mounted at boot: fstab(5) or its mount unit")
-}
-
-func examineState() Finding {
-	var fs unix.Statfs_t
-	err := unix.Statfs("/run", &fs)
-	if err == nil && fs.Bavail*uint64(fs.Bsize) < 1<<20 {
-		err = errors.New("/run is full")
-	}
-	return finding("/run", true, "has room for records", err, "remove what fills /run")
 }
 
 func examineCgroups() Finding {

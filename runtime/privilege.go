@@ -64,6 +64,9 @@ var NetworkNeeds = []Need{{unix.CAP_NET_ADMIN, "cap_net_admin", "connect contain
 // ErrNoPrivilege means that the program was started without its capabilities.
 var ErrNoPrivilege = errors.New("runtime has no privilege")
 
+// ErrNoSUID means that a program is on a file system that is mounted nosuid.
+var ErrNoSUID = realm.ErrNoSUID
+
 // Settle brings a start by any grant to one state, which the rest relies on: every id is
 // the caller's real one, the capabilities of a launch are permitted, none is
 // effective, and the memory is closed to the caller. Of root, who may do everything

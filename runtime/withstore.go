@@ -33,6 +33,6 @@ func WithStore(path string, f func(*image.Store) error) error {
 			return err
 		}
 		defer s.Close()
-		return f(s)
+		return s.Explain(f(s))
 	})
 }

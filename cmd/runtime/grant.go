@@ -233,11 +233,15 @@ func checkGrant(path string, own bool) (int, error) {
 	fmt.Fprintf(stdout, "file         %s, mode %04o, uid %d, gid %d\n", printableLine(path), state.Mode, state.UID, state.GID)
 	fmt.Fprintf(stdout, "grant        %s\n", describe(state))
 	fmt.Fprintf(stdout, "executed by  %s\n", whoExecutes(state))
-	problems := []error{state.Untrusted, honoured(path, state)}
+	notHonoured := honoured(path, state)
+	var here error
 	if own {
-		problems = append(problems, checkHere()...)
+		here = errors.Join(checkHere()...)
 	}
-	if err := errors.Join(problems...); err != nil {
+	if errors.Is(here, runtime.ErrNoSUID) && errors.Is(notHonoured, runtime.ErrNoSUID) {
+		notHonoured = nil // that is told with what comes of it
+	}
+	if err := errors.Join(state.Untrusted, notHonoured, here); err != nil {
 		return runtime.ExitFailure, err
 	}
 	fmt.Fprintln(stdout, "all is well")
@@ -285,7 +289,7 @@ func honoured(path string, s grant.State) error {
 	case s.Kind == grant.None:
 		return nil // sudo or a service's ambient capabilities may do without
 	case s.NoSUID:
-		return fmt.Errorf("%s is on a file system that is mounted nosuid: a grant has no effect there, move it elsewhere", path)
+		return fmt.Errorf("%s %w", path, runtime.ErrNoSUID)
 	case s.Kind == grant.FileCapabilities && missing != 0:
 		return fmt.Errorf("%s lacks %s: run `runtime grant` as root", path, strings.Join(names(missing), ","))
 	}

@@ -89,7 +89,7 @@ func inStore(flags *flag.FlagSet, least int, names []string, f storeAction) acti
 			return err
 		}
 		defer s.Close()
-		return f(ctx, s, args)
+		return s.Explain(f(ctx, s, args))
 	})
 	return func(args []string) (int, error) {
 		args, err := positional(flags, args, least, names...)

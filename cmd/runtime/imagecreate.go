@@ -221,7 +221,7 @@ var imageShell = command{
 			defer s.Close()
 			record, kept, err := e.run(ctx, s)
 			if err != nil || !kept {
-				return err
+				return s.Explain(err)
 			}
 			return tellSealed(*asJSON, e.name, record)
 		})

@@ -53,7 +53,7 @@ var imageReceive = command{
 			defer p.stop()
 			name, record, err := s.Receive(ctx, *name, os.Stdin, p.add)
 			if err != nil {
-				return err
+				return s.Explain(err)
 			}
 			return tellSealed(*asJSON, name, record)
 		})

@@ -92,6 +92,15 @@ func snapshots(fd int) (bool, error) {
 	return btrfs.Is(fd)
 }
 
+// Explain adds to an error of a change in the store what to do where that is read-only.
+func (s *Store) Explain(err error) error {
+	var fs unix.Statfs_t
+	if !errors.Is(err, unix.EROFS) || unix.Fstatfs(s.fd, &fs) != nil || fs.Flags&unix.ST_RDONLY == 0 {
+		return err // or it is of another place
+	}
+	return file.ReadOnly(err, s.Path)
+}
+
 // Close closes the store. Open images and copies stay open.
 func (s *Store) Close() error { return unix.Close(s.fd) }
 
