@@ -188,37 +188,17 @@ func (p *Plan) warn(text string) { p.Warnings = append(p.Warnings, text) }
 
 func check(r Request, f Facts) error {
 	root := f.Caller.UID == 0
+	if err := r.check(f.Caller, f.Own); err != nil {
+		return err
+	}
 	switch {
-	case f.Own && !r.Resources.none():
-		return fmt.Errorf("limits on what all processes together use: %w", ErrNoGrant)
-	case r.NoEphemeral && !root:
-		return fmt.Errorf("--no-ephemeral changes the image for everybody: %w", ErrNotPermitted)
 	case r.Store != "" && r.Store != f.Policy.Store && !root && !f.Own:
 		return fmt.Errorf("--store %s: %w; the policy's store is %s", r.Store, ErrNotPermitted, f.Policy.Store)
 	case f.User.UID != f.Caller.UID && !root:
 		return fmt.Errorf("--user %s: %w; others run as themselves", r.User, ErrNotPermitted)
-	case r.RootIsCaller && f.Own: // where nothing maps the owners of the image's files
-		return fmt.Errorf("--root-as caller: %w", ErrNoGrant)
-	case r.RootIsCaller && root:
-		return errors.New("--root-as caller is for others than root: root inside would be root of the host")
-	case r.RootInside && r.User != "":
-		return errors.New("--root and --user exclude each other: root inside can become any user with su or setpriv")
 	case r.NoEphemeral && f.Version != 0:
 		return fmt.Errorf("image %s@%d is sealed, nobody changes it: `runtime image shell %s` makes the next version",
 			r.name(), f.Version, r.name())
-	case r.Session != "" && (r.NoEphemeral || r.Writable):
-		return errors.New("a session is writable, and keeps what is written: --writable and --no-ephemeral make no sense with it")
-	case r.NoEphemeral && r.Writable:
-		return errors.New("--writable and --no-ephemeral exclude each other: the first throws changes away, the second keeps them")
-	case r.Timeout < 0 || r.KillAfter < 0:
-		return errors.New("a time limit cannot be negative")
-	case r.OutputLimit < 0:
-		return errors.New("an output limit cannot be negative")
-	case r.Terminal == Yes && !f.Caller.Terminal:
-		return errors.New("--tty needs standard input and output on a terminal")
-	}
-	if err := r.Resources.check(); err != nil {
-		return err
 	}
 	_, err := image.ParseReference(r.Image)
 	return err

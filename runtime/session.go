@@ -17,6 +17,9 @@ func (r *Request) Resolve() error {
 	if r.Session == "" {
 		return nil
 	}
+	if err := r.exclusions(); err != nil {
+		return err
+	}
 	if r.Image != "" {
 		return fmt.Errorf("image %s and session %s: a session has its image already", r.Image, r.Session)
 	}

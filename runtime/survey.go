@@ -29,6 +29,9 @@ func Survey(r Request) (Facts, error) {
 		return f, err
 	}
 	f.Own, f.HasIDs = realm.Own(), realm.HasIDs()
+	if err := r.check(f.Caller, f.Own); err != nil {
+		return f, err
+	}
 	if _, err := image.ParseReference(r.Image); err != nil {
 		return f, err
 	}

@@ -80,3 +80,14 @@ func TestAFileSystemWithoutGrantsIsToldOnce(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+func TestWhatExcludesEachOtherIsSaidFirst(t *testing.T) {
+	hold(t, []report{
+		{name: "root and a user", source: "podman run: --user and --userns=keep-id",
+			do: `cd /home; $R --root --user nobody-there $T -- true`, err: "runtime: --root and --user exclude each other", code: 125},
+		{name: "root who is the caller and a user", source: "podman run: --user and --userns=keep-id",
+			do: `cd /home; $R --root-as caller --user root $T -- true`, err: "runtime: --root and --user exclude each other", code: 125},
+		{name: "a session that is not there, and what makes no sense with one", source: "toolbox: container not found",
+			do: `cd /home; $R --session none --writable -- true`, err: "runtime: a session is writable", code: 125},
+	})
+}
