@@ -24,7 +24,7 @@ func (o *options) desktop(r *runtime.Request) error {
 		if !f.asked {
 			continue
 		}
-		if o.rootInside || o.user != "" {
+		if r.RootInside && !r.RootIsCaller || o.user != "" {
 			// Agents answer their own user only; and whoever is at a display sees what
 			// is typed.
 			return fmt.Errorf("%s is for yourself: with --root or --user the command is another user", f.name)
@@ -52,11 +52,27 @@ func share(r *runtime.Request, source, destination, entry string, readOnly bool)
 	return nil
 }
 
+// isSocket refuses what nobody can be connected with, as a variable that was exported by
+// mistake names it.
+func isSocket(variable, name string) error {
+	info, err := os.Stat(name)
+	if err == nil && info.Mode().Type() != os.ModeSocket {
+		err = fmt.Errorf("%s is something else", name)
+	}
+	if err != nil {
+		return fmt.Errorf("%s is to name a socket: %w", variable, err)
+	}
+	return nil
+}
+
 func addAgent(r *runtime.Request) error {
 	const variable = "SSH_AUTH_SOCK"
 	socket := os.Getenv(variable)
 	if socket == "" {
 		return errors.New(variable + " is not set: `eval $(ssh-agent)` starts an agent")
+	}
+	if err := isSocket(variable, socket); err != nil {
+		return err
 	}
 	inside := ownPlace("ssh-agent")
 	return share(r, socket, inside, variable+"="+inside, false)
@@ -87,6 +103,9 @@ func addWayland(r *runtime.Request, display string) error {
 		}
 		socket = filepath.Join(dir, display)
 	}
+	if err := isSocket("WAYLAND_DISPLAY", socket); err != nil {
+		return err
+	}
 	name := filepath.Base(socket)
 	return share(r, socket, ownPlace(name), "WAYLAND_DISPLAY="+name, false)
 }
@@ -102,6 +121,9 @@ func addX(r *runtime.Request, display string) error {
 	r.Env = append(r.Env, "DISPLAY="+display)
 	if host == "" || host == "unix" {
 		socket := "/tmp/.X11-unix/X" + number
+		if err := isSocket("DISPLAY", socket); err != nil {
+			return err
+		}
 		r.Binds = append(r.Binds, runtime.Bind{Source: socket, Destination: socket})
 	}
 	if r.Hostname == "" {

@@ -91,3 +91,15 @@ func TestWhatExcludesEachOtherIsSaidFirst(t *testing.T) {
 			do: `cd /home; $R --session none --writable -- true`, err: "runtime: a session is writable", code: 125},
 	})
 }
+
+func TestASocketIsWhatASessionIsSharedBy(t *testing.T) {
+	const agent = `cd /home; touch "$OLDPWD/agent"; mkfifo "$OLDPWD/fifo"; `
+	hold(t, []report{
+		{name: "an agent is a socket", source: "distrobox: SSH_AUTH_SOCK is no socket",
+			do: agent + `SSH_AUTH_SOCK=$OLDPWD/agent $R --ssh-agent $T -- true`, err: "SSH_AUTH_SOCK is to name a socket: ", code: 125},
+		{name: "a FIFO is none", source: "distrobox: SSH_AUTH_SOCK is no socket",
+			do: agent + `SSH_AUTH_SOCK=$OLDPWD/fifo $R --ssh-agent $T -- true`, err: "fifo is something else", code: 125},
+		{name: "a display is a socket", source: "toolbox: WAYLAND_DISPLAY",
+			do: agent + `WAYLAND_DISPLAY=$OLDPWD/agent $R --gui $T -- true`, err: "WAYLAND_DISPLAY is to name a socket: ", code: 125},
+	})
+}
