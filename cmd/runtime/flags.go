@@ -77,9 +77,10 @@ func (v explainedValue) wants() string {
 	return value
 }
 
-// zeroes are the flags of numbers whose 0 is not the same as nothing: no time between
-// SIGTERM and SIGKILL, and no version to be kept, which has an error of its own.
-var zeroes = []string{"kill-after", "keep"}
+// zeroes are the flags of numbers whose 0 bounds nothing by mistake: no time between
+// SIGTERM and SIGKILL, no version to be kept, which has an error of its own, and no
+// descriptor to be passed, which scripts say as they say how many.
+var zeroes = []string{"kill-after", "keep", "preserve-fds"}
 
 func (v explainedValue) boundsNothing() bool {
 	value, ok := v.Value.(flag.Getter)

@@ -46,7 +46,7 @@ func declare(flags *flag.FlagSet) *options {
 	flags.StringVar(&o.dir, "chdir", "", "working `DIR` inside (default: the current one, which is bound where no bind brings it)")
 	flags.BoolVar(&o.sshAgent, "ssh-agent", false, "let the command use your SSH agent: bind its socket and set SSH_AUTH_SOCK")
 	flags.BoolVar(&o.gui, "gui", false, "let it show windows: bind the sockets of your Wayland and X displays, X's cookies, and set the variables")
-	flags.IntVar(&o.preserve, "preserve-fds", 0, "pass `N` open descriptors from 3 on to the command: files, pipes and sockets")
+	flags.IntVar(&o.preserve, "preserve-fds", 0, "pass `N` open descriptors from 3 on to the command: files, pipes and sockets (default: 0)")
 	flags.StringVar(&o.user, "user", "", "run as `USER`, name or number; only root may choose another")
 	flags.StringVar(&o.network, "network", "", "`NETWORK`: host, none, private, join:NAME for that of another container of yours, or interface:IF for one of the host's that is moved in (root; default: what the policy says)")
 	flags.Func("publish", "with --network private: have TCP port HOST of the host lead to one of the container's: `HOST:CONTAINER`", appendTo(&o.publish))

@@ -103,3 +103,10 @@ func TestASocketIsWhatASessionIsSharedBy(t *testing.T) {
 			do: agent + `WAYLAND_DISPLAY=$OLDPWD/agent $R --gui $T -- true`, err: "WAYLAND_DISPLAY is to name a socket: ", code: 125},
 	})
 }
+
+func TestAFlagSaysWhatItWants(t *testing.T) {
+	hold(t, []report{
+		{name: "no descriptors are passed where none are asked for", source: "podman run: --preserve-fds, default 0",
+			do: `cd /home; $R --preserve-fds 0 $T -- sh -c 'test ! -e /proc/self/fd/9 && echo none' 9</etc/passwd`, out: "none\n"},
+	})
+}
