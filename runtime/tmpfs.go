@@ -51,9 +51,13 @@ func checkTmpfsOption(option string) error {
 	case has && key == "size", has && key == "nr_inodes":
 		_, err = tmpfsAmount(key, value, math.MaxInt64)
 	case has && key == "mode":
-		_, err = strconv.ParseUint(value, 8, 12)
+		if _, bad := strconv.ParseUint(value, 8, 12); bad != nil {
+			err = errors.New("want an octal mode, up to 7777")
+		}
 	case has && (key == "uid" || key == "gid"):
-		_, err = strconv.ParseUint(value, 10, 31)
+		if _, bad := strconv.ParseUint(value, 10, 31); bad != nil {
+			err = fmt.Errorf("want a number from 0 to %d", math.MaxInt32)
+		}
 	default:
 		if o := mount.ParseOptions([]string{option}); o.Set|o.Clear == 0 {
 			err = fmt.Errorf("want %s", tmpfsOptions)

@@ -108,5 +108,7 @@ func TestAFlagSaysWhatItWants(t *testing.T) {
 	hold(t, []report{
 		{name: "no descriptors are passed where none are asked for", source: "podman run: --preserve-fds, default 0",
 			do: `cd /home; $R --preserve-fds 0 $T -- sh -c 'test ! -e /proc/self/fd/9 && echo none' 9</etc/passwd`, out: "none\n"},
+		{name: "a mode of a tmpfs", source: "docker run: --tmpfs mode=9, invalid syntax",
+			do: `cd /home; $R --tmpfs /x:mode=9 $T -- true`, err: `option "mode=9": want an octal mode, up to 7777`, code: 125},
 	})
 }

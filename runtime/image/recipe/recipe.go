@@ -80,8 +80,7 @@ func (r *Recipe) parse(text []byte) error {
 	}
 	var syntax *toml.DecodeError
 	if errors.As(err, &syntax) {
-		line, _ := syntax.Position()
-		return fmt.Errorf("line %d: %w", line, err)
+		return explain(syntax)
 	}
 	if err != nil {
 		return err
