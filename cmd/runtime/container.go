@@ -33,7 +33,10 @@ var execCommand = command{
 		tty := flags.Bool("tty", false, "give the command a terminal of its own (default: when we have one)")
 		noTTY := flags.Bool("no-tty", false, "pass standard input, output and error straight through")
 		return func(args []string) (int, error) {
-			name, args := split(args)
+			name, args, err := split(flags, "container", args)
+			if err != nil {
+				return exit(err)
+			}
 			terminal := term.IsTerminal(0) && term.IsTerminal(1)
 			switch {
 			case name == "":
@@ -79,7 +82,7 @@ var killCommand = command{
 		name := flags.String("signal", "TERM", "`SIGNAL`, by name or number")
 		all := flags.Bool("all", false, "all containers of yours")
 		return func(args []string) (int, error) {
-			args, err := positional(flags, args, 0, append(make([]string, len(args)), "container")...)
+			args, err := positional(flags, args, 0, anyNumber("container", args)...)
 			if err != nil {
 				return exit(err)
 			}

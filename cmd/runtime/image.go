@@ -72,9 +72,19 @@ func positional(flags *flag.FlagSet, args []string, least int, names ...string) 
 		return nil, fmt.Errorf("argument %q is one too many", found[len(names)])
 	}
 	if i := slices.Index(found, ""); i >= 0 {
-		return nil, fmt.Errorf("the %s is empty: `%s --help` tells more", names[i], flags.Name())
+		return nil, isEmpty(flags, names[i])
 	}
 	return found, nil
+}
+
+// isEmpty says which argument has nothing in it, as a shell's unset variable gives it.
+func isEmpty(flags *flag.FlagSet, name string) error {
+	return fmt.Errorf("the %s is empty: `%s --help` tells more", name, flags.Name())
+}
+
+// anyNumber are the names of any number of arguments that are the same.
+func anyNumber(name string, args []string) []string {
+	return slices.Repeat([]string{name}, max(len(args), 1))
 }
 
 // A storeAction is what a command that changes images does, as root.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -212,8 +213,7 @@ var imageShell = command{
 		flags.BoolVar(&e.discard, "discard", false, "throw away what was done")
 		asJSON := jsonFlag(flags)
 		store := storeFlag(flags)
-		return asImageAdmin(func(ctx context.Context, args []string) error {
-			e.name, e.command = split(args)
+		act := asImageAdmin(func(ctx context.Context, _ []string) error {
 			s, err := image.Open(store.path())
 			if err != nil {
 				return err
@@ -225,6 +225,13 @@ var imageShell = command{
 			}
 			return tellSealed(*asJSON, e.name, record)
 		})
+		return func(args []string) (int, error) {
+			if err := e.split(flags, args); err != nil {
+				return exit(err)
+			}
+			code, err := act(args)
+			return cmp.Or(e.failed, code), err
+		}
 	},
 }
 
@@ -235,15 +242,25 @@ type edit struct {
 	keep, discard bool
 	mapped        bool // root of a user namespace only
 	downloads     bool // keep what apt has downloaded
+	failed        int  // the command's exit status
+}
+
+// split takes the arguments apart, and refuses what no image could make right.
+func (e *edit) split(flags *flag.FlagSet, args []string) (err error) {
+	e.name, e.command, err = split(flags, "image", args)
+	switch {
+	case err != nil:
+		return err
+	case e.name == "":
+		return errors.New("no image given: `runtime image list` shows what there is")
+	case e.keep && e.discard:
+		return errors.New("--keep and --discard exclude each other")
+	}
+	return nil
 }
 
 func (e *edit) run(ctx context.Context, s *image.Store) (record image.Record, kept bool, err error) {
-	switch {
-	case e.name == "":
-		return record, false, errors.New("no image given: `runtime image list` shows what there is")
-	case e.keep && e.discard:
-		return record, false, errors.New("--keep and --discard exclude each other")
-	case !e.keep && !e.discard && !isTerminal():
+	if !e.keep && !e.discard && !isTerminal() {
 		return record, false, errors.New("standard input is no terminal to ask on: --keep or --discard")
 	}
 	from, err := s.Image(e.name)
@@ -298,11 +315,13 @@ func (e *edit) origin(from *image.Image) string {
 
 // decide tells whether what was done is kept.
 func (e *edit) decide(status runtime.Status) (bool, error) {
-	failed := status.ExitCode() != 0 && len(e.command) > 0
+	if len(e.command) > 0 { // the last one in a shell says nothing of what was done there
+		e.failed = status.ExitCode()
+	}
 	switch {
 	case e.discard:
 		return false, nil
-	case failed && e.keep:
+	case e.failed != 0 && e.keep:
 		return false, fmt.Errorf("the command %s: nothing is kept", status)
 	case e.keep:
 		return true, nil

@@ -87,25 +87,37 @@ func appendTo(list *[]string) func(string) error {
 	}
 }
 
-// split takes IMAGE [--] COMMAND apart.
-func split(args []string) (image string, command []string) {
+// split takes NAME [--] COMMAND apart; what is what NAME names, for errors. Neither is
+// empty where it is given.
+func split(flags *flag.FlagSet, what string, args []string) (name string, command []string, err error) {
 	if len(args) == 0 {
-		return "", nil
+		return "", nil, nil
 	}
-	image, command = args[0], args[1:]
+	name, command = args[0], args[1:]
+	if name == "" {
+		return "", nil, isEmpty(flags, what)
+	}
 	if len(command) > 0 && command[0] == "--" {
 		command = command[1:]
 	}
-	return image, command
+	return name, command, checkCommand(flags, command)
+}
+
+func checkCommand(flags *flag.FlagSet, command []string) error {
+	if len(command) > 0 && command[0] == "" {
+		return isEmpty(flags, "command")
+	}
+	return nil
 }
 
 // split takes the arguments apart. With a session there is no image among them.
-func (o *options) split(args []string) {
+func (o *options) split(flags *flag.FlagSet, args []string) (err error) {
 	if o.session == "" {
-		o.image, o.command = split(args)
-	} else {
-		o.command = args
+		o.image, o.command, err = split(flags, "image", args)
+		return err
 	}
+	o.command = args
+	return checkCommand(flags, args)
 }
 
 func (o *options) request() (runtime.Request, error) {

@@ -24,8 +24,12 @@ var policyImport = command{
 		"runtime policy import >/etc/mayfly/policy.d/50-imported.toml",
 		"runtime policy import /etc/systemd/nspawn/deb11.nspawn",
 	},
-	setUp: func(*flag.FlagSet) action {
+	setUp: func(flags *flag.FlagSet) action {
 		return func(args []string) (int, error) {
+			args, err := positional(flags, args, 0, anyNumber("file or directory", args)...)
+			if err != nil {
+				return exit(err)
+			}
 			text, err := importAll(args)
 			if err != nil {
 				return runtime.ExitFailure, err

@@ -30,7 +30,9 @@ var runCommand = command{
 	setUp: func(flags *flag.FlagSet) action {
 		o := declare(flags)
 		return func(args []string) (int, error) {
-			o.split(args)
+			if err := o.split(flags, args); err != nil {
+				return exit(err)
+			}
 			if len(o.command) == 0 && (o.image != "" || o.session != "") {
 				return runtime.ExitFailure, errors.New("no command given: `runtime shell IMAGE` starts a shell")
 			}
@@ -55,7 +57,9 @@ var shellCommand = command{
 		o := declare(flags)
 		noLogin := flags.Bool("no-login", false, "a shell that is no login shell: it does not read .profile and its like")
 		return func(args []string) (int, error) {
-			o.split(args)
+			if err := o.split(flags, args); err != nil {
+				return exit(err)
+			}
 			o.login, o.noLogin = true, *noLogin
 			return o.launch()
 		}

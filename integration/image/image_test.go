@@ -142,11 +142,3 @@ func (s store) start(t testing.TB, args ...string) (stop func()) {
 		_ = cmd.Wait()
 	}
 }
-
-// fails is refuse of a command that says more than one line.
-func (s store) fails(t testing.TB, text string, args ...string) {
-	t.Helper()
-	if r := kit.Root(t, s.on(args)...); r.Code != 125 || !strings.Contains(r.Err, text) {
-		t.Errorf("%q: %+v, want %q", args, r, text)
-	}
-}

@@ -112,3 +112,40 @@ func TestAFlagSaysWhatItWants(t *testing.T) {
 			do: `cd /home; $R --tmpfs /x:mode=9 $T -- true`, err: `option "mode=9": want an octal mode, up to 7777`, code: 125},
 	})
 }
+
+func TestEmptyArgumentsAreNamed(t *testing.T) {
+	for _, c := range []struct {
+		what string // is empty
+		args []string
+	}{
+		{"container", []string{"kill", ""}}, {"container", []string{"kill", "a", "", "b"}}, {"container", []string{"exec", "", "x"}},
+		{"command", []string{"exec", "x", "--", ""}}, {"container", []string{"wait", ""}}, {"container", []string{"inspect", ""}},
+		{"image", []string{"run", "", "x"}}, {"command", []string{"run", kit.Image, "--", ""}}, {"command", []string{"run", "--session", "s", ""}},
+		{"image", []string{"shell", ""}}, {"command", []string{"shell", kit.Image, "--", ""}},
+		{"session", []string{"session", "end", ""}}, {"image", []string{"session", "begin", ""}},
+		{"file or directory", []string{"policy", "import", "/etc", ""}}, {"file", []string{"policy", "check", ""}},
+		{"NAME", []string{"image", "remove", ""}}, {"image", []string{"image", "shell", "--keep", ""}},
+		{"command", []string{"image", "shell", "--discard", kit.Sealed, "--", ""}},
+	} {
+		r := kit.Root(t, c.args...)
+		if r.Code != 125 || !strings.HasPrefix(r.Err, "runtime: the "+c.what+" is empty") || strings.Count(r.Err, "\n") != 1 {
+			t.Errorf("%q: %+v", c.args, r)
+		}
+	}
+}
+
+// podman build, docker commit: a step that fails fails the script that calls it.
+func TestACommandThatChangesAnImageTellsHowItEnded(t *testing.T) {
+	for script, want := range map[string]int{"exit 3": 3, "kill -KILL $$": 137, "exit 0": 0} {
+		r := kit.Root(t, "image", "shell", "--discard", kit.Sealed, "--", "sh", "-c", script)
+		if r.Code != want {
+			t.Errorf("--discard, %s: %+v, want %d", script, r, want)
+		}
+		if want == 0 {
+			continue // which would make a version
+		}
+		if r := kit.Root(t, "image", "shell", "--keep", kit.Sealed, "--", "sh", "-c", script); r.Code != want || !strings.Contains(r.Err, "nothing is kept") {
+			t.Errorf("--keep, %s: %+v, want %d", script, r, want)
+		}
+	}
+}
