@@ -18,6 +18,11 @@ type Settings struct {
 	ExposedPorts map[string]struct{} `json:"ExposedPorts,omitempty"`
 	Volumes      map[string]struct{} `json:"Volumes,omitempty"`
 	StopSignal   string              `json:"StopSignal,omitempty"`
+
+	// Docker's, of which the specification says nothing more.
+	Healthcheck json.RawMessage `json:"Healthcheck,omitempty"`
+	OnBuild     []string        `json:"OnBuild,omitempty"`
+	Shell       []string        `json:"Shell,omitempty"`
 }
 
 // maxEnv bounds an image's environment, in bytes: execve(2) takes 128 KiB for one
@@ -28,6 +33,9 @@ const maxEnv = 64 << 10
 func (s *Settings) Checked() (*Settings, error) {
 	if s == nil {
 		return nil, nil
+	}
+	if string(s.Healthcheck) == "null" { // as docker save writes what is not there
+		s.Healthcheck = nil
 	}
 	if text, err := json.Marshal(s); err != nil || string(text) == "{}" {
 		return nil, err
@@ -46,7 +54,7 @@ func checkEnv(list []string) error {
 		case !set || name == "":
 			return fmt.Errorf("environment entry %+.80q: want NAME=VALUE", entry)
 		case strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' }):
-			return fmt.Errorf("environment entry %+.80q: its name is not of printable ASCII characters", entry)
+			return fmt.Errorf("environment entry %+.80q: its name has a blank, or a character that is none of printable ASCII", entry)
 		case strings.IndexByte(entry, 0) >= 0:
 			return fmt.Errorf("environment entry %+.80q has a NUL byte", entry)
 		}
@@ -75,5 +83,8 @@ func (s *Settings) Unused() string {
 	add(len(s.ExposedPorts) > 0, "ExposedPorts")
 	add(len(s.Volumes) > 0, "Volumes")
 	add(s.StopSignal != "", "StopSignal")
+	add(len(s.Healthcheck) > 0, "Healthcheck")
+	add(len(s.OnBuild) > 0, "OnBuild")
+	add(len(s.Shell) > 0, "Shell %+.200q", s.Shell)
 	return strings.Join(list, ", ")
 }
