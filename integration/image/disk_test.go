@@ -74,7 +74,16 @@ func TestWhatIsNoArchiveIsToldApart(t *testing.T) {
 	s.refuse(t, "qemu-img convert -O raw", "image", "import", "one", qcow)
 	kit.Must(t, os.Rename(qcow, qcow+".raw"))
 	s.refuse(t, "qemu-img convert -O raw", "image", "import", "one", qcow+".raw")
-	s.refuse(t, "not an archive", "image", "import", "one", filepath.Join(work, "short.raw"))
+	const nothing = "it holds neither a partition table nor a file system that is known: ext4,"
+	s.refuse(t, nothing, "image", "import", "one", filepath.Join(work, "short.raw"))
+	for name, size := range map[string]int{"none": 0, "blank": 1 << 20} {
+		for suffix, text := range map[string]string{".raw": nothing, ".img": nothing, ".tar": "not an archive: it is empty, or of zeros only"} {
+			kit.Must(t, os.WriteFile(filepath.Join(work, name+suffix), make([]byte, size), 0o644))
+			s.refuse(t, text, "image", "import", "one", filepath.Join(work, name+suffix))
+		}
+	}
+	kit.Command(t, "sh", "-ec", `tar -c -C / etc/passwd | head -c 300 >$1`, "sh", filepath.Join(work, "cut.tar"))
+	s.refuse(t, "not an archive: it ends too early", "image", "import", "one", filepath.Join(work, "cut.tar"))
 	empty := filepath.Join(work, "empty")
 	kit.Must(t, os.WriteFile(empty, make([]byte, 8<<20), 0o644))
 	partitioned(t, filepath.Join(work, "empty.raw"), empty)

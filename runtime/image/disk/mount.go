@@ -60,7 +60,17 @@ func fileSystem(file io.ReaderAt) (int, error) {
 			return 0, errors.New("it is " + f.advice)
 		}
 	}
-	return 0, errors.New("it holds no ext4, xfs, btrfs, erofs or squashfs")
+	return 0, errors.New("it holds no " + Known())
+}
+
+// Known are the file systems that are looked for, in words.
+func Known() string {
+	var names []string
+	for _, f := range fileSystems {
+		names = append(names, f.name)
+	}
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " or " + names[last]
 }
 
 // Named tells whether a file's name is that of a disk image. The kernel mounts nothing

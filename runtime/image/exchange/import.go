@@ -151,7 +151,7 @@ func extractStream(ctx context.Context, source *os.File, s Source, x *archive.Ex
 		return Result{}, errors.New("it is " + advice)
 	}
 	if err != nil {
-		return Result{}, fmt.Errorf("not an archive: %w", err)
+		return Result{}, noArchive(s.Name, err)
 	}
 	if !oci.Belongs(first) {
 		name := s.Name
@@ -169,6 +169,19 @@ func extractStream(ctx context.Context, source *os.File, s Source, x *archive.Ex
 		return Result{}, err
 	}
 	return extractImage(ctx, layout, s, x)
+}
+
+// noArchive says what a file is not that was read as an archive.
+func noArchive(name string, err error) error {
+	switch {
+	case disk.Named(name):
+		return errors.New("it holds neither a partition table nor a file system that is known: " + disk.Known())
+	case errors.Is(err, io.EOF):
+		err = errors.New("it is empty, or of zeros only")
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		err = errors.New("it ends too early")
+	}
+	return fmt.Errorf("not an archive: %w", err)
 }
 
 // firstEntry finds the name of the first entry besides the top directory.
