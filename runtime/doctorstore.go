@@ -14,7 +14,8 @@ import (
 	"mayfly/runtime/policy"
 )
 
-// leastFree is how much space a store shall have, as a share: BTRFS is in trouble before it is full.
+// leastFree is how much space a store shall have, as a share: BTRFS is in trouble before
+// it is full.
 const leastFree = 0.05
 
 func examineStore() Finding {

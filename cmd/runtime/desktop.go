@@ -52,8 +52,8 @@ func share(r *runtime.Request, source, destination, entry string, readOnly bool)
 	return nil
 }
 
-// isSocket refuses what nobody can be connected with, as a variable that was exported by
-// mistake names it.
+// isSocket refuses what nobody can be connected with, as a variable that was exported
+// by mistake names it.
 func isSocket(variable, name string) error {
 	info, err := os.Stat(name)
 	if err == nil && info.Mode().Type() != os.ModeSocket {

@@ -315,7 +315,7 @@ func (e *edit) origin(from *image.Image) string {
 
 // decide tells whether what was done is kept.
 func (e *edit) decide(status runtime.Status) (bool, error) {
-	if len(e.command) > 0 { // the last one in a shell says nothing of what was done there
+	if len(e.command) > 0 { // a shell's last one says nothing of what was done before
 		e.failed = status.ExitCode()
 	}
 	switch {

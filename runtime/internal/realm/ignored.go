@@ -13,7 +13,8 @@ import (
 var ErrNoNewPrivileges = errors.New("no_new_privs is set for this process, as by systemd's NoNewPrivileges= and what implies it, " +
 	"and in many containers: no grant can have an effect")
 
-// ErrNoSUID means that the kernel gives nothing by the files of a file system (mount(2)).
+// ErrNoSUID means that the kernel gives nothing by the files of a file system
+// (mount(2)).
 var ErrNoSUID = errors.New("is on a file system that is mounted nosuid: no grant can have an effect there, move it elsewhere")
 
 // GrantIgnored says why a grant of the program's file has no effect in this process,
