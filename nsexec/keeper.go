@@ -5,40 +5,11 @@ import (
 	"math"
 	goruntime "runtime"
 	"slices"
-	"strconv"
 	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
-
-// Descriptors lists what the process has open from 3 on, in order. It is for the start
-// of a program: what others open meanwhile may be among it, or not.
-func Descriptors() ([]int, error) {
-	dir, err := unix.Open("/proc/self/fd", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("open /proc/self/fd: %w", err)
-	}
-	defer unix.Close(dir)
-	var fds []int
-	var buffer [4096]byte
-	for {
-		n, err := unix.Getdents(dir, buffer[:])
-		if err != nil {
-			return nil, fmt.Errorf("read /proc/self/fd: %w", err)
-		}
-		if n == 0 {
-			slices.Sort(fds)
-			return fds, nil
-		}
-		_, _, names := unix.ParseDirent(buffer[:n], -1, nil)
-		for _, name := range names {
-			if fd, err := strconv.Atoi(name); err == nil && fd > 2 && fd != dir {
-				fds = append(fds, fd)
-			}
-		}
-	}
-}
 
 // A Keeper is a child of the process that keeps descriptors open for as long as the
 // process lives, so that the process itself need not have them. They are the caller's,

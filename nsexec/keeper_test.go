@@ -2,27 +2,10 @@ package nsexec
 
 import (
 	"os"
-	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
 )
-
-func TestDescriptorsAreAllThatAreOpen(t *testing.T) {
-	var pipe [2]int
-	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
-		t.Fatal(err)
-	}
-	fds, err := Descriptors()
-	if err != nil || !slices.Contains(fds, pipe[0]) || !slices.Contains(fds, pipe[1]) || !slices.IsSorted(fds) || fds[0] < 3 {
-		t.Errorf("%v, %v; want %v among them", fds, err, pipe)
-	}
-	unix.Close(pipe[1])
-	if fds, err = Descriptors(); err != nil || slices.Contains(fds, pipe[1]) {
-		t.Errorf("%v, %v; %d is closed", fds, err, pipe[1])
-	}
-	unix.Close(pipe[0])
-}
 
 func TestAKeeperKeepsUntilItIsReleased(t *testing.T) {
 	read, write, err := os.Pipe()
@@ -51,12 +34,6 @@ func TestAKeeperKeepsUntilItIsReleased(t *testing.T) {
 	keeper.Release()
 	if !hungUp() {
 		t.Error("somebody keeps it still")
-	}
-}
-
-func BenchmarkDescriptors(b *testing.B) {
-	for b.Loop() {
-		_, _ = Descriptors()
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/nsexec"
+	"mayfly/runtime/internal/given"
 )
 
 // inherited is what the program was started with besides descriptors 0, 1 and 2: a lock
@@ -20,20 +21,15 @@ var inherited struct {
 	keeper *nsexec.Keeper // has them instead; nil: nobody
 }
 
-// findInherited comes before anything is opened.
-func findInherited(mappers []Mapper) error {
-	fds, err := nsexec.Descriptors()
-	if errors.Is(err, unix.ENOENT) { // without /proc nothing runs that they could be kept for
-		_ = unix.CloseRange(3, 1<<32-1, 0)
-		return nil
+// findInherited comes before anything else is opened.
+func findInherited(opened []int) error {
+	if err := given.Err; err != nil {
+		return fmt.Errorf("read /proc/self/fd: %w%s", err, ifTooMany(err))
 	}
-	if err != nil {
-		return fmt.Errorf("%w%s", err, ifTooMany(err))
-	}
-	inherited.fds = slices.DeleteFunc(fds, func(fd int) bool {
-		return slices.ContainsFunc(mappers, func(m Mapper) bool { return m.Line == fd })
+	inherited.fds = slices.DeleteFunc(slices.Clone(given.Descriptors), func(fd int) bool {
+		return slices.Contains(opened, fd)
 	})
-	return checkRoom(fds)
+	return checkRoom(given.Descriptors)
 }
 
 // room is how many descriptors there are to be left for the program until a keeper has

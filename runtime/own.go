@@ -27,6 +27,7 @@ type Birth struct {
 	UID, GID uint32
 	Mappers  []Mapper // of users, and of groups: both, where there is no error
 	Block    []byte   // what they read: it is at the same place in their memory
+	Opened   []int    // descriptors, which are no caller's
 }
 
 // A Mapper is a child outside of the user namespace. It executes the ArgumentBlock that is written to its line.
@@ -37,7 +38,7 @@ var born Birth
 // Arrive is called first of all.
 func Arrive(b Birth) error {
 	born = b
-	if err := findInherited(b.Mappers); err != nil {
+	if err := findInherited(b.Opened); err != nil {
 		return err
 	}
 	return realm.Arrive()

@@ -34,6 +34,7 @@ func birth() runtime.Birth {
 	for _, m := range n.mappers {
 		if m.pid != 0 {
 			b.Mappers = append(b.Mappers, runtime.Mapper{PID: int(m.pid), Line: int(m.pipe[1])})
+			b.Opened = append(b.Opened, int(m.pipe[0]), int(m.pipe[1]))
 			_ = syscall.Close(int(m.pipe[0]))
 		}
 	}

@@ -1,0 +1,4 @@
+package given
+
+// List is for tests of another package: this one is not to import os.
+var List = list
