@@ -31,6 +31,9 @@ func (l *launch) ask(e control.Exec, files []int) (*nsexec.Process, *console.Con
 	if len(e.Args) == 0 || e.Terminal && (len(files) > 1 || e.TTY) || !e.Terminal && len(files) != 3 {
 		return nil, nil, unix.EINVAL
 	}
+	if e.TTY && l.plan.SetIDs { // see Plan.TTY
+		return nil, nil, fmt.Errorf("/dev/tty for another user's command: %w", unix.EINVAL)
+	}
 	f := fork{e, files, make(chan forked, 1)}
 	select {
 	case l.forks <- f:

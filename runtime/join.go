@@ -19,7 +19,7 @@ import (
 // ours but pipes.
 func (l *Line) Exec(e control.Exec, signals <-chan os.Signal) (status Status, err error) {
 	j := &joined{line: l, ended: make(chan joinedEnd, 1), kill: make(chan struct{}, 1), jobs: newJobControl()}
-	e.TTY = e.TTY && !e.Terminal && l.caller.UID == l.UID // another owner's shows nothing on root's, and reads nothing
+	e.TTY = e.TTY && !e.Terminal && l.mayAsk()
 	files, err := j.streams(e.Terminal)
 	if err != nil {
 		return Status{}, errors.Join(err, j.output.stop(patience{signals: signals}))
@@ -56,6 +56,14 @@ func (l *Line) Exec(e control.Exec, signals <-chan os.Signal) (status Status, er
 	}
 	go j.await()
 	return j.attend(signals)
+}
+
+// mayAsk tells whether a command of the container may ask the caller on /dev/tty. What
+// is another owner's, or runs as another user, shows nothing on root's terminal and
+// reads nothing from it; nobody but root has such a command. (In root inside of anybody
+// else's the ids are theirs, too.)
+func (l *Line) mayAsk() bool {
+	return l.caller.UID == l.UID && (l.AsOwner || l.UID != 0)
 }
 
 // joined is a command that runs in somebody's container.

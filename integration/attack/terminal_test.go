@@ -122,6 +122,15 @@ func TestC33NobodyElseAsksRoot(t *testing.T) {
 			}
 		})
 	})
+	own := exec.Command(kit.Runtime, "run", "--name", "of-root", "--user", kit.User, "--chdir", "/", kit.Image, "sleep", "600")
+	kit.Must(t, own.Start())
+	kit.Eventually(t, "root's container runs", func() bool { return kit.Root(t, "exec", "of-root", "true").Code == 0 })
+	m := onTerminal(t, "root", kit.Runtime+" exec of-root sh -c 'true </dev/tty || echo no terminal' 2>&1 | cat; echo status $?")
+	m.Await("no terminal")
+	m.Await("status 0")
+	m.Wait()
+	kit.Root(t, "kill", "--signal", "KILL", "root/of-root")
+	_ = own.Wait()
 }
 
 // What is between changes nothing of what passes: all of it, in order, to the end, with

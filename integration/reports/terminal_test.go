@@ -39,16 +39,17 @@ func TestStandardErrorGoesWhereItIsSent(t *testing.T) {
 // in a pipe: no such device /dev/tty.
 func TestACommandInAPipelineAsksTheUser(t *testing.T) {
 	for call, shows := range map[string]string{
-		`$R $T -- sh -c 'read x </dev/tty; echo got $x' | cat`:                                  "got typed",
-		`$R $T -- sh -c 'read x </dev/tty; echo got $x' >out; cat out`:                          "got typed",
-		`echo piped | $R $T -- sh -c 'read y; read x </dev/tty; echo got $y $x'`:                "got piped typed",
-		`$R --log l $T -- sh -c 'read x </dev/tty; echo got $x' | cat`:                          "got typed",
-		`$R $T -- sh -c 'printf prompt: >/dev/tty; read x </dev/tty; echo got $x' | cat`:        "prompt:",
-		`$R $T -- sh -c 'read y; read x </dev/tty; echo got $x' </dev/null 2>/dev/null`:         "got typed",
-		`$R --no-tty $T -- sh -c 'true </dev/tty || echo no terminal' | cat`:                    "no terminal",
-		`$R $T -- sh -c 'true </dev/tty || echo no terminal' </dev/null 2>&1 | cat`:             "no terminal",
-		`$R $T -- sh -c 'tty </dev/tty; stty size </dev/tty; read x </dev/tty; echo got' | cat`: "33 111",
-		background + `$X b sh -c 'read x </dev/tty; echo got $x' | cat; kill $!; wait`:          "got typed",
+		`$R $T -- sh -c 'read x </dev/tty; echo got $x' | cat`:                                                                "got typed",
+		`$R $T -- sh -c 'read x </dev/tty; echo got $x' >out; cat out`:                                                        "got typed",
+		`echo piped | $R $T -- sh -c 'read y; read x </dev/tty; echo got $y $x'`:                                              "got piped typed",
+		`$R --log l $T -- sh -c 'read x </dev/tty; echo got $x' | cat`:                                                        "got typed",
+		`$R $T -- sh -c 'printf prompt: >/dev/tty; read x </dev/tty; echo got $x' | cat`:                                      "prompt:",
+		`$R $T -- sh -c 'read y; read x </dev/tty; echo got $x' </dev/null 2>/dev/null`:                                       "got typed",
+		`$R --no-tty $T -- sh -c 'true </dev/tty || echo no terminal' | cat`:                                                  "no terminal",
+		`$R $T -- sh -c 'true </dev/tty || echo no terminal' </dev/null 2>&1 | cat`:                                           "no terminal",
+		`$R $T -- sh -c 'tty </dev/tty; stty size </dev/tty; read x </dev/tty; echo got' | cat`:                               "33 111",
+		background + `$X b sh -c 'read x </dev/tty; echo got $x' | cat; kill $!; wait`:                                        "got typed",
+		strings.Replace(background, "$R", "$R --root", 1) + `$X b sh -c 'read x </dev/tty; echo got $x' | cat; kill $!; wait`: "got typed",
 	} {
 		m := onTerminal(t, call+"; echo status $?")
 		before := m.Modes()
