@@ -56,17 +56,12 @@ func OnTerminal() bool {
 	if !term.IsTerminal(0) && !term.IsTerminal(1) && !term.IsTerminal(2) {
 		return false
 	}
-	fd, err := openTerminal()
+	fd, err := console.OpenOwn()
 	if err != nil {
 		return false
 	}
 	unix.Close(fd)
 	return true
-}
-
-// openTerminal opens the process's controlling terminal.
-func openTerminal() (int, error) {
-	return unix.Open("/dev/tty", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 }
 
 // hiddenGO is what the command's entry point makes of GO at the beginning of a name, so that

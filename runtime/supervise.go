@@ -101,7 +101,7 @@ func startRelay(c *console.Console, onDemand bool, kill chan<- struct{}) (*conso
 	if !onDemand {
 		return c.Start(0, 1, told)
 	}
-	fd, err := openTerminal()
+	fd, err := console.OpenOwn()
 	if err != nil {
 		return nil, fmt.Errorf("open /dev/tty: %w", err)
 	}

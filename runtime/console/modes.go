@@ -106,7 +106,9 @@ func (m *modes) leave() error {
 	return err
 }
 
-// read reads what was typed while the terminal is raw.
+// read reads what was typed while the terminal is raw. With a descriptor of OpenOwn it
+// waits for nothing, though others read the terminal too: who has the lock never keeps
+// the process from stopping or ending.
 func (m *modes) read(buffer []byte) (int, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

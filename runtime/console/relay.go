@@ -24,6 +24,7 @@ type Relay struct {
 	in, out int
 	// onDemand: only while somebody inside has the console open.
 	onDemand bool
+	owns     bool   // in is the Relay's to close
 	kill     func() // the user asked for the end
 	modes    modes
 	wake     [2]int // a byte: look again; its end: stop
@@ -42,12 +43,14 @@ func (c *Console) Start(in, out int, kill func()) (*Relay, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.in, r.owns = ownOf(in)
+	r.modes.fd = r.in
 	if err := r.modes.take(); err != nil { // in the background this stops the process
-		unix.Close(r.wake[0])
 		unix.Close(r.wake[1])
+		r.close()
 		return nil, err
 	}
-	_ = c.Resize(in) // a terminal without a size is one all the same
+	_ = c.Resize(r.in) // a terminal without a size is one all the same
 	go r.copy()
 	return r, nil
 }
@@ -60,7 +63,7 @@ func (c *Console) newRelay(in, out int, kill func()) (*Relay, error) {
 	return r, nil
 }
 
-// StartOnDemand copies between the terminal of a descriptor, which the Relay closes,
+// StartOnDemand copies between the terminal of OpenOwn, which the Relay closes,
 // and the console while somebody has that open. At other times, and for its modes, the
 // user's terminal is as if the console were not there. The command must have been
 // started.
@@ -69,7 +72,7 @@ func (c *Console) StartOnDemand(fd int, kill func()) (*Relay, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.onDemand, r.modes.shared = true, true
+	r.onDemand, r.owns, r.modes.shared = true, true, true
 	c.closeSlave()
 	_ = c.Resize(fd)
 	go r.copy()
@@ -117,11 +120,8 @@ func (r *Relay) Resize() { _ = r.console.Resize(r.in) }
 func (r *Relay) Stop() error {
 	unix.Close(r.wake[1])
 	<-r.done
-	unix.Close(r.wake[0])
 	err := r.modes.giveBack()
-	if r.onDemand {
-		unix.Close(r.in)
-	}
+	r.close()
 	return err
 }
 
