@@ -32,3 +32,10 @@ func (r *Relay) close() {
 		unix.Close(r.in)
 	}
 }
+
+// hangUp ends the console, and the copying with it: from here on it is one of nothing,
+// which can always be read.
+func (r *Relay) hangUp() {
+	r.over = true
+	r.console.hangUp()
+}

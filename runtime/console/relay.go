@@ -30,7 +30,7 @@ type Relay struct {
 	wake     [2]int // a byte: look again; its end: stop
 	done     chan struct{}
 
-	gone    bool   // the user's terminal is
+	over    bool   // the console has been hung up
 	lost    error  // what was to be shown could not be written; valid when done
 	pending []byte // typed and not yet taken by the container
 	escapes escapes
@@ -138,8 +138,9 @@ func (r *Relay) Lost() error {
 // read, so that nothing typed is lost and memory is bounded.
 func (r *Relay) copy() {
 	defer close(r.done)
+	defer r.console.reads.Store(false)
 	const user, container, waker = 0, 1, 2
-	for {
+	for !r.over {
 		open := r.open()
 		atMost, connected := -1, open && r.modes.connected()
 		r.console.reads.Store(connected)
@@ -152,7 +153,7 @@ func (r *Relay) copy() {
 			fds[user].Fd = -1
 			fds[container].Events |= unix.POLLOUT
 		}
-		if r.gone || !connected {
+		if !connected {
 			fds[user].Fd = -1
 		}
 		if !open {
@@ -195,8 +196,7 @@ func (r *Relay) take() {
 		return
 	}
 	if n <= 0 {
-		r.gone = true
-		r.console.hangUp()
+		r.hangUp()
 		return
 	}
 	r.pending = buffer[:n]
@@ -239,7 +239,7 @@ func (r *Relay) show() bool {
 	}
 	if err := WriteAll(r.out, data); err != nil {
 		r.lost = err
-		r.console.hangUp() // nobody reads what the command writes
+		r.hangUp() // nobody reads what the command writes
 		return false
 	}
 	return true

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
 )
 
@@ -32,6 +33,45 @@ func TestWhatCannotBeShownIsTold(t *testing.T) {
 	}
 	if err := relay.Lost(); !errors.Is(err, unix.ENOSPC) {
 		t.Errorf("told: %v", err)
+	}
+}
+
+// A terminal that has gone does not come again: nothing is left to do, though somebody
+// inside has the console open still.
+func TestARelayOnDemandEndsWithTheTerminal(t *testing.T) {
+	master, slave, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer slave.Close()
+	container := terminal(t)
+	inside, err := unix.Dup(container.Slave())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(inside)
+	user, err := unix.Dup(int(slave.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	relay, err := container.StartOnDemand(user, func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for !relay.console.Reads() { // until they are connected
+		time.Sleep(time.Millisecond)
+	}
+	master.Close()
+	select {
+	case <-relay.done:
+		if relay.console.Reads() {
+			t.Error("it reads what nobody types")
+		}
+	case <-time.After(patience * time.Millisecond):
+		t.Error("it goes on")
+	}
+	if err := relay.Stop(); err != nil {
+		t.Error(err)
 	}
 }
 
