@@ -253,6 +253,8 @@ func (e *edit) split(flags *flag.FlagSet, args []string) (err error) {
 		return err
 	case e.name == "":
 		return errors.New("no image given: `runtime image list` shows what there is")
+	case len(e.command) > 0 && e.command[0] == "":
+		return isEmpty(flags, "command")
 	case e.keep && e.discard:
 		return errors.New("--keep and --discard exclude each other")
 	}

@@ -24,9 +24,6 @@ var nspawnRun = command{
 			if o.image == "" {
 				return runtime.ExitFailure, errors.New("no image given: nspawn-run -n IMAGE [COMMAND [ARG...]]")
 			}
-			if err := checkCommand(flags, args); err != nil {
-				return exit(err)
-			}
 			o.command = args
 			return o.launch()
 		}

@@ -87,8 +87,8 @@ func appendTo(list *[]string) func(string) error {
 	}
 }
 
-// split takes NAME [--] COMMAND apart; what is what NAME names, for errors. Neither is
-// empty where it is given.
+// split takes NAME [--] COMMAND apart; what is what NAME names, for errors, and is
+// not empty. (An empty command is not found, as a shell has it.)
 func split(flags *flag.FlagSet, what string, args []string) (name string, command []string, err error) {
 	if len(args) == 0 {
 		return "", nil, nil
@@ -100,14 +100,7 @@ func split(flags *flag.FlagSet, what string, args []string) (name string, comman
 	if len(command) > 0 && command[0] == "--" {
 		command = command[1:]
 	}
-	return name, command, checkCommand(flags, command)
-}
-
-func checkCommand(flags *flag.FlagSet, command []string) error {
-	if len(command) > 0 && command[0] == "" {
-		return isEmpty(flags, "command")
-	}
-	return nil
+	return name, command, nil
 }
 
 // split takes the arguments apart. With a session there is no image among them.
@@ -117,7 +110,7 @@ func (o *options) split(flags *flag.FlagSet, args []string) (err error) {
 		return err
 	}
 	o.command = args
-	return checkCommand(flags, args)
+	return nil
 }
 
 func (o *options) request() (runtime.Request, error) {

@@ -13,8 +13,8 @@ func TestSomebodyElseReadsTheTerminal(t *testing.T) {
 	for _, call := range []string{
 		`$R $T -- sh -c 'echo rea''dy; sleep 2'`,
 		`$R $T -- sh -c 'exec 3<>/dev/tty; echo rea''dy >&3; sleep 2' | cat`,
-		background + `$X b sh -c 'echo rea''dy; sleep 2'; kill $!`,
-		background + `$X b sh -c 'exec 3<>/dev/tty; echo rea''dy >&3; sleep 2' | cat; kill $!`,
+		background + `$X b sh -c 'echo rea''dy; sleep 2'; s=$?; kill $!; wait $!; (exit $s)`,
+		background + `$X b sh -c 'exec 3<>/dev/tty; echo rea''dy >&3; sleep 2' | cat; s=$?; kill $!; wait $!; (exit $s)`,
 	} {
 		m := onTerminal(t, "cat </dev/tty >/dev/null & c=$!; "+call+"; echo status $?; kill $c")
 		m.Await("ready")
