@@ -207,7 +207,7 @@ func TestACommandThatStopsItself(t *testing.T) {
 	m.Type("fg\n")
 	m.Await("resumed\r\n")
 	m.Type("typed\n")
-	m.Await("got typed")
+	m.Await("got typed\r\n> ") // what is typed before is the job's
 	t.Cleanup(func() { _ = os.Remove(ticksFile) })
 	// Who has stopped it from elsewhere continues it from there.
 	m.Type("$R --name b $T -- " + ticks + "\n")
