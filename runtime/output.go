@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
+	"mayfly/nsexec"
 	"mayfly/runtime/console"
 )
 
@@ -211,6 +212,9 @@ func (p patience) await(drained <-chan struct{}) error {
 		case got := <-p.signals:
 			if terminates(got) {
 				return ErrInterrupted{got.(syscall.Signal)}
+			}
+			if got == syscall.SIGTSTP { // who takes the output has stopped, and a shell waits for all of the job
+				_ = nsexec.Suspend(false)
 			}
 		}
 	}
