@@ -84,7 +84,7 @@ func (l *launch) fork(f fork) (*nsexec.Process, *console.Console, error) {
 // with is the plan with another command.
 func (p *Plan) with(e control.Exec) *Plan {
 	other, process := *p, *p.Spec.Process
-	env := newEnviron(process.Env...)
+	env := newEnviron(withoutPassed(process.Env)...)
 	for _, entry := range e.Env {
 		env.set(entry)
 	}

@@ -95,3 +95,21 @@ func openJobserver(word, path string) *jobserver {
 	}
 	return &jobserver{word: word, read: r, write: w}
 }
+
+// withoutJobserver takes out of MAKEFLAGS what names a jobserver's descriptors. After
+// "--" come variables of the user's.
+func withoutJobserver(flags string) string {
+	var kept []string
+	words := strings.Split(flags, " ") // and no others, so that all blanks stay
+	for i, word := range words {
+		name, auth, _ := strings.Cut(word, "=")
+		if word == "--" {
+			kept = append(kept, words[i:]...)
+			break
+		}
+		if name != "--jobserver-auth" && name != "--jobserver-fds" || strings.HasPrefix(auth, "fifo:") {
+			kept = append(kept, word)
+		}
+	}
+	return strings.Join(kept, " ")
+}

@@ -169,3 +169,20 @@ func (l *launch) closePassed() {
 	}
 	inherited.passed = nil
 }
+
+// withoutPassed is an environment for a command that joins the container: without what
+// tells of descriptors, which it has not.
+func withoutPassed(env []string) []string {
+	var kept []string
+	for _, entry := range env {
+		name, value, _ := strings.Cut(entry, "=")
+		switch name {
+		case "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES":
+			continue
+		case makeFlags:
+			entry = name + "=" + withoutJobserver(value)
+		}
+		kept = append(kept, entry)
+	}
+	return kept
+}
