@@ -40,7 +40,9 @@ func Kill(names []string, note func(string)) error {
 type killing struct {
 	which      ownedName
 	record     state.Record
-	supervisor int           // pidfd
+	supervisor int // pidfd
+	init       int // the same of PID 1; -1: it is not known
+	initPID    int
 	conn       *control.Conn // nil: nobody listens
 }
 
@@ -49,7 +51,7 @@ func findToKill(name string) (*killing, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &killing{which: which}
+	k := &killing{which: which, init: -1}
 	err = AsRoot(func() error {
 		if err := k.find(); err != nil {
 			return err
@@ -125,8 +127,10 @@ func (k *killing) findHolder(r state.Record) error {
 }
 
 // over tells that the supervisor has ended.
-func (k *killing) over() bool {
-	fds := []unix.PollFd{{Fd: int32(k.supervisor), Events: unix.POLLIN}}
+func (k *killing) over() bool { return hasEnded(k.supervisor) }
+
+func hasEnded(pidfd int) bool {
+	fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
 	n, err := unix.Poll(fds, 0)
 	return err == nil && n > 0
 }
@@ -155,7 +159,7 @@ func (k *killing) ends() bool {
 const killStep = 10 * time.Millisecond
 
 func (k *killing) kill(note func(string)) error {
-	defer unix.Close(k.supervisor)
+	defer k.close()
 	if k.conn != nil {
 		l := &Line{Record: k.record, conn: k.conn}
 		defer l.Close()
@@ -166,6 +170,15 @@ func (k *killing) kill(note func(string)) error {
 	if k.ends() {
 		return nil
 	}
+	return k.killSupervisor(note)
+}
+
+// killSupervisor kills a supervisor that does not answer. PID 1 is looked for before,
+// since it may be nobody's child afterwards.
+func (k *killing) killSupervisor(note func(string)) error {
+	if err := AsRoot(k.findInit); err != nil {
+		return fmt.Errorf("container %s: look for its PID 1: %w", k.record.Name, err)
+	}
 	err := unix.PidfdSendSignal(k.supervisor, unix.SIGKILL, nil, 0)
 	if err == unix.ESRCH {
 		return nil
@@ -173,7 +186,17 @@ func (k *killing) kill(note func(string)) error {
 	if err != nil {
 		return fmt.Errorf("container %s: kill its supervisor (process %d), which does not answer: %w", k.record.Name, k.record.PID, err)
 	}
+	if err := k.finish(); err != nil {
+		return err
+	}
 	note(fmt.Sprintf("container %s: its supervisor (process %d) does not answer, and was killed with all that is in the container; `runtime gc` removes what is left",
 		k.record.Name, k.record.PID))
 	return nil
+}
+
+func (k *killing) close() {
+	unix.Close(k.supervisor)
+	if k.init >= 0 {
+		unix.Close(k.init)
+	}
 }

@@ -20,6 +20,7 @@ type Usage struct {
 type process struct {
 	pid, parent int
 	name        string
+	exiting     bool // it runs nothing any more
 	Usage
 }
 
@@ -100,7 +101,8 @@ func parseStat(pid int, line string) (process, bool) {
 		return v
 	}
 	ticks := number(14) + number(15) + number(16) + number(17)
-	return process{pid: pid, parent: number(4), name: line[open+1 : shut], Usage: Usage{
+	const exiting = 0x4 // PF_EXITING
+	return process{pid: pid, parent: number(4), name: line[open+1 : shut], exiting: number(9)&exiting != 0, Usage: Usage{
 		CPU:    time.Duration(ticks) * time.Second / clockTicks,
 		Memory: uint64(number(24)) * uint64(os.Getpagesize()),
 		Tasks:  number(20),
