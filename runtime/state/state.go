@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"time"
@@ -180,6 +181,9 @@ func inTurn(top string, root, owner uint32, f func() error) error {
 // openOwner opens the directory of an owner, and makes it.
 func openOwner(top string, root, uid uint32) (int, error) {
 	fd, err := openDirectory(unix.AT_FDCWD, top, root, 0o755)
+	if above := filepath.Dir(top); errors.Is(err, unix.ENOENT) && !isDirectory(above) {
+		return -1, fmt.Errorf("make state directory %s: there is no directory %s: %w", top, above, err)
+	}
 	if err != nil {
 		return -1, file.ReadOnly(err, top)
 	}

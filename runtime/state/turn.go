@@ -19,6 +19,9 @@ import (
 // and who they are is for the caller to say.
 const beginWithin = 10 * time.Second
 
+// lookAgain is the pause before an owner's directory is looked for once more.
+const lookAgain = time.Millisecond
+
 // openInTurn opens an owner's directory, makes it where it is not there, and takes its
 // turn. Before that it calls prepare for what need not be done in the turn; whatever
 // comes of that, it is called again for another directory. The caller must close the
@@ -26,8 +29,9 @@ const beginWithin = 10 * time.Second
 func openInTurn(top string, root, uid uint32, prepare func(dir int) error) (int, error) {
 	for begun := time.Now(); time.Since(begun) < beginWithin; {
 		dir, err := openOwner(top, root, uid)
-		if errors.Is(err, unix.ENOENT) {
-			continue // it went between two looks at its name
+		if errors.Is(err, unix.ENOENT) && isDirectory(top) {
+			time.Sleep(lookAgain) // it went between two looks at its name
+			continue
 		}
 		if err != nil {
 			return -1, err
@@ -52,6 +56,12 @@ func takeTurn(dir int) error {
 		return fmt.Errorf("list of your containers: %w", err)
 	}
 	return nil
+}
+
+// isDirectory tells whether a name leads to a directory.
+func isDirectory(name string) bool {
+	var st unix.Stat_t
+	return unix.Stat(name, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR
 }
 
 // isThere tells whether an open directory has not been removed.

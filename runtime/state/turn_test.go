@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	goruntime "runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -145,4 +146,15 @@ func TestTurnsOfADirectoryThatComesAndGoes(t *testing.T) {
 		t.Error(err)
 	}
 	isGone(t, filepath.Join(top, "1"))
+}
+
+// In a chroot there may be no /run. Nobody is going to make it, so nobody waits for
+// that.
+func TestNoPlaceForTheDirectory(t *testing.T) {
+	above := filepath.Join(t.TempDir(), "run")
+	begun := time.Now()
+	_, err := register(filepath.Join(above, "mayfly"), uint32(os.Getuid()), Record{Name: "a", UID: 1}, 0)
+	if err == nil || !strings.Contains(err.Error(), "there is no directory "+above) || time.Since(begun) > beginWithin/2 {
+		t.Errorf("after %v: %v", time.Since(begun), err)
+	}
 }
