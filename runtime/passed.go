@@ -10,7 +10,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mayfly/mount"
 	"mayfly/runtime/console"
+	"mayfly/runtime/internal/file"
+	"mayfly/runtime/internal/realm"
 )
 
 // A Passing is what of the descriptors that the program was started with the command
@@ -108,10 +111,48 @@ func mayPass(fd int) error {
 	switch fs.Type {
 	case unix.PROC_SUPER_MAGIC, unix.NSFS_MAGIC:
 		return errors.New("is a file of the kernel's that tells of processes outside")
-	case unix.FUSE_SUPER_MAGIC: // of which the supervisor closes none: see nsexec.Keeper
-		return errors.New("is in a file system of FUSE: use --bind")
+	}
+	if !answers(fd, uint32(fs.Type)) {
+		return fmt.Errorf("is in a file system (type %#x) that may wait for somebody to let it be closed, as those of FUSE do: use --bind", uint32(fs.Type))
 	}
 	return nil
+}
+
+// answering are the types of file systems (statfs(2)) that no user answers for: the
+// kernel's own, and those of servers that root has mounted. The supervisor, which
+// closes what it has passed, waits for none of its caller's (see nsexec.Keeper).
+var answering = []uint32{
+	unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.F2FS_SUPER_MAGIC,
+	zfsMagic, bcachefsMagic, unix.TMPFS_MAGIC, unix.RAMFS_MAGIC, unix.HUGETLBFS_MAGIC,
+	unix.SQUASHFS_MAGIC, unix.EROFS_SUPER_MAGIC_V1, unix.ISOFS_SUPER_MAGIC, unix.UDF_SUPER_MAGIC,
+	unix.MSDOS_SUPER_MAGIC, unix.EXFAT_SUPER_MAGIC, ntfs3Magic,
+	unix.NFS_SUPER_MAGIC, unix.CIFS_SUPER_MAGIC, unix.SMB2_SUPER_MAGIC, unix.CEPH_SUPER_MAGIC,
+}
+
+const (
+	zfsMagic      = 0x2fc12fc1
+	bcachefsMagic = 0xca451a4e
+	ntfs3Magic    = 0x7366746e
+)
+
+// answers tells whether nobody but the kernel and root lets a file be closed. An
+// overlay asks the file systems below it, and does not tell which they are. Anybody can
+// make one in a user namespace, of FUSE too; but what is mounted here, where a grant
+// counts, root has mounted.
+func answers(fd int, kind uint32) bool {
+	if kind != unix.OVERLAYFS_SUPER_MAGIC || realm.Own() {
+		return slices.Contains(answering, kind) || kind == unix.OVERLAYFS_SUPER_MAGIC
+	}
+	var st unix.Statx_t
+	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_MNT_ID, &st); err != nil {
+		return false
+	}
+	text, err := file.Read("/proc/self/mountinfo", maxMounts)
+	if err != nil {
+		return false
+	}
+	mounts, err := mount.ParseInfo(string(text))
+	return err == nil && slices.ContainsFunc(mounts, func(m mount.Info) bool { return m.ID == st.Mnt_id })
 }
 
 // listening is how many sockets a service manager has opened for this very process.

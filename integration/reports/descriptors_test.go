@@ -68,6 +68,11 @@ A
 			do: `cd /home; $R --preserve-fds 1 $T -- true 3</`, err: "descriptor 3 is a directory", code: 125},
 		{name: "no file of the kernel's is passed", source: "runc: /proc of the host by a descriptor",
 			do: `cd /home; $R --preserve-fds 1 $T -- true 3</proc/self/environ`, err: "descriptor 3 is a file of the kernel's", code: 125},
+		{name: "no file of an overlay of the caller's is passed", source: "overlayfs: close(2) of a file asks the file system below, FUSE too",
+			do: `mkdir l m n; echo x >l/f; unshare --user --map-root-user --mount sh -c 'mount -t overlay o -o lowerdir=l:n m && touch ready && exec sleep 60' &
+				until [ -e ready ]; do sleep .05; done
+				exec 3<"/proc/$!/root$PWD/m/f"; kill $!; cd /home; $R --preserve-fds 1 $T -- cat /proc/self/fd/3`,
+			err: "may wait for somebody to let it be closed", code: 125},
 		{name: "an odd number is refused", source: "podman run: --preserve-fds -1",
 			do: `cd /home; $R --preserve-fds -1 $T -- true`, err: `--preserve-fds "-1"`, code: 125},
 		{name: "who joins has none of them", source: "docker exec: leaked descriptors",
