@@ -93,7 +93,7 @@ func (p *Plan) with(e control.Exec) *Plan {
 		process.Cwd, other.DirRequired, other.CwdID, other.CwdNames = e.Dir, true, nil, nil
 	}
 	other.Login, other.Fallback, other.Spec.Process = false, nil, &process
-	other.Descriptors, other.ListenPID = nil, false
+	other.Descriptors, other.ListenPID, other.joined = nil, false, true
 	return &other
 }
 

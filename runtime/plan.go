@@ -107,6 +107,8 @@ type Plan struct {
 	OutputLimit int64 `json:"outputLimit,omitempty"`
 
 	Spec specs.Spec `json:"spec"`
+
+	joined bool // the command joins a container that is there
 }
 
 // A File is a file that exists only in one container.

@@ -55,7 +55,7 @@ func (l *launch) enterDir(p *Plan) error {
 		err := enterSame(append([]string{p.Spec.Process.Cwd}, p.CwdNames...), *p.CwdID)
 		if err == nil || p.DirRequired {
 			l.entered = err == nil
-			return err
+			return p.goneSince(err)
 		}
 	}
 	if p.rootInside() {
@@ -74,6 +74,19 @@ func (l *launch) enterDir(p *Plan) error {
 	return errors.New("not even / can be entered")
 }
 
+// goneSince says of the directory in which the container began that it is not there for
+// a command that joins it. That one is not run elsewhere: it may have been meant for
+// that directory.
+func (p *Plan) goneSince(err error) error {
+	if !p.joined || !errors.Is(err, errAnother) && !errors.Is(err, syscall.ENOENT) {
+		return err
+	}
+	const text = "%s: the directory in which the container began has been removed or replaced since: --chdir DIR runs the command in another, and --chdir %[1]s in what has that name now"
+	return fmt.Errorf(text, visible(p.Spec.Process.Cwd))
+}
+
+var errAnother = errors.New("is another directory in the container")
+
 // enterSame enters a directory by the first of its names that leads to it. Something
 // else may be mounted there, or have come into its place.
 func enterSame(names []string, id fileID) error {
@@ -85,7 +98,7 @@ func enterSame(names []string, id fileID) error {
 			if here, err = identify("."); err == nil && here == id {
 				return nil
 			}
-			err = errors.Join(err, errors.New("is another directory in the container"))
+			err = errors.Join(err, errAnother)
 		}
 		if problem == nil {
 			problem = fmt.Errorf("%s: %w: --chdir DIR runs the command elsewhere, as in --chdir /tmp", name, err)

@@ -118,3 +118,19 @@ func TestRootsWorkingDirectoryIsNotForOthers(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// A command that joins a container is not run elsewhere, and says why.
+func TestAWorkingDirectoryThatIsReplaced(t *testing.T) {
+	const begins = `d=$HOME/replaced; mkdir $d; cd $d; trap "rmdir $d" EXIT; N="${R% run}"
+		$R --name replaced $T -- sleep 600 & until $N exec replaced true 2>/dev/null; do sleep .05; done
+		rmdir $d; `
+	const ends = `; code=$?; $N exec --chdir $d replaced pwd; $N kill --signal KILL replaced; wait; exit $code`
+	hold(t, []report{
+		{name: "one that is made again is said", source: "docker exec: OCI runtime exec failed, current working directory is outside of container mount namespace root",
+			do:  begins + `mkdir $d; $N exec replaced pwd` + ends,
+			out: "/home/mayfly-test/replaced\n", err: "replaced since: --chdir DIR runs the command in another, and --chdir /home/mayfly-test/replaced in what has that name now", code: 125},
+		{name: "one that is removed is said", source: "docker exec: chdir to cwd: no such file or directory",
+			do:  begins + `$N exec replaced pwd; code=$?; mkdir $d; (exit $code)` + ends,
+			out: "/home/mayfly-test/replaced\n", err: "the directory in which the container began has been removed or replaced", code: 125},
+	})
+}
