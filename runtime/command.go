@@ -72,7 +72,7 @@ func (l *launch) startOne(p *Plan, args []string, files [3]uintptr, terminal int
 	}
 	process, err := nsexec.StartCommand(c)
 	if err == syscall.ENOEXEC {
-		begin := beginning(whereIs(file, c.Dirs))
+		begin := beginning(l.threadProc, whereIs(file, c.Dirs))
 		if err := checkMachine(file, begin); err != nil {
 			return nil, err
 		}
@@ -83,7 +83,7 @@ func (l *launch) startOne(p *Plan, args []string, files [3]uintptr, terminal int
 		}
 	}
 	if err != nil {
-		return nil, whyNot(file, c.Dirs, err)
+		return nil, whyNot(l.threadProc, file, c.Dirs, err)
 	}
 	l.tellWhere(p, process)
 	return process, nil
@@ -136,8 +136,8 @@ func lookUp(name string, env []string) (string, error) {
 }
 
 // whyNot turns the errno of execve(2) into what the user can act on. dirs are those
-// that the command was given to enter.
-func whyNot(file string, dirs []string, err error) error {
+// that the command was given to enter, proc is as for beginning.
+func whyNot(proc int, file string, dirs []string, err error) error {
 	if _, ofExecve := err.(syscall.Errno); !ofExecve {
 		return fmt.Errorf("start %s: %w", file, err)
 	}
@@ -147,7 +147,7 @@ func whyNot(file string, dirs []string, err error) error {
 	case errors.Is(err, syscall.ENOENT) && !exists:
 		return &CommandError{file, "not found in the container", ExitNotFound}
 	case errors.Is(err, syscall.ENOENT):
-		return &CommandError{file, missingInterpreter(file, dirs), ExitNotExecutable}
+		return &CommandError{file, missingInterpreter(proc, file, dirs), ExitNotExecutable}
 	case errors.Is(err, syscall.ELOOP) && exists:
 		return &CommandError{file, "its interpreter is a script too, and so on", ExitNotExecutable}
 	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ENAMETOOLONG), errors.Is(err, syscall.ELOOP):

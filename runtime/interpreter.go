@@ -9,6 +9,11 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"mayfly/mount"
+	"mayfly/runtime/internal/file"
 )
 
 // maxBeginning bounds what is read of a program that could not be executed, in bytes.
@@ -16,23 +21,52 @@ import (
 // beginning.
 const maxBeginning = 4096
 
-// beginning reads the beginning of a regular file, with the rights of the thread.
-func beginning(name string) []byte {
-	fd, err := syscall.Open(name, syscall.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY|syscall.O_CLOEXEC, 0)
+// beginning reads the beginning of a regular file, with the rights of the thread, whose
+// directory in procfs is open as proc. A file system of the caller's need not answer,
+// and a thread of the supervisor must not wait for it: such a file is not opened.
+func beginning(proc int, name string) []byte {
+	look, err := syscall.Open(name, unix.O_PATH|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
+	defer syscall.Close(look)
+	if !isReadable(proc, look) {
+		return nil
+	}
+	const flags = syscall.O_RDONLY | syscall.O_NONBLOCK | syscall.O_NOCTTY | syscall.O_CLOEXEC
+	fd, err := unix.Openat(proc, "fd/"+strconv.Itoa(look), flags, 0)
 	if err != nil {
 		return nil
 	}
 	defer syscall.Close(fd)
-	var st syscall.Stat_t
-	if syscall.Fstat(fd, &st) != nil || st.Mode&syscall.S_IFMT != syscall.S_IFREG {
-		return nil
-	}
 	data := make([]byte, maxBeginning)
 	n, err := syscall.Read(fd, data)
 	if err != nil {
 		return nil
 	}
 	return data[:n]
+}
+
+// isReadable tells whether a place is a regular file in a file system that answers for
+// itself. The file system is not asked: not for its type either, as by fstatfs(2).
+func isReadable(proc, look int) bool {
+	var st unix.Statx_t
+	err := unix.Statx(look, "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE|unix.STATX_MNT_ID, &st)
+	if err != nil || st.Mode&syscall.S_IFMT != syscall.S_IFREG {
+		return false
+	}
+	fd, err := unix.Openat(proc, "mountinfo", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer syscall.Close(fd)
+	text, err := file.ReadFD(fd, maxMounts)
+	if err != nil {
+		return false
+	}
+	mounts, err := mount.ParseInfo(string(text))
+	i := slices.IndexFunc(mounts, func(m mount.Info) bool { return m.ID == st.Mnt_id })
+	return err == nil && i >= 0 && !strings.HasPrefix(mounts[i].Type, "fuse") && mounts[i].Type != "ecryptfs"
 }
 
 // whereIs is the name of a program for the thread. The command, which is given dirs to
@@ -54,11 +88,11 @@ func whereIs(name string, dirs []string) string {
 const maxInterpreters = 5
 
 // missingInterpreter says what a program needs that is not there, as far as it can be
-// seen. dirs are as for whereIs.
-func missingInterpreter(name string, dirs []string) string {
+// seen. dirs are as for whereIs, proc as for beginning.
+func missingInterpreter(proc int, name string, dirs []string) string {
 	needs := "its"
 	for range maxInterpreters {
-		kind, interpreter := interpreterOf(beginning(whereIs(name, dirs)))
+		kind, interpreter := interpreterOf(beginning(proc, whereIs(name, dirs)))
 		if interpreter == "" {
 			break
 		}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -162,6 +163,20 @@ func TestC36ACommandThatIsNeverExecutedEnds(t *testing.T) {
 					t.Errorf("exit %d, want %d", kit.Code(cmd.ProcessState), c.want)
 				}
 			})
+		}
+	})
+}
+
+// Why a script cannot be executed is not looked for in a file system that need not
+// answer a second time: the thread that looks holds the container.
+func TestC36AScriptThatIsOpenedOnce(t *testing.T) {
+	each(t, func(t *testing.T, w way) {
+		s := mountSilence(t, "script")
+		cmd := w.cmd(t, "run", "--bind", filepath.Dir(s.program), kit.Image, s.program)
+		limit := time.AfterFunc(kit.Within(20*time.Second), s.end)
+		r := kit.Do(t, cmd)
+		if !limit.Stop() || r.Code != 126 || !strings.Contains(r.Err, "its interpreter or dynamic loader is not in the container") {
+			t.Errorf("%+v", r)
 		}
 	})
 }

@@ -498,12 +498,12 @@ static volatile sig_atomic_t mute;
 
 static void become_mute(int signal) { mute = signal; }
 
-/* silent DIR UID GID [deaf|closing]: mounts a user's file system with one file, "program", whose opening it never answers. It has
+/* silent DIR UID GID [deaf|closing|script]: mounts a user's file system with one file, "program", whose opening it never answers. It has
  * taken the request, so that the kernel lets nobody off before its answer; if deaf, it has not. If closing, it answers that, and,
- * after SIGUSR1, no close(2). */
+ * after SIGUSR1, no close(2). If script, the file is one without its interpreter, and the first opening is answered. */
 static int silent(const char *dir, const char *uid, const char *gid, const char *how)
 {
-	int deaf = !strcmp(how, "deaf"), closing = !strcmp(how, "closing");
+	int deaf = !strcmp(how, "deaf"), closing = !strcmp(how, "closing"), openings = !strcmp(how, "script");
 	static char in[1 << 20], options[128];
 	const struct fuse_in_header *head = (void *)in;
 	int fuse = open("/dev/fuse", O_RDWR), asked = 0;
@@ -536,9 +536,12 @@ static int silent(const char *dir, const char *uid, const char *gid, const char 
 			answer(fuse, head, &statfs, sizeof statfs);
 			break;
 		case FUSE_OPEN:
-			if (closing)
+			asked = !closing && openings-- <= 0;
+			if (!asked)
 				answer(fuse, head, &opened, sizeof opened);
-			asked = !closing;
+			break;
+		case FUSE_READ:
+			answer(fuse, head, "#!/nope\n", 8);
 			break;
 		case FUSE_FLUSH:
 			if (mute)
