@@ -19,7 +19,7 @@ func onTerminal(t *testing.T, script string) *kit.Terminal {
 }
 
 // background begins a container that other commands can join.
-const background = `$R --name b $T -- sleep 600 </dev/null >/dev/null & until $X b true; do :; done 2>/dev/null; `
+const background = `$R --name b $T -- sleep 600 </dev/null >/dev/null & until $X --no-tty b true; do :; done 2>/dev/null; `
 
 // Source: docker: -t mixes stdout and stderr, 2> redirects nothing.
 func TestStandardErrorGoesWhereItIsSent(t *testing.T) {
