@@ -244,7 +244,6 @@ func (l *launch) pivot() error {
 		return fmt.Errorf("/proc/thread-self: %w", err)
 	}
 	l.threadProc = fd
-	l.undo.add(func() error { return unix.Close(fd) })
 	if l.plan.Spec.Root.Readonly {
 		if err := l.tree.SetAttrs(unix.MOUNT_ATTR_RDONLY, 0, false); err != nil {
 			return err
@@ -263,6 +262,9 @@ func (l *launch) openConsole() error {
 		return err
 	}
 	l.console = terminal
+	// Before the command can ask for it. A terminal without a size is one all the same.
+	for fd := 0; fd <= 2 && terminal.Resize(fd) != nil; fd++ {
+	}
 	if l.plan.TTY {
 		return nil
 	}

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"mayfly/mount"
 	"mayfly/nsexec"
 	"mayfly/runtime/cgroup"
@@ -35,7 +37,7 @@ type launch struct {
 	tree       mount.Tree      // the container's root file system
 	rootID     uint64          // the id of its mount
 	devIDs     []uint64        // and of those in /dev
-	threadProc int             // the thread's directory in the host's procfs
+	threadProc int             // the thread's directory in the host's procfs, until the end
 	netns      *os.File        // the container's network; nil: the host's
 	lease      *network.Lease  // of its address; nil: it has none
 	device     *network.Device // of the host's that it has taken over; nil: none
@@ -270,6 +272,9 @@ func (l *launch) finish(status Status) error {
 	}
 	if l.Process != nil {
 		errs = append(errs, l.Process.Close())
+	}
+	if l.threadProc > 0 {
+		errs = append(errs, unix.Close(l.threadProc))
 	}
 	return errors.Join(errs...)
 }
