@@ -140,7 +140,7 @@ func TestC25TheTerminal(t *testing.T) {
 		for _, flags := range [][]string{{"--tty"}, {"--no-tty"}} {
 			args := append(append([]string{"run", "--bind-ro", helper + ":/mnt/helper"}, flags...), kit.Image, "/mnt/helper", "terminal")
 			m := kit.OnTerminal(t, kit.User, w.cmd(t, args...))
-			before := m.Modes()
+			before := m.Before
 			if code := m.Wait(); code != 0 {
 				t.Errorf("%v: exit %d", flags, code)
 			}
@@ -155,14 +155,14 @@ func TestC25TheTerminal(t *testing.T) {
 		}
 		for _, end := range []string{"exit 3", "kill -KILL $$", "kill -TERM $$", "stty raw -echo; exit 0", "stty raw -echo; kill -KILL $$", "nosuchcommand"} {
 			m := kit.OnTerminal(t, kit.User, w.cmd(t, "run", kit.Image, "sh", "-c", end))
-			before := m.Modes()
+			before := m.Before
 			m.Wait()
 			if m.Modes() != before {
 				t.Errorf("after %q the terminal is not as it was", end)
 			}
 		}
 		m := kit.OnTerminal(t, kit.User, w.cmd(t, "run", kit.Image, "/nosuch/command"))
-		before := m.Modes()
+		before := m.Before
 		if code := m.Wait(); code != 127 || m.Modes() != before {
 			t.Errorf("a command that is not there: exit %d", code)
 		}

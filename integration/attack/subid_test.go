@@ -28,7 +28,9 @@ func TestI21SubordinateIDsOfOthers(t *testing.T) {
 		script := `mount --bind "$0/getent" /usr/bin/getent; mount --bind "$0/nsswitch.conf" /etc/nsswitch.conf
 			exec setpriv --reuid ` + kit.User + ` --regid ` + kit.User + ` --init-groups -- "$@"`
 		args := append([]string{"--mount", "sh", "-ec", script, top}, w.args("run", "--root", kit.Image, "true")...)
-		return kit.Do(t, exec.Command("unshare", args...))
+		cmd := exec.Command("unshare", args...)
+		cmd.Dir = "/"
+		return kit.Do(t, cmd)
 	}
 	if r := run(""); r.Code != 0 {
 		t.Errorf("nobody has them: %+v", r)

@@ -259,7 +259,7 @@ func TestAStoppedSupervisorIsKilled(t *testing.T) {
 func TestATerminalForACommandThatJoins(t *testing.T) {
 	start(t, kit.User, "tty", "sleep 60")
 	m := kit.OnTerminal(t, kit.User, kit.As(t, kit.User, kit.Runtime, "exec", "tty", "bash", "--norc"))
-	before := m.Modes()
+	before := m.Before
 	m.Await("$ ")
 	m.Type("tty; stty size; test -t 2 && echo yes\n")
 	m.Await("/dev/pts/")

@@ -18,6 +18,7 @@ type Terminal struct {
 	Master *os.File
 	slave  *os.File
 	Cmd    *exec.Cmd
+	Before unix.Termios // the settings before the program began
 	mu     sync.Mutex
 	seen   strings.Builder
 }
@@ -40,6 +41,7 @@ func OnTerminal(t *testing.T, name string, cmd *exec.Cmd) *Terminal {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
 	cmd.SysProcAttr.Setsid, cmd.SysProcAttr.Setctty = true, true
 	term := &Terminal{t: t, Master: master, slave: slave, Cmd: cmd}
+	term.Before = term.Modes()
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

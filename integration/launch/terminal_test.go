@@ -17,7 +17,7 @@ func onTerminal(t *testing.T, args ...string) *kit.Terminal {
 
 func TestShellOnATerminal(t *testing.T) {
 	m := onTerminal(t, kit.Runtime, "shell", kit.Image)
-	before := m.Modes()
+	before := m.Before
 	m.Await("Press ^] three times within 1s to kill container.")
 	m.Await("$ ")
 	m.Type("tty; stty size; echo $0\n")
@@ -52,7 +52,7 @@ func TestShellOnATerminal(t *testing.T) {
 
 func TestEscapeKillsTheContainer(t *testing.T) {
 	m := onTerminal(t, kit.NspawnRun, "-n", kit.Image, "sh", "-c", "trap '' INT TERM HUP; echo ready; while :; do sleep 1; done")
-	before := m.Modes()
+	before := m.Before
 	m.Await("ready")
 	m.Type("\x1d\x1d\x1d")
 	if code := m.Wait(); code != 137 {
@@ -67,7 +67,7 @@ func TestEscapeKillsTheContainer(t *testing.T) {
 
 func TestTerminalIsRestoredAfterASignal(t *testing.T) {
 	m := onTerminal(t, kit.Runtime, "run", kit.Image, "sh", "-c", "echo ready; sleep 60")
-	before := m.Modes()
+	before := m.Before
 	m.Await("ready")
 	_ = m.Cmd.Process.Signal(syscall.SIGTERM)
 	if code := m.Wait(); code != 143 {
@@ -103,7 +103,7 @@ func TestNothingInsidePushesInputIntoTheTerminal(t *testing.T) {
 // What uses the whole screen, by a program that needs nothing of the image.
 func TestFullScreenProgramsOnATerminal(t *testing.T) {
 	m := onTerminal(t, kit.Runtime, "shell", "--bind-ro", "/bin/busybox:/mnt/busybox", kit.Image)
-	before := m.Modes()
+	before := m.Before
 	m.Await("$ ")
 	m.Type("stty -a > /tmp/before; /mnt/busybox vi /tmp/text\n")
 	m.Await("- /tmp/text 1/1")

@@ -52,7 +52,7 @@ func TestACommandInAPipelineAsksTheUser(t *testing.T) {
 		strings.Replace(background, "$R", "$R --root", 1) + `$X b sh -c 'read x </dev/tty; echo got $x' | cat; kill $!; wait`: "got typed",
 	} {
 		m := onTerminal(t, call+"; echo status $?")
-		before := m.Modes()
+		before := m.Before
 		time.Sleep(kit.Within(300 * time.Millisecond))
 		m.Type("typed\r")
 		m.Await(shows)
@@ -101,7 +101,7 @@ func TestAPassphraseInAPipeline(t *testing.T) {
 // keys.
 func TestAPagerInThePipeline(t *testing.T) {
 	m := onTerminal(t, `$R $T -- sh -c 'seq 500; sleep 1; seq 501 900; sleep 2' | /bin/busybox less; echo status $?; read x; echo "got $x"`)
-	before := m.Modes()
+	before := m.Before
 	m.Await("[K20")
 	for i := range 12 {
 		m.Type(" ")
