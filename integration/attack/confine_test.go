@@ -127,7 +127,9 @@ func TestM14Getent(t *testing.T) {
 			kit.Must(t, os.Chmod(fake, 0o755))
 			script := `mount --bind "$0" /usr/bin/getent; exec setpriv --reuid ` + kit.User + ` --regid 424242 --clear-groups ` + capabilities + ` -- "$@"`
 			args := append([]string{"--mount", "sh", "-ec", script, fake}, w.args("run", kit.Image, "true")...)
-			if r := kit.Do(t, exec.Command("unshare", args...)); r.Code != 0 {
+			cmd := exec.Command("unshare", args...)
+			cmd.Dir = "/"
+			if r := kit.Do(t, cmd); r.Code != 0 {
 				t.Errorf("%+v", r)
 			}
 			data, err := os.ReadFile(told)
