@@ -140,11 +140,7 @@ func (p *Replacement) write(dir int, name string) error {
 	if err != nil {
 		return err
 	}
-	n, err := unix.Write(fd, []byte(p.Content))
-	if err == nil && n < len(p.Content) {
-		err = unix.ENOSPC
-	}
-	return errors.Join(err, closeFD(fd))
+	return writeAndClose(fd, p.Content)
 }
 
 // Remember opens the directory that Put has used, in another mount of the root, for

@@ -76,6 +76,12 @@ func (r Root) Append(name, text string) error {
 	if err != nil {
 		return err
 	}
+	return writeAndClose(fd, text)
+}
+
+// writeAndClose writes a small text to a file. A part of it is all that a full disk
+// takes.
+func writeAndClose(fd int, text string) error {
 	n, err := unix.Write(fd, []byte(text))
 	if err == nil && n < len(text) {
 		err = unix.ENOSPC

@@ -60,15 +60,9 @@ func namesInside(sources []boundSource, dir string) []string {
 			break
 		}
 	}
-	slices.SortStableFunc(names, func(a, b string) int {
-		switch {
-		case a == dir && b != dir:
-			return -1
-		case a != dir && b == dir:
-			return 1
-		}
-		return 0
-	})
+	if own := slices.Index(names, dir); own > 0 {
+		names = slices.Insert(slices.Delete(names, own, own+1), 0, dir)
+	}
 	return names
 }
 
@@ -84,9 +78,9 @@ func (f *Facts) bindsOf(r Request) []boundSource {
 }
 
 // findDirs finds the home and the working directory of the caller.
-func (f *Facts) findDirs(r Request) {
+func (f *Facts) findDirs(r Request, env []string) {
 	sources := f.bindsOf(r)
-	f.findHome(r, sources)
+	f.findHome(r, env, sources)
 	f.Dir = hostDir{Path: f.Caller.Dir, Err: f.Caller.DirErr}
 	if r.Dir != "" || f.Dir.Path == "" {
 		return
@@ -125,13 +119,9 @@ func (f *Facts) bindableDir(dir string) error {
 }
 
 // findHome finds the directory that HOME will name.
-func (f *Facts) findHome(r Request, sources []boundSource) {
+func (f *Facts) findHome(r Request, env []string, sources []boundSource) {
 	if r.NoEphemeral || r.RootInside {
 		return // the image's
-	}
-	env, err := environment(r, nil, f.Caller, f.Policy.Passes, f.runsAs())
-	if err != nil {
-		return // NewPlan says so
 	}
 	f.HomeName = path.Clean(value(env, "HOME"))
 	if !path.IsAbs(f.HomeName) || f.HomeName == "/" {

@@ -21,14 +21,9 @@ const runtimeDirVariable = "XDG_RUNTIME_DIR"
 // request sets. For another user than the caller, nothing that tells of the caller
 // passes.
 func environment(r Request, image []string, caller Caller, passes func(name string) bool, who user.Entry) ([]string, error) {
-	env := newEnviron("PATH=" + searchPath)
-	for _, entry := range image {
-		env.set(entry)
-	}
-	for _, entry := range []string{"container=mayfly", "USER=" + who.Name, "LOGNAME=" + who.Name, "HOME=" + who.Home, "SHELL=" + who.Shell,
-		runtimeDirVariable + "=" + RuntimeDir(who.UID)} {
-		env.set(entry)
-	}
+	env := newEnviron(slices.Concat([]string{"PATH=" + searchPath}, image, []string{
+		"container=mayfly", "USER=" + who.Name, "LOGNAME=" + who.Name, "HOME=" + who.Home, "SHELL=" + who.Shell,
+		runtimeDirVariable + "=" + RuntimeDir(who.UID)})...)
 	personal := []string{"USER", "LOGNAME", "HOME", "SHELL"}
 	for _, entry := range caller.Env {
 		name, _, ok := strings.Cut(entry, "=")

@@ -64,9 +64,18 @@ func isReadable(proc, look int) bool {
 	if err != nil {
 		return false
 	}
+	m, listed := mountOf(text, st.Mnt_id)
+	return listed && !strings.HasPrefix(m.Type, "fuse") && m.Type != "ecryptfs"
+}
+
+// mountOf finds a mount in the text of a mountinfo (proc_pid_mountinfo(5)) by its id.
+func mountOf(text []byte, id uint64) (m mount.Info, listed bool) {
 	mounts, err := mount.ParseInfo(string(text))
-	i := slices.IndexFunc(mounts, func(m mount.Info) bool { return m.ID == st.Mnt_id })
-	return err == nil && i >= 0 && !strings.HasPrefix(mounts[i].Type, "fuse") && mounts[i].Type != "ecryptfs"
+	i := slices.IndexFunc(mounts, func(m mount.Info) bool { return m.ID == id })
+	if err != nil || i < 0 {
+		return m, false
+	}
+	return mounts[i], true
 }
 
 // whereIs is the name of a program for the thread. The command, which is given dirs to

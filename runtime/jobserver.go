@@ -41,8 +41,8 @@ func (r *Request) makeFlags() string {
 // can be used: make then goes on without, and says so.
 func findJobserver(flags string) *jobserver {
 	for _, word := range strings.Fields(flags) {
-		name, auth, _ := strings.Cut(word, "=")
-		if name != "--jobserver-auth" && name != "--jobserver-fds" {
+		auth, is := jobserverAuth(word)
+		if !is {
 			continue
 		}
 		if path, ok := strings.CutPrefix(auth, "fifo:"); ok {
@@ -58,6 +58,12 @@ func findJobserver(flags string) *jobserver {
 		}
 	}
 	return nil
+}
+
+// jobserverAuth is what a word of MAKEFLAGS says of a jobserver, if it does.
+func jobserverAuth(word string) (auth string, is bool) {
+	name, auth, _ := strings.Cut(word, "=")
+	return auth, name == "--jobserver-auth" || name == "--jobserver-fds" // before make 4.2
 }
 
 // isPipe tells whether the program was started with a descriptor, and it is one of a
@@ -102,12 +108,11 @@ func withoutJobserver(flags string) string {
 	var kept []string
 	words := strings.Split(flags, " ") // and no others, so that all blanks stay
 	for i, word := range words {
-		name, auth, _ := strings.Cut(word, "=")
 		if word == "--" {
 			kept = append(kept, words[i:]...)
 			break
 		}
-		if name != "--jobserver-auth" && name != "--jobserver-fds" || strings.HasPrefix(auth, "fifo:") {
+		if auth, is := jobserverAuth(word); !is || strings.HasPrefix(auth, "fifo:") {
 			kept = append(kept, word)
 		}
 	}

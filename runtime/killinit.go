@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -69,28 +70,19 @@ func (k *killing) openInit(pid int) int {
 // it is. A caller can have children of that name, in PID namespaces of their own,
 // before they execute this program; but they are not root's.
 func initParent(pid int) (parent int, is bool) {
-	text, err := file.Read(fmt.Sprintf("/proc/%d/status", pid), maxStatus)
+	status, err := file.Status(pid)
 	if err != nil {
 		return 0, false
 	}
-	fields := map[string][]string{}
-	for line := range strings.Lines(string(text)) {
-		name, value, _ := strings.Cut(line, ":")
-		fields[name] = strings.Fields(value)
-	}
 	root := strconv.FormatUint(uint64(realm.Root()), 10)
-	ids, numbers, above := fields["Uid"], fields["NSpid"], fields["PPid"]
-	is = strings.Join(fields["Name"], " ") == initName &&
-		strings.Join(ids, " ") == strings.Join([]string{root, root, root, root}, " ") &&
-		len(numbers) == 2 && numbers[1] == "1" && len(above) == 1
+	numbers := strings.Fields(status["NSpid"])
+	is = status["Name"] == initName && slices.Equal(strings.Fields(status["Uid"]), []string{root, root, root, root}) &&
+		len(numbers) == 2 && numbers[1] == "1"
 	if is {
-		parent, err = strconv.Atoi(above[0])
+		parent, err = strconv.Atoi(status["PPid"])
 	}
 	return parent, is && err == nil
 }
-
-// maxStatus bounds what is read of a process, in bytes.
-const maxStatus = 64 << 10
 
 // hasLine tells, for root, whether a PID 1 has the other end of a line of the
 // supervisor's: a supervisor of which threads have ended may have no children left.

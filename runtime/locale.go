@@ -164,7 +164,7 @@ func (p *Plan) setLocales(r Request, f Facts) {
 		}
 	}
 	if changed != nil {
-		p.Notes = append(p.Notes, fmt.Sprintf("the image has no locale %s: inside %s is %s",
+		p.note(fmt.Sprintf("the image has no locale %s: inside %s is %s",
 			strings.Join(f.NoLocales, ", "), strings.Join(changed, ", "), plainLocale))
 	}
 }

@@ -10,7 +10,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"mayfly/mount"
 	"mayfly/runtime/console"
 	"mayfly/runtime/internal/file"
 	"mayfly/runtime/internal/realm"
@@ -151,8 +150,8 @@ func answers(fd int, kind uint32) bool {
 	if err != nil {
 		return false
 	}
-	mounts, err := mount.ParseInfo(string(text))
-	return err == nil && slices.ContainsFunc(mounts, func(m mount.Info) bool { return m.ID == st.Mnt_id })
+	_, listed := mountOf(text, st.Mnt_id)
+	return listed
 }
 
 // listening is how many sockets a service manager has opened for this very process.

@@ -34,8 +34,6 @@ type Plan struct {
 	// CallerBinds are the destinations of those mounts whose source is opened with
 	// the caller's own rights.
 	CallerBinds []string `json:"callerBinds,omitempty"`
-	// CallerTmpfs are those of the file systems in memory that were asked for.
-	CallerTmpfs []string `json:"callerTmpfs,omitempty"`
 	// They must be in one of these directories of the host, with links resolved.
 	BindFrom         []string `json:"bindFrom,omitempty"`
 	BindReadOnlyFrom []string `json:"bindReadOnlyFrom,omitempty"`

@@ -39,15 +39,14 @@ func parentsFirst(list []specs.Mount) {
 func (p *Plan) requested(r Request, f Facts) error {
 	var list []specs.Mount
 	for _, t := range r.Tmpfs {
-		if err := p.makeWay(t.Destination); err != nil {
+		if err := p.makeWay(list, t.Destination); err != nil {
 			return err
 		}
-		p.CallerTmpfs = append(p.CallerTmpfs, t.Destination)
 		list = append(list, specs.Mount{Destination: t.Destination, Type: "tmpfs", Source: "tmpfs",
 			Options: slices.Concat([]string{"mode=1777"}, t.Options, []string{"nosuid", "nodev"})})
 	}
 	for _, b := range r.Binds {
-		if err := p.makeWay(b.Destination); err != nil {
+		if err := p.makeWay(list, b.Destination); err != nil {
 			return err
 		}
 		p.CallerBinds = append(p.CallerBinds, b.Destination)
@@ -59,20 +58,16 @@ func (p *Plan) requested(r Request, f Facts) error {
 }
 
 // makeWay removes what the container would have at a destination of the request's. A
-// second request for the same is a mistake.
-func (p *Plan) makeWay(destination string) error {
-	if p.isRequested(destination) {
+// second request for the same, after the earlier ones, is a mistake.
+func (p *Plan) makeWay(earlier []specs.Mount, destination string) error {
+	same := func(m specs.Mount) bool { return m.Destination == destination }
+	if slices.ContainsFunc(earlier, same) {
 		return fmt.Errorf("two mounts on %s", destination)
 	}
-	p.Spec.Mounts = slices.DeleteFunc(p.Spec.Mounts, func(m specs.Mount) bool { return m.Destination == destination })
+	p.Spec.Mounts = slices.DeleteFunc(p.Spec.Mounts, same)
 	there := func(f File) bool { return f.Path == destination }
 	p.Files, p.Replace = slices.DeleteFunc(p.Files, there), slices.DeleteFunc(p.Replace, there)
 	return nil
-}
-
-// isRequested tells whether the request has a mount there, which must be there then.
-func (p *Plan) isRequested(destination string) bool {
-	return slices.Contains(p.CallerBinds, destination) || slices.Contains(p.CallerTmpfs, destination)
 }
 
 // ownMounts are the file systems that every container has. Memory-backed ones

@@ -21,10 +21,8 @@ func (p *Plan) process(r Request, f Facts) error {
 		env = unlessAsked(env, r.Env, f.whoIsRoot())
 	}
 	home := f.home(r)
-	if home.value != "" {
-		e := newEnviron(env...)
-		e.set("HOME=" + home.value)
-		env = e.list
+	if home.value != "" { // of a HOME that the request does not set
+		env = unlessAsked(env, r.Env, []string{"HOME=" + home.value})
 	}
 	if home.note != "" {
 		p.note(home.note)

@@ -3,7 +3,6 @@ package runtime
 import (
 	"path"
 	"slices"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -15,7 +14,7 @@ import (
 func (f *Facts) shellOf(r Request) string {
 	who := f.runsAs()
 	if len(r.Command) > 0 && !r.Login {
-		if env, err := environment(r, f.ImageEnv, f.Caller, f.Policy.Passes, who); err == nil {
+		if env, err := environment(r, nil, f.Caller, f.Policy.Passes, who); err == nil {
 			return value(env, "SHELL")
 		}
 	}
@@ -40,14 +39,14 @@ func has(inside mount.Root, name string) bool {
 
 // covers tells whether a name is on a bind, where the image does not say what is there.
 func (f *Facts) covers(r Request, name string) bool {
-	under := func(top string) bool { return top == name || strings.HasPrefix(name, strings.TrimRight(top, "/")+"/") }
+	under := func(top string) bool { return within(name, top) }
 	return slices.ContainsFunc(f.Policy.Bind, under) || slices.ContainsFunc(f.Policy.BindReadOnly, under) ||
 		slices.ContainsFunc(r.Binds, func(b Bind) bool { return under(b.Destination) })
 }
 
 // setShell has SHELL name the shell that runs, or the one that there is.
 func (p *Plan) setShell(r Request, f Facts) {
-	shell := f.shellOf(r)
+	shell := value(p.Spec.Process.Env, "SHELL")
 	if len(r.Command) == 0 || r.Login {
 		shell = p.Spec.Process.Args[0]
 	}

@@ -68,9 +68,14 @@ func Survey(r Request) (Facts, error) {
 	if f.Host, err = hostArchitecture(); err != nil {
 		return f, err
 	}
+	// Without what the image says, which is no home, shell, terminal or locale of its own.
+	env, err := environment(r, nil, f.Caller, f.Policy.Passes, f.runsAs())
+	if err != nil {
+		return f, err
+	}
 	f.findHostFiles(r)
-	f.findDirs(r)
-	if err := f.findImage(r); err != nil {
+	f.findDirs(r, env)
+	if err := f.findImage(r, env); err != nil {
 		return f, err
 	}
 	var random [8]byte
@@ -102,7 +107,7 @@ func hostArchitecture() (personality.Architecture, error) {
 	return personality.ByName(machine)
 }
 
-func (f *Facts) findImage(r Request) error {
+func (f *Facts) findImage(r Request, env []string) error {
 	path := f.Policy.Store
 	if r.Store != "" {
 		if f.Caller.UID != 0 && r.Store != path && !f.Own {
@@ -113,13 +118,9 @@ func (f *Facts) findImage(r Request) error {
 	if r.Draft != "" && f.Caller.UID != 0 {
 		return fmt.Errorf("draft %s: %w", r.Draft, ErrNotPermitted)
 	}
-	env, err := environment(r, nil, f.Caller, f.Policy.Passes, f.runsAs())
-	if err != nil {
-		return err
-	}
 	f.Term = f.wantsTerm(r, env)
 	onBTRFS := false
-	err = asRoot(f.Caller, noCapability, func() error {
+	err := asRoot(f.Caller, noCapability, func() error {
 		store, err := image.Open(path)
 		if err != nil {
 			return err

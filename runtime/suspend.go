@@ -1,9 +1,8 @@
 package runtime
 
 import (
-	"bytes"
-	"fmt"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"syscall"
 
@@ -104,21 +103,19 @@ func offer[T any](c chan<- T, v T) {
 
 // isStopped tells whether a process is stopped now.
 func isStopped(pid int) bool {
-	status, err := file.Read(fmt.Sprintf("/proc/%d/status", pid), 64<<10)
-	return err == nil && bytes.Contains(status, []byte("\nState:\tT"))
+	status, err := file.Status(pid)
+	return err == nil && strings.HasPrefix(status["State"], "T")
 }
 
 // stopsByDefault tells whether a process neither ignores nor handles SIGTSTP.
 func stopsByDefault(pid int) bool {
-	status, err := file.Read(fmt.Sprintf("/proc/%d/status", pid), 64<<10)
+	status, err := file.Status(pid)
 	if err != nil {
 		return false
 	}
-	for _, name := range []string{"\nSigIgn:\t", "\nSigCgt:\t"} {
-		_, rest, found := bytes.Cut(status, []byte(name))
-		text, _, _ := bytes.Cut(rest, []byte("\n"))
-		signals, err := strconv.ParseUint(string(text), 16, 64)
-		if !found || err != nil || signals&(1<<(unix.SIGTSTP-1)) != 0 {
+	for _, name := range []string{"SigIgn", "SigCgt"} {
+		signals, err := strconv.ParseUint(status[name], 16, 64)
+		if err != nil || signals&(1<<(unix.SIGTSTP-1)) != 0 {
 			return false
 		}
 	}

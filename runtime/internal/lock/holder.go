@@ -130,20 +130,14 @@ func holds(pid string, of *unix.Stat_t, end time.Time) bool {
 
 func describe(pid int) Holder {
 	h := Holder{PID: pid}
-	status, err := file.Read("/proc/"+strconv.Itoa(pid)+"/status", maxInfo)
+	status, err := file.Status(pid)
 	if err != nil {
 		return h
 	}
-	for line := range strings.Lines(string(status)) {
-		switch name, value, _ := strings.Cut(line, ":"); name {
-		case "State":
-			h.Stopped = strings.HasPrefix(strings.TrimSpace(value), "T")
-		case "Uid":
-			if fields := strings.Fields(value); len(fields) > 0 {
-				uid, _ := strconv.ParseUint(fields[0], 10, 32)
-				h.UID = uint32(uid)
-			}
-		}
+	h.Stopped = strings.HasPrefix(status["State"], "T")
+	if ids := strings.Fields(status["Uid"]); len(ids) > 0 {
+		uid, _ := strconv.ParseUint(ids[0], 10, 32)
+		h.UID = uint32(uid)
 	}
 	return h
 }
