@@ -45,8 +45,8 @@ var (
 )
 
 // lastPID is where the kernel has the number of the last process of the PID namespace
-// of whoever writes to it. It takes CAP_SYS_ADMIN, or CAP_CHECKPOINT_RESTORE, there,
-// and a kernel with CONFIG_CHECKPOINT_RESTORE.
+// of the process that writes to it. It takes CAP_SYS_ADMIN, or CAP_CHECKPOINT_RESTORE,
+// there, and a kernel with CONFIG_CHECKPOINT_RESTORE.
 const lastPID = "/proc/sys/kernel/ns_last_pid"
 
 // Numbers of the first processes after PID 1 are chosen between these: above those that

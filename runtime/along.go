@@ -93,7 +93,7 @@ func (f *Facts) findDirs(r Request, env []string) {
 
 // systemDirs are directories of the host's system: with all that is in them, but for
 // sources and what the administrator has added; and those that are no place for work
-// themselves. Whoever wants one bound says so.
+// themselves. They are bound by --bind only.
 var (
 	systemTrees = []string{"/etc", "/boot", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/usr", "/run/mayfly"}
 	sourceTrees = []string{"/usr/src", "/usr/local"}
@@ -225,7 +225,7 @@ func (f *Facts) dirInside(r Request) []string {
 }
 
 // findHides looks whether the working directory, or the home, would hide something of the
-// image's if it were bound. Whoever means that says --bind.
+// image's if it were bound. --bind does it all the same.
 func (f *Facts) findHides(inside mount.Root, r Request) {
 	hides := func(d hostDir) bool {
 		return d.Path != "" && len(d.Inside) == 0 && !f.covered(d.Path) && !onOwnMount(d.Path, r) &&

@@ -200,7 +200,7 @@ func placeOf(fd int) (string, error) {
 }
 
 // bindable accepts files and directories, and sockets and FIFOs, which are a way out of
-// the container to whoever is at the other end: as those in a bound directory are. It
+// the container to the process at the other end: as those in a bound directory are. It
 // takes a writable bind for them, since a read-only mount does not keep anybody from
 // connecting or writing to them. Devices are the policy's to name; procfs shows the
 // host's processes.

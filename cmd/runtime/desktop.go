@@ -25,7 +25,7 @@ func (o *options) desktop(r *runtime.Request) error {
 			continue
 		}
 		if r.RootInside && !r.RootIsCaller || o.user != "" {
-			// Agents answer their own user only; and whoever is at a display sees what
+			// Agents answer their own user only; and a program on a display sees what
 			// is typed.
 			return fmt.Errorf("%s is for yourself: with --root or --user the command is another user", f.name)
 		}

@@ -65,8 +65,8 @@ func TestACommandInAPipelineAsksTheUser(t *testing.T) {
 	kit.NothingLeft(t)
 }
 
-// What is typed goes to whoever asks for it on /dev/tty, not to the reader of standard
-// input.
+// What is typed goes to the program that asks for it on /dev/tty, not to the reader of
+// standard input.
 func TestAQuestionGoesBeforeStandardInput(t *testing.T) {
 	m := interactive(t)
 	m.Type("$R $T -- sh -c 'echo rea''dy >&2; read x </dev/tty; echo got $x; read x; echo and $x' | cat &\n")

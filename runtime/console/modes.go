@@ -12,7 +12,7 @@ import (
 // only.
 //
 // Only who is in the foreground changes or reads a terminal: another job would be
-// stopped, and the modes are those of whoever is there.
+// stopped, and the modes belong to the job in the foreground.
 type modes struct {
 	fd int
 	// shared: others write to the terminal, who want its ends of lines.

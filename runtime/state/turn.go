@@ -10,10 +10,10 @@ import (
 	"mayfly/runtime/internal/lock"
 )
 
-// An owner's directory is there as long as something is in it: whoever has emptied it
-// removes it, in its turn. So a turn can be that of a directory that has been removed
-// while it was waited for, which says nothing to those who have made the next one.
-// Whoever gets such a turn begins again.
+// An owner's directory is there as long as something is in it: the process that empties
+// it removes it, in its turn. So a turn can be that of a directory that has been
+// removed while it was waited for, which says nothing to those who have made the next
+// one. A process that gets such a turn begins again.
 
 // beginWithin bounds for how long: each time somebody else has had the turn meanwhile,
 // and who they are is for the caller to say.
