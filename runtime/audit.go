@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"mayfly/runtime/audit"
-	"mayfly/runtime/policy"
+	"mayfly/runtime/policy/rule"
 	"mayfly/runtime/state"
 )
 
@@ -62,7 +62,7 @@ func (a *Audit) Ended(p *Plan, s Status, err error) error {
 
 // decision tells the policy's answer from what went wrong.
 func decision(err error) string {
-	for _, no := range []error{policy.ErrDenied, ErrNotPermitted, state.ErrTooMany} {
+	for _, no := range []error{rule.ErrDenied, ErrNotPermitted, state.ErrTooMany} {
 		if errors.Is(err, no) {
 			return audit.Refused
 		}
@@ -77,7 +77,7 @@ func (a *Audit) event(kind string) audit.Event {
 	if f.User.UID == f.Caller.UID {
 		e.User = f.User.Name
 	}
-	if place := f.Policy.Place(); place != (policy.Place{}) {
+	if place := f.Policy.Place(); place != (rule.Place{}) {
 		e.Rule = place.String()
 	}
 	return e

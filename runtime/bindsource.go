@@ -14,7 +14,7 @@ import (
 	"mayfly/mount"
 	"mayfly/nsexec"
 	"mayfly/runtime/internal/realm"
-	"mayfly/runtime/policy"
+	"mayfly/runtime/policy/rule"
 )
 
 // openBinds takes copies of the sources of those mounts that are binds.
@@ -174,7 +174,7 @@ func (p *Plan) mayBind(fd int, readOnly bool) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("is %q: %w, which lets you bind what is in %q", place, policy.ErrDenied, allowed)
+	return fmt.Errorf("is %q: %w, which lets you bind what is in %q", place, rule.ErrDenied, allowed)
 }
 
 // within tells whether a path is a directory or something in it.

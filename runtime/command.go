@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/nsexec"
-	"mayfly/personality"
+	"mayfly/personality/arch"
 	"mayfly/runtime/seccomp"
 )
 
@@ -91,7 +91,7 @@ func (l *launch) startOne(p *Plan, args []string, files [3]uintptr, terminal int
 
 // checkMachine refuses a program that is for another machine.
 func checkMachine(name string, beginning []byte) error {
-	arch, err := personality.OfProgram(beginning)
+	arch, err := arch.OfProgram(beginning)
 	host, unknown := hostArchitecture()
 	if err != nil || unknown != nil || arch.RunsOn(host) {
 		return nil

@@ -9,6 +9,7 @@ import (
 
 	"mayfly/nsexec"
 	"mayfly/personality"
+	"mayfly/personality/arch"
 )
 
 var namespaceFlags = map[specs.LinuxNamespaceType]int{
@@ -50,9 +51,9 @@ func capabilitySet(c *specs.LinuxCapabilities) (uint64, error) {
 
 func setPersonality(p *specs.LinuxPersonality) error {
 	if p.Domain == specs.PerLinux32 {
-		return personality.Set(personality.Linux32)
+		return personality.Set(arch.Linux32)
 	}
-	return personality.Set(personality.Linux)
+	return personality.Set(arch.Linux)
 }
 
 // confine gives up everything. The order matters: each line needs what a later one

@@ -11,7 +11,7 @@ import (
 
 	"mayfly/runtime/audit"
 	"mayfly/runtime/control"
-	"mayfly/runtime/image"
+	"mayfly/runtime/image/ref"
 	"mayfly/runtime/state"
 	"mayfly/runtime/user"
 )
@@ -180,7 +180,7 @@ func splitOwner(database *user.Database, c Caller, text string) (ownedName, erro
 	if err != nil {
 		return ownedName{}, err
 	}
-	return ownedName{uid, c.UID == 0 && !strings.Contains(text, "/"), name}, image.CheckName("container", name)
+	return ownedName{uid, c.UID == 0 && !strings.Contains(text, "/"), name}, ref.CheckName("container", name)
 }
 
 // ownerOf takes [OWNER/]NAME apart, where only root may name another owner than themself.

@@ -9,12 +9,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"mayfly/personality"
+	"mayfly/personality/arch"
 	"mayfly/runtime/cgroup"
 	"mayfly/runtime/internal/file"
 	"mayfly/runtime/internal/realm"
 	"mayfly/runtime/policy"
 	"mayfly/runtime/user"
+	"mayfly/runtime/user/passwd"
 )
 
 // A Finding is what an examination of the machine found in one place.
@@ -91,8 +92,8 @@ func examine32Bit() Finding {
 func examineForeign() Finding {
 	host, err := hostArchitecture()
 	var have []string
-	for _, name := range personality.Names() {
-		arch, unknown := personality.ByName(name)
+	for _, name := range arch.Names() {
+		arch, unknown := arch.ByName(name)
 		if err != nil || unknown != nil || arch.RunsOn(host) {
 			continue
 		}
@@ -115,7 +116,7 @@ func examineForeign() Finding {
 
 // runsPrograms tells by what programs of an architecture run.
 func runsPrograms(name string) (string, error) {
-	arch, err := personality.ByName(name)
+	arch, err := arch.ByName(name)
 	if err != nil {
 		return "", err
 	}
@@ -188,7 +189,7 @@ func describeIDs(c Caller) (string, error) {
 	if err == nil && realm.GrantIgnored() == realm.ErrNoNewPrivileges {
 		return "", errNoMappers
 	}
-	if errors.Is(err, user.ErrNoRange) || errors.Is(err, os.ErrNotExist) {
+	if errors.Is(err, passwd.ErrNoRange) || errors.Is(err, os.ErrNotExist) {
 		return "user namespaces with a single id: " + err.Error(), nil
 	}
 	if err == nil {

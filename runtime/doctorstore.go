@@ -12,6 +12,7 @@ import (
 	"mayfly/runtime/internal/file"
 	"mayfly/runtime/internal/realm"
 	"mayfly/runtime/policy"
+	"mayfly/runtime/policy/rule"
 )
 
 // leastFree is how much space a store shall have, as a share: BTRFS is in trouble before
@@ -104,7 +105,7 @@ func recordsAreReadOnly() error {
 
 // examineStoreWriting looks whether there can be copies that are written to.
 func examineStoreWriting() Finding {
-	path, found := policy.DefaultStore, "can be written to"
+	path, found := rule.DefaultStore, "can be written to"
 	err := lookAsRoot(func() error {
 		if settings, err := policy.LoadSettings(); err == nil { // examinePolicy tells
 			path = settings.Store

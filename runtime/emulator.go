@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"mayfly/personality"
+	"mayfly/personality/arch"
 	"mayfly/runtime/internal/file"
 )
 
@@ -23,7 +23,7 @@ const installQemu = "apt-get install qemu-user-static"
 
 // Emulator finds which program runs those for an architecture, "" for the kernel
 // itself. Where the kernel does not tell, nothing is known of it, which is no error.
-func Emulator(arch personality.Architecture) (string, error) {
+func Emulator(arch arch.Architecture) (string, error) {
 	list, told := registrations(binfmt)
 	header := arch.Header()
 	for _, r := range list {
@@ -45,7 +45,7 @@ func Emulator(arch personality.Architecture) (string, error) {
 
 // EmulatorsUnknown tells that the kernel does not tell who runs programs for an
 // architecture that is another than its own.
-func EmulatorsUnknown(arch personality.Architecture) bool {
+func EmulatorsUnknown(arch arch.Architecture) bool {
 	_, told := registrations(binfmt)
 	host, err := hostArchitecture()
 	return !told && err == nil && (!arch.RunsOn(host) || arch.Debian == "i386" && !runsI386())

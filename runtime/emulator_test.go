@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"mayfly/personality"
+	"mayfly/personality/arch"
 )
 
 const qemuArm64 = `enabled
@@ -17,10 +17,10 @@ mask ffffffffffffff00fffffffffffffffffeffffff
 `
 
 func TestWhichProgramRunsOthers(t *testing.T) {
-	arm64, _ := personality.ByName("arm64")
-	amd64, _ := personality.ByName("amd64")
+	arm64, _ := arch.ByName("arm64")
+	amd64, _ := arch.ByName("amd64")
 	r, ok := parseRegistration(qemuArm64)
-	for arch, want := range map[personality.Architecture]bool{arm64: true, amd64: false} {
+	for arch, want := range map[arch.Architecture]bool{arm64: true, amd64: false} {
 		if header := arch.Header(); !ok || r.runs(header[:]) != want || !r.fixed || r.interpreter != "/usr/bin/qemu-aarch64-static" {
 			t.Errorf("%s: %+v", arch.Name, r)
 		}

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"mayfly/runtime/user"
+	"mayfly/runtime/user/passwd"
 )
 
 // searchPath is where commands are looked for inside, unless the image or the request
@@ -20,7 +20,7 @@ const runtimeDirVariable = "XDG_RUNTIME_DIR"
 // container is, then who the user is, then what passes from the caller, then what the
 // request sets. For another user than the caller, nothing that tells of the caller
 // passes.
-func environment(r Request, image []string, caller Caller, passes func(name string) bool, who user.Entry) ([]string, error) {
+func environment(r Request, image []string, caller Caller, passes func(name string) bool, who passwd.Entry) ([]string, error) {
 	env := newEnviron(slices.Concat([]string{"PATH=" + searchPath}, image, []string{
 		"container=mayfly", "USER=" + who.Name, "LOGNAME=" + who.Name, "HOME=" + who.Home, "SHELL=" + who.Shell,
 		runtimeDirVariable + "=" + RuntimeDir(who.UID)})...)

@@ -11,6 +11,7 @@ import (
 
 	"mayfly/nsexec"
 	"mayfly/runtime/image"
+	"mayfly/runtime/image/ref"
 )
 
 // Signals are those that a program should receive (signal.Notify) and hand to
@@ -139,7 +140,7 @@ func open(p *Plan, caller Caller) (store *image.Store, img *image.Image, err err
 		if store, err = image.Open(p.Store); err != nil {
 			return err
 		}
-		ref := image.Reference{Name: p.Image, Version: p.Version}
+		ref := ref.Reference{Name: p.Image, Version: p.Version}
 		if img, err = openImage(store, ref.String(), p.Draft, p.Session, caller); err != nil {
 			if p.Version != 0 && p.Session == "" && errors.Is(err, image.ErrUnknown) {
 				err = fmt.Errorf("%w: %w", ErrReplaced, err)

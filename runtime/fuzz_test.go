@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"mayfly/runtime/policy"
-	"mayfly/runtime/user"
+	"mayfly/runtime/policy/rule"
+	"mayfly/runtime/user/passwd"
 )
 
 // absolute tells whether a path is one that a plan may have: absolute, clean, without NUL.
@@ -82,12 +82,12 @@ func FuzzEnvironment(f *testing.F) {
 	f.Add("A=1\x01A=2", "A", "*", true)
 	f.Fuzz(func(t *testing.T, env, asked, pass string, all bool) {
 		caller := Caller{UID: 1000, Env: strings.Split(env, "\x01")}
-		rule := policy.Rule{Env: strings.Split(pass, "\x01")}
+		rule := rule.Rule{Env: strings.Split(pass, "\x01")}
 		r := Request{EnvAll: all}
 		if asked != "" {
 			r.Env = strings.Split(asked, "\x01")
 		}
-		list, err := environment(r, nil, caller, rule.Passes, user.Entry{Name: "dev", UID: 1000, Home: "/home/dev", Shell: "/bin/sh"})
+		list, err := environment(r, nil, caller, rule.Passes, passwd.Entry{Name: "dev", UID: 1000, Home: "/home/dev", Shell: "/bin/sh"})
 		if err != nil {
 			return
 		}

@@ -12,6 +12,7 @@ import (
 	"mayfly/mount"
 	"mayfly/runtime/image"
 	"mayfly/runtime/policy"
+	"mayfly/runtime/policy/rule"
 	"mayfly/runtime/user"
 )
 
@@ -35,7 +36,7 @@ const shownOfHidden = 3
 
 // hidden are the directories of an image that are not empty and that the policy's binds
 // hide; for root with some of the names in them, which may be in a closed directory.
-func hidden(inside mount.Root, d policy.Decision) []string {
+func hidden(inside mount.Root, d rule.Decision) []string {
 	var list []string
 	for _, dir := range slices.Concat(d.Bind, d.BindReadOnly) {
 		names := namesIn(inside, dir, shownOfHidden+1)
@@ -87,7 +88,7 @@ func Hidden(s *image.Store, name string) ([]string, error) {
 }
 
 // HiddenBy is the same for a decision. Who may not look into the store is told nothing.
-func HiddenBy(d policy.Decision, name string) (list []string) {
+func HiddenBy(d rule.Decision, name string) (list []string) {
 	_ = WithStore("", func(s *image.Store) error {
 		img, err := s.Image(name)
 		if err == nil {

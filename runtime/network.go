@@ -14,7 +14,7 @@ import (
 	"mayfly/runtime/control"
 	"mayfly/runtime/internal/file"
 	"mayfly/runtime/network"
-	"mayfly/runtime/policy"
+	"mayfly/runtime/policy/rule"
 	"mayfly/runtime/state"
 	"mayfly/runtime/user"
 )
@@ -40,7 +40,7 @@ func (f *Facts) network(r Request) string {
 	case r.Network != "":
 		return r.Network
 	case f.Policy.Unbound:
-		return policy.NetworkHost
+		return rule.NetworkHost
 	case len(f.Policy.Network) == 0:
 		return ""
 	}
@@ -50,7 +50,7 @@ func (f *Facts) network(r Request) string {
 // private tells whether the container's network leads outside, or may, and is not the host's.
 func (f *Facts) private(r Request) bool {
 	wanted := f.network(r)
-	return wanted == policy.NetworkPrivate || f.Joined.Network == policy.NetworkPrivate || strings.HasPrefix(wanted, interfacePrefix)
+	return wanted == rule.NetworkPrivate || f.Joined.Network == rule.NetworkPrivate || strings.HasPrefix(wanted, interfacePrefix)
 }
 
 // network decides which network the container has: what is asked for, or the first that the rule names.
@@ -58,10 +58,10 @@ func (p *Plan) network(r Request, f Facts) error {
 	p.Network = f.network(r)
 	allowed := f.Policy.Network
 	if f.Policy.Unbound {
-		allowed = policy.Networks
+		allowed = rule.Networks
 	}
 	if p.Network == "" {
-		return fmt.Errorf("%w: the rule at %s names no network", policy.ErrDenied, f.Policy.Place())
+		return fmt.Errorf("%w: the rule at %s names no network", rule.ErrDenied, f.Policy.Place())
 	}
 	mode, joins := p.Network, strings.HasPrefix(p.Network, joinPrefix)
 	if joins {
@@ -81,16 +81,16 @@ func (p *Plan) network(r Request, f Facts) error {
 		return fmt.Errorf("--network %s: want the name of an interface, `ip link` lists them", p.Network)
 	case joins && mode == "":
 		return fmt.Errorf("--network %s: that container has no network of its own", p.Network)
-	case mode != networkInterface && !slices.Contains(policy.Networks, mode):
+	case mode != networkInterface && !slices.Contains(rule.Networks, mode):
 		return fmt.Errorf("network %q: want host, none, private, join:NAME or, for root, interface:IF", p.Network)
 	case !slices.Contains(allowed, mode):
-		return fmt.Errorf("--network %s: %w: the rule at %s does not let you", p.Network, policy.ErrDenied, f.Policy.Place())
-	case len(r.Publish) > 0 && p.Network != policy.NetworkPrivate:
+		return fmt.Errorf("--network %s: %w: the rule at %s does not let you", p.Network, rule.ErrDenied, f.Policy.Place())
+	case len(r.Publish) > 0 && p.Network != rule.NetworkPrivate:
 		return errors.New("--publish needs --network private: on the host's network a port is published by listening at it")
-	case mode == policy.NetworkHost:
+	case mode == rule.NetworkHost:
 		return nil
 	}
-	if f.Own && (joins || mode == policy.NetworkPrivate) {
+	if f.Own && (joins || mode == rule.NetworkPrivate) {
 		return fmt.Errorf("--network %s: %w", p.Network, ErrNoGrant)
 	}
 	p.Publish, p.NetworkRange = r.Publish, f.Policy.NetworkRange
@@ -150,7 +150,7 @@ func (l *launch) makeNetwork() error {
 			return err
 		})
 	}
-	if l.plan.Network == policy.NetworkPrivate {
+	if l.plan.Network == rule.NetworkPrivate {
 		return l.connectNetwork()
 	}
 	return nil
@@ -185,7 +185,7 @@ func (l *launch) enterNetwork() error {
 	if err == nil && l.device != nil {
 		return raise(NetworkCapabilities, l.device.Configure)
 	}
-	if err != nil || l.plan.Network != policy.NetworkPrivate {
+	if err != nil || l.plan.Network != rule.NetworkPrivate {
 		return err
 	}
 	return raise(NetworkCapabilities, l.lease.Configure)

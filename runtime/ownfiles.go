@@ -10,7 +10,7 @@ import (
 	"mayfly/mount"
 	"mayfly/runtime/image"
 	"mayfly/runtime/internal/file"
-	"mayfly/runtime/policy"
+	"mayfly/runtime/policy/rule"
 )
 
 // Files of /etc that every container has its own of: host names, name servers, the time
@@ -84,7 +84,7 @@ func (p *Plan) files(f Facts) {
 		hosts += "\n"
 	}
 	own := []File{{Path: "/etc/hosts", Content: hosts + "127.0.1.1\t" + name + "\n"}, {Path: "/etc/hostname", Content: name + "\n"}}
-	outside := p.NetworkMode == policy.NetworkPrivate || p.NetworkMode == networkInterface
+	outside := p.NetworkMode == rule.NetworkPrivate || p.NetworkMode == networkInterface
 	if outside {
 		own = append(own, File{Path: resolvConf, Content: f.Servers})
 	}

@@ -13,11 +13,12 @@ import (
 	"mayfly/nsexec"
 	"mayfly/runtime/internal/realm"
 	"mayfly/runtime/user"
+	"mayfly/runtime/user/passwd"
 )
 
 // mapIDs gives the user namespace its ids: with subordinate ones all that a system has, by way of the mappers; else one, the
 // caller's, and as root's where the program is to be root. It returns who the caller is.
-func (b Birth) mapIDs(asRoot bool) (who user.Entry, err error) {
+func (b Birth) mapIDs(asRoot bool) (who passwd.Entry, err error) {
 	database, err := user.Load()
 	if err != nil {
 		return who, fmt.Errorf("read user database: %w", err)
@@ -25,7 +26,7 @@ func (b Birth) mapIDs(asRoot bool) (who user.Entry, err error) {
 	who = entryOf(database, Caller{UID: b.UID, GID: b.GID})
 	commands, err := mapperCommands(database, who)
 	switch {
-	case errors.Is(err, user.ErrNoRange), errors.Is(err, os.ErrNotExist):
+	case errors.Is(err, passwd.ErrNoRange), errors.Is(err, os.ErrNotExist):
 		return who, errors.Join(b.dismiss(), mapOne(who, asRoot))
 	case err == nil && realm.GrantIgnored() == realm.ErrNoNewPrivileges:
 		err = fmt.Errorf("%w: %w", ErrNoPrivilege, errNoMappers)
@@ -57,7 +58,7 @@ func (b Birth) mapIDs(asRoot bool) (who user.Entry, err error) {
 var errNoMappers = fmt.Errorf("%w, nor newuidmap and newgidmap, which give a user namespace your subordinate ids", realm.ErrNoNewPrivileges)
 
 // entryOf describes a caller, whom the database need not know.
-func entryOf(database *user.Database, c Caller) user.Entry {
+func entryOf(database *user.Database, c Caller) passwd.Entry {
 	who, _, err := database.ByID(c.UID)
 	if err != nil {
 		who = nameless(c)
@@ -69,7 +70,7 @@ func entryOf(database *user.Database, c Caller) user.Entry {
 // sameGroup refuses what newuidmap(1) and newgidmap(1) would: a process whose group is
 // not the user's in the database, as after newgrp(1). They speak of somebody else's
 // process.
-func sameGroup(database *user.Database, who user.Entry) error {
+func sameGroup(database *user.Database, who passwd.Entry) error {
 	entry, _, err := database.ByID(who.UID)
 	if err != nil || entry.GID == who.GID {
 		return nil
@@ -87,11 +88,11 @@ func sameGroup(database *user.Database, who user.Entry) error {
 
 // mapperCommands are the command lines of newuidmap(1) and newgidmap(1), which are privileged and see to it that the ids are the
 // caller's. The error is user.ErrNoRange or os.ErrNotExist where there are no such ids or programs.
-func mapperCommands(database *user.Database, who user.Entry) (commands [2][]string, err error) {
+func mapperCommands(database *user.Database, who passwd.Entry) (commands [2][]string, err error) {
 	for i, c := range []struct {
 		program, file string
 		own           uint32
-	}{{"newuidmap", user.SubUIDFile, who.UID}, {"newgidmap", user.SubGIDFile, who.GID}} {
+	}{{"newuidmap", passwd.SubUIDFile, who.UID}, {"newgidmap", passwd.SubGIDFile, who.GID}} {
 		ids, err := database.Subordinate(c.file, who, rootIDs)
 		if err != nil {
 			return commands, err
@@ -159,7 +160,7 @@ func (b Birth) dismiss() error {
 }
 
 // mapOne maps a single id. The kernel wants that nobody in there can leave a group, which may be one that is denied something.
-func mapOne(who user.Entry, asRoot bool) error {
+func mapOne(who passwd.Entry, asRoot bool) error {
 	line := func(id uint32) string {
 		if asRoot {
 			return fmt.Sprintln(0, id, 1)
@@ -175,7 +176,7 @@ func mapOne(who user.Entry, asRoot bool) error {
 }
 
 // ownDirectory is where what is the caller's own is kept. It is made where it is missing.
-func ownDirectory(who user.Entry) (string, error) {
+func ownDirectory(who passwd.Entry) (string, error) {
 	above := os.Getenv("XDG_DATA_HOME")
 	if !filepath.IsAbs(above) {
 		above = filepath.Join(who.Home, ".local/share")

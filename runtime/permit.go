@@ -5,13 +5,15 @@ import (
 	"fmt"
 	"time"
 
-	"mayfly/runtime/image"
+	"mayfly/runtime/image/ref"
 	"mayfly/runtime/policy"
+	"mayfly/runtime/policy/rule"
 	"mayfly/runtime/user"
+	"mayfly/runtime/user/passwd"
 )
 
 // decide asks the policy, whose files may be for root's eyes only.
-func decide(name string, c Caller, database *user.Database) (d policy.Decision, err error) {
+func decide(name string, c Caller, database *user.Database) (d rule.Decision, err error) {
 	who := policyCaller(c.UID, append([]uint32{c.GID}, c.Groups...), database)
 	err = asRoot(c, noCapability, func() error {
 		d, err = policy.Decide(name, who)
@@ -21,7 +23,7 @@ func decide(name string, c Caller, database *user.Database) (d policy.Decision, 
 }
 
 // loadSettings reads what the policy says for everything, in the same way.
-func loadSettings(c Caller) (settings policy.Settings, err error) {
+func loadSettings(c Caller) (settings rule.Settings, err error) {
 	err = asRoot(c, noCapability, func() error {
 		settings, err = policy.LoadSettings()
 		return err
@@ -30,18 +32,18 @@ func loadSettings(c Caller) (settings policy.Settings, err error) {
 }
 
 // policyCaller is a user as the policy wants to know them.
-func policyCaller(uid uint32, gids []uint32, database *user.Database) policy.Caller {
-	return policy.Caller{UID: uid, GIDs: gids,
+func policyCaller(uid uint32, gids []uint32, database *user.Database) rule.Caller {
+	return rule.Caller{UID: uid, GIDs: gids,
 		UserID: func(name string) (uint32, bool, error) {
 			entry, _, err := database.ByName(name)
-			if errors.Is(err, user.ErrUnknown) {
+			if errors.Is(err, passwd.ErrUnknown) {
 				return 0, false, nil
 			}
 			return entry.UID, err == nil, err
 		},
 		GroupID: func(name string) (uint32, bool, error) {
 			gid, err := database.GroupByName(name)
-			if errors.Is(err, user.ErrUnknownGroup) {
+			if errors.Is(err, passwd.ErrUnknownGroup) {
 				return 0, false, nil
 			}
 			return gid, err == nil, err
@@ -50,30 +52,30 @@ func policyCaller(uid uint32, gids []uint32, database *user.Database) policy.Cal
 
 // Explain tells what a user, by name or number ("": the caller), may do with an image. The
 // error is policy.ErrDenied where that is nothing.
-func Explain(name, who string) (policy.Decision, user.Entry, error) {
-	if err := image.CheckName("image", name); err != nil {
-		return policy.Decision{}, user.Entry{}, err
+func Explain(name, who string) (rule.Decision, passwd.Entry, error) {
+	if err := ref.CheckName("image", name); err != nil {
+		return rule.Decision{}, passwd.Entry{}, err
 	}
 	caller, err := CurrentCaller()
 	if err != nil {
-		return policy.Decision{}, user.Entry{}, err
+		return rule.Decision{}, passwd.Entry{}, err
 	}
 	database, err := user.Load()
 	if err != nil {
-		return policy.Decision{}, user.Entry{}, fmt.Errorf("read user database: %w", err)
+		return rule.Decision{}, passwd.Entry{}, fmt.Errorf("read user database: %w", err)
 	}
 	f := Facts{Caller: caller}
 	if err := f.findUser(Request{User: who}, database); err != nil {
-		return policy.Decision{}, user.Entry{}, err
+		return rule.Decision{}, passwd.Entry{}, err
 	}
 	d, err := policy.Decide(name, policyCaller(f.User.UID, append([]uint32{f.User.GID}, f.Groups...), database))
 	return d, f.User, err
 }
 
 // permitted refuses what the policy's rule does not let a caller ask for.
-func permitted(r Request, d policy.Decision) error {
+func permitted(r Request, d rule.Decision) error {
 	refuse := func(what string) error {
-		return fmt.Errorf("%s: %w: the rule at %s does not let you", what, policy.ErrDenied, d.Place())
+		return fmt.Errorf("%s: %w: the rule at %s does not let you", what, rule.ErrDenied, d.Place())
 	}
 	if d.Unbound {
 		return nil
@@ -99,7 +101,7 @@ func permitted(r Request, d policy.Decision) error {
 }
 
 // bound takes over the bounds that the rule sets. Root has none but those that they ask for.
-func (p *Plan) bound(asked Resources, d policy.Decision) {
+func (p *Plan) bound(asked Resources, d rule.Decision) {
 	p.Devices = d.Devices
 	p.BindFrom, p.BindReadOnlyFrom = d.AllowBind, d.AllowBindReadOnly
 	if d.Unbound {

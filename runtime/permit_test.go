@@ -6,34 +6,34 @@ import (
 	"testing"
 	"time"
 
-	"mayfly/runtime/policy"
+	"mayfly/runtime/policy/rule"
 )
 
 func TestTheRuleBoundsTheRequest(t *testing.T) {
-	strict := policy.Decision{Rule: policy.Rule{Network: []string{"host"}}}
+	strict := rule.Decision{Rule: rule.Rule{Network: []string{"host"}}}
 	for what, c := range map[string]struct {
 		request Request
-		change  func(*policy.Decision)
+		change  func(*rule.Decision)
 		refused string // "": permitted
 	}{
 		"nothing asked":          {Request{}, nil, ""},
 		"writable":               {Request{Writable: true}, nil, "--writable"},
-		"writable, allowed":      {Request{Writable: true}, func(d *policy.Decision) { d.Writable = true }, ""},
+		"writable, allowed":      {Request{Writable: true}, func(d *rule.Decision) { d.Writable = true }, ""},
 		"the whole environment":  {Request{EnvAll: true}, nil, "--env-all"},
-		"another personality":    {Request{Personality: "x86"}, func(d *policy.Decision) { d.Personality = "x86-64" }, "--personality x86"},
-		"the same personality":   {Request{Personality: "x86"}, func(d *policy.Decision) { d.Personality = "x86" }, ""},
+		"another personality":    {Request{Personality: "x86"}, func(d *rule.Decision) { d.Personality = "x86-64" }, "--personality x86"},
+		"the same personality":   {Request{Personality: "x86"}, func(d *rule.Decision) { d.Personality = "x86" }, ""},
 		"any personality":        {Request{Personality: "x86"}, nil, ""},
 		"a bind":                 {Request{Binds: []Bind{{Source: "/a"}}}, nil, "bind"},
-		"a bind, read-only ones": {Request{Binds: []Bind{{Source: "/a"}}}, func(d *policy.Decision) { d.AllowBindReadOnly = []string{"/"} }, "bind"},
-		"a read-only bind":       {Request{Binds: []Bind{{Source: "/a", ReadOnly: true}}}, func(d *policy.Decision) { d.AllowBindReadOnly = []string{"/"} }, ""},
-		"root":                   {Request{Writable: true, EnvAll: true, Binds: []Bind{{Source: "/a"}}}, func(d *policy.Decision) { d.Unbound = true }, ""},
+		"a bind, read-only ones": {Request{Binds: []Bind{{Source: "/a"}}}, func(d *rule.Decision) { d.AllowBindReadOnly = []string{"/"} }, "bind"},
+		"a read-only bind":       {Request{Binds: []Bind{{Source: "/a", ReadOnly: true}}}, func(d *rule.Decision) { d.AllowBindReadOnly = []string{"/"} }, ""},
+		"root":                   {Request{Writable: true, EnvAll: true, Binds: []Bind{{Source: "/a"}}}, func(d *rule.Decision) { d.Unbound = true }, ""},
 	} {
 		d := strict
 		if c.change != nil {
 			c.change(&d)
 		}
 		err := permitted(c.request, d)
-		if c.refused == "" && err != nil || c.refused != "" && (!errors.Is(err, policy.ErrDenied) || !strings.Contains(err.Error(), c.refused)) {
+		if c.refused == "" && err != nil || c.refused != "" && (!errors.Is(err, rule.ErrDenied) || !strings.Contains(err.Error(), c.refused)) {
 			t.Errorf("%s: %v, want %q", what, err, c.refused)
 		}
 	}
@@ -70,8 +70,8 @@ func TestNetworksOfTheRule(t *testing.T) {
 		}
 	}
 	f := facts()
-	f.Policy = policy.Decision{Settings: f.Policy.Settings, Unbound: true}
-	if p := plan(t, Request{Image: "deb12-i386"}, f); p.Network != policy.NetworkHost {
+	f.Policy = rule.Decision{Settings: f.Policy.Settings, Unbound: true}
+	if p := plan(t, Request{Image: "deb12-i386"}, f); p.Network != rule.NetworkHost {
 		t.Errorf("root: %q", p.Network)
 	}
 }
@@ -82,13 +82,13 @@ func TestTimeIsBoundedWhateverIsAsked(t *testing.T) {
 		{0, time.Minute, limit, mostKillAfter}, {time.Minute, 0, time.Minute, 0}, {99 * limit, 99 * limit, limit, mostKillAfter},
 	} {
 		p := &Plan{Timeout: c.asked, KillAfter: c.kill}
-		p.bound(Resources{}, policy.Decision{Rule: policy.Rule{Limits: policy.Limits{Time: limit, Containers: 3}}})
+		p.bound(Resources{}, rule.Decision{Rule: rule.Rule{Limits: rule.Limits{Time: limit, Containers: 3}}})
 		if p.Timeout != c.timeout || p.KillAfter != c.killAfter || p.Containers != 3 || p.atMost() != c.timeout+c.killAfter+grace {
 			t.Errorf("asked for %v and %v: %v and %v", c.asked, c.kill, p.Timeout, p.KillAfter)
 		}
 	}
 	root := &Plan{Timeout: 2 * limit}
-	root.bound(Resources{}, policy.Decision{Unbound: true, Rule: policy.Rule{Limits: policy.Limits{Time: limit, Containers: 3}}})
+	root.bound(Resources{}, rule.Decision{Unbound: true, Rule: rule.Rule{Limits: rule.Limits{Time: limit, Containers: 3}}})
 	if root.Timeout != 2*limit || root.Containers != 0 || (&Plan{}).atMost() != 0 {
 		t.Errorf("root: %+v", root)
 	}

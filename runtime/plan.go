@@ -9,8 +9,8 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
-	"mayfly/personality"
-	"mayfly/runtime/image"
+	"mayfly/personality/arch"
+	"mayfly/runtime/image/ref"
 )
 
 // A Plan is everything that a launch does, decided. Its core is an OCI runtime
@@ -200,7 +200,7 @@ func check(r Request, f Facts) error {
 		return fmt.Errorf("image %s@%d is sealed, nobody changes it: `runtime image shell %s` makes the next version",
 			r.name(), f.Version, r.name())
 	}
-	_, err := image.ParseReference(r.Image)
+	_, err := ref.Parse(r.Image)
 	return err
 }
 
@@ -210,11 +210,11 @@ func (p *Plan) name(r Request, f Facts) error {
 	if r.Name == "" {
 		p.Container = p.Image[:min(len(p.Image), 47)] + "-" + f.RandomDigits
 	}
-	if err := image.CheckName("container", p.Container); err != nil {
+	if err := ref.CheckName("container", p.Container); err != nil {
 		return err
 	}
 	if p.Snapshot {
-		p.Copy = image.CopyName(f.Caller.UID, p.Container, f.RandomDigits)
+		p.Copy = ref.CopyName(f.Caller.UID, p.Container, f.RandomDigits)
 	}
 	p.Spec.Hostname = r.Hostname
 	if r.Hostname == "" {
@@ -252,22 +252,22 @@ func linux() *specs.Linux {
 // instance, and its flags. Those the kernel takes away from a program with file
 // capabilities, so they are nothing that a caller has by one grant and not by another.
 func (p *Plan) personality(r Request, f Facts) error {
-	arch := f.Image
+	machine := f.Image
 	name := r.Personality
 	if name == "" {
 		name = f.Policy.Personality
 	}
 	if name != "" {
 		var err error
-		if arch, err = personality.ByName(name); err != nil {
+		if machine, err = arch.ByName(name); err != nil {
 			return fmt.Errorf("personality: %w", err)
 		}
-		if !arch.RunsOn(f.Host) {
+		if !machine.RunsOn(f.Host) {
 			return fmt.Errorf("personality %s: this machine is %s", name, f.Host.Name)
 		}
 	}
 	p.Spec.Linux.Personality = &specs.LinuxPersonality{Domain: specs.PerLinux}
-	if arch.Domain == personality.Linux32 && arch.RunsOn(f.Host) {
+	if machine.Domain == arch.Linux32 && machine.RunsOn(f.Host) {
 		p.Spec.Linux.Personality.Domain = specs.PerLinux32
 	}
 	return nil
@@ -278,5 +278,5 @@ func (p *Plan) Path() string {
 	if !p.Snapshot {
 		return p.Spec.Root.Path
 	}
-	return image.CopyPath(p.Store, p.Copy)
+	return ref.CopyPath(p.Store, p.Copy)
 }

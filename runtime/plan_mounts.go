@@ -8,7 +8,7 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
-	"mayfly/runtime/user"
+	"mayfly/runtime/user/passwd"
 )
 
 // mounts lists the file systems of the container, in the order in which they are
@@ -117,7 +117,7 @@ func (p *Plan) withoutGrant(f Facts) {
 func (p *Plan) hostBinds(f Facts) {
 	for _, name := range f.Policy.BindReadOnly {
 		switch {
-		case p.rootInside() && (name == user.PasswdFile || name == user.GroupFile):
+		case p.rootInside() && (name == passwd.PasswdFile || name == passwd.GroupFile):
 		case name == "/etc/passwd" && f.Passwd != "":
 			p.Files = append(p.Files, File{Path: name, Content: f.Passwd})
 		case name == "/etc/group" && f.Group != "":

@@ -8,7 +8,7 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
-	"mayfly/personality"
+	"mayfly/personality/arch"
 )
 
 func (p *Plan) process(r Request, f Facts) error {
@@ -90,7 +90,7 @@ func (p *Plan) command(r Request, shell string) {
 
 // readAhead guesses what the command's start reads: the program, a shell if it is a
 // script, the dynamic loader, the C library. A wrong guess costs an open(2).
-func (p *Plan) readAhead(arch personality.Architecture) {
+func (p *Plan) readAhead(arch arch.Architecture) {
 	if !p.Snapshot {
 		return // an image's files are in the page cache after their first use
 	}

@@ -10,20 +10,20 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/mount"
-	"mayfly/personality"
-	"mayfly/runtime/policy"
-	"mayfly/runtime/user"
+	"mayfly/personality/arch"
+	"mayfly/runtime/policy/rule"
+	"mayfly/runtime/user/passwd"
 )
 
 // facts are those of an ordinary caller on an amd64 host with an i386 image.
 func facts() Facts {
-	host, _ := personality.ByName("x86-64")
-	image, _ := personality.ByName("x86")
+	host, _ := arch.ByName("x86-64")
+	image, _ := arch.ByName("x86")
 	return Facts{
 		Caller: Caller{UID: 1000, GID: 1000, Groups: []uint32{1000, 50}, Dir: "/home/dev/src",
 			Env: []string{"TERM=xterm", "LC_ALL=C", "SECRET=1", "HOME=/home/dev", "PATH=/evil"}},
 		Policy: ordinary(), Host: host, Image: image, Root: "/var/lib/machines/deb12-i386", CopyFirst: true,
-		User:    user.Entry{Name: "dev", UID: 1000, GID: 1000, Home: "/home/dev", Shell: "/bin/bash"},
+		User:    passwd.Entry{Name: "dev", UID: 1000, GID: 1000, Home: "/home/dev", Shell: "/bin/bash"},
 		Groups:  []uint32{1000, 50},
 		Present: map[string]bool{"/etc/passwd": true, "/etc/group": true, "/home": true, "/etc/resolv.conf": true},
 		Dir:     hostDir{Path: "/home/dev/src", ID: fileID{1, 2}, Inside: []string{"/home/dev/src"}},
@@ -32,8 +32,8 @@ func facts() Facts {
 }
 
 // ordinary is a rule that allows what gives a caller nothing.
-func ordinary() policy.Decision {
-	return policy.Decision{Settings: policy.Settings{Store: policy.DefaultStore}, Rule: policy.Rule{
+func ordinary() rule.Decision {
+	return rule.Decision{Settings: rule.Settings{Store: rule.DefaultStore}, Rule: rule.Rule{
 		BindReadOnly: []string{"/etc/passwd", "/etc/group", "/opt"}, Bind: []string{"/home"},
 		Env: []string{"TERM", "LC_*", "HOME"}, Network: []string{"host"}, EnvAll: true, Writable: true, AllowBind: []string{"/"},
 		BindCwd: true, BindHome: true,
@@ -53,8 +53,8 @@ func plan(t *testing.T, r Request, f Facts) *Plan {
 func rooted() Facts {
 	f := facts()
 	f.Policy.RootInside = true
-	f.RootInside = &rootInside{UIDs: user.Range{First: 100000, Count: 65536}, GIDs: user.Range{First: 200000, Count: 65536},
-		Root:    user.Entry{Name: "root", Home: "/root", Shell: "/bin/bash"},
+	f.RootInside = &rootInside{UIDs: passwd.Range{First: 100000, Count: 65536}, GIDs: passwd.Range{First: 200000, Count: 65536},
+		Root:    passwd.Entry{Name: "root", Home: "/root", Shell: "/bin/bash"},
 		Lines:   map[string]string{"/etc/passwd": "dev:*:1000:1000::/home/dev:/bin/bash\n"},
 		Content: map[string]string{"/etc/passwd": "root...\ndev:*:1000:1000::/home/dev:/bin/bash\n"}}
 	return f
@@ -81,12 +81,12 @@ func TestPlanOfRootInside(t *testing.T) {
 	}
 	f := rooted()
 	f.Policy.RootInside = false
-	if _, err := NewPlan(Request{Image: "deb12-i386", RootInside: true}, f); !errors.Is(err, policy.ErrDenied) {
+	if _, err := NewPlan(Request{Image: "deb12-i386", RootInside: true}, f); !errors.Is(err, rule.ErrDenied) {
 		t.Errorf("%v", err)
 	}
 	f = rooted()
 	f.User.UID, f.Caller.UID = 100001, 100001
-	if _, err := NewPlan(Request{Image: "deb12-i386", RootInside: true}, f); !errors.Is(err, user.ErrNoRange) {
+	if _, err := NewPlan(Request{Image: "deb12-i386", RootInside: true}, f); !errors.Is(err, passwd.ErrNoRange) {
 		t.Errorf("one's own id among the subordinate ones: %v", err)
 	}
 }
@@ -330,8 +330,8 @@ func TestWhatIsInAnotherIsMountedAfterIt(t *testing.T) {
 }
 
 func TestThePersonalityIsTheImagesWhateverTheCallersIs(t *testing.T) {
-	arch := func(name string) personality.Architecture {
-		a, _ := personality.ByName(name) // none: the image tells none
+	arch := func(name string) arch.Architecture {
+		a, _ := arch.ByName(name) // none: the image tells none
 		return a
 	}
 	for _, c := range []struct {
@@ -382,7 +382,7 @@ func TestWhatTheCommandsStartReadsIsReadAhead(t *testing.T) {
 		}
 	}
 	f := facts()
-	f.Image = personality.Architecture{}
+	f.Image = arch.Architecture{}
 	if p := plan(t, Request{Image: "i", Command: []string{"/x"}}, f); !slices.Equal(p.ReadAhead, []string{"/x", "/bin/sh"}) {
 		t.Errorf("an image of an unknown architecture: %q", p.ReadAhead)
 	}

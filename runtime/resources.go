@@ -8,7 +8,7 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
-	"mayfly/runtime/policy"
+	"mayfly/runtime/policy/rule"
 )
 
 // Resources bound what all processes of a container use together. Zero: no bound.
@@ -46,7 +46,7 @@ const (
 )
 
 // within bounds what is asked for by what the policy allows, which is what a caller has who asks for nothing.
-func (r Resources) within(most policy.Limits) Resources {
+func (r Resources) within(most rule.Limits) Resources {
 	r.Memory, r.Tasks = least(r.Memory, most.Memory), least(r.Tasks, most.Tasks)
 	r.CPUs = least(r.CPUs, most.CPU)
 	r.CPUWeight, r.IOWeight = least(r.CPUWeight, most.CPUWeight), least(r.IOWeight, most.IOWeight)

@@ -5,25 +5,25 @@ import (
 	"reflect"
 	"testing"
 
-	"mayfly/runtime/policy"
+	"mayfly/runtime/policy/rule"
 )
 
 func TestResourcesAreBoundedWhateverIsAsked(t *testing.T) {
 	swap := func(n int64) *int64 { return &n }
-	most := policy.Limits{Memory: 1000, Tasks: 50, CPU: 2, CPUWeight: 200}
+	most := rule.Limits{Memory: 1000, Tasks: 50, CPU: 2, CPUWeight: 200}
 	for what, c := range map[string]struct {
 		asked Resources
-		most  policy.Limits
+		most  rule.Limits
 		want  map[string]string
 	}{
-		"nothing":            {Resources{}, policy.Limits{}, map[string]string{}},
-		"asked for":          {Resources{Memory: 5, CPUs: 1.5, IOWeight: 7}, policy.Limits{}, map[string]string{"memory.max": "5", "memory.swap.max": "0", "cpu.max": "150000 100000", "io.weight": "7"}},
-		"with swap":          {Resources{Memory: 5, Swap: swap(9)}, policy.Limits{}, map[string]string{"memory.max": "5", "memory.swap.max": "9"}},
+		"nothing":            {Resources{}, rule.Limits{}, map[string]string{}},
+		"asked for":          {Resources{Memory: 5, CPUs: 1.5, IOWeight: 7}, rule.Limits{}, map[string]string{"memory.max": "5", "memory.swap.max": "0", "cpu.max": "150000 100000", "io.weight": "7"}},
+		"with swap":          {Resources{Memory: 5, Swap: swap(9)}, rule.Limits{}, map[string]string{"memory.max": "5", "memory.swap.max": "9"}},
 		"the policy's":       {Resources{}, most, map[string]string{"memory.max": "1000", "memory.swap.max": "0", "pids.max": "50", "cpu.max": "200000 100000", "cpu.weight": "200"}},
 		"less":               {Resources{Memory: 10, Tasks: 5, CPUs: 1, CPUWeight: 100}, most, map[string]string{"memory.max": "10", "memory.swap.max": "0", "pids.max": "5", "cpu.max": "100000 100000", "cpu.weight": "100"}},
 		"more":               {Resources{Memory: 1e6, Swap: swap(1e6), Tasks: 1e6, CPUs: 99, CPUWeight: 9999}, most, map[string]string{"memory.max": "1000", "memory.swap.max": "0", "pids.max": "50", "cpu.max": "200000 100000", "cpu.weight": "200"}},
-		"the policy's swap":  {Resources{Swap: swap(30)}, policy.Limits{Swap: 20}, map[string]string{"memory.swap.max": "20"}},
-		"less than its swap": {Resources{Swap: swap(3)}, policy.Limits{Memory: 9, Swap: 20}, map[string]string{"memory.max": "9", "memory.swap.max": "3"}},
+		"the policy's swap":  {Resources{Swap: swap(30)}, rule.Limits{Swap: 20}, map[string]string{"memory.swap.max": "20"}},
+		"less than its swap": {Resources{Swap: swap(3)}, rule.Limits{Memory: 9, Swap: 20}, map[string]string{"memory.max": "9", "memory.swap.max": "3"}},
 	} {
 		if got := c.asked.within(c.most).settings(); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: %v, want %v", what, got, c.want)

@@ -14,8 +14,9 @@ import (
 	"mayfly/nsexec"
 	"mayfly/runtime/image"
 	"mayfly/runtime/internal/file"
-	"mayfly/runtime/policy"
+	"mayfly/runtime/policy/rule"
 	"mayfly/runtime/user"
+	"mayfly/runtime/user/passwd"
 )
 
 // Root inside: the command is user 0 of a user namespace, whose ids are subordinate ones of the caller's on the host.
@@ -24,13 +25,13 @@ import (
 // nothing else.
 
 // rootIDs is how many ids there are inside, from 0 on.
-const rootIDs = policy.RootIDs
+const rootIDs = rule.RootIDs
 
 // A rootInside is what is known of it before a plan is made.
 type rootInside struct {
-	UIDs, GIDs user.Range        // on the host
+	UIDs, GIDs passwd.Range      // on the host
 	IsCaller   bool              // root has the caller's own ids there, and the caller's inside are subordinate
-	Root       user.Entry        // who root is in the image
+	Root       passwd.Entry      // who root is in the image
 	Lines      map[string]string // by file of the image: a line of the caller's that it lacks
 	Content    map[string]string // the same files as a whole, with the line
 }
@@ -45,14 +46,14 @@ func (f *Facts) findRootInside(r Request, database *user.Database) error {
 		return f.reservedIDs(database)
 	}
 	var err error
-	if f.RootInside.UIDs, err = database.Subordinate(user.SubUIDFile, f.User, rootIDs); err != nil {
+	if f.RootInside.UIDs, err = database.Subordinate(passwd.SubUIDFile, f.User, rootIDs); err != nil {
 		return fmt.Errorf("--root: %w", err)
 	}
-	if f.RootInside.GIDs, err = database.Subordinate(user.SubGIDFile, f.User, rootIDs); err != nil {
+	if f.RootInside.GIDs, err = database.Subordinate(passwd.SubGIDFile, f.User, rootIDs); err != nil {
 		return fmt.Errorf("--root: %w", err)
 	}
 	if f.Own {
-		return fmt.Errorf("--root: %w: newuidmap and newgidmap are not installed: apt-get install uidmap", user.ErrNoRange)
+		return fmt.Errorf("--root: %w: newuidmap and newgidmap are not installed: apt-get install uidmap", passwd.ErrNoRange)
 	}
 	if err := f.checkSources(database); err != nil {
 		return fmt.Errorf("--root: %w", err)
@@ -62,18 +63,18 @@ func (f *Facts) findRootInside(r Request, database *user.Database) error {
 
 // checkSources asks NSS whether the ids are somebody's.
 func (f *Facts) checkSources(database *user.Database) error {
-	err := database.CheckSources(user.SubUIDFile, f.User, f.RootInside.UIDs)
+	err := database.CheckSources(passwd.SubUIDFile, f.User, f.RootInside.UIDs)
 	if err == nil {
-		err = database.CheckSources(user.SubGIDFile, f.User, f.RootInside.GIDs)
+		err = database.CheckSources(passwd.SubGIDFile, f.User, f.RootInside.GIDs)
 	}
 	return err
 }
 
 // reservedIDs takes those of the policy.
 func (f *Facts) reservedIDs(database *user.Database) error {
-	ids := user.Range{First: uint32(f.Policy.RootIDs), Count: rootIDs}
+	ids := passwd.Range{First: uint32(f.Policy.RootIDs), Count: rootIDs}
 	f.RootInside.UIDs, f.RootInside.GIDs = ids, ids
-	err := errors.Join(database.CheckAlone(user.SubUIDFile, f.User, ids), database.CheckAlone(user.SubGIDFile, f.User, ids), f.checkSources(database))
+	err := errors.Join(database.CheckAlone(passwd.SubUIDFile, f.User, ids), database.CheckAlone(passwd.SubGIDFile, f.User, ids), f.checkSources(database))
 	if err != nil {
 		return fmt.Errorf("--root: root-ids of the rule at %s: %w", f.Policy.Place(), err)
 	}
@@ -87,11 +88,11 @@ const maxUserFile = 1 << 20
 // runs have inside, are not for root inside to change.
 func (f *Facts) findUsers(inside mount.Root) error {
 	r := f.RootInside
-	r.Root = user.Entry{Name: "root", Home: "/root", Shell: plainShell}
+	r.Root = passwd.Entry{Name: "root", Home: "/root", Shell: plainShell}
 	r.Lines, r.Content = map[string]string{}, map[string]string{}
-	own, group := f.User, user.Entry{Name: f.User.Name, UID: f.User.GID, Line: fmt.Sprintf("%s:x:%d:", f.User.Name, f.User.GID)}
+	own, group := f.User, passwd.Entry{Name: f.User.Name, UID: f.User.GID, Line: fmt.Sprintf("%s:x:%d:", f.User.Name, f.User.GID)}
 	own.Line = fmt.Sprintf("%s:*:%d:%d::%s:%s", own.Name, own.UID, own.GID, own.Home, own.Shell) // no password, not even in /etc/shadow
-	for name, entry := range map[string]user.Entry{user.PasswdFile: own, user.GroupFile: group} {
+	for name, entry := range map[string]passwd.Entry{passwd.PasswdFile: own, passwd.GroupFile: group} {
 		fd, err := inside.OpenRegular(name)
 		if errors.Is(err, unix.ENOENT) {
 			continue
@@ -105,13 +106,13 @@ func (f *Facts) findUsers(inside mount.Root) error {
 			return fmt.Errorf("image's %s: %w", name, err)
 		}
 		database := &user.Database{Passwd: text}
-		if root, listed := database.Listed(0); listed && name == user.PasswdFile {
+		if root, listed := database.Listed(0); listed && name == passwd.PasswdFile {
 			r.Root = root
 		}
 		if r.IsCaller || knows(string(text), entry.UID) {
 			continue // or the caller is root, who has a line
 		}
-		r.Content[name] = string(user.Append(text, entry.Line))
+		r.Content[name] = string(passwd.Append(text, entry.Line))
 		r.Lines[name] = strings.TrimPrefix(r.Content[name], string(text))
 	}
 	return nil
@@ -119,12 +120,12 @@ func (f *Facts) findUsers(inside mount.Root) error {
 
 // knows tells whether passwd(5) or group(5) has a line of an id.
 func knows(text string, id uint32) bool {
-	_, known := user.Range{First: id, Count: 1}.Owner(text)
+	_, known := passwd.Range{First: id, Count: 1}.Owner(text)
 	return known
 }
 
 // runsAs is who the command is, inside.
-func (f *Facts) runsAs() user.Entry {
+func (f *Facts) runsAs() passwd.Entry {
 	if f.RootInside != nil {
 		return f.RootInside.Root
 	}
@@ -140,10 +141,10 @@ func (p *Plan) root(f Facts) error {
 	for _, m := range []struct {
 		what string
 		own  uint32
-		user.Range
+		passwd.Range
 	}{{"user", f.User.UID, r.UIDs}, {"group", f.User.GID, r.GIDs}} {
 		if !f.Own && m.Has(m.own) {
-			return fmt.Errorf("--root: %w: your own %s id is among those from %d on", user.ErrNoRange, m.what, m.First)
+			return fmt.Errorf("--root: %w: your own %s id is among those from %d on", passwd.ErrNoRange, m.what, m.First)
 		}
 	}
 	p.KeepGroups = f.keepsGroups()
@@ -220,7 +221,7 @@ func (p *Plan) userFiles(f Facts) {
 	if p.Draft != "" {
 		return // an image is nobody's
 	}
-	for _, name := range []string{user.PasswdFile, user.GroupFile} {
+	for _, name := range []string{passwd.PasswdFile, passwd.GroupFile} {
 		switch line := f.RootInside.Lines[name]; {
 		case line == "":
 		case p.Spec.Root.Readonly:

@@ -10,6 +10,7 @@ import (
 	"mayfly/mount"
 	"mayfly/runtime/cgroup"
 	"mayfly/runtime/image"
+	"mayfly/runtime/image/ref"
 	"mayfly/runtime/state"
 )
 
@@ -126,7 +127,7 @@ func (s *rootSource) Tree() (mount.Tree, error) {
 // record is what others may know of the container. In UTC: to write a local time is to
 // read the file that the caller's TZ names.
 func record(p *Plan, c Caller) state.Record {
-	ref := image.Reference{Name: p.Image, Version: p.Version}
+	ref := ref.Reference{Name: p.Image, Version: p.Version}
 	return state.Record{Name: p.Container, Image: ref.String(), UID: c.UID, PID: os.Getpid(),
 		Command: p.Spec.Process.Args, Root: p.Path(), Started: time.Now().UTC(), Network: p.NetworkMode, AsOwner: !p.anotherUser()}
 }

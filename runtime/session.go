@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/runtime/image"
+	"mayfly/runtime/image/ref"
 	"mayfly/runtime/user"
 )
 
@@ -56,12 +57,12 @@ func noteLost(note func(string), errs ...error) {
 	}
 }
 
-func beginSession(ctx context.Context, ref, name string) (string, error) {
+func beginSession(ctx context.Context, named, name string) (string, error) {
 	caller, err := CurrentCaller()
 	if err != nil {
 		return "", err
 	}
-	parsed, err := image.ParseReference(ref)
+	parsed, err := ref.Parse(named)
 	if err != nil {
 		return "", err
 	}
@@ -76,7 +77,7 @@ func beginSession(ctx context.Context, ref, name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := permitted(Request{Image: ref, Session: "new"}, d); err != nil {
+	if err := permitted(Request{Image: named, Session: "new"}, d); err != nil {
 		return "", err
 	}
 	if name == "" {
@@ -94,7 +95,7 @@ func beginSession(ctx context.Context, ref, name string) (string, error) {
 		if err := CheckStore(s); err != nil {
 			return err
 		}
-		img, err := s.Image(ref)
+		img, err := s.Image(named)
 		if err != nil {
 			return err
 		}

@@ -10,6 +10,7 @@ import (
 
 	"mayfly/nsexec"
 	"mayfly/runtime/user"
+	"mayfly/runtime/user/passwd"
 )
 
 // BecomeSudoCaller makes a process that sudo(8) started as root one of the user who called
@@ -39,7 +40,7 @@ func BecomeSudoCaller() error {
 	}
 	entry, _, err := database.ByID(uid)
 	known := err == nil
-	if err != nil && !errors.Is(err, user.ErrUnknown) {
+	if err != nil && !errors.Is(err, passwd.ErrUnknown) {
 		return err
 	}
 	groups, err := sudoGroups(database, entry, known, gid)
@@ -64,7 +65,7 @@ func sudoID(name string) (uint32, error) {
 }
 
 // sudoGroups finds the user's groups, which sudo has replaced by root's.
-func sudoGroups(database *user.Database, entry user.Entry, known bool, gid uint32) ([]int, error) {
+func sudoGroups(database *user.Database, entry passwd.Entry, known bool, gid uint32) ([]int, error) {
 	groups := []int{int(gid)}
 	if !known {
 		return groups, nil
@@ -83,7 +84,7 @@ func sudoGroups(database *user.Database, entry user.Entry, known bool, gid uint3
 
 // unsudo makes the environment say who the caller is, where sudo has said that it is
 // root: it passes into the container.
-func unsudo(caller user.Entry) {
+func unsudo(caller passwd.Entry) {
 	for name, value := range map[string]string{"HOME": caller.Home, "USER": caller.Name, "LOGNAME": caller.Name, "SHELL": caller.Shell} {
 		if _, set := os.LookupEnv(name); set {
 			_ = os.Setenv(name, value) // fails for no name and no value of these

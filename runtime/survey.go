@@ -12,9 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/mount"
-	"mayfly/personality"
+	"mayfly/personality/arch"
 	"mayfly/runtime/cgroup"
 	"mayfly/runtime/image"
+	"mayfly/runtime/image/ref"
 	"mayfly/runtime/internal/file"
 	"mayfly/runtime/internal/realm"
 	"mayfly/runtime/user"
@@ -32,7 +33,7 @@ func Survey(r Request) (Facts, error) {
 	if err := r.check(f.Caller, f.Own); err != nil {
 		return f, err
 	}
-	if _, err := image.ParseReference(r.Image); err != nil {
+	if _, err := ref.Parse(r.Image); err != nil {
 		return f, err
 	}
 	if err := checkTmpfs(r.Tmpfs, f.Caller); err != nil {
@@ -95,16 +96,16 @@ func (f *Facts) findDelegated() (err error) {
 	return err
 }
 
-func hostArchitecture() (personality.Architecture, error) {
+func hostArchitecture() (arch.Architecture, error) {
 	var name unix.Utsname
 	if err := unix.Uname(&name); err != nil {
-		return personality.Architecture{}, fmt.Errorf("uname: %w", err)
+		return arch.Architecture{}, fmt.Errorf("uname: %w", err)
 	}
 	machine := unix.ByteSliceToString(name.Machine[:])
 	if machine == "i686" { // the caller's own personality, not the machine's
 		machine = "x86_64"
 	}
-	return personality.ByName(machine)
+	return arch.ByName(machine)
 }
 
 func (f *Facts) findImage(r Request, env []string) error {

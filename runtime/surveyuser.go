@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"mayfly/runtime/user"
+	"mayfly/runtime/user/passwd"
 )
 
 // findUser finds who the command runs as. A caller has the groups that the kernel
@@ -16,7 +17,7 @@ func (f *Facts) findUser(r Request, database *user.Database) error {
 	switch {
 	case r.User == "":
 		f.User, listed, err = database.ByID(f.Caller.UID)
-		if errors.Is(err, user.ErrUnknown) { // a bare number, as in some CI systems
+		if errors.Is(err, passwd.ErrUnknown) { // a bare number, as in some CI systems
 			f.User, err = nameless(f.Caller), nil
 		}
 	default:
@@ -32,21 +33,21 @@ func (f *Facts) findUser(r Request, database *user.Database) error {
 		return err
 	}
 	if !listed {
-		f.Passwd = string(user.Append(database.Passwd, f.User.Line))
+		f.Passwd = string(passwd.Append(database.Passwd, f.User.Line))
 	}
 	lines, err := database.MissingGroups(append([]uint32{f.User.GID}, f.Groups...))
 	if err != nil {
 		return err
 	}
 	if len(lines) > 0 {
-		f.Group = string(user.Append(database.Group, lines...))
+		f.Group = string(passwd.Append(database.Group, lines...))
 	}
 	return nil
 }
 
-func byNameOrNumber(database *user.Database, who string) (user.Entry, bool, error) {
+func byNameOrNumber(database *user.Database, who string) (passwd.Entry, bool, error) {
 	entry, listed, err := database.ByName(who)
-	if errors.Is(err, user.ErrUnknown) {
+	if errors.Is(err, passwd.ErrUnknown) {
 		// 4294967295 is (uid_t)-1, "no change" to setresuid(2): never a user.
 		if number, bad := strconv.ParseUint(who, 10, 32); bad == nil && number != 1<<32-1 {
 			return database.ByID(uint32(number))
@@ -56,8 +57,8 @@ func byNameOrNumber(database *user.Database, who string) (user.Entry, bool, erro
 }
 
 // nameless describes a caller who has a number and no name.
-func nameless(c Caller) user.Entry {
+func nameless(c Caller) passwd.Entry {
 	name := "user" + strconv.FormatUint(uint64(c.UID), 10)
 	line := fmt.Sprintf("%s:x:%d:%d::/:/bin/sh", name, c.UID, c.GID)
-	return user.Entry{Name: name, UID: c.UID, GID: c.GID, Home: "/", Shell: plainShell, Line: line}
+	return passwd.Entry{Name: name, UID: c.UID, GID: c.GID, Home: "/", Shell: plainShell, Line: line}
 }

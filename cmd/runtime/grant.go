@@ -15,6 +15,7 @@ import (
 	"mayfly/runtime/grant"
 	"mayfly/runtime/image"
 	"mayfly/runtime/policy"
+	"mayfly/runtime/policy/rule"
 	"mayfly/runtime/user"
 )
 
@@ -164,7 +165,7 @@ func installPolicy() error {
 // needed are the capabilities that launches from this system's store, with the networks of its policy, take.
 func needed() uint64 {
 	all := runtime.LaunchCapabilities
-	if private, err := policy.NamesNetwork(policy.NetworkPrivate); err == nil && private {
+	if private, err := policy.NamesNetwork(rule.NetworkPrivate); err == nil && private {
 		all |= runtime.NetworkCapabilities
 	}
 	s, err := image.Open(storeChoice{new(string)}.path())

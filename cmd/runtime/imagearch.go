@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 
-	"mayfly/personality"
+	"mayfly/personality/arch"
 	"mayfly/runtime"
 	"mayfly/runtime/image"
 )
@@ -15,7 +15,7 @@ const noEmulator = "none"
 // emulatorFor finds the program that runs those of an architecture, by Debian's name;
 // empty for the kernel, and for what is not known.
 func emulatorFor(name string) string {
-	arch, err := personality.ByName(name)
+	arch, err := arch.ByName(name)
 	if err != nil {
 		return ""
 	}
@@ -41,7 +41,7 @@ func machineOf(d image.Description) string {
 // checkArch refuses to make an image whose programs this machine cannot run, as it
 // would have to. Of an architecture that is not known the bootstrap program knows more.
 func checkArch(name string) error {
-	arch, err := personality.ByName(name)
+	arch, err := arch.ByName(name)
 	if err != nil {
 		return nil
 	}

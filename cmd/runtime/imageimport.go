@@ -12,6 +12,7 @@ import (
 	"mayfly/runtime/image"
 	"mayfly/runtime/image/archive"
 	"mayfly/runtime/image/exchange"
+	"mayfly/runtime/image/ref"
 )
 
 // What an archive may make at most: entries, and bytes unless --max-size says otherwise.
@@ -120,7 +121,7 @@ var imageExport = command{
 
 // contentOf is about how many bytes of content an image has, for a progress; 0 if that is not known.
 func contentOf(s *image.Store, name string) int64 {
-	ref, err := image.ParseReference(name)
+	ref, err := ref.Parse(name)
 	if err != nil {
 		return 0
 	}

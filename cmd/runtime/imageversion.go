@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"mayfly/runtime/image"
+	"mayfly/runtime/image/ref"
 	"mayfly/runtime/image/tree"
 )
 
@@ -17,7 +18,7 @@ var imageRollback = command{
 	setUp: func(flags *flag.FlagSet) action {
 		asJSON := jsonFlag(flags)
 		return inStore(flags, 1, []string{"NAME"}, func(_ context.Context, s *image.Store, args []string) error {
-			ref, err := image.ParseReference(args[0])
+			ref, err := ref.Parse(args[0])
 			if err != nil {
 				return err
 			}

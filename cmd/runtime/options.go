@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"mayfly/runtime"
-	"mayfly/runtime/policy"
+	"mayfly/runtime/policy/rule"
 )
 
 // options are the flags of run and shell.
@@ -151,21 +151,21 @@ func (o *options) request() (runtime.Request, error) {
 // sizes reads the bounds that are amounts of bytes.
 func (o *options) sizes(r *runtime.Request) error {
 	if o.outputLimit != "" {
-		bytes, err := policy.ParseBytes(o.outputLimit)
+		bytes, err := rule.ParseBytes(o.outputLimit)
 		if err != nil || bytes == 0 {
 			return fmt.Errorf("--output-limit %q: want a size such as 50M", o.outputLimit)
 		}
 		r.OutputLimit = bytes
 	}
 	if o.memory != "" {
-		bytes, err := policy.ParseBytes(o.memory)
+		bytes, err := rule.ParseBytes(o.memory)
 		if err != nil || bytes == 0 {
 			return fmt.Errorf("--memory %q: want a size such as 512M", o.memory)
 		}
 		r.Resources.Memory = bytes
 	}
 	if o.swap != "" {
-		bytes, err := policy.ParseBytes(o.swap)
+		bytes, err := rule.ParseBytes(o.swap)
 		if err != nil {
 			return fmt.Errorf("--swap %q: want a size such as 512M, or 0", o.swap)
 		}

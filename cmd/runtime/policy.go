@@ -8,6 +8,7 @@ import (
 
 	"mayfly/runtime"
 	"mayfly/runtime/policy"
+	"mayfly/runtime/policy/rule"
 )
 
 func policyCommands() []command {
@@ -89,7 +90,7 @@ func printHidden(dirs []string) error {
 	return err
 }
 
-func printSettings(lines []policy.Line) error {
+func printSettings(lines []rule.Line) error {
 	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
 	for _, l := range lines {
 		fmt.Fprintf(w, "%s\t%s\t%s\n", l.Name, printableLine(l.Value), l.Place)

@@ -13,6 +13,7 @@ import (
 	"mayfly/runtime/cgroup"
 	"mayfly/runtime/image"
 	"mayfly/runtime/policy"
+	"mayfly/runtime/policy/rule"
 )
 
 func storeCommands() []command {
@@ -114,7 +115,7 @@ func (c storeChoice) path() string {
 	if settings, err := policy.LoadSettings(); err == nil {
 		return settings.Store
 	}
-	return policy.DefaultStore
+	return rule.DefaultStore
 }
 
 // withStore opens the chosen store for what any user may see.

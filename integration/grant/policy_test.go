@@ -16,8 +16,8 @@ import (
 
 const dropIn = "/etc/mayfly/policy.d/00-grant.toml"
 
-// rule puts a drop-in before the machine's policy, for as long as the test.
-func rule(t *testing.T, text string) {
+// putRule puts a drop-in before the machine's policy, for as long as the test.
+func putRule(t *testing.T, text string) {
 	t.Helper()
 	kit.Must(t, os.MkdirAll(filepath.Dir(dropIn), 0o755))
 	kit.Must(t, os.WriteFile(dropIn, []byte(text), 0o644))
@@ -25,7 +25,7 @@ func rule(t *testing.T, text string) {
 }
 
 func TestExplainNamesTheLines(t *testing.T) {
-	rule(t, "[[rule]]\nimages = [\"explained\"]\ngroups = [\""+kit.Group+"\"]\nwritable = true\n\nlimits.time = \"4h\"\n[[rule]]\nimages = [\"explained\"]\ndeny = true\n")
+	putRule(t, "[[rule]]\nimages = [\"explained\"]\ngroups = [\""+kit.Group+"\"]\nwritable = true\n\nlimits.time = \"4h\"\n[[rule]]\nimages = [\"explained\"]\ndeny = true\n")
 	r := kit.Run(t, "policy", "explain", "explained")
 	for _, want := range []string{"allowed by the rule at " + dropIn + ":1\n", "4h0m0s", dropIn + ":6\n", "/etc/passwd /etc/group /opt", "built in\n"} {
 		if !strings.Contains(r.Out, want) {
@@ -49,7 +49,7 @@ func TestExplainNamesTheLines(t *testing.T) {
 	if r := kit.Run(t, "policy", "check"); !strings.HasSuffix(r.Out, "no mistakes\n") {
 		t.Errorf("check: %+v", r)
 	}
-	rule(t, "[[rule]]\nimages = [\"x\"]\nwritabel = true\n")
+	putRule(t, "[[rule]]\nimages = [\"x\"]\nwritabel = true\n")
 	if r := kit.Run(t, "policy", "check"); r.Code != 125 || !strings.Contains(r.Err, dropIn+":3:1: unknown key \"writabel\"") {
 		t.Errorf("check: %+v", r)
 	}
@@ -101,7 +101,7 @@ func TestImportedRulesWork(t *testing.T) {
 	if r.Code != 0 {
 		t.Fatalf("%+v", r)
 	}
-	rule(t, r.Out)
+	putRule(t, r.Out)
 	if r := kit.Run(t, "run", kit.Image, "sh", "-c", "uname -m; grep -c ' /srv ' /proc/self/mountinfo"); r.Out != "i686\n1\n" {
 		t.Errorf("schroot's rule: %+v in\n%s", r, r.Out)
 	}
@@ -139,7 +139,7 @@ func journald(t *testing.T) {
 
 func TestEachLaunchAndRefusalIsLogged(t *testing.T) {
 	journald(t)
-	rule(t, "[[rule]]\nimages = [\"denied\"]\ndeny = true\n")
+	putRule(t, "[[rule]]\nimages = [\"denied\"]\ndeny = true\n")
 	began := time.Now().Format("2006-01-02 15:04:05")
 	marker := "marker-" + time.Now().Format("150405.000")
 	kit.Run(t, "run", kit.Image, "sh", "-c", "exit 3; # "+marker)

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mayfly/runtime/image/ref"
 	"mayfly/runtime/internal/file"
 	"mayfly/runtime/internal/lock"
 	"mayfly/runtime/internal/realm"
@@ -37,7 +38,7 @@ func (s *Store) Collect(ctx context.Context, owner int64, limit int) ([]string, 
 	defer unix.Close(dir)
 	list, err := entries(dir, ".")
 	if err != nil {
-		return nil, fmt.Errorf("list %s: %w", filepath.Join(s.Path, runDirectory), err)
+		return nil, fmt.Errorf("list %s: %w", filepath.Join(s.Path, ref.Directory), err)
 	}
 	var removed []string
 	var errs []error
@@ -67,8 +68,8 @@ const nobody = 1<<32 - 1
 // ownerOf tells whose an entry of the run directory is.
 func ownerOf(name string) uint32 {
 	name, _ = ofSession(name)
-	if c, ok := parseCopy(name); ok {
-		return c.owner
+	if c, ok := ref.ParseCopy(name); ok {
+		return c.Owner
 	}
 	return nobody
 }
@@ -76,20 +77,20 @@ func ownerOf(name string) uint32 {
 // called tells what people call an entry: a copy by its container, with the owner's uid
 // for root, who collects Everybody's.
 func called(name string, owner int64) string {
-	c, ok := parseCopy(name)
+	c, ok := ref.ParseCopy(name)
 	switch {
 	case !ok:
 		return name
 	case owner == Everybody && !realm.Own():
-		return fmt.Sprintf("%d/%s", c.owner, c.container)
+		return fmt.Sprintf("%d/%s", c.Owner, c.Container)
 	}
-	return c.container
+	return c.Container
 }
 
 // lives tells whether a process works on an entry, or may. It takes nothing.
 func (s *Store) lives(dir int, name string) bool {
-	if c, ok := parseCopy(name); ok {
-		return state.Lives(c.owner, c.container, name)
+	if c, ok := ref.ParseCopy(name); ok {
+		return state.Lives(c.Owner, c.Container, name)
 	}
 	return isHeld(dir, name)
 }
@@ -98,7 +99,7 @@ func (s *Store) lives(dir int, name string) bool {
 // everything else there is a hold, which the collector takes until the entry is gone, so that
 // of two collectors one does it.
 func (s *Store) collect(dir int, name string) (gone bool, err error) {
-	if _, is := parseCopy(name); is {
+	if _, is := ref.ParseCopy(name); is {
 		if s.lives(dir, name) {
 			return false, nil
 		}
@@ -183,7 +184,7 @@ func (s *Store) Sweep() ([]string, error) {
 	}
 	var removed []string
 	for _, entry := range list {
-		if !entry.IsDir() || CheckName("image", entry.Name()) != nil {
+		if !entry.IsDir() || ref.CheckName("image", entry.Name()) != nil {
 			continue
 		}
 		gone, err := s.sweep(entry.Name())
@@ -216,7 +217,7 @@ func (s *Store) sweep(name string) (removed []string, err error) {
 		return nil, err
 	}
 	for _, entry := range list {
-		n, ok := parseVersion(strings.TrimSuffix(entry.Name(), ".json"))
+		n, ok := ref.ParseVersion(strings.TrimSuffix(entry.Name(), ".json"))
 		if !ok || slices.Contains(whole, n) {
 			continue
 		}

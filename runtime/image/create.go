@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+
+	"mayfly/personality/arch"
+
 	goruntime "runtime"
 	"slices"
 	"strings"
@@ -14,7 +17,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"mayfly/personality"
 	"mayfly/runtime/internal/realm"
 )
 
@@ -35,8 +37,8 @@ type Bootstrap struct {
 
 // HostArch is Debian's name of the machine.
 func HostArch() string {
-	for _, name := range personality.Names() {
-		if a, err := personality.ByName(name); err == nil && a.Go == goruntime.GOARCH {
+	for _, name := range arch.Names() {
+		if a, err := arch.ByName(name); err == nil && a.Go == goruntime.GOARCH {
 			return a.Debian
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"mayfly/btrfs"
 	"mayfly/runtime/image/archive"
 	"mayfly/runtime/image/oci"
+	"mayfly/runtime/image/ref"
 	"mayfly/runtime/image/tree"
 )
 
@@ -47,7 +48,7 @@ func (s *Store) NewDraft(ctx context.Context, from *Image, progress func(int64))
 	}
 	d := &Draft{store: s, dir: dir, fd: -1}
 	if d.Name, err = randomName(draftPrefix); err == nil {
-		d.Path = filepath.Join(s.Path, runDirectory, d.Name)
+		d.Path = filepath.Join(s.Path, ref.Directory, d.Name)
 		d.hold, err = holdEntry(dir, d.Name)
 	}
 	if err != nil {
@@ -135,14 +136,14 @@ func (d *Draft) Discard() error {
 // OpenDraft opens somebody's draft as an image, for a container that changes it. It
 // stays as long as the process that made it does.
 func (s *Store) OpenDraft(name string) (*Image, error) {
-	if err := CheckName("draft", strings.TrimPrefix(name, ".")); err != nil {
+	if err := ref.CheckName("draft", strings.TrimPrefix(name, ".")); err != nil {
 		return nil, err
 	}
-	fd, err := openHere(s.fd, filepath.Join(runDirectory, name))
+	fd, err := openHere(s.fd, filepath.Join(ref.Directory, name))
 	if err != nil {
 		return nil, fmt.Errorf("open draft %s: %w", name, err)
 	}
-	return &Image{Reference: Reference{Name: name}, Path: filepath.Join(s.Path, runDirectory, name), Private: true, fd: fd, record: -1}, nil
+	return &Image{Reference: ref.Reference{Name: name}, Path: filepath.Join(s.Path, ref.Directory, name), Private: true, fd: fd, record: -1}, nil
 }
 
 // A Sealing says how a draft becomes a version.
@@ -202,7 +203,7 @@ func (d *Draft) seal(ctx context.Context, how Sealing) (Record, error) {
 
 // CheckFree tells what stands in the way of an image of that name, or of a next version of it.
 func (s *Store) CheckFree(name string, next bool) error {
-	if err := CheckName("image", name); err != nil {
+	if err := ref.CheckName("image", name); err != nil {
 		return err
 	}
 	dir, plain, err := s.openImage(name)

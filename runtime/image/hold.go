@@ -3,8 +3,6 @@ package image
 import (
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -101,31 +99,3 @@ func isHeld(dir int, name string) bool {
 	marked, err := lock.Marked(fd)
 	return marked || err != nil
 }
-
-// A copyName is the name of a container's copy in the run directory. Whether the container
-// lives, its record tells.
-type copyName struct {
-	owner     uint32
-	container string
-}
-
-// CopyName names the copy of an owner's container. The digits are random: no name is used
-// twice, so what removes the copy of a dead container cannot meet that of a living one.
-func CopyName(owner uint32, container, digits string) string {
-	return fmt.Sprintf("%d.%s.%s", owner, container, digits)
-}
-
-// parseCopy reads what CopyName wrote.
-func parseCopy(name string) (copyName, bool) {
-	number, rest, _ := strings.Cut(name, ".")
-	owner, err := strconv.ParseUint(number, 10, 32)
-	end := strings.LastIndexByte(rest, '.')
-	if err != nil || end < 1 || len(rest)-end-1 != copyDigits || strings.Trim(rest[end+1:], "0123456789abcdef") != "" {
-		return copyName{}, false
-	}
-	return copyName{uint32(owner), rest[:end]}, true
-}
-
-// copyDigits is how many random digits a copy's name ends in. What ends otherwise was named by an
-// earlier version of the program.
-const copyDigits = 16

@@ -7,24 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestNamesOfCopies(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		want copyName
-		ok   bool
-	}{
-		{CopyName(1000, "build", "0123456789abcdef"), copyName{1000, "build"}, true},
-		{CopyName(0, "a.b.c", "0123456789abcdef"), copyName{0, "a.b.c"}, true},
-		{"build-1", copyName{}, false},
-		{"1000.build", copyName{}, false},
-		{"1000.web.1", copyName{}, false}, // a container of that name, of an earlier version of the program
-		{".new-0123", copyName{}, false},
-		{"4294967296.a.b", copyName{}, false},
-	} {
-		if got, ok := parseCopy(c.name); got != c.want || ok != c.ok {
-			t.Errorf("%s: %v, %v", c.name, got, ok)
-		}
-	}
+func TestOwnersOfWhatIsInTheRunDirectory(t *testing.T) {
 	for name, owner := range map[string]uint32{".session-7.s.0123456789abcdef": 7, ".ended-7.s.0123456789abcdef": 7, "7.c.0123456789abcdef": 7, ".new-0123456789abcdef": nobody, "old": nobody} {
 		if got := ownerOf(name); got != owner {
 			t.Errorf("%s is %d's, want %d's", name, got, owner)

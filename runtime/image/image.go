@@ -12,20 +12,21 @@ import (
 
 	"mayfly/btrfs"
 	"mayfly/mount"
-	"mayfly/personality"
+	"mayfly/personality/arch"
+	"mayfly/runtime/image/ref"
 	"mayfly/runtime/internal/lock"
 )
 
 // An Image is an open root file system in a store: a version or a plain one. While a version is open,
 // it cannot be removed. Its holder must Close it.
 type Image struct {
-	Reference        // of the version that is open; Version 0: a plain image
-	Path      string // of the root file system
-	Private   bool   // not to be in several containers at a time
-	fd        int
-	record    int      // the version's record, or the session's, marked as in use; -1: none
-	env       []string // of a session; of a version, see recorded
-	recorded  bool     // the version's record has an environment
+	ref.Reference        // of the version that is open; Version 0: a plain image
+	Path          string // of the root file system
+	Private       bool   // not to be in several containers at a time
+	fd            int
+	record        int      // the version's record, or the session's, marked as in use; -1: none
+	env           []string // of a session; of a version, see recorded
+	recorded      bool     // the version's record has an environment
 }
 
 // Sealed tells that the root file system does not change.
@@ -47,7 +48,7 @@ const switches = 16
 
 // Image opens an image: a version by its number, or the one that is current.
 func (s *Store) Image(text string) (*Image, error) {
-	ref, err := ParseReference(text)
+	ref, err := ref.Parse(text)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +85,7 @@ func (s *Store) openImage(name string) (dir int, plain bool, err error) {
 		}
 	}
 	if errors.Is(err, unix.ENOENT) {
-		return -1, false, s.unknown(Reference{Name: name})
+		return -1, false, s.unknown(ref.Reference{Name: name})
 	}
 	if err != nil {
 		return -1, false, fmt.Errorf("open image %s in %s: %w", name, s.Path, err)
@@ -119,7 +120,7 @@ func (s *Store) isPlain(name string, dir int) (bool, error) {
 
 // openVersion opens a version in an image's directory, 0 for the current one. The mark on its
 // record comes first: then nobody removes the version, if it is still there.
-func (s *Store) openVersion(dir int, ref Reference) (*Image, error) {
+func (s *Store) openVersion(dir int, ref ref.Reference) (*Image, error) {
 	var err error
 	if ref.Version == 0 {
 		if ref.Version, err = current(dir); err != nil {
@@ -168,7 +169,7 @@ func use(fd int) (st unix.Stat_t, err error) {
 
 // Architecture reads what machine the image is for from the ELF header of its
 // /bin/sh.
-func (i *Image) Architecture() (personality.Architecture, error) {
+func (i *Image) Architecture() (arch.Architecture, error) {
 	arch, err := architecture(i.fd)
 	if err != nil {
 		return arch, fmt.Errorf("image %s: %w", i.Name, err)
@@ -176,19 +177,19 @@ func (i *Image) Architecture() (personality.Architecture, error) {
 	return arch, nil
 }
 
-func architecture(root int) (personality.Architecture, error) {
+func architecture(root int) (arch.Architecture, error) {
 	const shell = "/bin/sh"
 	fd, err := mount.RootAt(root).OpenRegular(shell)
 	if err != nil {
-		return personality.Architecture{}, fmt.Errorf("open %s: %w", shell, err)
+		return arch.Architecture{}, fmt.Errorf("open %s: %w", shell, err)
 	}
 	defer unix.Close(fd)
-	var header [personality.HeaderSize]byte
+	var header [arch.HeaderSize]byte
 	n, err := unix.Pread(fd, header[:], 0)
 	if err != nil {
-		return personality.Architecture{}, fmt.Errorf("read %s: %w", shell, err)
+		return arch.Architecture{}, fmt.Errorf("read %s: %w", shell, err)
 	}
-	arch, err := personality.OfProgram(header[:n])
+	arch, err := arch.OfProgram(header[:n])
 	if err != nil {
 		return arch, fmt.Errorf("%s: %w", shell, err)
 	}

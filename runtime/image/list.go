@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/btrfs"
+	"mayfly/runtime/image/ref"
 	"mayfly/runtime/internal/lock"
 )
 
@@ -38,7 +39,7 @@ func (s *Store) List() ([]Description, error) {
 	}
 	list := []Description{}
 	for _, entry := range names {
-		if !entry.IsDir() || CheckName("image", entry.Name()) != nil {
+		if !entry.IsDir() || ref.CheckName("image", entry.Name()) != nil {
 			continue
 		}
 		d, err := s.describe(entry.Name())
@@ -62,7 +63,7 @@ func (s *Store) describe(name string) (Description, error) {
 		return Description{}, err
 	}
 	defer unix.Close(dir)
-	img := &Image{Reference: Reference{Name: name}, Path: filepath.Join(s.Path, name), Private: plain, fd: dir, record: -1}
+	img := &Image{Reference: ref.Reference{Name: name}, Path: filepath.Join(s.Path, name), Private: plain, fd: dir, record: -1}
 	if !plain {
 		if img.Version, err = current(dir); err != nil {
 			return Description{}, fmt.Errorf("image %s: %w", name, err)
@@ -165,7 +166,7 @@ func inUse(dir, version int) (bool, error) {
 }
 
 // Record reads what is known of a version.
-func (s *Store) Record(ref Reference) (Record, error) {
+func (s *Store) Record(ref ref.Reference) (Record, error) {
 	dir, plain, err := s.openImage(ref.Name)
 	if err != nil {
 		return Record{}, err

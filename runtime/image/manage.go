@@ -9,12 +9,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mayfly/runtime/image/ref"
 	"mayfly/runtime/image/tree"
 )
 
 // Rename gives an image another name. What runs on it is not disturbed.
 func (s *Store) Rename(from, to string) error {
-	if err := CheckName("image", to); err != nil {
+	if err := ref.CheckName("image", to); err != nil {
 		return err
 	}
 	dir, plain, err := s.openImage(from)
@@ -87,7 +88,7 @@ func (s *Store) Rollback(name string, version int) (int, error) {
 		version = list[at-1]
 	}
 	if !slices.Contains(list, version) {
-		return 0, s.unknown(Reference{name, version})
+		return 0, s.unknown(ref.Reference{Name: name, Version: version})
 	}
 	if err := setCurrent(dir, version); err != nil {
 		return 0, fmt.Errorf("image %s: %w", name, err)

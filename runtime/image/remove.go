@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/btrfs"
+	"mayfly/runtime/image/ref"
 	"mayfly/runtime/image/tree"
 	"mayfly/runtime/internal/file"
 	"mayfly/runtime/internal/lock"
@@ -288,7 +289,7 @@ func removeImageDirectory(dir int, name string, image int) error {
 		return err
 	}
 	for _, entry := range list {
-		if n, ok := parseVersion(entry.Name()); ok {
+		if n, ok := ref.ParseVersion(entry.Name()); ok {
 			if err := removeVersion(image, n); err != nil {
 				return err
 			}

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/btrfs"
+	"mayfly/runtime/image/ref"
 	"mayfly/runtime/internal/exact"
 )
 
@@ -49,7 +50,7 @@ func (s *Store) Send(ctx context.Context, text string, parent int, w *os.File) e
 	head := shipment{Format: shipmentFormat, Name: img.Name, Record: record}
 	args := []string{"send", "--quiet"}
 	if parent != 0 {
-		base, err := s.Image(Reference{img.Name, parent}.String())
+		base, err := s.Image(ref.Reference{Name: img.Name, Version: parent}.String())
 		if err != nil {
 			return err
 		}
@@ -137,7 +138,7 @@ func (s *Store) Receive(ctx context.Context, name string, r *os.File, progress f
 }
 
 func (s *Store) receive(ctx context.Context, name string, head shipment, r *os.File, progress func(int64)) (Record, error) {
-	if err := CheckName("image", name); err != nil {
+	if err := ref.CheckName("image", name); err != nil {
 		return Record{}, err
 	}
 	config, err := head.Record.Config.Checked()
@@ -228,5 +229,5 @@ func readShipment(r io.Reader) (shipment, error) {
 	if err := exact.Unmarshal(line, &head); err != nil || head.Format != shipmentFormat {
 		return head, fmt.Errorf("not what `runtime image send` writes, format %s", strconv.Quote(shipmentFormat))
 	}
-	return head, errors.Join(CheckName("image", head.Name))
+	return head, errors.Join(ref.CheckName("image", head.Name))
 }

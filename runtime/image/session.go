@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mayfly/runtime/image/ref"
 	"mayfly/runtime/internal/exact"
 	"mayfly/runtime/internal/file"
 	"mayfly/runtime/internal/lock"
@@ -90,16 +91,16 @@ func (s *Store) Session(uid uint32, name string) (*Image, error) {
 		return nil, fmt.Errorf("session %s: %w", name, err)
 	}
 	r, err := parseSession(record)
-	var ref Reference
+	var named ref.Reference
 	if err == nil {
-		ref, err = ParseReference(r.Image)
+		named, err = ref.Parse(r.Image)
 	}
 	if err != nil {
 		file.CloseAll([]int{record, fd})
 		return nil, fmt.Errorf("session %s: %w", name, err)
 	}
 	path := filepath.Join(s.Path, sessionsDirectory, sessionDirectory(uid, name), sessionRoot)
-	return &Image{Reference: ref, Path: path, Private: true, fd: fd, record: record, env: r.Env}, nil
+	return &Image{Reference: named, Path: path, Private: true, fd: fd, record: record, env: r.Env}, nil
 }
 
 // useSession marks a session as in use, and opens its record and its root file system. One that
@@ -135,7 +136,7 @@ func unknownSession(name string) error {
 }
 
 func (s *Store) openSession(uid uint32, name string) (int, error) {
-	if err := CheckName("session", name); err != nil {
+	if err := ref.CheckName("session", name); err != nil {
 		return -1, err
 	}
 	all, err := s.sessions(false)

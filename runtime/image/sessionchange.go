@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mayfly/runtime/image/ref"
 	"mayfly/runtime/internal/exact"
 	"mayfly/runtime/internal/file"
 	"mayfly/runtime/internal/lock"
@@ -21,7 +22,7 @@ import (
 // being made included. The place is taken before anything is copied. The thread must
 // act on files as root.
 func (s *Store) BeginSession(ctx context.Context, i *Image, uid uint32, name string, limit int) error {
-	if err := CheckName("session", name); err != nil {
+	if err := ref.CheckName("session", name); err != nil {
 		return err
 	}
 	run, err := s.runDir()
@@ -73,7 +74,7 @@ func (s *Store) beginSession(ctx context.Context, run, all int, i *Image, r Sess
 
 func sessionDraft(prefix string, uid uint32, name string) (string, error) {
 	digits, err := randomName("")
-	return prefix + CopyName(uid, name, digits), err
+	return prefix + ref.CopyName(uid, name, digits), err
 }
 
 // checkSessions refuses one session too many, and a name that is taken. Those count that are
@@ -111,9 +112,9 @@ func unfinishedSessions(run int, uid uint32) (names []string, err error) {
 	}
 	for _, e := range list {
 		begun, making := ofSession(e.Name())
-		c, ok := parseCopy(begun)
-		if making && ok && c.owner == uid && isHeld(run, e.Name()) {
-			names = append(names, c.container)
+		c, ok := ref.ParseCopy(begun)
+		if making && ok && c.Owner == uid && isHeld(run, e.Name()) {
+			names = append(names, c.Container)
 		}
 	}
 	return names, nil

@@ -4,12 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
 	"mayfly/btrfs"
 	"mayfly/mount"
+	"mayfly/runtime/image/ref"
 	"mayfly/runtime/internal/file"
 	"mayfly/runtime/internal/realm"
 )
@@ -27,9 +27,6 @@ type Snapshot struct {
 	lower   int // the image's root directory, the image's own
 }
 
-// CopyPath is where a copy is while its container runs.
-func CopyPath(store, name string) string { return filepath.Join(store, runDirectory, name) }
-
 // Snapshot makes a throw-away copy of an image, which must stay open as long, for a container
 // whose record is there by now. name is what CopyName says. On BTRFS it lasts a transaction
 // commit.
@@ -41,7 +38,7 @@ func (s *Store) Snapshot(i *Image, name string) (*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	snap := &Snapshot{Path: CopyPath(s.Path, name), name: name, dir: dir, fd: -1, overlay: !s.BTRFS, lower: i.fd}
+	snap := &Snapshot{Path: ref.CopyPath(s.Path, name), name: name, dir: dir, fd: -1, overlay: !s.BTRFS, lower: i.fd}
 	if snap.Alone, err = empty(dir); err == nil {
 		err = snap.make()
 	}

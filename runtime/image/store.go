@@ -28,12 +28,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/btrfs"
+	"mayfly/runtime/image/ref"
 	"mayfly/runtime/internal/file"
 	"mayfly/runtime/internal/realm"
 )
-
-// runDirectory holds what belongs to running processes.
-const runDirectory = ".mayfly"
 
 var (
 	// ErrNoStore means that the store directory is missing.
@@ -113,11 +111,11 @@ func openHere(at int, name string) (int, error) {
 	return unix.Openat(at, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 }
 
-func (s *Store) unknown(ref Reference) error {
+func (s *Store) unknown(ref ref.Reference) error {
 	return fmt.Errorf("%w %s in %s: %s", ErrUnknown, ref, s.Path, s.hint(ref))
 }
 
-func (s *Store) hint(ref Reference) string {
+func (s *Store) hint(ref ref.Reference) string {
 	if ref.Version != 0 {
 		return "`runtime image history " + ref.Name + "` shows the versions"
 	}
@@ -139,22 +137,22 @@ func (s *Store) hint(ref Reference) string {
 
 // runDir opens the directory of the snapshots, and makes it when root asks.
 func (s *Store) runDir() (int, error) {
-	fd, err := openDirectory(s.fd, runDirectory)
+	fd, err := openDirectory(s.fd, ref.Directory)
 	if errors.Is(err, unix.ENOENT) && (os.Getuid() == 0 || realm.Own()) {
-		if err := unix.Mkdirat(s.fd, runDirectory, 0o700); err != nil && err != unix.EEXIST {
-			return -1, fmt.Errorf("make %s: %w", filepath.Join(s.Path, runDirectory), err)
+		if err := unix.Mkdirat(s.fd, ref.Directory, 0o700); err != nil && err != unix.EEXIST {
+			return -1, fmt.Errorf("make %s: %w", filepath.Join(s.Path, ref.Directory), err)
 		}
-		fd, err = openDirectory(s.fd, runDirectory)
+		fd, err = openDirectory(s.fd, ref.Directory)
 	}
 	if errors.Is(err, unix.ENOENT) {
-		return -1, fmt.Errorf("image store %s has no directory %s yet: run `runtime store init` as root", s.Path, runDirectory)
+		return -1, fmt.Errorf("image store %s has no directory %s yet: run `runtime store init` as root", s.Path, ref.Directory)
 	}
 	if err != nil {
-		return -1, fmt.Errorf("open %s: %w", filepath.Join(s.Path, runDirectory), err)
+		return -1, fmt.Errorf("open %s: %w", filepath.Join(s.Path, ref.Directory), err)
 	}
 	if err := file.OwnedBy(fd, realm.Root()); err != nil {
 		unix.Close(fd)
-		return -1, fmt.Errorf("%s: %w", filepath.Join(s.Path, runDirectory), err)
+		return -1, fmt.Errorf("%s: %w", filepath.Join(s.Path, ref.Directory), err)
 	}
 	return fd, nil
 }
@@ -171,7 +169,7 @@ func entries(at int, path string) ([]fs.DirEntry, error) {
 }
 
 // Spool is a directory on the store's file system for files without a name.
-func (s *Store) Spool() string { return filepath.Join(s.Path, runDirectory) }
+func (s *Store) Spool() string { return filepath.Join(s.Path, ref.Directory) }
 
 func isFile(name string) bool {
 	info, err := os.Stat(name)

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/runtime/image/oci"
+	"mayfly/runtime/image/ref"
 	"mayfly/runtime/internal/exact"
 	"mayfly/runtime/internal/file"
 	"mayfly/runtime/internal/lock"
@@ -61,7 +62,7 @@ func current(dir int) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	version, ok := parseVersion(string(target[:n]))
+	version, ok := ref.ParseVersion(string(target[:n]))
 	if !ok {
 		return 0, fmt.Errorf("the link %s leads to %q, want a version's number", currentLink, target[:n])
 	}
@@ -213,7 +214,7 @@ func versions(dir int) ([]int, error) {
 	records, roots := map[int]bool{}, map[int]bool{}
 	for _, entry := range list {
 		text, record := strings.CutSuffix(entry.Name(), ".json")
-		if n, ok := parseVersion(text); ok && record {
+		if n, ok := ref.ParseVersion(text); ok && record {
 			records[n] = true
 		} else if ok {
 			roots[n] = true
@@ -237,7 +238,7 @@ func highest(dir int) (int, error) {
 	}
 	most := 0
 	for _, entry := range list {
-		if n, ok := parseVersion(strings.TrimSuffix(entry.Name(), ".json")); ok {
+		if n, ok := ref.ParseVersion(strings.TrimSuffix(entry.Name(), ".json")); ok {
 			most = max(most, n)
 		}
 	}
@@ -279,7 +280,7 @@ func (s *Store) openVersions(name string) (int, error) {
 func (s *Store) checkThere(name string, dir int) error {
 	there, err := stillThere(s.fd, name, dir)
 	if err == nil && !there {
-		err = s.unknown(Reference{Name: name})
+		err = s.unknown(ref.Reference{Name: name})
 	}
 	return err
 }

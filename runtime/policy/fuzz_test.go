@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"mayfly/runtime/policy/rule"
 )
 
 // Whatever a file says, it is a policy or an error with a place in it; and a rule that was
@@ -14,9 +16,9 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("store = \"\\u002Fx\"\naudit = false\n[[rule]]\n\"images\" = [\"*\"]\nlimits.containers = 0x10\n"), "x")
 	f.Fuzz(func(t *testing.T, text []byte, image string) {
 		lines := strings.Count(string(text), "\n") + 1
-		into := contents{main: true}
-		err := parse("f", text, &into, func(r *Rule) error {
-			if _, err := r.clone().matches(image, caller(7, 50)); err != nil && !strings.Contains(err.Error(), "does not answer") {
+		into := rule.Contents{Main: true}
+		err := rule.Parse("f", text, &into, func(r *rule.Rule) error {
+			if _, err := r.Clone().Matches(image, caller(7, 50)); err != nil && !strings.Contains(err.Error(), "does not answer") {
 				t.Errorf("match: %v", err)
 			}
 			for _, line := range r.Explain() {
@@ -29,12 +31,12 @@ func FuzzParse(f *testing.F) {
 			}
 			return nil
 		})
-		var place *errAt
-		if err != nil && (!errors.As(err, &place) || place.line < 1 || place.line > lines || place.column < 1 || place.name != "f") {
+		var place *rule.ErrAt
+		if err != nil && (!errors.As(err, &place) || place.Line < 1 || place.Line > lines || place.Column < 1 || place.Name != "f") {
 			t.Errorf("%v", err)
 		}
-		if into.settings.Store != "" && into.settings.Store[0] != '/' && err == nil {
-			t.Errorf("store %q", into.settings.Store)
+		if into.Settings.Store != "" && into.Settings.Store[0] != '/' && err == nil {
+			t.Errorf("store %q", into.Settings.Store)
 		}
 	})
 }

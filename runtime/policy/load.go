@@ -13,6 +13,7 @@ import (
 	"mayfly/runtime/internal/file"
 	"mayfly/runtime/internal/realm"
 	"mayfly/runtime/network"
+	"mayfly/runtime/policy/rule"
 )
 
 // maxSize bounds what is read of a policy file, in bytes.
@@ -34,24 +35,24 @@ var system = source{"/", Directory, 0}
 // Every directory from the root down is opened by the one before it, and each must belong
 // to the owner and be writable by nobody else, as must the files; no link is followed.
 // What was looked at is what is read.
-func (s source) read(visit func(*Rule) error) (Settings, error) {
-	settings := contents{settings: Settings{Store: DefaultStore, Audit: true, Unprivileged: true, NetworkRange: network.DefaultRange.String()}, main: true}
+func (s source) read(visit func(*rule.Rule) error) (rule.Settings, error) {
+	settings := rule.Contents{Settings: rule.Settings{Store: rule.DefaultStore, Audit: true, Unprivileged: true, NetworkRange: network.DefaultRange.String()}, Main: true}
 	dir, err := s.open()
 	if errors.Is(err, unix.ENOENT) {
-		return settings.settings, nil
+		return settings.Settings, nil
 	}
 	if err != nil {
-		return Settings{}, err
+		return rule.Settings{}, err
 	}
 	defer unix.Close(dir)
 	if err := s.readDropIns(dir, visit); err != nil {
-		return Settings{}, err
+		return rule.Settings{}, err
 	}
 	err = s.readFile(dir, mainFile, filepath.Join(s.dir, mainFile), &settings, visit)
 	if errors.Is(err, unix.ENOENT) {
 		err = nil
 	}
-	return settings.settings, err
+	return settings.Settings, err
 }
 
 // open opens the directory.
@@ -77,7 +78,7 @@ func (s source) open() (int, error) {
 	return fd, nil
 }
 
-func (s source) readDropIns(dir int, visit func(*Rule) error) error {
+func (s source) readDropIns(dir int, visit func(*rule.Rule) error) error {
 	path := filepath.Join(s.dir, dropIns)
 	fd, err := s.openat(dir, dropIns, path, unix.O_RDONLY|unix.O_DIRECTORY)
 	if errors.Is(err, unix.ENOENT) {
@@ -97,14 +98,14 @@ func (s source) readDropIns(dir int, visit func(*Rule) error) error {
 		if strings.HasPrefix(name, ".") || !strings.HasSuffix(name, ".toml") {
 			continue
 		}
-		if err := s.readFile(fd, name, filepath.Join(path, name), &contents{}, visit); err != nil {
+		if err := s.readFile(fd, name, filepath.Join(path, name), &rule.Contents{}, visit); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s source) readFile(dir int, name, path string, into *contents, visit func(*Rule) error) error {
+func (s source) readFile(dir int, name, path string, into *rule.Contents, visit func(*rule.Rule) error) error {
 	// O_NONBLOCK: a FIFO in its place must not hold us.
 	fd, err := s.openat(dir, name, path, unix.O_RDONLY|unix.O_NONBLOCK)
 	if err != nil {
@@ -115,7 +116,7 @@ func (s source) readFile(dir int, name, path string, into *contents, visit func(
 	if err != nil {
 		return fmt.Errorf("read policy %s: %w", path, err)
 	}
-	return parse(path, data, into, visit)
+	return rule.Parse(path, data, into, visit)
 }
 
 // openat opens a file or directory of the policy and checks what it has opened.
@@ -153,19 +154,19 @@ func (s source) trusted(fd int, dir bool) error {
 }
 
 // LoadSettings reads what the policy says for everything. The rules must be in order too.
-func LoadSettings() (Settings, error) {
+func LoadSettings() (rule.Settings, error) {
 	if realm.Own() {
 		return ownSettings(), nil
 	}
-	return system.read(func(*Rule) error { return nil })
+	return system.read(func(*rule.Rule) error { return nil })
 }
 
 // Check reads the policy, or one file of whatever owner as if it were policy.toml, and
 // returns how many rules it has. It looks on this host for the devices that they name.
 func Check(name string) (rules int, err error) {
-	count := func(r *Rule) error {
+	count := func(r *rule.Rule) error {
 		rules++
-		return r.checkDevices()
+		return checkDevices(r)
 	}
 	if name == "" {
 		_, err := system.read(count)
@@ -175,19 +176,19 @@ func Check(name string) (rules int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	return rules, parse(name, data, &contents{main: true}, count)
+	return rules, rule.Parse(name, data, &rule.Contents{Main: true}, count)
 }
 
 // checkDevices refuses what a launch would refuse: whatever is there and is no device
 // node, a link to one among it.
-func (r *Rule) checkDevices() error {
+func checkDevices(r *rule.Rule) error {
 	for _, name := range r.Devices {
 		var st unix.Stat_t
 		if unix.Lstat(name, &st) != nil {
 			continue // what the host does not have is left out
 		}
 		if err := CheckDeviceNode(st.Mode); err != nil {
-			return fmt.Errorf("%s: devices: %s %w", r.source.place(r.offsets[keyDevices]), name, err)
+			return fmt.Errorf("%s: devices: %s %w", r.Source.Place(r.Offsets[rule.KeyDevices]), name, err)
 		}
 	}
 	return nil
@@ -208,7 +209,7 @@ func CheckDeviceNode(mode uint32) error {
 
 // NamesNetwork tells whether a rule lets anybody have a network of a kind.
 func NamesNetwork(kind string) (named bool, err error) {
-	_, err = system.read(func(r *Rule) error {
+	_, err = system.read(func(r *rule.Rule) error {
 		named = named || !r.Deny && slices.Contains(r.Network, kind)
 		return nil
 	})
@@ -217,7 +218,7 @@ func NamesNetwork(kind string) (named bool, err error) {
 
 // CheckText looks for mistakes in a text as if it were policy.toml.
 func CheckText(name string, data []byte) (rules int, err error) {
-	err = parse(name, data, &contents{main: true}, func(*Rule) error {
+	err = rule.Parse(name, data, &rule.Contents{Main: true}, func(*rule.Rule) error {
 		rules++
 		return nil
 	})

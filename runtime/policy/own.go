@@ -2,6 +2,7 @@ package policy
 
 import (
 	"mayfly/runtime/internal/realm"
+	"mayfly/runtime/policy/rule"
 )
 
 // overflow is who root is to a user namespace that has no id for them (/proc/sys/kernel/overflowuid, which nobody changes).
@@ -9,10 +10,10 @@ const overflow = 65534
 
 // ownDecision is what a caller may do in a user namespace of their own: all that they could do anyway. A rule gives
 // what comes into the container unasked, as it does to root; a policy that cannot be read there gives nothing.
-func ownDecision(image string, c Caller) Decision {
+func ownDecision(image string, c rule.Caller) rule.Decision {
 	d, err := source{"/", Directory, overflow}.decide(image, c)
 	if err != nil {
-		d = Decision{Rule: builtIn()}
+		d = rule.Decision{Rule: rule.BuiltIn()}
 	}
 	d.Unbound, d.Settings = true, ownSettings()
 	return d
@@ -25,9 +26,9 @@ func Unprivileged() bool {
 	if !realm.OnHost() {
 		s.owner = overflow
 	}
-	settings, err := s.read(func(*Rule) error { return nil })
+	settings, err := s.read(func(*rule.Rule) error { return nil })
 	return err != nil || settings.Unprivileged
 }
 
 // ownSettings hold in a user namespace. Nothing that happens there is for the system's log.
-func ownSettings() Settings { return Settings{Store: realm.Store(), Unprivileged: true} }
+func ownSettings() rule.Settings { return rule.Settings{Store: realm.Store(), Unprivileged: true} }

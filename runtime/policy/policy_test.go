@@ -10,17 +10,19 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"mayfly/runtime/policy/rule"
 )
 
 // rules parses text as policy.toml and returns its rules.
-func rules(text string) ([]Rule, Settings, error) {
-	var list []Rule
-	into := contents{main: true}
-	err := parse("policy.toml", []byte(text), &into, func(r *Rule) error {
-		list = append(list, *r.clone())
+func rules(text string) ([]rule.Rule, rule.Settings, error) {
+	var list []rule.Rule
+	into := rule.Contents{Main: true}
+	err := rule.Parse("policy.toml", []byte(text), &into, func(r *rule.Rule) error {
+		list = append(list, *r.Clone())
 		return nil
 	})
-	return list, into.settings, err
+	return list, into.Settings, err
 }
 
 func TestARuleHasWhatItSaysAndWhatStandsBefore(t *testing.T) {
@@ -50,13 +52,13 @@ tasks = 1_000
 	a, b, c := list[0], list[1], list[2]
 	if !slices.Equal(a.Images, []string{"a-*", "b"}) || !slices.Equal(a.Users, []string{"ci"}) || len(a.BindReadOnly) != 0 ||
 		!slices.Equal(a.Bind, []string{"/work"}) || !slices.Equal(a.AllowBind, []string{"/srv"}) || !a.Writable || a.EnvAll ||
-		a.Limits != (Limits{Containers: 3, Memory: 2 << 30, CPU: 1.5}) || a.Place() != (Place{"policy.toml", 4}) {
+		a.Limits != (rule.Limits{Containers: 3, Memory: 2 << 30, CPU: 1.5}) || a.Place() != (rule.Place{File: "policy.toml", Line: 4}) {
 		t.Errorf("first rule %+v", a)
 	}
 	if !b.Deny || b.Writable || !slices.Equal(b.Bind, []string{"/work"}) || len(b.BindReadOnly) != 3 || len(b.Network) != 2 || b.Limits.Time != 4*time.Hour {
 		t.Errorf("second rule %+v", b)
 	}
-	if c.Limits != (Limits{Tasks: 1000}) || !slices.Equal(c.Network, []string{"host"}) || !slices.Contains(c.Env, "LC_*") {
+	if c.Limits != (rule.Limits{Tasks: 1000}) || !slices.Equal(c.Network, []string{"host"}) || !slices.Contains(c.Env, "LC_*") {
 		t.Errorf("third rule %+v", c)
 	}
 	for _, line := range a.Explain() {
@@ -124,10 +126,10 @@ func TestWhatIsWrongIsNamedWithItsPlace(t *testing.T) {
 
 func TestTheDefaultIsTheOriginsCommand(t *testing.T) {
 	list, settings, err := rules(DefaultText)
-	if err != nil || len(list) != 1 || settings != (Settings{Store: DefaultStore, Audit: true}) {
+	if err != nil || len(list) != 1 || settings != (rule.Settings{Store: rule.DefaultStore, Audit: true}) {
 		t.Fatalf("%+v, %+v, %v", list, settings, err)
 	}
-	r, own := list[0], builtIn()
+	r, own := list[0], rule.BuiltIn()
 	if !slices.Equal(r.Images, []string{"*"}) || !slices.Equal(r.BindReadOnly, own.BindReadOnly) || !slices.Equal(r.Bind, own.Bind) ||
 		!slices.Equal(r.Env, own.Env) || r.Deny || !slices.Equal(r.Network[:1], own.Network) || r.Users != nil || r.Devices != nil {
 		t.Errorf("%+v", r)
@@ -154,7 +156,7 @@ func directory(t *testing.T, files map[string]string) source {
 	return source{top, dir, uint32(os.Getuid())}
 }
 
-func caller(uid uint32, gids ...uint32) Caller {
+func caller(uid uint32, gids ...uint32) rule.Caller {
 	names := func(known map[string]uint32) func(string) (uint32, bool, error) {
 		return func(name string) (uint32, bool, error) {
 			if name == "broken" {
@@ -164,7 +166,7 @@ func caller(uid uint32, gids ...uint32) Caller {
 			return id, ok, nil
 		}
 	}
-	return Caller{UID: uid, GIDs: gids, UserID: names(map[string]uint32{"ci": 500, "root": 0}), GroupID: names(map[string]uint32{"dev": 50})}
+	return rule.Caller{UID: uid, GIDs: gids, UserID: names(map[string]uint32{"ci": 500, "root": 0}), GroupID: names(map[string]uint32{"dev": 50})}
 }
 
 func TestTheFirstRuleForImageAndCallerDecides(t *testing.T) {
@@ -179,7 +181,7 @@ func TestTheFirstRuleForImageAndCallerDecides(t *testing.T) {
 	})
 	for _, c := range []struct {
 		image string
-		who   Caller
+		who   rule.Caller
 		want  string // of the rule's bind, or of the error
 	}{
 		{"x", caller(501), "first"}, {"x", caller(500), "second"}, {"x", caller(7), "last"}, {"x", caller(666), "20-b.toml|50-no.toml:1 says no"},
@@ -206,11 +208,11 @@ func TestTheFirstRuleForImageAndCallerDecides(t *testing.T) {
 
 func TestWithoutAPolicyOnlyRootMayDoAnything(t *testing.T) {
 	for _, s := range []source{directory(t, nil), {"/", "/nosuch/directory", 0}, directory(t, map[string]string{"policy.toml": "store = \"/s\"\n"})} {
-		if _, err := s.decide("x", caller(7)); !errors.Is(err, ErrDenied) && s.owner != 0 {
+		if _, err := s.decide("x", caller(7)); !errors.Is(err, rule.ErrDenied) && s.owner != 0 {
 			t.Errorf("%s: %v", s.dir, err)
 		}
 	}
-	if d, err := directory(t, nil).decide("x", caller(0)); err != nil || d.Store != DefaultStore || len(d.Bind) != 1 {
+	if d, err := directory(t, nil).decide("x", caller(0)); err != nil || d.Store != rule.DefaultStore || len(d.Bind) != 1 {
 		t.Errorf("root: %+v, %v", d, err)
 	}
 }
@@ -219,8 +221,8 @@ func TestOneBadFileDecidesNothing(t *testing.T) {
 	for name, text := range map[string]string{"policy.toml": "[[rule]]\nimages=[\"*\"]\n[[rule]]\n", "policy.d/zz.toml": "store=\"/x\"\n", "policy.d/aa.toml": "\x00"} {
 		s := directory(t, map[string]string{"policy.d/m.toml": "[[rule]]\nimages=[\"*\"]\n", name: text})
 		_, err := s.decide("x", caller(7))
-		var place *errAt
-		if !errors.As(err, &place) || place.name != filepath.Join(s.dir, name) {
+		var place *rule.ErrAt
+		if !errors.As(err, &place) || place.Name != filepath.Join(s.dir, name) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if _, err := s.decide("x", caller(0)); err == nil {
@@ -259,13 +261,13 @@ func TestOnlyTrustedFilesAreRead(t *testing.T) {
 		if err := spoil(s.dir); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.decide("x", caller(7)); err == nil || errors.Is(err, ErrDenied) {
+		if _, err := s.decide("x", caller(7)); err == nil || errors.Is(err, rule.ErrDenied) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
 	s := directory(t, map[string]string{"policy.toml": good})
 	s.owner++
-	if _, err := s.decide("x", caller(7)); err == nil || errors.Is(err, ErrDenied) {
+	if _, err := s.decide("x", caller(7)); err == nil || errors.Is(err, rule.ErrDenied) {
 		t.Errorf("of another owner: %v", err)
 	}
 }
@@ -280,8 +282,8 @@ func BenchmarkDecide(b *testing.B) {
 	b.SetBytes(int64(len(data)))
 	who := caller(7)
 	for b.Loop() {
-		if err := parse("policy.toml", data, &contents{}, func(r *Rule) error {
-			_, err := r.matches("image-199-x", who)
+		if err := rule.Parse("policy.toml", data, &rule.Contents{}, func(r *rule.Rule) error {
+			_, err := r.Matches("image-199-x", who)
 			return err
 		}); err != nil {
 			b.Fatal(err)

@@ -4,11 +4,13 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"mayfly/runtime/user/passwd"
 )
 
 func TestSubordinate(t *testing.T) {
 	const known = "root:x:0:0::/:/bin/sh\na:x:1000:1000::/:/bin/sh\nfar:x:500010:1::/:/bin/sh\n"
-	who := Entry{Name: "a", UID: 1000}
+	who := passwd.Entry{Name: "a", UID: 1000}
 	for _, c := range []struct{ name, text, problem string }{
 		{"by name", "b:165536:65536\na:100000:65536\n", ""},
 		{"by number", "1000:100000:65536", ""},
@@ -23,20 +25,20 @@ func TestSubordinate(t *testing.T) {
 		{"overlaps before", "b:99990:11\na:100000:65536\n", "another user's"},
 		{"a user's", "a:500000:65536\n", "the id of far"},
 	} {
-		r, err := subordinate(c.text, known, SubUIDFile, who, 65536)
+		r, err := subordinate(c.text, known, passwd.SubUIDFile, who, 65536)
 		switch {
 		case c.problem == "":
-			if err != nil || r != (Range{100000, 65536}) {
+			if err != nil || r != (passwd.Range{First: 100000, Count: 65536}) {
 				t.Errorf("%s: %+v, %v", c.name, r, err)
 			}
-		case !errors.Is(err, ErrNoRange) || !strings.Contains(err.Error(), c.problem):
+		case !errors.Is(err, passwd.ErrNoRange) || !strings.Contains(err.Error(), c.problem):
 			t.Errorf("%s: %+v, %v, want %q", c.name, r, err, c.problem)
 		}
 	}
 }
 
 func TestARangeThatNSSKnowsOf(t *testing.T) {
-	who, r := Entry{Name: "dev", UID: 1000}, Range{100000, 65536}
+	who, r := passwd.Entry{Name: "dev", UID: 1000}, passwd.Range{First: 100000, Count: 65536}
 	for _, c := range []struct {
 		what             string
 		answers          map[string]string
@@ -52,12 +54,12 @@ func TestARangeThatNSSKnowsOf(t *testing.T) {
 	} {
 		d := database(c.answers)
 		d.elsewhere = func(...string) (bool, error) { return c.elsewhere, nil }
-		if err := d.CheckSources(SubUIDFile, who, r); errors.Is(err, ErrNoRange) != c.taken || (err != nil) != c.taken {
+		if err := d.CheckSources(passwd.SubUIDFile, who, r); errors.Is(err, passwd.ErrNoRange) != c.taken || (err != nil) != c.taken {
 			t.Errorf("%s: %v", c.what, err)
 		}
 	}
 	// However small it is.
-	if err := database(nil).CheckSources(SubGIDFile, who, Range{1, 1}); err != nil {
+	if err := database(nil).CheckSources(passwd.SubGIDFile, who, passwd.Range{First: 1, Count: 1}); err != nil {
 		t.Error(err)
 	}
 }

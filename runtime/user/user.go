@@ -4,7 +4,6 @@
 package user
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -13,46 +12,8 @@ import (
 	"strings"
 
 	"mayfly/runtime/internal/file"
+	"mayfly/runtime/user/passwd"
 )
-
-// Files of the database.
-const (
-	PasswdFile = "/etc/passwd"
-	GroupFile  = "/etc/group"
-)
-
-// Neither the files nor getent know them.
-var (
-	ErrUnknown      = errors.New("unknown user")
-	ErrUnknownGroup = errors.New("unknown group")
-)
-
-// An Entry is one line of passwd(5).
-type Entry struct {
-	Name  string
-	UID   uint32
-	GID   uint32
-	Home  string
-	Shell string
-	Line  string // as it stands, without the newline
-}
-
-// ParseLine reads one line of passwd(5).
-func ParseLine(line string) (Entry, error) {
-	f := strings.Split(line, ":")
-	if len(f) != 7 || f[0] == "" {
-		return Entry{}, fmt.Errorf("passwd line %q: want seven fields", line)
-	}
-	uid, err := strconv.ParseUint(f[2], 10, 32)
-	if err != nil {
-		return Entry{}, fmt.Errorf("passwd line %q: user id: %w", line, err)
-	}
-	gid, err := strconv.ParseUint(f[3], 10, 32)
-	if err != nil {
-		return Entry{}, fmt.Errorf("passwd line %q: group id: %w", line, err)
-	}
-	return Entry{Name: f[0], UID: uint32(uid), GID: uint32(gid), Home: f[5], Shell: f[6], Line: line}, nil
-}
 
 // A Database is the host's user database, its two files read once.
 type Database struct {
@@ -63,15 +24,15 @@ type Database struct {
 
 // Load reads the files. A file that is not there is an empty one.
 func Load() (*Database, error) {
-	passwd, err := readFile(PasswdFile)
+	users, err := readFile(passwd.PasswdFile)
 	if err != nil {
 		return nil, err
 	}
-	group, err := readFile(GroupFile)
+	group, err := readFile(passwd.GroupFile)
 	if err != nil {
 		return nil, err
 	}
-	return &Database{Passwd: passwd, Group: group, elsewhere: askSources, ask: askNSS}, nil
+	return &Database{Passwd: users, Group: group, elsewhere: askSources, ask: askNSS}, nil
 }
 
 // maxSize bounds what is read of a file of the database, in bytes.
@@ -86,54 +47,54 @@ func readFile(name string) ([]byte, error) {
 }
 
 // ByID finds a user by number. listed tells whether /etc/passwd has the line.
-func (d *Database) ByID(uid uint32) (entry Entry, listed bool, err error) {
+func (d *Database) ByID(uid uint32) (entry passwd.Entry, listed bool, err error) {
 	number := strconv.FormatUint(uint64(uid), 10)
-	return d.find(number, func(e Entry) bool { return e.UID == uid })
+	return d.find(number, func(e passwd.Entry) bool { return e.UID == uid })
 }
 
 // Listed finds a user by number in /etc/passwd alone.
-func (d *Database) Listed(uid uint32) (Entry, bool) {
-	return d.listed(func(e Entry) bool { return e.UID == uid })
+func (d *Database) Listed(uid uint32) (passwd.Entry, bool) {
+	return d.listed(func(e passwd.Entry) bool { return e.UID == uid })
 }
 
 // ByName finds a user by name.
-func (d *Database) ByName(name string) (entry Entry, listed bool, err error) {
+func (d *Database) ByName(name string) (entry passwd.Entry, listed bool, err error) {
 	if name == "" || strings.ContainsAny(name, ":\n\x00") || name[0] == '-' {
-		return Entry{}, false, fmt.Errorf("%w %q", ErrUnknown, name)
+		return passwd.Entry{}, false, fmt.Errorf("%w %q", passwd.ErrUnknown, name)
 	}
-	return d.find(name, func(e Entry) bool { return e.Name == name })
+	return d.find(name, func(e passwd.Entry) bool { return e.Name == name })
 }
 
-func (d *Database) listed(match func(Entry) bool) (Entry, bool) {
+func (d *Database) listed(match func(passwd.Entry) bool) (passwd.Entry, bool) {
 	for line := range strings.Lines(string(d.Passwd)) {
-		if e, err := ParseLine(strings.TrimSuffix(line, "\n")); err == nil && match(e) {
+		if e, err := passwd.ParseLine(strings.TrimSuffix(line, "\n")); err == nil && match(e) {
 			return e, true
 		}
 	}
-	return Entry{}, false
+	return passwd.Entry{}, false
 }
 
-func (d *Database) find(key string, match func(Entry) bool) (Entry, bool, error) {
+func (d *Database) find(key string, match func(passwd.Entry) bool) (passwd.Entry, bool, error) {
 	if e, ok := d.listed(match); ok {
 		return e, true, nil
 	}
 	line, err := d.one("passwd", key)
 	if err != nil {
-		return Entry{}, false, err
+		return passwd.Entry{}, false, err
 	}
 	if line == "" {
-		return Entry{}, false, fmt.Errorf("%w %q", ErrUnknown, key)
+		return passwd.Entry{}, false, fmt.Errorf("%w %q", passwd.ErrUnknown, key)
 	}
-	e, err := ParseLine(line)
+	e, err := passwd.ParseLine(line)
 	if err == nil && !match(e) { // getent takes a name of digits for a number
-		err = fmt.Errorf("%w %q", ErrUnknown, key)
+		err = fmt.Errorf("%w %q", passwd.ErrUnknown, key)
 	}
 	return e, false, err
 }
 
 // Groups returns the supplementary groups that the database gives a user, with the
 // user's own. (A caller's own groups come from the kernel, not from here.)
-func (d *Database) Groups(e Entry) ([]uint32, error) {
+func (d *Database) Groups(e passwd.Entry) ([]uint32, error) {
 	groups := []uint32{e.GID}
 	add := func(number string) {
 		gid, err := strconv.ParseUint(number, 10, 32)
@@ -166,10 +127,10 @@ func (d *Database) Groups(e Entry) ([]uint32, error) {
 // GroupByName finds a group's number.
 func (d *Database) GroupByName(name string) (uint32, error) {
 	if name == "" || strings.ContainsAny(name, ":\n\x00") || name[0] == '-' {
-		return 0, fmt.Errorf("%w %q", ErrUnknownGroup, name)
+		return 0, fmt.Errorf("%w %q", passwd.ErrUnknownGroup, name)
 	}
 	for line := range strings.Lines(string(d.Group)) {
-		if gid, err := parseGroup(line, name); err == nil {
+		if gid, err := passwd.ParseGroup(line, name); err == nil {
 			return gid, nil
 		}
 	}
@@ -177,7 +138,7 @@ func (d *Database) GroupByName(name string) (uint32, error) {
 	if err != nil {
 		return 0, err
 	}
-	return parseGroup(line, name)
+	return passwd.ParseGroup(line, name)
 }
 
 // GroupName finds the name of a group that /etc/group has.
@@ -189,19 +150,6 @@ func (d *Database) GroupName(gid uint32) (string, bool) {
 		}
 	}
 	return "", false
-}
-
-// parseGroup reads the number from a line of group(5), if it is the line of that name.
-func parseGroup(line, name string) (uint32, error) {
-	f := strings.Split(line, ":")
-	if len(f) != 4 || f[0] != name {
-		return 0, fmt.Errorf("%w %q", ErrUnknownGroup, name)
-	}
-	gid, err := strconv.ParseUint(f[2], 10, 32)
-	if err != nil {
-		return 0, fmt.Errorf("group line %q: %w", line, err)
-	}
-	return uint32(gid), nil
 }
 
 // MissingGroups returns the lines of group(5) for those gids that /etc/group
@@ -251,16 +199,4 @@ func answers(out string, numbers []string) []string {
 		}
 	}
 	return lines
-}
-
-// Append returns a copy of a database file with lines added.
-func Append(file []byte, lines ...string) []byte {
-	out := bytes.Clone(file)
-	for _, line := range lines {
-		if len(out) > 0 && out[len(out)-1] != '\n' {
-			out = append(out, '\n')
-		}
-		out = append(append(out, line...), '\n')
-	}
-	return out
 }

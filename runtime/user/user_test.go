@@ -4,6 +4,8 @@ import (
 	"errors"
 	"slices"
 	"testing"
+
+	"mayfly/runtime/user/passwd"
 )
 
 func database(answers map[string]string) *Database {
@@ -31,7 +33,7 @@ func TestFind(t *testing.T) {
 		t.Errorf("a user of NSS: %+v, %v, %v", e, listed, err)
 	}
 	for _, name := range []string{"", "nobody-here", "0", "-x", "a:b", "a\nb"} {
-		if _, _, err := d.ByName(name); !errors.Is(err, ErrUnknown) {
+		if _, _, err := d.ByName(name); !errors.Is(err, passwd.ErrUnknown) {
 			t.Errorf("name %q: %v", name, err)
 		}
 	}
@@ -51,7 +53,7 @@ func TestGroups(t *testing.T) {
 		t.Errorf("ldapgroup is %d, %v", gid, err)
 	}
 	for _, name := range []string{"", "nosuch", "3000", "-x", "a:b", "a\nb"} {
-		if _, err := d.GroupByName(name); !errors.Is(err, ErrUnknownGroup) {
+		if _, err := d.GroupByName(name); !errors.Is(err, passwd.ErrUnknownGroup) {
 			t.Errorf("group %q: %v", name, err)
 		}
 	}
@@ -114,7 +116,7 @@ func TestWhereGroupsAre(t *testing.T) {
 
 func TestAppendKeepsTheFileWhole(t *testing.T) {
 	file := []byte("a:b")
-	if got := string(Append(file, "c", "d")); got != "a:b\nc\nd\n" || string(file) != "a:b" {
+	if got := string(passwd.Append(file, "c", "d")); got != "a:b\nc\nd\n" || string(file) != "a:b" {
 		t.Errorf("%q, %q", got, file)
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"mayfly/personality"
+	"mayfly/personality/arch"
 	"mayfly/runtime/image"
 	"mayfly/runtime/image/archive"
 	"mayfly/runtime/image/oci"
@@ -75,11 +75,11 @@ func describe(s *image.Store, img *image.Image, to Target) (oci.Content, error) 
 		}
 		c.Labels, c.Settings, c.Created = record.Labels, record.Config, record.Created
 	}
-	arch, err := img.Architecture()
+	machine, err := img.Architecture()
 	if err != nil {
-		arch, err = personality.ByName(image.HostArch())
+		machine, err = arch.ByName(image.HostArch())
 	}
-	c.Architecture = arch.Go
+	c.Architecture = machine.Go
 	return c, err
 }
 

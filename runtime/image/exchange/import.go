@@ -17,7 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"mayfly/personality"
+	"mayfly/personality/arch"
 	"mayfly/runtime/image/archive"
 	"mayfly/runtime/image/disk"
 	"mayfly/runtime/image/oci"
@@ -200,15 +200,15 @@ func firstEntry(start []byte) (string, error) {
 
 func extractImage(ctx context.Context, layout *oci.Archive, s Source, x *archive.Extractor) (Result, error) {
 	defer layout.Close()
-	arch := ""
+	machine := ""
 	if s.Arch != "" {
-		a, err := personality.ByName(s.Arch)
+		a, err := arch.ByName(s.Arch)
 		if err != nil {
 			return Result{}, err
 		}
-		arch = a.Go
+		machine = a.Go
 	}
-	image, err := layout.Find(s.Reference, arch)
+	image, err := layout.Find(s.Reference, machine)
 	if err != nil {
 		return Result{}, err
 	}

@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"mayfly/runtime/image"
+	"mayfly/runtime/image/ref"
 )
 
 // A rule is one [[rule]] to be written.
@@ -45,7 +45,7 @@ func (r rule) write(b *strings.Builder) {
 // dropUnusable drops names that no image can have. As a glob one could be another's.
 func (r *rule) dropUnusable() {
 	r.images = slices.DeleteFunc(slices.Clone(r.images), func(name string) bool {
-		err := image.CheckName("image", name)
+		err := ref.CheckName("image", name)
 		if err != nil {
 			r.lost = append(r.lost, err.Error())
 		}

@@ -1,4 +1,4 @@
-package image
+package ref
 
 import (
 	"fmt"
@@ -13,7 +13,7 @@ type Reference struct {
 }
 
 // ParseReference reads NAME or NAME@VERSION.
-func ParseReference(text string) (Reference, error) {
+func Parse(text string) (Reference, error) {
 	name, number, versioned := strings.Cut(text, "@")
 	if err := CheckName("image", name); err != nil {
 		return Reference{}, err
@@ -21,7 +21,7 @@ func ParseReference(text string) (Reference, error) {
 	if !versioned {
 		return Reference{Name: name}, nil
 	}
-	n, ok := parseVersion(number)
+	n, ok := ParseVersion(number)
 	if !ok {
 		return Reference{}, fmt.Errorf("image %s: version %s: want a number from 1, as in %s@1", name, strconv.QuoteToASCII(number), name)
 	}
@@ -29,7 +29,7 @@ func ParseReference(text string) (Reference, error) {
 }
 
 // parseVersion reads a version's number in its one way to be written.
-func parseVersion(text string) (int, bool) {
+func ParseVersion(text string) (int, bool) {
 	n, err := strconv.Atoi(text)
 	return n, err == nil && n > 0 && n < 1e9 && strconv.Itoa(n) == text
 }

@@ -1,4 +1,6 @@
-package image
+// Package ref has the names of images, versions and copies: which are allowed, and how they are written.
+// It is pure: the plan of a launch uses it, as the store does.
+package ref
 
 import (
 	"fmt"

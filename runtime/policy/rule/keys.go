@@ -1,4 +1,4 @@
-package policy
+package rule
 
 import (
 	"errors"
@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"mayfly/personality"
+	"mayfly/personality/arch"
 )
 
 // key is a setting of a rule, by its place in keyNames.
@@ -25,7 +25,7 @@ const (
 	keyBindReadOnly
 	keyBind
 	keyBindSlave
-	keyDevices
+	KeyDevices
 	keyAllowBindReadOnly
 	keyAllowBind
 	keyBindCwd
@@ -72,7 +72,7 @@ func (r *Rule) setting(k key) any {
 		return &r.Bind
 	case keyBindSlave:
 		return &r.BindSlave
-	case keyDevices:
+	case KeyDevices:
 		return &r.Devices
 	case keyAllowBindReadOnly:
 		return &r.AllowBindReadOnly
@@ -156,10 +156,10 @@ func (r *Rule) check(k key) error {
 		return each(r.AllowBindReadOnly, checkPath)
 	case keyAllowBind:
 		return each(r.AllowBind, checkPath)
-	case keyDevices:
+	case KeyDevices:
 		return each(r.Devices, checkDevice)
 	case keyPersonality:
-		_, err := personality.ByName(r.Personality)
+		_, err := arch.ByName(r.Personality)
 		return err
 	case keyNetwork:
 		return each(r.Network, checkNetwork)

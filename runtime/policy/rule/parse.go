@@ -1,4 +1,4 @@
-package policy
+package rule
 
 import (
 	"errors"
@@ -19,7 +19,7 @@ import (
 type parser struct {
 	text *text // settings are parts of it, which costs no memory
 	toml unstable.Parser
-	file *contents
+	file *Contents
 	list []string // the lists of the current rule, one after the other
 
 	base    Rule // what stands before the first rule holds for all of the file
@@ -31,9 +31,9 @@ type parser struct {
 }
 
 // contents are what a file says besides rules.
-type contents struct {
-	settings Settings
-	main     bool     // the file may have settings
+type Contents struct {
+	Settings Settings
+	Main     bool     // the file may have settings
 	has      []string // those that it has
 }
 
@@ -41,20 +41,20 @@ type contents struct {
 var settingNames = []string{"store", "audit", "image-group", "network-range", "unprivileged"}
 
 // errAt is an error with its place in a file.
-type errAt struct {
-	name         string
-	line, column int
+type ErrAt struct {
+	Name         string
+	Line, Column int
 	err          error
 }
 
-func (e *errAt) Error() string { return fmt.Sprintf("%s:%d:%d: %v", e.name, e.line, e.column, e.err) }
-func (e *errAt) Unwrap() error { return e.err }
+func (e *ErrAt) Error() string { return fmt.Sprintf("%s:%d:%d: %v", e.Name, e.Line, e.Column, e.err) }
+func (e *ErrAt) Unwrap() error { return e.err }
 
 // parse reads policy text and calls visit for each rule, whose memory it uses again
 // afterwards: what is to be kept must be cloned (Rule.clone).
-func parse(name string, data []byte, file *contents, visit func(*Rule) error) error {
-	p := &parser{text: &text{name, string(data)}, file: file, base: builtIn(), visit: visit}
-	p.base.source = p.text
+func Parse(name string, data []byte, file *Contents, visit func(*Rule) error) error {
+	p := &parser{text: &text{name, string(data)}, file: file, base: BuiltIn(), visit: visit}
+	p.base.Source = p.text
 	p.toml.Reset(data)
 	for p.toml.NextExpression() {
 		if err := p.expression(p.toml.Expression()); err != nil {
@@ -148,7 +148,7 @@ func (p *parser) keyValue(prefix string, e *unstable.Node) error {
 		return p.at(e, fmt.Errorf("%s is there twice", name))
 	}
 	p.seen[k] = true
-	rule.offsets[k] = startOf(e)
+	rule.Offsets[k] = startOf(e)
 	if err := p.assign(rule.setting(k), value); err != nil {
 		return p.at(e, fmt.Errorf("%s: %w", name, err))
 	}
@@ -160,19 +160,19 @@ func (p *parser) keyValue(prefix string, e *unstable.Node) error {
 
 func (p *parser) setting(name string, value *unstable.Node) error {
 	c := p.file
-	target := any(&c.settings.Store)
+	target := any(&c.Settings.Store)
 	switch name {
 	case "audit":
-		target = &c.settings.Audit
+		target = &c.Settings.Audit
 	case "image-group":
-		target = &c.settings.ImageGroup
+		target = &c.Settings.ImageGroup
 	case "network-range":
-		target = &c.settings.NetworkRange
+		target = &c.Settings.NetworkRange
 	case "unprivileged":
-		target = &c.settings.Unprivileged
+		target = &c.Settings.Unprivileged
 	}
 	switch {
-	case !c.main:
+	case !c.Main:
 		return fmt.Errorf("%s belongs into %s", name, File)
 	case slices.Contains(c.has, name):
 		return fmt.Errorf("%s is there twice", name)
@@ -183,11 +183,11 @@ func (p *parser) setting(name string, value *unstable.Node) error {
 	}
 	switch name {
 	case "store":
-		return checkPath(c.settings.Store)
+		return checkPath(c.Settings.Store)
 	case "image-group":
-		return checkWho(c.settings.ImageGroup)
+		return checkWho(c.Settings.ImageGroup)
 	case "network-range":
-		_, err := network.ParseRange(c.settings.NetworkRange)
+		_, err := network.ParseRange(c.Settings.NetworkRange)
 		return err
 	}
 	return nil
@@ -298,9 +298,9 @@ func (p *parser) at(e *unstable.Node, err error) error {
 }
 
 func (p *parser) errorAt(o offset, err error) error {
-	place := p.text.place(o)
+	place := p.text.Place(o)
 	column := int(o) - 1 - strings.LastIndex(p.text.data[:o-1], "\n")
-	return &errAt{place.File, place.Line, column, err}
+	return &ErrAt{place.File, place.Line, column, err}
 }
 
 // syntax turns the library's error into one with a place. What it highlights is a part

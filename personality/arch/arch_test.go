@@ -1,4 +1,4 @@
-package personality
+package arch
 
 import (
 	"os"

@@ -1,4 +1,4 @@
-package policy
+package rule
 
 import (
 	"fmt"
@@ -29,10 +29,10 @@ func (p Place) String() string {
 func (r *Rule) Explain() []Line {
 	var lines []Line
 	for k := range keyCount {
-		if k < keyDeny && r.offsets[k] == 0 {
+		if k < keyDeny && r.Offsets[k] == 0 {
 			continue // who it is not restricted to
 		}
-		lines = append(lines, Line{keyNames[k], tell(r.setting(k)), r.source.place(r.offsets[k])})
+		lines = append(lines, Line{keyNames[k], tell(r.setting(k)), r.Source.Place(r.Offsets[k])})
 	}
 	return lines
 }

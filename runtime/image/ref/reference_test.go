@@ -1,4 +1,4 @@
-package image
+package ref
 
 import (
 	"strings"
@@ -7,12 +7,12 @@ import (
 
 func TestAReferenceIsANameAndPerhapsAVersion(t *testing.T) {
 	for text, want := range map[string]Reference{"a": {"a", 0}, "deb12-i386@1": {"deb12-i386", 1}, "a.b_c@999999999": {"a.b_c", 999999999}} {
-		if got, err := ParseReference(text); err != nil || got != want || got.String() != text {
+		if got, err := Parse(text); err != nil || got != want || got.String() != text {
 			t.Errorf("%q: %+v, %v", text, got, err)
 		}
 	}
 	for _, bad := range []string{"", "@1", "a@", "a@0", "a@01", "a@+1", "a@-1", "a@1@2", "a@1000000000", "a@ 1", ".a", "a/b", "a\n", strings.Repeat("a", 65)} {
-		if got, err := ParseReference(bad); err == nil {
+		if got, err := Parse(bad); err == nil {
 			t.Errorf("%q is %+v", bad, got)
 		}
 	}
@@ -23,11 +23,11 @@ func FuzzReference(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		got, err := ParseReference(text)
+		got, err := Parse(text)
 		if err != nil {
 			return
 		}
-		if again, err := ParseReference(got.String()); err != nil || again != got {
+		if again, err := Parse(got.String()); err != nil || again != got {
 			t.Errorf("%q: %+v, again %+v, %v", text, got, again, err)
 		}
 		if strings.ContainsAny(got.Name, "/@\x00\n") || got.Name[0] == '.' {

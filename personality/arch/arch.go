@@ -1,6 +1,6 @@
-// Package personality knows Linux execution domains: which one a program for a
-// given machine expects, and how a thread takes it on. See personality(2).
-package personality
+// Package arch knows the machines that programs are built for: their names, how a program for one
+// begins, and which runs which. It is pure.
+package arch
 
 import (
 	"encoding/binary"
@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"sort"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // Domains of linux/personality.h.
@@ -98,20 +96,4 @@ func (a Architecture) Header() (h [HeaderSize]byte) {
 // without an emulator.
 func (a Architecture) RunsOn(host Architecture) bool {
 	return a.family == host.family && (a == host || a.Domain == Linux32)
-}
-
-// Set gives the calling thread, and what it will execute, an execution domain.
-// The goroutine must be locked to its thread.
-func Set(domain uint32) error {
-	_, _, errno := unix.RawSyscall(unix.SYS_PERSONALITY, uintptr(domain), 0, 0)
-	if errno != 0 {
-		return fmt.Errorf("personality %#x: %w", domain, errno)
-	}
-	return nil
-}
-
-// Get returns the execution domain of the calling thread.
-func Get() uint32 {
-	domain, _, _ := unix.RawSyscall(unix.SYS_PERSONALITY, 0xffffffff, 0, 0)
-	return uint32(domain)
 }

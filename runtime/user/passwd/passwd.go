@@ -1,0 +1,80 @@
+// Package passwd reads lines of passwd(5), group(5), subuid(5) and subgid(5). It is pure: package user
+// finds the lines, the plan of a launch uses what they say.
+package passwd
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Files of the database.
+const (
+	PasswdFile = "/etc/passwd"
+	GroupFile  = "/etc/group"
+)
+
+// Neither the files nor getent know them.
+var (
+	ErrUnknown      = errors.New("unknown user")
+	ErrUnknownGroup = errors.New("unknown group")
+)
+
+// An Entry is one line of passwd(5).
+type Entry struct {
+	Name  string
+	UID   uint32
+	GID   uint32
+	Home  string
+	Shell string
+	Line  string // as it stands, without the newline
+}
+
+// ParseLine reads one line of passwd(5).
+func ParseLine(line string) (Entry, error) {
+	f := strings.Split(line, ":")
+	if len(f) != 7 || f[0] == "" {
+		return Entry{}, fmt.Errorf("passwd line %q: want seven fields", line)
+	}
+	uid, err := strconv.ParseUint(f[2], 10, 32)
+	if err != nil {
+		return Entry{}, fmt.Errorf("passwd line %q: user id: %w", line, err)
+	}
+	gid, err := strconv.ParseUint(f[3], 10, 32)
+	if err != nil {
+		return Entry{}, fmt.Errorf("passwd line %q: group id: %w", line, err)
+	}
+	return Entry{Name: f[0], UID: uint32(uid), GID: uint32(gid), Home: f[5], Shell: f[6], Line: line}, nil
+}
+
+// parseGroup reads the number from a line of group(5), if it is the line of that name.
+func ParseGroup(line, name string) (uint32, error) {
+	f := strings.Split(line, ":")
+	if len(f) != 4 || f[0] != name {
+		return 0, fmt.Errorf("%w %q", ErrUnknownGroup, name)
+	}
+	gid, err := strconv.ParseUint(f[2], 10, 32)
+	if err != nil {
+		return 0, fmt.Errorf("group line %q: %w", line, err)
+	}
+	return uint32(gid), nil
+}
+
+// Append returns a copy of a database file with lines added.
+func Append(file []byte, lines ...string) []byte {
+	out := bytes.Clone(file)
+	for _, line := range lines {
+		if len(out) > 0 && out[len(out)-1] != '\n' {
+			out = append(out, '\n')
+		}
+		out = append(append(out, line...), '\n')
+	}
+	return out
+}
+
+// is tells whether a user is meant by a name or number.
+func (e Entry) Is(name string) bool {
+	return name == e.Name || name == strconv.FormatUint(uint64(e.UID), 10)
+}
