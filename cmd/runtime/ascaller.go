@@ -3,7 +3,8 @@ package main
 import (
 	"flag"
 
-	"mayfly/runtime"
+	"mayfly/runtime/access"
+	"mayfly/runtime/status"
 )
 
 // asCallerCommand is what a line in sudoers allows: its first argument cannot be left out
@@ -17,8 +18,8 @@ func asCallerCommand() command {
 		examples: []string{"sudo runtime as-caller run deb12-i386 -- make"},
 		setUp: func(*flag.FlagSet) action {
 			return func(args []string) (int, error) {
-				if err := runtime.BecomeSudoCaller(); err != nil {
-					return runtime.ExitFailure, err
+				if err := access.BecomeSudoCaller(); err != nil {
+					return status.ExitFailure, err
 				}
 				return call("runtime", commands(), args), nil
 			}

@@ -11,9 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
-	"mayfly/runtime"
+	"mayfly/runtime/access"
+	"mayfly/runtime/client"
 	"mayfly/runtime/console"
 	"mayfly/runtime/control"
+	"mayfly/runtime/status"
 )
 
 var execCommand = command{
@@ -48,12 +50,12 @@ var execCommand = command{
 			case *tty && !terminal:
 				return exit(errors.New("--tty needs standard input and output on a terminal"))
 			}
-			set, err := runtime.ExecEnvironment(env)
+			set, err := client.ExecEnvironment(env)
 			if err != nil {
 				return exit(err)
 			}
 			signals := listen()
-			line, err := runtime.Call(name, args)
+			line, err := client.Call(name, args)
 			if err != nil {
 				return exit(err)
 			}
@@ -62,11 +64,11 @@ var execCommand = command{
 				warn(line.Unlogged.Error())
 			}
 			own := *tty || terminal && !*noTTY && !console.InBackground(0)
-			status, err := line.Exec(control.Exec{Args: args, Env: set, Dir: *dir, Terminal: own, TTY: !own && !*noTTY && runtime.OnTerminal(), KeepTerm: runtime.KeepsTerm(env)}, signals())
+			how, err := line.Exec(control.Exec{Args: args, Env: set, Dir: *dir, Terminal: own, TTY: !own && !*noTTY && access.OnTerminal(), KeepTerm: client.KeepsTerm(env)}, signals())
 			if err != nil {
-				return runtime.ExitCodeOf(err), err
+				return status.ExitCodeOf(err), err
 			}
-			return status.ExitCode(), nil
+			return how.ExitCode(), nil
 		}
 	},
 }
@@ -103,7 +105,7 @@ func killAll(names []string, all bool, signal syscall.Signal) error {
 		return errors.New("no container given: `runtime ps` lists them")
 	}
 	if all {
-		list, err := runtime.Containers(false)
+		list, err := client.Containers(false)
 		if err != nil {
 			return err
 		}
@@ -112,9 +114,9 @@ func killAll(names []string, all bool, signal syscall.Signal) error {
 		}
 	}
 	if signal == syscall.SIGKILL {
-		return runtime.Kill(names, warn)
+		return client.Kill(names, warn)
 	}
-	lines, err := runtime.CallAll(names)
+	lines, err := client.CallAll(names)
 	for _, line := range lines {
 		err = errors.Join(err, line.Signal(signal), line.Close())
 	}
@@ -141,7 +143,7 @@ var waitCommand = command{
 	summary:  "wait until a container has ended, and exit as its command did",
 	examples: []string{"runtime wait build-1"},
 	setUp: func(flags *flag.FlagSet) action {
-		return calling(flags, func(line *runtime.Line) (int, error) {
+		return calling(flags, func(line *client.Line) (int, error) {
 			status, err := line.Wait()
 			if err != nil {
 				return exit(err)
@@ -159,7 +161,7 @@ var inspectCommand = command{
 	summary:  "print what a running container is and what it was started with, as JSON",
 	examples: []string{"runtime inspect build-1 | jq .plan.spec.process.env"},
 	setUp: func(flags *flag.FlagSet) action {
-		return calling(flags, func(line *runtime.Line) (int, error) {
+		return calling(flags, func(line *client.Line) (int, error) {
 			view, err := line.Inspect()
 			if err != nil {
 				return exit(err)
@@ -170,13 +172,13 @@ var inspectCommand = command{
 }
 
 // calling connects with the one container that the arguments name.
-func calling(flags *flag.FlagSet, f func(*runtime.Line) (int, error)) action {
+func calling(flags *flag.FlagSet, f func(*client.Line) (int, error)) action {
 	return func(args []string) (int, error) {
 		args, err := positional(flags, args, 1, "container")
 		if err != nil {
 			return exit(err)
 		}
-		line, err := runtime.Call(args[0], nil)
+		line, err := client.Call(args[0], nil)
 		if err != nil {
 			return exit(err)
 		}
@@ -198,11 +200,11 @@ var psCommand = command{
 		form := listingFlags(flags)
 		watch := flags.Bool("watch", false, "show them again every second, with CPU as a share of one processor")
 		return func([]string) (int, error) {
-			list, err := runtime.Containers(*everybody)
+			list, err := client.Containers(*everybody)
 			if err != nil {
 				return exit(err)
 			}
-			return exit(form.print(list, namesOf(list, func(c runtime.Container) string { return c.Name }), func() error {
+			return exit(form.print(list, namesOf(list, func(c client.Container) string { return c.Name }), func() error {
 				if *watch {
 					return watchContainers(*everybody, list)
 				}
@@ -213,7 +215,7 @@ var psCommand = command{
 }
 
 // printContainers prints the list; with what was before it, how much of a processor each uses.
-func printContainers(list []runtime.Container, share func(runtime.Container) string) error {
+func printContainers(list []client.Container, share func(client.Container) string) error {
 	return table("NAME\tIMAGE\tUSER\tCOMMAND\tSTARTED\tCPU\tMEMORY\tTASKS", func(row func(...any)) {
 		for _, c := range list {
 			cpu := c.CPU.Round(10 * time.Millisecond).String()
@@ -245,14 +247,14 @@ func shorten(text string) string {
 const refresh = time.Second
 
 // watchContainers shows the list until it is interrupted.
-func watchContainers(everybody bool, list []runtime.Container) error {
+func watchContainers(everybody bool, list []client.Container) error {
 	before, at := map[string]time.Duration{}, time.Now()
 	for {
 		elapsed := time.Since(at)
 		if term.IsTerminal(1) {
 			fmt.Fprint(stdout, "\033[H\033[2J")
 		}
-		err := printContainers(list, func(c runtime.Container) string {
+		err := printContainers(list, func(c client.Container) string {
 			was, ok := before[c.User+"/"+c.Name]
 			if !ok {
 				return ""
@@ -267,7 +269,7 @@ func watchContainers(everybody bool, list []runtime.Container) error {
 			before[c.User+"/"+c.Name] = c.CPU
 		}
 		time.Sleep(refresh)
-		if list, err = runtime.Containers(everybody); err != nil {
+		if list, err = client.Containers(everybody); err != nil {
 			return err
 		}
 	}

@@ -8,18 +8,18 @@ import (
 	"path/filepath"
 	"strings"
 
-	"mayfly/runtime"
+	"mayfly/runtime/plan"
 )
 
 // What of the caller's session a container gets by --ssh-agent and --gui: binds, which
 // the policy must allow as any other, and the variables that name what is bound.
 
 // desktop adds both to a request.
-func (o *options) desktop(r *runtime.Request) error {
+func (o *options) desktop(r *plan.Request) error {
 	for _, f := range []struct {
 		name  string
 		asked bool
-		add   func(*runtime.Request) error
+		add   func(*plan.Request) error
 	}{{"--ssh-agent", o.sshAgent, addAgent}, {"--gui", o.gui, addDisplays}} {
 		if !f.asked {
 			continue
@@ -38,16 +38,16 @@ func (o *options) desktop(r *runtime.Request) error {
 
 // ownPlace is a place in the user's directory in /run.
 func ownPlace(name string) string {
-	return path.Join(runtime.RuntimeDir(uint32(os.Getuid())), name)
+	return path.Join(plan.RuntimeDir(uint32(os.Getuid())), name)
 }
 
 // share binds what a variable of the caller's names, and has the variable name it
 // inside.
-func share(r *runtime.Request, source, destination, entry string, readOnly bool) error {
+func share(r *plan.Request, source, destination, entry string, readOnly bool) error {
 	if !filepath.IsAbs(source) {
 		return fmt.Errorf("%q is not an absolute path", source)
 	}
-	r.Binds = append(r.Binds, runtime.Bind{Source: filepath.Clean(source), Destination: destination, ReadOnly: readOnly})
+	r.Binds = append(r.Binds, plan.Bind{Source: filepath.Clean(source), Destination: destination, ReadOnly: readOnly})
 	r.Env = append(r.Env, entry)
 	return nil
 }
@@ -65,7 +65,7 @@ func isSocket(variable, name string) error {
 	return nil
 }
 
-func addAgent(r *runtime.Request) error {
+func addAgent(r *plan.Request) error {
 	const variable = "SSH_AUTH_SOCK"
 	socket := os.Getenv(variable)
 	if socket == "" {
@@ -78,7 +78,7 @@ func addAgent(r *runtime.Request) error {
 	return share(r, socket, inside, variable+"="+inside, false)
 }
 
-func addDisplays(r *runtime.Request) error {
+func addDisplays(r *plan.Request) error {
 	wayland, x := os.Getenv("WAYLAND_DISPLAY"), os.Getenv("DISPLAY")
 	if wayland == "" && x == "" {
 		return errors.New("neither WAYLAND_DISPLAY nor DISPLAY is set: is this a graphical session?")
@@ -94,7 +94,7 @@ func addDisplays(r *runtime.Request) error {
 	return nil
 }
 
-func addWayland(r *runtime.Request, display string) error {
+func addWayland(r *plan.Request, display string) error {
 	socket := display
 	if !filepath.IsAbs(display) {
 		dir := os.Getenv("XDG_RUNTIME_DIR")
@@ -112,7 +112,7 @@ func addWayland(r *runtime.Request, display string) error {
 
 // addX binds the server's socket, where it is on this host, and the cookies. These are
 // for the name of the host, so the container has it too, unless it is given another.
-func addX(r *runtime.Request, display string) error {
+func addX(r *plan.Request, display string) error {
 	host, rest, ok := strings.Cut(display, ":")
 	number, _, _ := strings.Cut(rest, ".")
 	if !ok || number == "" || strings.Trim(number, "0123456789") != "" || strings.Contains(host, "/") {
@@ -124,7 +124,7 @@ func addX(r *runtime.Request, display string) error {
 		if err := isSocket("DISPLAY", socket); err != nil {
 			return err
 		}
-		r.Binds = append(r.Binds, runtime.Bind{Source: socket, Destination: socket})
+		r.Binds = append(r.Binds, plan.Bind{Source: socket, Destination: socket})
 	}
 	if r.Hostname == "" {
 		name, err := os.Hostname()

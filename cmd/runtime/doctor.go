@@ -4,7 +4,8 @@ import (
 	"flag"
 	"fmt"
 
-	"mayfly/runtime"
+	"mayfly/runtime/doctor"
+	"mayfly/runtime/status"
 )
 
 var doctorCommand = command{
@@ -17,10 +18,10 @@ var doctorCommand = command{
 	setUp: func(flags *flag.FlagSet) action {
 		asJSON := jsonFlag(flags)
 		return func([]string) (int, error) {
-			list, code := runtime.Examine(), 0
+			list, code := doctor.Examine(), 0
 			for _, f := range list {
 				if !f.OK && f.Needed {
-					code = runtime.ExitFailure
+					code = status.ExitFailure
 				}
 			}
 			if *asJSON {
@@ -37,7 +38,7 @@ var doctorCommand = command{
 	},
 }
 
-func mark(f runtime.Finding) string {
+func mark(f doctor.Finding) string {
 	switch {
 	case f.OK:
 		return "ok"

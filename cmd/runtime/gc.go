@@ -8,7 +8,7 @@ import (
 	"os"
 	"slices"
 
-	"mayfly/runtime"
+	"mayfly/runtime/access"
 	"mayfly/runtime/cgroup"
 	"mayfly/runtime/grant"
 	"mayfly/runtime/image"
@@ -49,7 +49,7 @@ var gcCommand = command{
 // namespaces of the dead and went with them.) Root collects everybody's, others their
 // own.
 func collectAll(s *image.Store) ([]string, error) {
-	if !runtime.OwnsStore() {
+	if !access.OwnsStore() {
 		return collectOwn(s, uint32(os.Getuid()))
 	}
 	removed, err := s.Collect(context.Background(), image.Everybody, 0)

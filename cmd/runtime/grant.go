@@ -10,12 +10,15 @@ import (
 	"strings"
 
 	"mayfly/nsexec"
-	"mayfly/runtime"
+	"mayfly/runtime/access"
+	"mayfly/runtime/caller"
 	"mayfly/runtime/cgroup"
 	"mayfly/runtime/grant"
 	"mayfly/runtime/image"
 	"mayfly/runtime/policy"
 	"mayfly/runtime/policy/rule"
+	"mayfly/runtime/privilege"
+	"mayfly/runtime/status"
 	"mayfly/runtime/user"
 )
 
@@ -56,7 +59,7 @@ type grantOptions struct {
 func (o *grantOptions) do(args []string) (int, error) {
 	path, err := binaryPath(args)
 	if err != nil {
-		return runtime.ExitFailure, err
+		return status.ExitFailure, err
 	}
 	chosen := 0
 	for _, one := range []bool{o.setuid, o.sudo, o.remove, o.check} {
@@ -68,13 +71,13 @@ func (o *grantOptions) do(args []string) (int, error) {
 		chosen++
 	}
 	if chosen > 1 || o.like != "" && o.group != "" {
-		return runtime.ExitFailure, errors.New("--setuid, --sudo, --remove, --check and --like exclude each other, and --like excludes --group")
+		return status.ExitFailure, errors.New("--setuid, --sudo, --remove, --check and --like exclude each other, and --like excludes --group")
 	}
 	if o.check {
 		return checkGrant(path, len(args) == 0)
 	}
 	if os.Getuid() != 0 {
-		return runtime.ExitFailure, runtime.ErrNotPermitted
+		return status.ExitFailure, caller.ErrNotPermitted
 	}
 	return exit(o.apply(path))
 }
@@ -164,9 +167,9 @@ func installPolicy() error {
 
 // needed are the capabilities that launches from this system's store, with the networks of its policy, take.
 func needed() uint64 {
-	all := runtime.LaunchCapabilities
+	all := privilege.LaunchCapabilities
 	if private, err := policy.NamesNetwork(rule.NetworkPrivate); err == nil && private {
-		all |= runtime.NetworkCapabilities
+		all |= privilege.NetworkCapabilities
 	}
 	s, err := image.Open(storeChoice{new(string)}.path())
 	if err != nil {
@@ -174,7 +177,7 @@ func needed() uint64 {
 	}
 	defer s.Close()
 	if !s.BTRFS {
-		all |= runtime.OverlayCapabilities
+		all |= privilege.OverlayCapabilities
 	}
 	return all
 }
@@ -192,7 +195,7 @@ func describe(s grant.State) string {
 // names are the capabilities of a set that a launch uses, and the others by number.
 func names(set uint64) []string {
 	var list []string
-	for _, n := range slices.Concat(runtime.NeededCapabilities, runtime.OverlayNeeds, runtime.NetworkNeeds) {
+	for _, n := range slices.Concat(privilege.LaunchRequirements, privilege.OverlayRequirements, privilege.NetworkRequirements) {
 		if set&(1<<n.Bit) != 0 {
 			list = append(list, n.Name)
 			set &^= 1 << n.Bit
@@ -229,7 +232,7 @@ func groupName(gid uint32) string {
 func checkGrant(path string, own bool) (int, error) {
 	state, err := grant.Look(path)
 	if err != nil {
-		return runtime.ExitFailure, err
+		return status.ExitFailure, err
 	}
 	fmt.Fprintf(stdout, "file         %s, mode %04o, uid %d, gid %d\n", printableLine(path), state.Mode, state.UID, state.GID)
 	fmt.Fprintf(stdout, "grant        %s\n", describe(state))
@@ -239,11 +242,11 @@ func checkGrant(path string, own bool) (int, error) {
 	if own {
 		here = errors.Join(checkHere()...)
 	}
-	if errors.Is(here, runtime.ErrNoSUID) && errors.Is(notHonoured, runtime.ErrNoSUID) {
+	if errors.Is(here, privilege.ErrNoSUID) && errors.Is(notHonoured, privilege.ErrNoSUID) {
 		notHonoured = nil // that is told with what comes of it
 	}
 	if err := errors.Join(state.Untrusted, notHonoured, here); err != nil {
-		return runtime.ExitFailure, err
+		return status.ExitFailure, err
 	}
 	fmt.Fprintln(stdout, "all is well")
 	return 0, nil
@@ -255,14 +258,14 @@ func checkHere() []error {
 	if err != nil {
 		return []error{err}
 	}
-	list := strings.Join(names(has.Permitted&runtime.GrantCapabilities), ",")
+	list := strings.Join(names(has.Permitted&privilege.GrantCapabilities), ",")
 	if list == "" {
 		list = "none"
 	}
 	fmt.Fprintf(stdout, "here         capabilities %s, by whatever grant\n", list)
 	rules, err := policy.Check("")
 	fmt.Fprintf(stdout, "policy       %d rules in %s\n", rules, policy.Directory)
-	return []error{runtime.CanLaunch(), err, checkStore()}
+	return []error{privilege.CanLaunch(), err, checkStore()}
 }
 
 // checkStore tells whether the image store can be used, by whoever asks.
@@ -272,12 +275,12 @@ func checkStore() error {
 		path = s.Path
 		list, err := s.List()
 		images = len(list)
-		return errors.Join(err, runtime.CheckStore(s))
+		return errors.Join(err, access.CheckStore(s))
 	})
 	if path != "" {
 		fmt.Fprintf(stdout, "store        %d images in %s\n", images, printableLine(path))
 	}
-	if errors.Is(err, runtime.ErrNoPrivilege) {
+	if errors.Is(err, privilege.ErrNoPrivilege) {
 		return nil // that is told already
 	}
 	return err
@@ -290,7 +293,7 @@ func honoured(path string, s grant.State) error {
 	case s.Kind == grant.None:
 		return nil // sudo or a service's ambient capabilities may do without
 	case s.NoSUID:
-		return fmt.Errorf("%s %w", path, runtime.ErrNoSUID)
+		return fmt.Errorf("%s %w", path, privilege.ErrNoSUID)
 	case s.Kind == grant.FileCapabilities && missing != 0:
 		return fmt.Errorf("%s lacks %s: run `runtime grant` as root", path, strings.Join(names(missing), ","))
 	}

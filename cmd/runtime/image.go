@@ -10,8 +10,10 @@ import (
 	"strings"
 	"time"
 
-	"mayfly/runtime"
+	"mayfly/runtime/audit"
 	"mayfly/runtime/image"
+	"mayfly/runtime/imageadmin"
+	"mayfly/runtime/status"
 )
 
 func imageCommands() []command {
@@ -39,7 +41,7 @@ func logged(c command) command {
 			if len(args) > 0 {
 				image = args[0]
 			}
-			account, lost := runtime.StartChange("image "+c.name, image, "", os.Args[1:])
+			account, lost := audit.BeginChange("image "+c.name, image, "", os.Args[1:])
 			code, err := act(args)
 			if lost = cmp.Or(account.Ended(err), lost); lost != nil {
 				warn(lost.Error())
@@ -204,7 +206,7 @@ func asImageAdmin(f func(context.Context, []string) error) action {
 	root := asRootOnly(f)
 	return func(args []string) (int, error) {
 		if os.Getuid() != 0 {
-			return runtime.ExitFailure, runtime.ExecuteAsRoot()
+			return status.ExitFailure, imageadmin.ExecuteAsRoot()
 		}
 		return root(args)
 	}

@@ -5,8 +5,8 @@ import (
 	"fmt"
 
 	"mayfly/personality/arch"
-	"mayfly/runtime"
 	"mayfly/runtime/image"
+	"mayfly/runtime/programs"
 )
 
 // noEmulator is told of images whose programs nothing runs here.
@@ -19,8 +19,8 @@ func emulatorFor(name string) string {
 	if err != nil {
 		return ""
 	}
-	interpreter, err := runtime.Emulator(arch)
-	if errors.Is(err, runtime.ErrNoEmulator) {
+	interpreter, err := programs.Emulator(arch)
+	if errors.Is(err, programs.ErrNoEmulator) {
 		return noEmulator
 	}
 	return interpreter
@@ -35,7 +35,7 @@ func machineOf(d image.Description) string {
 	case noEmulator:
 		return d.Arch + " (no emulator)"
 	}
-	return fmt.Sprintf("%s (by %s)", d.Arch, runtime.By(d.Emulator))
+	return fmt.Sprintf("%s (by %s)", d.Arch, programs.By(d.Emulator))
 }
 
 // checkArch refuses to make an image whose programs this machine cannot run, as it
@@ -45,8 +45,8 @@ func checkArch(name string) error {
 	if err != nil {
 		return nil
 	}
-	_, err = runtime.Emulator(arch)
-	if err == nil && runtime.EmulatorsUnknown(arch) {
+	_, err = programs.Emulator(arch)
+	if err == nil && programs.EmulatorsUnknown(arch) {
 		warn("it cannot be told whether this machine runs " + arch.Debian + " programs, since binfmt_misc is not mounted " +
 			"(mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc): if the bootstrap program fails, apt-get install qemu-user-static")
 	}

@@ -15,6 +15,8 @@ import (
 	"mayfly/runtime"
 	"mayfly/runtime/image"
 	"mayfly/runtime/image/recipe"
+	"mayfly/runtime/plan"
+	"mayfly/runtime/status"
 )
 
 var imageCreate = command{
@@ -190,11 +192,11 @@ type maintenance struct {
 	signals       func() <-chan os.Signal
 }
 
-func (m maintenance) run(ctx context.Context) (runtime.Status, error) {
-	return runtime.Run(ctx, runtime.Request{
+func (m maintenance) run(ctx context.Context) (status.Status, error) {
+	return runtime.Run(ctx, plan.Request{
 		Store: m.store, Image: m.image, Draft: m.draft.Name, DraftEnv: m.draft.Environment(), Command: m.command, Login: m.login, RootInside: m.mapped, NoEphemeral: true, Dir: "/",
 		Env: []string{"DEBIAN_FRONTEND=noninteractive", "http_proxy", "https_proxy", "no_proxy"},
-	}, runtime.Supervisor{Signals: m.signals, Note: func(text string) { message("runtime: %s", text) }})
+	}, runtime.Options{Signals: m.signals, Note: func(text string) { message("runtime: %s", text) }})
 }
 
 var imageShell = command{
@@ -316,7 +318,7 @@ func (e *edit) origin(from *image.Image) string {
 }
 
 // decide tells whether what was done is kept.
-func (e *edit) decide(status runtime.Status) (bool, error) {
+func (e *edit) decide(status status.Status) (bool, error) {
 	if len(e.command) > 0 { // a shell's last one says nothing of what was done before
 		e.failed = status.ExitCode()
 	}

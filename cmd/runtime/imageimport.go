@@ -8,11 +8,11 @@ import (
 	"os"
 	"strings"
 
-	"mayfly/runtime"
 	"mayfly/runtime/image"
 	"mayfly/runtime/image/archive"
 	"mayfly/runtime/image/exchange"
 	"mayfly/runtime/image/ref"
+	"mayfly/runtime/imageadmin"
 )
 
 // What an archive may make at most: entries, and bytes unless --max-size says otherwise.
@@ -80,7 +80,7 @@ func importImage(ctx context.Context, s *image.Store, from exchange.Source, limi
 		how.Origin, how.Labels, how.Config, how.Known, how.Progress = result.Origin, result.Labels, result.Config, result.Sums, p.add
 		record, err = draft.Seal(ctx, how)
 	}
-	if hidden, _ := runtime.Hidden(s, how.Name); err == nil && len(hidden) > 0 {
+	if hidden, _ := imageadmin.Hidden(s, how.Name); err == nil && len(hidden) > 0 {
 		warn("the policy's binds hide what the image has in " + strings.Join(hidden, ", ") + ": `runtime run --no-bind DIR` leaves one out")
 	}
 	return record, errors.Join(err, draft.Discard())

@@ -7,8 +7,8 @@ import (
 	"os"
 	"os/exec"
 
-	"mayfly/runtime"
 	"mayfly/runtime/audit"
+	"mayfly/runtime/status"
 )
 
 // journalctl reads the journal; with whose rights, is between it and the caller.
@@ -26,12 +26,12 @@ var logCommand = command{
 		return func([]string) (int, error) {
 			switch _, err := os.Stat(journalctl); audit.Where() {
 			case audit.Syslog:
-				return runtime.ExitFailure, errors.New("no systemd journal here: events go to syslog by /dev/log, which puts facility authpriv often into /var/log/auth.log")
+				return status.ExitFailure, errors.New("no systemd journal here: events go to syslog by /dev/log, which puts facility authpriv often into /var/log/auth.log")
 			case audit.Nowhere:
-				return runtime.ExitFailure, errors.New("no log here, so nothing is told of: neither systemd's journal (/run/systemd/journal/socket) nor syslog (/dev/log) is there")
+				return status.ExitFailure, errors.New("no log here, so nothing is told of: neither systemd's journal (/run/systemd/journal/socket) nor syslog (/dev/log) is there")
 			default:
 				if err != nil {
-					return runtime.ExitFailure, errors.New("no journalctl here: events are in systemd's journal, under the identifier " + audit.Identifier)
+					return status.ExitFailure, errors.New("no journalctl here: events are in systemd's journal, under the identifier " + audit.Identifier)
 				}
 			}
 			// _UID is the journal's own word: an event of a user's making bears theirs.
@@ -45,7 +45,7 @@ var logCommand = command{
 			cmd := exec.Command(journalctl, args...)
 			cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 			if err := cmd.Run(); err != nil {
-				return runtime.ExitFailure, fmt.Errorf("journalctl: %w", err)
+				return status.ExitFailure, fmt.Errorf("journalctl: %w", err)
 			}
 			return 0, nil
 		}

@@ -17,16 +17,19 @@ import (
 	"path/filepath"
 	"strings"
 
-	"mayfly/runtime"
+	"mayfly/runtime/inherit"
 	"mayfly/runtime/printable"
+	"mayfly/runtime/privilege"
+	"mayfly/runtime/rootless"
+	"mayfly/runtime/status"
 )
 
 func main() {
-	if err := runtime.Arrive(birth()); err != nil {
+	if err := rootless.Arrive(birth()); err != nil {
 		os.Exit(fail(err))
 	}
 	code := stdout.failed(dispatch(os.Args))
-	runtime.Depart()
+	inherit.Depart()
 	os.Exit(code)
 }
 
@@ -46,7 +49,7 @@ func dispatch(argv []string) int {
 func call(path string, list []command, args []string) int {
 	if len(args) == 0 {
 		fmt.Fprint(os.Stderr, overview(path, list))
-		return runtime.ExitFailure
+		return status.ExitFailure
 	}
 	if args[0] == "--help" || args[0] == "-h" || args[0] == "help" {
 		return show(overview(path, list))
@@ -129,16 +132,16 @@ func (c command) call(path string, args []string) int {
 		}
 	}
 	if c.own != notAtAll {
-		again, err := runtime.WantsOwn(unprivileged)
+		again, err := rootless.Wanted(unprivileged)
 		if again {
-			err = runtime.ExecuteInOwn(restoreLimits)
+			err = rootless.ExecuteAgain(restoreLimits)
 		}
 		if err != nil {
 			return fail(err)
 		}
 	}
 	if !c.passes {
-		if err := runtime.KeepDescriptors(); err != nil {
+		if err := inherit.Keep(); err != nil {
 			return fail(err)
 		}
 	}
@@ -155,14 +158,14 @@ func (c command) call(path string, args []string) int {
 // settle comes before anything that the caller said is looked at.
 func (c command) settle() error {
 	if c.own != notAtAll {
-		if err := runtime.EnterOwn(c.own == asRoot); err != nil {
+		if err := rootless.Enter(c.own == asRoot); err != nil {
 			return err
 		}
 	}
 	if c.granted {
-		return runtime.Settle()
+		return privilege.Settle()
 	}
-	return runtime.Renounce()
+	return privilege.Renounce()
 }
 
 func (c command) help(path string, flags *flag.FlagSet) string {
@@ -212,7 +215,7 @@ func show(text string) int {
 // may be anybody's: what could speak to the terminal is escaped.
 func fail(err error) int {
 	fmt.Fprintln(os.Stderr, "runtime: "+printableLine(err.Error()))
-	return runtime.ExitCodeOf(err)
+	return status.ExitCodeOf(err)
 }
 
 // printableLine is a text on one line, fit for a terminal.

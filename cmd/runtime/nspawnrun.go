@@ -4,7 +4,7 @@ import (
 	"errors"
 	"flag"
 
-	"mayfly/runtime"
+	"mayfly/runtime/status"
 )
 
 // nspawnRun is the wrapper that Mayfly replaces, by its name and with its words:
@@ -22,7 +22,7 @@ var nspawnRun = command{
 		flags.StringVar(&o.image, "n", "", "`IMAGE` to run")
 		return func(args []string) (int, error) {
 			if o.image == "" {
-				return runtime.ExitFailure, errors.New("no image given: nspawn-run -n IMAGE [COMMAND [ARG...]]")
+				return status.ExitFailure, errors.New("no image given: nspawn-run -n IMAGE [COMMAND [ARG...]]")
 			}
 			o.command = args
 			return o.launch()

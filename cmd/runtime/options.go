@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"mayfly/runtime"
+	"mayfly/runtime/plan"
 	"mayfly/runtime/policy/rule"
 )
 
@@ -113,13 +113,13 @@ func (o *options) split(flags *flag.FlagSet, args []string) (err error) {
 	return nil
 }
 
-func (o *options) request() (runtime.Request, error) {
-	r := runtime.Request{
+func (o *options) request() (plan.Request, error) {
+	r := plan.Request{
 		Store: o.store, Image: o.image, Session: o.session, Command: o.command, Login: o.login, NoLogin: o.noLogin, Name: o.name, Hostname: o.hostname,
 		Env: o.env, EnvAll: o.envAll, NoBinds: o.noBinds, Dir: o.dir, RootInside: o.rootInside, Network: o.network, User: o.user, Personality: o.personality,
 		Writable: o.writable, NoEphemeral: o.noEphemeral, Timeout: o.timeout, KillAfter: o.killAfter,
 		Limits: callersLimits(), Measure: o.stats != "",
-		Resources: runtime.Resources{Tasks: o.tasks, CPUs: o.cpus, CPUWeight: o.cpuWeight, IOWeight: o.ioWeight},
+		Resources: plan.Resources{Tasks: o.tasks, CPUs: o.cpus, CPUWeight: o.cpuWeight, IOWeight: o.ioWeight},
 	}
 	if err := o.sizes(&r); err != nil {
 		return r, err
@@ -138,9 +138,9 @@ func (o *options) request() (runtime.Request, error) {
 	case o.quiet && o.verbose:
 		return r, errors.New("--quiet and --verbose exclude each other")
 	case o.tty:
-		r.Terminal = runtime.Yes
+		r.Terminal = plan.Yes
 	case o.noTTY:
-		r.Terminal = runtime.No
+		r.Terminal = plan.No
 	}
 	if err := o.mounts(&r); err != nil {
 		return r, err
@@ -149,7 +149,7 @@ func (o *options) request() (runtime.Request, error) {
 }
 
 // sizes reads the bounds that are amounts of bytes.
-func (o *options) sizes(r *runtime.Request) error {
+func (o *options) sizes(r *plan.Request) error {
 	if o.outputLimit != "" {
 		bytes, err := rule.ParseBytes(o.outputLimit)
 		if err != nil || bytes == 0 {
@@ -175,7 +175,7 @@ func (o *options) sizes(r *runtime.Request) error {
 }
 
 // ports reads the ports that are to be published.
-func (o *options) ports(r *runtime.Request) error {
+func (o *options) ports(r *plan.Request) error {
 	for _, text := range o.publish {
 		host, container, _ := strings.Cut(text, ":")
 		a, errA := strconv.ParseUint(host, 10, 16)
@@ -183,12 +183,12 @@ func (o *options) ports(r *runtime.Request) error {
 		if errA != nil || errB != nil || a == 0 || b == 0 {
 			return fmt.Errorf("--publish %q: want two TCP ports such as 8080:80", text)
 		}
-		r.Publish = append(r.Publish, runtime.Port{Host: uint16(a), Container: uint16(b)})
+		r.Publish = append(r.Publish, plan.Port{Host: uint16(a), Container: uint16(b)})
 	}
 	return nil
 }
 
-func (o *options) mounts(r *runtime.Request) error {
+func (o *options) mounts(r *plan.Request) error {
 	dir, err := os.Getwd()
 	if err != nil {
 		dir = "/"
@@ -198,7 +198,7 @@ func (o *options) mounts(r *runtime.Request) error {
 		readOnly bool
 	}{{o.binds, false}, {o.bindsReadOnly, true}} {
 		for _, text := range list.texts {
-			bind, err := runtime.ParseBind(text, dir, list.readOnly)
+			bind, err := plan.ParseBind(text, dir, list.readOnly)
 			if err != nil {
 				return err
 			}
@@ -206,7 +206,7 @@ func (o *options) mounts(r *runtime.Request) error {
 		}
 	}
 	for _, text := range o.tmpfs {
-		tmpfs, err := runtime.ParseTmpfs(text)
+		tmpfs, err := plan.ParseTmpfs(text)
 		if err != nil {
 			return err
 		}
@@ -216,7 +216,7 @@ func (o *options) mounts(r *runtime.Request) error {
 }
 
 // whoIsRoot reads --root-as.
-func (o *options) whoIsRoot(r *runtime.Request) error {
+func (o *options) whoIsRoot(r *plan.Request) error {
 	switch o.rootAs {
 	case "":
 		return nil

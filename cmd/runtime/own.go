@@ -3,7 +3,7 @@ package main
 import (
 	"syscall"
 
-	"mayfly/runtime"
+	"mayfly/runtime/rootless"
 )
 
 // namespace is what the entry point (entry_*.s) did before the Go runtime started, as long as the process had a single
@@ -25,15 +25,15 @@ var namespace struct {
 var argumentBlock [4096]byte
 
 // birth tells package runtime.
-func birth() runtime.Birth {
+func birth() rootless.Bootstrap {
 	n := &namespace
-	b := runtime.Birth{Tried: n.tried != 0, UID: uint32(n.uid), GID: uint32(n.gid), Block: argumentBlock[:]}
+	b := rootless.Bootstrap{Tried: n.tried != 0, UID: uint32(n.uid), GID: uint32(n.gid), Block: argumentBlock[:]}
 	if n.result != 0 {
 		b.Err = syscall.Errno(-n.result)
 	}
 	for _, m := range n.mappers {
 		if m.pid != 0 {
-			b.Mappers = append(b.Mappers, runtime.Mapper{PID: int(m.pid), Line: int(m.pipe[1])})
+			b.Mappers = append(b.Mappers, rootless.Mapper{PID: int(m.pid), Line: int(m.pipe[1])})
 			b.Opened = append(b.Opened, int(m.pipe[0]), int(m.pipe[1]))
 			_ = syscall.Close(int(m.pipe[0]))
 		}

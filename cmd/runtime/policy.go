@@ -6,9 +6,11 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"mayfly/runtime"
+	"mayfly/runtime/imageadmin"
 	"mayfly/runtime/policy"
 	"mayfly/runtime/policy/rule"
+	"mayfly/runtime/privilege"
+	"mayfly/runtime/survey"
 )
 
 func policyCommands() []command {
@@ -58,12 +60,12 @@ var policyExplain = command{
 			if err != nil {
 				return exit(err)
 			}
-			decision, user, err := runtime.Explain(args[0], *who)
+			decision, user, err := survey.Explain(args[0], *who)
 			if err != nil {
 				return exit(err)
 			}
-			hidden := runtime.HiddenBy(decision, args[0])
-			if err := runtime.Renounce(); err != nil {
+			hidden := imageadmin.HiddenBy(decision, args[0])
+			if err := privilege.Renounce(); err != nil {
 				return exit(err)
 			}
 			if *asJSON {

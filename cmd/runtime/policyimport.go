@@ -8,9 +8,9 @@ import (
 	"path/filepath"
 	"strings"
 
-	"mayfly/runtime"
 	"mayfly/runtime/policy"
 	"mayfly/runtime/policy/foreign"
+	"mayfly/runtime/status"
 )
 
 // Where the configurations of others are.
@@ -32,7 +32,7 @@ var policyImport = command{
 			}
 			text, err := importAll(args)
 			if err != nil {
-				return runtime.ExitFailure, err
+				return status.ExitFailure, err
 			}
 			fmt.Fprint(stdout, text)
 			return 0, nil

@@ -5,13 +5,18 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"slices"
 	"syscall"
 
 	"mayfly/runtime"
+	"mayfly/runtime/inherit"
+	"mayfly/runtime/plan"
 	"mayfly/runtime/printable"
+	"mayfly/runtime/status"
+	"mayfly/runtime/supervisor"
 )
 
 var runCommand = command{
@@ -34,7 +39,7 @@ var runCommand = command{
 				return exit(err)
 			}
 			if len(o.command) == 0 && (o.image != "" || o.session != "") {
-				return runtime.ExitFailure, errors.New("no command given: `runtime shell IMAGE` starts a shell")
+				return status.ExitFailure, errors.New("no command given: `runtime shell IMAGE` starts a shell")
 			}
 			return o.launch()
 		}
@@ -73,85 +78,74 @@ func (o *options) launch() (int, error) {
 	if o.dieWithParent {
 		var err error
 		if ctx, err = untilParentEnds(); err != nil {
-			return runtime.ExitFailure, err
+			return status.ExitFailure, err
 		}
 	}
 	r, err := o.request()
 	if err != nil {
-		return runtime.ExitFailure, err
+		return status.ExitFailure, err
 	}
-	if err := r.Pass(o.preserve); err != nil {
-		return runtime.ExitFailure, err
+	if err := inherit.Pass(&r, o.preserve); err != nil {
+		return status.ExitFailure, err
 	}
-	if err := runtime.KeepDescriptors(r.Passing.Descriptors()...); err != nil {
-		return runtime.ExitFailure, err
-	}
-	for range replacements {
-		code, err := o.attempt(ctx, r, signals)
-		if !errors.Is(err, runtime.ErrReplaced) {
-			return code, err
-		}
-	}
-	return o.attempt(ctx, r, signals)
-}
-
-// replacements bounds how often a launch begins again because the version that it had found was removed.
-const replacements = 5
-
-func (o *options) attempt(ctx context.Context, r runtime.Request, signals func() <-chan os.Signal) (int, error) {
-	if err := r.Resolve(); err != nil {
-		return runtime.ExitFailure, err
-	}
-	log := runtime.StartAudit(r)
-	facts, err := runtime.Survey(r)
-	log.Facts = facts
-	if err != nil {
-		return runtime.ExitFailure, errors.Join(err, log.Refused(err))
-	}
-	plan, err := runtime.NewPlan(r, facts)
-	if err != nil {
-		return runtime.ExitFailure, errors.Join(err, log.Refused(err))
+	if err := inherit.Keep(r.Passing.Descriptors()...); err != nil {
+		return status.ExitFailure, err
 	}
 	if o.dryRun {
+		plan, err := runtime.Decide(r)
+		if err != nil {
+			return status.ExitFailure, err
+		}
 		return 0, printJSON(plan)
 	}
-	if weaker := plan.Weaker(); weaker != "" {
-		o.note(weaker)
-	}
-	o.tellOfBeginning(plan)
-	releaseLater()
-	supervisor := runtime.Supervisor{Signals: signals, Note: o.note, Warn: warn, Audit: log}
-	if o.record != "" {
-		file, err := os.OpenFile(o.record, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-		if err != nil {
-			return runtime.ExitFailure, fmt.Errorf("--log: %w", err)
+	return o.run(ctx, r, signals)
+}
+
+// run runs the request and tells the user of it.
+func (o *options) run(ctx context.Context, r plan.Request, signals func() <-chan os.Signal) (int, error) {
+	var decided *plan.Plan // the last that there was
+	var record *os.File
+	defer func() {
+		if record != nil {
+			_ = record.Close()
 		}
-		defer file.Close()
-		supervisor.Record = file
+	}()
+	how, err := runtime.Run(ctx, r, runtime.Options{Signals: signals, Note: o.note, Warn: warn,
+		Decided: func(p *plan.Plan) (io.Writer, error) {
+			decided = p
+			if limitations := p.Limitations; limitations != "" {
+				o.note(limitations)
+			}
+			o.tellOfBeginning(p)
+			releaseLater()
+			if o.record == "" {
+				return nil, nil
+			}
+			var err error
+			if record, err = os.OpenFile(o.record, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600); err != nil {
+				return nil, fmt.Errorf("--log: %w", err)
+			}
+			return record, nil
+		}})
+	if decided == nil {
+		return status.ExitCodeOf(err), err
 	}
-	status, err := runtime.Execute(ctx, plan, facts.Caller, supervisor)
-	if errors.Is(err, runtime.ErrReplaced) {
-		return runtime.ExitFailure, err
-	}
-	if logged := log.Ended(plan, status, err); logged != nil {
-		warn(logged.Error()) // a log that does not listen is no reason for a build to fail
-	}
-	told := tellOfLimits(plan, status)
-	if err := o.tellStats(status); err != nil {
+	told := tellOfLimits(decided, how)
+	if err := o.tellStats(how); err != nil {
 		o.note(err.Error())
 	}
 	if err != nil {
-		return runtime.ExitCodeOf(err), err
+		return status.ExitCodeOf(err), err
 	}
-	if o.tells(plan) && !told {
-		message("Container %s %s.", plan.Container, status)
+	if o.tells(decided) && !told {
+		message("Container %s %s.", decided.Container, how)
 	}
-	return status.ExitCode(), nil
+	return how.ExitCode(), nil
 }
 
 // tellOfLimits says which limits the run has come to, since the exit status does not
 // tell one from another. It returns whether that is how the run ended.
-func tellOfLimits(plan *runtime.Plan, status runtime.Status) bool {
+func tellOfLimits(plan *plan.Plan, status status.Status) bool {
 	if status.TimedOut {
 		message("runtime: ended: the command ran longer than its limit of %s", plan.Timeout)
 	}
@@ -169,11 +163,11 @@ func tellOfLimits(plan *runtime.Plan, status runtime.Status) bool {
 }
 
 // tellStats writes what the container has used. The process has the caller's rights on files, no more.
-func (o *options) tellStats(s runtime.Status) error {
+func (o *options) tellStats(s status.Status) error {
 	if s.Used == nil {
 		return nil
 	}
-	data, err := printable.JSON(s.Used, "")
+	data, err := printable.JSON(s.Report(), "")
 	if err != nil {
 		return err
 	}
@@ -188,11 +182,11 @@ func (o *options) tellStats(s runtime.Status) error {
 	return nil
 }
 
-func (o *options) tells(plan *runtime.Plan) bool {
+func (o *options) tells(plan *plan.Plan) bool {
 	return o.verbose || !o.quiet && plan.Spec.Process.Terminal
 }
 
-func (o *options) tellOfBeginning(plan *runtime.Plan) {
+func (o *options) tellOfBeginning(plan *plan.Plan) {
 	if !o.tells(plan) {
 		return
 	}
@@ -212,7 +206,7 @@ func listen(butFor ...os.Signal) func() <-chan os.Signal {
 	go func() {
 		// A file size limit fails a write; its signal would end the Go runtime.
 		signal.Notify(make(chan os.Signal, 1), syscall.SIGXFSZ)
-		signal.Notify(c, slices.DeleteFunc(slices.Clone(runtime.Signals), func(s os.Signal) bool {
+		signal.Notify(c, slices.DeleteFunc(slices.Clone(supervisor.Signals), func(s os.Signal) bool {
 			return s == syscall.SIGHUP && signal.Ignored(s) || slices.Contains(butFor, s)
 		})...)
 		close(ready)

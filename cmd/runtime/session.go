@@ -5,7 +5,7 @@ import (
 	"flag"
 	"fmt"
 
-	"mayfly/runtime"
+	"mayfly/runtime/session"
 )
 
 func sessionCommands() []command { return []command{sessionBegin, sessionList, sessionEnd} }
@@ -24,7 +24,7 @@ var sessionBegin = command{
 			if err != nil {
 				return exit(err)
 			}
-			session, err := runtime.BeginSession(context.Background(), args[0], *name, warn)
+			session, err := session.Begin(context.Background(), args[0], *name, warn)
 			if err != nil {
 				return exit(err)
 			}
@@ -46,17 +46,17 @@ var sessionList = command{
 		everybody := flags.Bool("all-users", false, "the sessions of all users; only root may")
 		form := listingFlags(flags)
 		return func([]string) (int, error) {
-			list, err := runtime.Sessions(*everybody)
+			list, err := session.List(*everybody)
 			if err != nil {
 				return exit(err)
 			}
-			name := func(s runtime.OwnedSession) string { return s.Name }
+			name := func(s session.Session) string { return s.Name }
 			return exit(form.print(list, namesOf(list, name), func() error { return printSessions(list) }))
 		}
 	},
 }
 
-func printSessions(list []runtime.OwnedSession) error {
+func printSessions(list []session.Session) error {
 	return table("NAME\tIMAGE\tUSER\tBEGAN\tLAST USED\tIN USE", func(row func(...any)) {
 		for _, s := range list {
 			row(s.Name, s.Image, s.User, when(s.Began), when(s.Used), s.InUse)
@@ -77,7 +77,7 @@ var sessionEnd = command{
 			if err != nil {
 				return exit(err)
 			}
-			return exit(runtime.EndSession(args[0], warn))
+			return exit(session.End(args[0], warn))
 		}
 	},
 }

@@ -6,7 +6,7 @@ import (
 	"os"
 	"syscall"
 
-	"mayfly/runtime"
+	"mayfly/runtime/status"
 )
 
 // stdout is standard output, for all that commands print. Nobody has to look at the
@@ -36,7 +36,7 @@ func (p *printer) failed(code int) int {
 	case p.err == nil:
 		return code
 	case errors.Is(p.err, syscall.EPIPE):
-		return runtime.Status{Signal: syscall.SIGPIPE}.ExitCode()
+		return status.End{Signal: syscall.SIGPIPE}.ExitCode()
 	case errors.As(p.err, &path):
 		p.err = path.Err // the name would be Go's
 	}

@@ -9,11 +9,13 @@ import (
 	"os/signal"
 	"syscall"
 
-	"mayfly/runtime"
+	"mayfly/runtime/access"
+	"mayfly/runtime/caller"
 	"mayfly/runtime/cgroup"
 	"mayfly/runtime/image"
 	"mayfly/runtime/policy"
 	"mayfly/runtime/policy/rule"
+	"mayfly/runtime/status"
 )
 
 func storeCommands() []command {
@@ -119,14 +121,14 @@ func (c storeChoice) path() string {
 }
 
 // withStore opens the chosen store for what any user may see.
-func withStore(c storeChoice, f func(*image.Store) error) error { return runtime.WithStore(*c.flag, f) }
+func withStore(c storeChoice, f func(*image.Store) error) error { return access.WithStore(*c.flag, f) }
 
 // asRootOnly is for what changes images or the machine. The context ends with
 // SIGINT, SIGTERM and SIGHUP.
 func asRootOnly(f func(context.Context, []string) error) action {
 	return func(args []string) (int, error) {
 		if os.Getuid() != 0 {
-			return runtime.ExitFailure, runtime.ErrNotPermitted
+			return status.ExitFailure, caller.ErrNotPermitted
 		}
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 		defer stop()
@@ -136,7 +138,7 @@ func asRootOnly(f func(context.Context, []string) error) action {
 
 func exit(err error) (int, error) {
 	if err != nil {
-		return runtime.ExitFailure, err
+		return status.ExitFailure, err
 	}
 	return 0, nil
 }

@@ -15,7 +15,7 @@ import (
 
 	"mayfly/integration/kit"
 	"mayfly/nsexec"
-	"mayfly/runtime"
+	"mayfly/runtime/privilege"
 )
 
 const (
@@ -84,10 +84,10 @@ func TestEachCapabilityIsNeeded(t *testing.T) {
 	helper := filepath.Join(dir, "operations")
 	kit.Must(t, os.WriteFile(helper, data, 0o755))
 	all := []string{}
-	for _, n := range runtime.NeededCapabilities {
+	for _, n := range privilege.LaunchRequirements {
 		all = append(all, n.Name)
 	}
-	for _, n := range runtime.NeededCapabilities {
+	for _, n := range privilege.LaunchRequirements {
 		others := strings.ReplaceAll(strings.ReplaceAll(","+strings.Join(all, ",")+",", ","+n.Name+",", ","), ",,", ",")
 		kit.Must(t, exec.Command("setcap", strings.Trim(others, ",")+"=p", binary).Run())
 		r := as(t, kit.User, binary, "run", kit.Image, "true")
@@ -97,7 +97,7 @@ func TestEachCapabilityIsNeeded(t *testing.T) {
 		for with, code := range map[bool]int{true: 0, false: 1} {
 			cmd := kit.As(t, kit.User, helper)
 			cmd.Env = append(cmd.Env, operation+"="+n.Name)
-			for _, m := range runtime.NeededCapabilities {
+			for _, m := range privilege.LaunchRequirements {
 				if with || m.Bit != n.Bit {
 					cmd.SysProcAttr.AmbientCaps = append(cmd.SysProcAttr.AmbientCaps, uintptr(m.Bit))
 				}

@@ -1,5 +1,7 @@
 package control
 
+import "mayfly/runtime/status"
+
 // A Request is what a supervisor is asked for. On one connection it is the first message; after Exec, Signals may follow.
 type Request struct {
 	Exec   *Exec `json:"exec,omitempty"`
@@ -30,19 +32,11 @@ type Exec struct {
 
 // A Reply is an answer.
 type Reply struct {
-	Started bool   `json:"started,omitempty"` // the Exec; with a terminal's master where it has one
-	Stopped bool   `json:"stopped,omitempty"` // the Exec, which has a terminal
-	Ended   *Ended `json:"ended,omitempty"`   // the Exec, or the container's command
-	Plan    any    `json:"plan,omitempty"`
-	Address uint32 `json:"address,omitempty"` // of the Network, whose lease is a second descriptor; 0: it has none
-	Problem string `json:"problem,omitempty"` // what was asked for was not done
-	Code    int    `json:"code,omitempty"`    // the exit status that goes with the problem
-}
-
-// Ended tells how a command has ended.
-type Ended struct {
-	Code     int  `json:"code"`
-	Signal   int  `json:"signal,omitempty"`
-	TimedOut bool `json:"timedOut,omitempty"`
-	Flooded  bool `json:"flooded,omitempty"` // it wrote more than its limit
+	Started bool        `json:"started,omitempty"` // the Exec; with a terminal's master where it has one
+	Stopped bool        `json:"stopped,omitempty"` // the Exec, which has a terminal
+	Ended   *status.End `json:"ended,omitempty"`   // the Exec, or the container's command
+	Plan    any         `json:"plan,omitempty"`
+	Address uint32      `json:"address,omitempty"` // of the Network, whose lease is a second descriptor; 0: it has none
+	Problem string      `json:"problem,omitempty"` // what was asked for was not done
+	Code    int         `json:"code,omitempty"`    // the exit status that goes with the problem
 }

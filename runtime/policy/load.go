@@ -187,24 +187,11 @@ func checkDevices(r *rule.Rule) error {
 		if unix.Lstat(name, &st) != nil {
 			continue // what the host does not have is left out
 		}
-		if err := CheckDeviceNode(st.Mode); err != nil {
+		if err := file.CheckDeviceNode(st.Mode); err != nil {
 			return fmt.Errorf("%s: devices: %s %w", r.Source.Place(r.Offsets[rule.KeyDevices]), name, err)
 		}
 	}
 	return nil
-}
-
-// CheckDeviceNode tells by the mode of stat(2) what is no device node.
-func CheckDeviceNode(mode uint32) error {
-	switch mode & unix.S_IFMT {
-	case unix.S_IFCHR, unix.S_IFBLK:
-		return nil
-	case unix.S_IFDIR:
-		return errors.New("is a directory: the policy has to name the device nodes in it")
-	case unix.S_IFLNK:
-		return errors.New("is a symbolic link: the policy has to name the device node that it leads to")
-	}
-	return errors.New("is no device node")
 }
 
 // NamesNetwork tells whether a rule lets anybody have a network of a kind.

@@ -65,6 +65,18 @@ func (d *Database) ByName(name string) (entry passwd.Entry, listed bool, err err
 	return d.find(name, func(e passwd.Entry) bool { return e.Name == name })
 }
 
+// ByNameOrNumber finds a user by name, or else by number.
+func (d *Database) ByNameOrNumber(who string) (passwd.Entry, bool, error) {
+	entry, listed, err := d.ByName(who)
+	if errors.Is(err, passwd.ErrUnknown) {
+		// 4294967295 is (uid_t)-1, "no change" to setresuid(2): never a user.
+		if number, bad := strconv.ParseUint(who, 10, 32); bad == nil && number != 1<<32-1 {
+			return d.ByID(uint32(number))
+		}
+	}
+	return entry, listed, err
+}
+
 func (d *Database) listed(match func(passwd.Entry) bool) (passwd.Entry, bool) {
 	for line := range strings.Lines(string(d.Passwd)) {
 		if e, err := passwd.ParseLine(strings.TrimSuffix(line, "\n")); err == nil && match(e) {

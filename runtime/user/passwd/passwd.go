@@ -49,7 +49,7 @@ func ParseLine(line string) (Entry, error) {
 	return Entry{Name: f[0], UID: uint32(uid), GID: uint32(gid), Home: f[5], Shell: f[6], Line: line}, nil
 }
 
-// parseGroup reads the number from a line of group(5), if it is the line of that name.
+// ParseGroup reads the number from a line of group(5), if it is the line of that name.
 func ParseGroup(line, name string) (uint32, error) {
 	f := strings.Split(line, ":")
 	if len(f) != 4 || f[0] != name {
@@ -74,7 +74,14 @@ func Append(file []byte, lines ...string) []byte {
 	return out
 }
 
-// is tells whether a user is meant by a name or number.
+// Is tells whether a user is meant by a name or number.
 func (e Entry) Is(name string) bool {
 	return name == e.Name || name == strconv.FormatUint(uint64(e.UID), 10)
+}
+
+// Nameless describes a user who has a number and no name.
+func Nameless(uid, gid uint32) Entry {
+	name := "user" + strconv.FormatUint(uint64(uid), 10)
+	line := fmt.Sprintf("%s:x:%d:%d::/:/bin/sh", name, uid, gid)
+	return Entry{Name: name, UID: uid, GID: gid, Home: "/", Shell: "/bin/sh", Line: line}
 }

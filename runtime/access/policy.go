@@ -1,0 +1,50 @@
+package access
+
+import (
+	"errors"
+
+	"mayfly/runtime/caller"
+	"mayfly/runtime/policy"
+	"mayfly/runtime/policy/rule"
+	"mayfly/runtime/privilege"
+	"mayfly/runtime/user"
+	"mayfly/runtime/user/passwd"
+)
+
+// Decide asks the policy, whose files may be for root's eyes only.
+func Decide(name string, c caller.Caller, database *user.Database) (d rule.Decision, err error) {
+	who := PolicyCaller(c.UID, append([]uint32{c.GID}, c.Groups...), database)
+	err = privilege.AsRoot(privilege.None, func() error {
+		d, err = policy.Decide(name, who)
+		return err
+	})
+	return d, err
+}
+
+// Settings reads what the policy says for everything, in the same way.
+func Settings(c caller.Caller) (settings rule.Settings, err error) {
+	err = privilege.AsRoot(privilege.None, func() error {
+		settings, err = policy.LoadSettings()
+		return err
+	})
+	return settings, err
+}
+
+// PolicyCaller is a user as the policy wants to know them.
+func PolicyCaller(uid uint32, gids []uint32, database *user.Database) rule.Caller {
+	return rule.Caller{UID: uid, GIDs: gids,
+		UserID: func(name string) (uint32, bool, error) {
+			entry, _, err := database.ByName(name)
+			if errors.Is(err, passwd.ErrUnknown) {
+				return 0, false, nil
+			}
+			return entry.UID, err == nil, err
+		},
+		GroupID: func(name string) (uint32, bool, error) {
+			gid, err := database.GroupByName(name)
+			if errors.Is(err, passwd.ErrUnknownGroup) {
+				return 0, false, nil
+			}
+			return gid, err == nil, err
+		}}
+}

@@ -1,0 +1,96 @@
+// Package client is the caller's end of a running container: it lists, inspects and kills containers,
+// waits for them, and runs other commands in them.
+//
+// It is called by package main, and by survey and launch for a network that is shared. It finds a
+// container by its record, acting on files as root for that moment, and speaks to the supervisor
+// through package control. It never enters a namespace.
+package client
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"mayfly/runtime/access"
+	"mayfly/runtime/caller"
+	"mayfly/runtime/control"
+	"mayfly/runtime/state"
+	"mayfly/runtime/user"
+)
+
+// ErrNoContainer means that no container of that name is running.
+var ErrNoContainer = errors.New("no such container is running")
+
+// A Container is a running one.
+type Container struct {
+	state.Record
+	User string `json:"user"` // the owner's name, or number
+	Usage
+}
+
+// Containers lists the caller's running containers, or everybody's, by name.
+func Containers(everybody bool) ([]Container, error) {
+	who, err := access.CurrentCaller()
+	if err != nil {
+		return nil, err
+	}
+	if everybody && who.UID != 0 {
+		return nil, fmt.Errorf("containers of all users: %w", caller.ErrNotPermitted)
+	}
+	var records []state.Record
+	err = access.AsRoot(func() error {
+		if everybody {
+			records, err = state.ListAll()
+		} else {
+			records, err = state.List(who.UID)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return describe(records)
+}
+
+func describe(records []state.Record) ([]Container, error) {
+	var supervisors []int
+	for _, r := range records {
+		supervisors = append(supervisors, r.PID)
+	}
+	used, err := usages(supervisors)
+	if err != nil {
+		return nil, err
+	}
+	database, err := user.Load()
+	if err != nil {
+		return nil, fmt.Errorf("read user database: %w", err)
+	}
+	list := []Container{}
+	for _, r := range records {
+		list = append(list, Container{r, access.OwnerName(database, r.UID), used[r.PID]})
+	}
+	slices.SortFunc(list, func(a, b Container) int {
+		return strings.Compare(a.Name+"/"+a.User, b.Name+"/"+b.User)
+	})
+	return list, nil
+}
+
+// A View is all that is known of a running container.
+type View struct {
+	Container
+	Plan any `json:"plan"` // what it was started with
+}
+
+// Inspect describes the container.
+func (l *Line) Inspect() (View, error) {
+	r, _, err := l.ask(control.Request{Plan: true}, replyWithin)
+	if err != nil {
+		return View{}, err
+	}
+	list, err := describe([]state.Record{l.Record})
+	if err != nil {
+		return View{}, err
+	}
+	return View{list[0], r.Plan}, nil
+}

@@ -1,0 +1,134 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"mayfly/runtime/access"
+	"mayfly/runtime/audit"
+	"mayfly/runtime/caller"
+	"mayfly/runtime/control"
+	"mayfly/runtime/privilege"
+	"mayfly/runtime/state"
+	"mayfly/runtime/status"
+)
+
+// A Line is a connection to the supervisor of a running container. Its holder must Close it. Its methods are for one use.
+type Line struct {
+	state.Record
+	Unlogged error // the system's log did not take what it was told
+	conn     *control.Conn
+	caller   caller.Caller
+}
+
+// Call connects with a running container: of the caller's, by NAME; root reaches everybody's, as
+// OWNER/NAME where a name is not enough. What is going to be run there (nil: nothing) is told the system's
+// log. Then the process gives up every capability: nothing further needs one.
+func Call(name string, command []string) (*Line, error) {
+	l, err := call(name, command)
+	return l, errors.Join(err, privilege.Renounce())
+}
+
+// CallAll is Call for several. Those that could be reached are returned even with an error.
+func CallAll(names []string) ([]*Line, error) {
+	var lines []*Line
+	var errs []error
+	for _, name := range names {
+		l, err := call(name, nil)
+		if err == nil {
+			lines = append(lines, l)
+		}
+		errs = append(errs, err)
+	}
+	return lines, errors.Join(append(errs, privilege.Renounce())...)
+}
+
+func call(name string, command []string) (*Line, error) {
+	caller, which, err := named(name)
+	if err != nil {
+		return nil, err
+	}
+	l := &Line{caller: caller}
+	err = access.AsRoot(func() error { return l.dial(which) })
+	switch {
+	case errors.Is(err, state.ErrUnknown):
+		return nil, unknown(name)
+	case err != nil:
+		return nil, fmt.Errorf("container %s: call its supervisor (process %d): %w", name, l.PID, err)
+	}
+	if command != nil {
+		err = l.log(command)
+	}
+	return l, err
+}
+
+// dialWithin is how long a supervisor is called that does not answer: one that has just
+// begun listens later.
+const dialWithin = 10 * time.Second
+
+func (l *Line) dial(which ownedName) error {
+	var err error
+	if l.Record, err = which.Find(); err != nil {
+		return err
+	}
+	l.conn, err = control.Dial(l.Socket(), dialWithin, func() bool { return state.IsAlive(l.UID, l.Name) })
+	return err
+}
+
+// Close hangs up.
+func (l *Line) Close() error { return l.conn.Close() }
+
+// replyWithin is how long a supervisor may take to answer what needs no waiting.
+const replyWithin = 10 * time.Second
+
+// ask sends a request and receives the answer.
+func (l *Line) ask(q control.Request, within time.Duration, files ...int) (control.Reply, []int, error) {
+	var r control.Reply
+	if err := l.conn.Within(within); err != nil {
+		return r, nil, err
+	}
+	err := l.conn.Send(q, files...)
+	var received []int
+	if err == nil {
+		received, err = l.conn.Receive(&r)
+	}
+	switch {
+	case err != nil:
+		return r, nil, fmt.Errorf("container %s: its supervisor (process %d) does not answer: %w", l.Name, l.PID, err)
+	case r.Problem != "" && r.Code == status.ExitNotFound, r.Problem != "" && r.Code == status.ExitNotExecutable:
+		command, reason, _ := strings.Cut(r.Problem, ": ")
+		return r, nil, &status.CommandError{Command: command, Reason: reason, Code: r.Code}
+	case r.Problem != "":
+		return r, nil, fmt.Errorf("container %s: %s", l.Name, r.Problem)
+	}
+	return r, received, nil
+}
+
+// Wait waits until the container has ended, and tells how.
+func (l *Line) Wait() (status.Status, error) {
+	r, _, err := l.ask(control.Request{Wait: true}, 0)
+	if err != nil {
+		return status.Status{}, err
+	}
+	return statusOf(r.Ended), nil
+}
+
+func statusOf(e *status.End) status.Status {
+	if e == nil {
+		return status.Status{}
+	}
+	return status.Status{End: *e}
+}
+
+// log tells the system's log that the caller runs something in the container, unless the policy wants no log.
+func (l *Line) log(command []string) error {
+	settings, err := access.Settings(l.caller)
+	if err != nil || !settings.Audit {
+		return err
+	}
+	e := audit.Event{Kind: audit.Exec, UID: l.caller.UID, Image: l.Image, Container: l.Name, Command: command, Decision: audit.Allowed, Result: "joined"}
+	l.Unlogged = privilege.AsRoot(privilege.SetIDs, e.Send) // a log that does not listen stops nobody
+	return nil
+}

@@ -1,0 +1,250 @@
+// Package doctor examines the machine for what a launch depends on, and says what to do where something
+// is missing. It changes nothing. It is called by package main, and may import any room that knows
+// what it needs.
+package doctor
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"mayfly/personality/arch"
+	"mayfly/runtime/access"
+	"mayfly/runtime/caller"
+	"mayfly/runtime/cgroup"
+	"mayfly/runtime/internal/file"
+	"mayfly/runtime/internal/realm"
+	"mayfly/runtime/policy"
+	"mayfly/runtime/privilege"
+	"mayfly/runtime/programs"
+	"mayfly/runtime/rootless"
+	"mayfly/runtime/user"
+	"mayfly/runtime/user/passwd"
+)
+
+// A Finding is what an examination of the machine found in one place.
+type Finding struct {
+	What   string `json:"what"`
+	OK     bool   `json:"ok"`
+	Found  string `json:"found"`
+	Advice string `json:"advice,omitempty"` // what to do
+	Needed bool   `json:"needed"`           // without it nothing runs
+}
+
+// Examine looks at everything that a launch depends on. It changes nothing.
+func Examine() []Finding {
+	var list []Finding
+	for _, look := range []func() Finding{examineKernel, examineNamespaces, examineOverlay, examine32Bit, examineForeign, examineDumpable, examineGrant, examineOwn,
+		examinePolicy, examineStore, examineStoreMount, examineStoreWriting, examineState, examineCgroups, examineLSM} {
+		list = append(list, look())
+	}
+	return list
+}
+
+// finding is what was found, or what is wrong and what to do about it.
+func finding(what string, needed bool, found string, err error, advice string) Finding {
+	if err != nil {
+		return Finding{What: what, Found: err.Error(), Advice: advice, Needed: needed}
+	}
+	return Finding{What: what, OK: true, Found: found, Needed: needed}
+}
+
+func examineKernel() Finding {
+	var name unix.Utsname
+	_ = unix.Uname(&name)
+	return finding("kernel", true, "Linux "+unix.ByteSliceToString(name.Release[:]), privilege.CheckKernel(), "boot a later kernel")
+}
+
+func examineNamespaces() Finding {
+	var missing []string
+	for _, kind := range []string{"mnt", "pid", "uts", "ipc", "cgroup", "net", "user"} {
+		if _, err := os.Stat("/proc/self/ns/" + kind); err != nil {
+			missing = append(missing, kind)
+		}
+	}
+	var err error
+	if missing != nil {
+		err = fmt.Errorf("this kernel has none of kind %s", strings.Join(missing, ", "))
+	}
+	return finding("namespaces", true, "all kinds", err, "boot a kernel with CONFIG_NAMESPACES and all below it")
+}
+
+func examineOverlay() Finding {
+	data, err := file.Read("/proc/filesystems", 1<<16)
+	var have []string
+	for line := range strings.Lines(string(data)) {
+		if name := strings.TrimSpace(strings.TrimPrefix(line, "nodev")); name == "btrfs" || name == "overlay" {
+			have = append(have, name)
+		}
+	}
+	if err == nil && have == nil {
+		err = errors.New("neither BTRFS nor overlayfs is loaded")
+	}
+	return finding("file systems", true, strings.Join(have, ", "), err, "`modprobe btrfs`, or overlay for a store without BTRFS")
+}
+
+func examine32Bit() Finding {
+	found := "this machine is none that runs 32-bit programs"
+	host, err := programs.HostArchitecture()
+	if err == nil && host.Name == "x86-64" {
+		found, err = runsPrograms("i386")
+	}
+	return finding("32-bit", false, found, err, "boot with ia32_emulation=1, or have qemu-user-static run them")
+}
+
+// examineForeign looks at who runs programs of other machines.
+func examineForeign() Finding {
+	host, err := programs.HostArchitecture()
+	var have []string
+	for _, name := range arch.Names() {
+		arch, unknown := arch.ByName(name)
+		if err != nil || unknown != nil || arch.RunsOn(host) {
+			continue
+		}
+		interpreter, missing := programs.Emulator(arch)
+		switch {
+		case missing == nil && interpreter != "":
+			have = append(have, arch.Debian+" by "+programs.By(interpreter))
+		case missing != nil && !errors.Is(missing, programs.ErrNoEmulator):
+			err = missing
+		}
+	}
+	found := "none: " + programs.InstallQemu + " lets images of arm64 and others run"
+	if have != nil {
+		found = strings.Join(have, ", ")
+	} else if _, told := programs.Registrations(programs.Binfmt); !told {
+		found = "not told: " + programs.Binfmt + " is not mounted"
+	}
+	return finding("foreign programs", false, found, err, programs.InstallQemu)
+}
+
+// runsPrograms tells by what programs of an architecture run.
+func runsPrograms(name string) (string, error) {
+	arch, err := arch.ByName(name)
+	if err != nil {
+		return "", err
+	}
+	interpreter, err := programs.Emulator(arch)
+	if err == nil && interpreter == "" {
+		return name + " programs run", nil
+	}
+	return fmt.Sprintf("%s programs run by %s (%s)", name, programs.By(interpreter), interpreter), err
+}
+
+func examineDumpable() Finding {
+	data, err := file.Read(privilege.DumpableFile, 16)
+	setting := strings.TrimSpace(string(data))
+	if err == nil && setting == "1" {
+		err = errors.New("fs.suid_dumpable is 1, which opens privileged programs to their callers")
+	}
+	return finding("fs.suid_dumpable", true, setting, err, "`sysctl fs.suid_dumpable=0`")
+}
+
+// whereGrantCounts is what to do where the kernel heeds no grant.
+const whereGrantCounts = "call it from where that is not so; in a unit, without what sets it"
+
+func examineGrant() Finding {
+	list, err := privilege.Missing(privilege.LaunchRequirements)
+	var names []string
+	for _, n := range list {
+		names = append(names, n.Name)
+	}
+	advice := "as root `runtime grant`; `runtime grant --check` tells what is wrong"
+	if names != nil {
+		err = fmt.Errorf("%s missing", strings.Join(names, ", "))
+		if why := realm.GrantIgnored(); why != nil {
+			err, advice = fmt.Errorf("%w; %w", why, err), whereGrantCounts
+		}
+	}
+	found := "this call has the capabilities of a launch"
+	if os.Getuid() == 0 {
+		found = "this call is root's: ask as a user"
+	}
+	return finding("grant", true, found, err, advice)
+}
+
+// examineOwn looks at what there is for whoever has no grant.
+func examineOwn() Finding {
+	advice := "" // most errors say what to do
+	caller, err := access.CurrentCaller()
+	if err == nil {
+		if err = rootless.UserNamespacesOff(); err != nil {
+			advice = "allow user namespaces in sysctl"
+		}
+	}
+	found := "user namespaces with subordinate ids"
+	if err == nil && caller.UID == 0 {
+		found = "user namespaces; whether there are subordinate ids, ask as a user"
+	} else if err == nil {
+		found, err = describeIDs(caller)
+	}
+	if errors.Is(err, realm.ErrNoNewPrivileges) {
+		advice = whereGrantCounts
+	}
+	return finding("without a grant", false, found, err, advice)
+}
+
+func describeIDs(c caller.Caller) (string, error) {
+	database, err := user.Load()
+	if err != nil {
+		return "", err
+	}
+	_, err = rootless.MapperCommands(database, rootless.EntryOf(database, c))
+	if err == nil && realm.GrantIgnored() == realm.ErrNoNewPrivileges {
+		return "", rootless.ErrNoMappers
+	}
+	if errors.Is(err, passwd.ErrNoRange) || errors.Is(err, os.ErrNotExist) {
+		return "user namespaces with a single id: " + err.Error(), nil
+	}
+	if err == nil {
+		err = rootless.SameGroup(database, rootless.EntryOf(database, c))
+	}
+	return "user namespaces with subordinate ids", err
+}
+
+func examinePolicy() Finding {
+	err := lookAsRoot(func() error {
+		_, err := policy.LoadSettings()
+		return err
+	})
+	return finding("policy", true, "in order", err, "`runtime policy check` tells where")
+}
+
+func examineCgroups() Finding {
+	have, err := cgroup.Controllers()
+	var missing []string
+	for _, c := range []string{"memory", "pids", "cpu", "io"} {
+		if !slices.Contains(have, c) {
+			missing = append(missing, c)
+		}
+	}
+	if err == nil && missing != nil {
+		err = fmt.Errorf("version 2 has no controller for %s", strings.Join(missing, ", "))
+	}
+	return finding("control groups", false, "bounds for "+strings.Join(have, ", "), err,
+		"for --memory, --tasks and the like: boot with systemd.unified_cgroup_hierarchy=1 (cgroup_no_v1=all without systemd)")
+}
+
+func examineLSM() Finding {
+	data, err := file.Read("/sys/kernel/security/lsm", 4096)
+	if err != nil {
+		data, err = []byte("not told (securityfs is not mounted)"), nil
+	}
+	list := string(data)
+	if rootless.Setting(rootless.AppArmorRestriction) == "1" {
+		list += "; AppArmor restricts user namespaces, which a granted runtime does not need"
+	}
+	return finding("security modules", false, list, err, "")
+}
+
+// lookAsRoot calls f with root's rights on files where the grant gives them, else with those that there are.
+func lookAsRoot(f func() error) error {
+	if privilege.Check() != nil {
+		return f()
+	}
+	return access.AsRoot(f)
+}

@@ -1,0 +1,83 @@
+package inherit
+
+import (
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"mayfly/runtime/internal/file"
+	"mayfly/runtime/plan"
+)
+
+// flagsOf returns what the command's MAKEFLAGS would be, should they pass.
+func flagsOf(r *plan.Request) string {
+	flags := os.Getenv(plan.MakeFlags)
+	for _, entry := range r.Env {
+		if own, ok := strings.CutPrefix(entry, plan.MakeFlags+"="); ok {
+			flags = own
+		}
+	}
+	return flags
+}
+
+// findJobserver finds the jobserver that MAKEFLAGS name, nil where there is none that
+// can be used: make then goes on without, and says so.
+func findJobserver(flags string) *plan.Jobserver {
+	for _, word := range strings.Fields(flags) {
+		auth, is := plan.JobserverAuth(word)
+		if !is {
+			continue
+		}
+		if path, ok := strings.CutPrefix(auth, "fifo:"); ok {
+			return openJobserver(word, path)
+		}
+		r, w, _ := strings.Cut(auth, ",")
+		j := &plan.Jobserver{Word: word}
+		var errR, errW error
+		j.Read, errR = strconv.Atoi(r)
+		j.Write, errW = strconv.Atoi(w)
+		if errR == nil && errW == nil && isPipe(j.Read) && isPipe(j.Write) {
+			return j
+		}
+	}
+	return nil
+}
+
+// isPipe tells whether the program was started with a descriptor, and it is one of a
+// pipe.
+func isPipe(fd int) bool {
+	kind, err := file.Kind(fd)
+	return err == nil && kind == unix.S_IFIFO && slices.Contains(inherited.fds, fd) && mayPass(fd) == nil
+}
+
+// openJobserver opens the FIFO of a make from 4.4 on, with nothing but the caller's
+// rights: as they are before a step is taken. It waits for nobody: make has both ends
+// open.
+func openJobserver(word, path string) *plan.Jobserver {
+	open := func(flags int) int {
+		fd, err := unix.Open(path, flags|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOCTTY, 0)
+		if err != nil {
+			return -1
+		}
+		if kind, err := file.Kind(fd); err == nil && kind == unix.S_IFIFO {
+			if _, err = unix.FcntlInt(uintptr(fd), unix.F_SETFL, flags); err == nil {
+				return fd
+			}
+		}
+		unix.Close(fd)
+		return -1
+	}
+	r := open(unix.O_RDONLY)
+	if r < 0 {
+		return nil
+	}
+	w := open(unix.O_WRONLY)
+	if w < 0 {
+		unix.Close(r)
+		return nil
+	}
+	return &plan.Jobserver{Word: word, Read: r, Write: w}
+}

@@ -1,0 +1,143 @@
+package inherit
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"mayfly/mount"
+	"mayfly/runtime/console"
+	"mayfly/runtime/internal/file"
+	"mayfly/runtime/internal/realm"
+	"mayfly/runtime/plan"
+)
+
+// mostPassed bounds how many a caller can ask for.
+const mostPassed = 256
+
+// Pass finds what a request passes: count descriptors from 3 on; the sockets that a
+// service manager has listened on for this process; the jobserver of a make that has
+// called it, should MAKEFLAGS pass. It is to be called before KeepDescriptors, and
+// Descriptors then tells which to leave open.
+func Pass(r *plan.Request, count int) error {
+	if count < 0 || count > mostPassed {
+		return fmt.Errorf("--preserve-fds %d: want a number from 0 to %d", count, mostPassed)
+	}
+	var err error
+	if r.Passing.Asked, err = passable(count); err != nil {
+		return fmt.Errorf("--preserve-fds %d: %w", count, err)
+	}
+	if r.Passing.Listening, err = listening(); err != nil {
+		return err
+	}
+	if _, err := passable(r.Passing.Listening); err != nil {
+		return fmt.Errorf("LISTEN_FDS: %w", err)
+	}
+	r.Passing.Jobserver = findJobserver(flagsOf(r))
+	return nil
+}
+
+// passable returns the first descriptors from 3 on, all of which must be fit to be
+// passed.
+func passable(count int) (fds []int, err error) {
+	for fd := plan.FirstPassed; fd < plan.FirstPassed+count; fd++ {
+		if !slices.Contains(inherited.fds, fd) {
+			return nil, fmt.Errorf("descriptor %d is not open", fd)
+		}
+		if err := mayPass(fd); err != nil {
+			return nil, fmt.Errorf("descriptor %d %w", fd, err)
+		}
+		fds = append(fds, fd)
+	}
+	return fds, nil
+}
+
+// mayPass accepts what can be passed as standard input, output and error of a command
+// that is another user: files, pipes and sockets.
+func mayPass(fd int) error {
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	if err != nil {
+		return fmt.Errorf("cannot be looked at: %w", err)
+	}
+	kind, err := file.Kind(fd)
+	switch {
+	case err != nil:
+		return fmt.Errorf("cannot be looked at: %w", err)
+	case flags&unix.O_PATH != 0:
+		return errors.New("is a place in a file system (O_PATH), which leads out of the container")
+	case kind == unix.S_IFDIR:
+		return errors.New("is a directory, which leads out of the container: use --bind")
+	case kind == unix.S_IFIFO, kind == unix.S_IFSOCK:
+		return nil
+	case kind == unix.S_IFCHR && !console.IsDevice(fd):
+		return nil
+	case kind != unix.S_IFREG:
+		return errors.New("is neither a file, pipe nor socket")
+	}
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(fd, &fs); err != nil {
+		return fmt.Errorf("cannot be looked at: %w", err)
+	}
+	switch fs.Type {
+	case unix.PROC_SUPER_MAGIC, unix.NSFS_MAGIC:
+		return errors.New("is a file of the kernel's that tells of processes outside")
+	}
+	if !answers(fd, uint32(fs.Type)) {
+		return fmt.Errorf("is in a file system (type %#x) that may wait for somebody to let it be closed, as those of FUSE do: use --bind", uint32(fs.Type))
+	}
+	return nil
+}
+
+// answering are the types of file systems (statfs(2)) that no user answers for: the
+// kernel's own, and those of servers that root has mounted. The supervisor, which
+// closes what it has passed, waits for none of its caller's (see nsexec.Keeper).
+var answering = []uint32{
+	unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.F2FS_SUPER_MAGIC,
+	zfsMagic, bcachefsMagic, unix.TMPFS_MAGIC, unix.RAMFS_MAGIC, unix.HUGETLBFS_MAGIC,
+	unix.SQUASHFS_MAGIC, unix.EROFS_SUPER_MAGIC_V1, unix.ISOFS_SUPER_MAGIC, unix.UDF_SUPER_MAGIC,
+	unix.MSDOS_SUPER_MAGIC, unix.EXFAT_SUPER_MAGIC, ntfs3Magic,
+	unix.NFS_SUPER_MAGIC, unix.CIFS_SUPER_MAGIC, unix.SMB2_SUPER_MAGIC, unix.CEPH_SUPER_MAGIC,
+}
+
+const (
+	zfsMagic      = 0x2fc12fc1
+	bcachefsMagic = 0xca451a4e
+	ntfs3Magic    = 0x7366746e
+)
+
+// answers tells whether nobody but the kernel and root lets a file be closed. An
+// overlay asks the file systems below it, and does not tell which they are. Anybody can
+// make one in a user namespace, of FUSE too; but what is mounted here, where a grant
+// counts, root has mounted.
+func answers(fd int, kind uint32) bool {
+	if kind != unix.OVERLAYFS_SUPER_MAGIC || realm.Own() {
+		return slices.Contains(answering, kind) || kind == unix.OVERLAYFS_SUPER_MAGIC
+	}
+	var st unix.Statx_t
+	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_MNT_ID, &st); err != nil {
+		return false
+	}
+	text, err := file.Read("/proc/self/mountinfo", mount.MaxInfo)
+	if err != nil {
+		return false
+	}
+	_, listed := mount.FindInfo(text, st.Mnt_id)
+	return listed
+}
+
+// listening is how many sockets a service manager has opened for this very process.
+func listening() (int, error) {
+	if os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) {
+		return 0, nil
+	}
+	text := os.Getenv("LISTEN_FDS")
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 || n > mostPassed {
+		return 0, fmt.Errorf("LISTEN_FDS is %q: want a number from 0 to %d", text, mostPassed)
+	}
+	return n, nil
+}

@@ -1,5 +1,0 @@
-//go:build mayfly_sequential
-
-package runtime
-
-const overlap = false

@@ -1,0 +1,146 @@
+package plan
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+)
+
+// A FileID tells a file from all others of this machine.
+type FileID struct {
+	Device uint64 `json:"device"`
+	Inode  uint64 `json:"inode"`
+}
+
+// A HostDir is a directory of the host that the command is to find inside.
+type HostDir struct {
+	Path   string // the kernel's name for it; "": it has none
+	ID     FileID
+	Inside []string // its names inside, by way of binds; its own first, if that is one
+	Err    error    // why it cannot be bound, or why it has no name
+}
+
+// A BoundSource is the source of a bind, and where it appears.
+type BoundSource struct {
+	FileID
+	Destination string
+}
+
+// A homeInside is what HOME is to be.
+type homeInside struct {
+	value string // "": as it is
+	bind  bool   // the home is bound at the kernel's name for it
+	Note  string
+}
+
+// ChosenHome decides on it. Root's is the image's; another one that is not inside is bound.
+func (f *Facts) ChosenHome(r Request) homeInside {
+	h := f.Home
+	if f.HomeName == "" || f.HomeIsOurs || names(r.Env, "HOME") || f.Caller.UID == 0 && f.User.UID == 0 || slices.Contains(h.Inside, f.HomeName) {
+		return homeInside{}
+	}
+	var bind bool
+	if len(h.Inside) == 0 && !f.HomeHides && f.User.UID == f.Caller.UID && f.Policy.BindHome && f.mayBindDir(h) {
+		bind, h.Inside = true, []string{h.Path}
+	}
+	switch {
+	case slices.Contains(h.Inside, h.Path) && (f.HomeLink || f.HomeName == h.Path):
+		return homeInside{bind: bind}
+	case len(h.Inside) > 0:
+		return homeInside{bind: bind, value: h.Inside[0]}
+	case f.HomeInImage:
+		return homeInside{}
+	}
+	advice := ""
+	if h.Path != "" {
+		advice = ": --bind " + h.Path + " brings it"
+	}
+	return homeInside{value: "/tmp", Note: fmt.Sprintf("the home %q is not in the container, HOME is /tmp%s", f.HomeName, advice)}
+}
+
+// Covered tells whether the policy's binds hide what an image has of that name.
+func (f *Facts) Covered(name string) bool {
+	return slices.ContainsFunc(f.Bound, func(s BoundSource) bool { return Within(name, s.Destination) })
+}
+
+// mayBindDir tells whether the policy lets a directory be bound that nobody asked for.
+// It is asked again when the directory is open.
+func (f *Facts) mayBindDir(d HostDir) bool {
+	if d.Path == "" || d.Err != nil {
+		return false
+	}
+	return f.Policy.Unbound || slices.ContainsFunc(f.Policy.AllowBind, func(dir string) bool { return Within(d.Path, dir) })
+}
+
+// Along are the binds that come unasked: of the home and of the working directory.
+func (f *Facts) Along(r Request) []Bind {
+	var binds []Bind
+	if f.ChosenHome(r).bind && !r.mountsOn(f.Home.Path) {
+		binds = append(binds, Bind{Source: f.Home.Path, Destination: f.Home.Path})
+	}
+	if f.bindsDir(r) {
+		binds = append(binds, Bind{Source: f.Dir.Path, Destination: f.Dir.Path})
+	}
+	return binds
+}
+
+// dirInside are the names of the working directory inside, also by way of the home.
+func (f *Facts) dirInside(r Request) []string {
+	if f.ChosenHome(r).bind && Within(f.Dir.Path, f.Home.Path) {
+		return []string{f.Dir.Path}
+	}
+	return f.Dir.Inside
+}
+
+// bindsDir tells whether the working directory is bound. Another user than the caller
+// gets nothing that is the caller's.
+func (f *Facts) bindsDir(r Request) bool {
+	return r.Dir == "" && !r.NoEphemeral && !r.mountsOn(f.Dir.Path) && f.User.UID == f.Caller.UID && len(f.dirInside(r)) == 0 &&
+		!f.DirHides && f.Dir.Path != "/" && f.Policy.BindCwd && f.mayBindDir(f.Dir)
+}
+
+// mountsOn tells whether the caller wants something else at a place.
+func (r Request) mountsOn(name string) bool {
+	return slices.ContainsFunc(r.Binds, func(b Bind) bool { return b.Destination == name }) ||
+		slices.ContainsFunc(r.Tmpfs, func(t Tmpfs) bool { return t.Destination == name })
+}
+
+// whyNotInside tells why the working directory is not inside, and what to do.
+func (f *Facts) whyNotInside(r Request) error {
+	dir, why := fmt.Sprintf("%q", f.Dir.Path), f.Dir.Err
+	switch {
+	case f.Dir.Path == "":
+		dir, why = "of this process", f.Caller.DirErr
+	case why != nil:
+	case f.DirHides:
+		why = errors.New("it would hide what the image has there, unless you say --bind")
+	case r.NoEphemeral:
+		why = errors.New("an image that is changed has nothing of the host's")
+	case f.User.UID != f.Caller.UID:
+		why = errors.New("another user than you gets only what the policy binds, and --bind")
+	default:
+		why = fmt.Errorf("the rule at %s does not let it be bound (allow-bind, bind-cwd)", f.Policy.Place())
+	}
+	elsewhere := "/tmp"
+	if Within(f.Dir.Path, elsewhere) {
+		elsewhere = "/"
+	}
+	return fmt.Errorf("working directory %s is not in the container: %w: --chdir DIR runs the command elsewhere, as in --chdir %s", dir, why, elsewhere)
+}
+
+// LeaveOut takes those of the policy's binds away that the request does not want: the
+// image's own files are there instead.
+func (f *Facts) LeaveOut(names []string) error {
+	for _, name := range names {
+		name = path.Clean(name)
+		if !slices.Contains(f.Policy.Bind, name) && !slices.Contains(f.Policy.BindReadOnly, name) {
+			return fmt.Errorf("--no-bind %s: the rule at %s binds %s", name, f.Policy.Place(),
+				strings.Join(slices.Concat(f.Policy.Bind, f.Policy.BindReadOnly), ", "))
+		}
+		is := func(other string) bool { return other == name }
+		f.Policy.Bind, f.Policy.BindReadOnly = slices.DeleteFunc(f.Policy.Bind, is), slices.DeleteFunc(f.Policy.BindReadOnly, is)
+	}
+	return nil
+}

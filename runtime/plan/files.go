@@ -1,0 +1,65 @@
+package plan
+
+import (
+	"strings"
+
+	"mayfly/runtime/policy/rule"
+)
+
+// A zone is the host's time zone, and what the image says of its own.
+type zone struct {
+	Name    string // as "Europe/Berlin"; "": the host does not tell
+	Data    string // the host's /etc/localtime, where the image does not have the zone; see tzfile(5)
+	InImage string // what the image's /etc/timezone says; "": it has none
+}
+
+// ZoneDirectory is where zones are, by name.
+const ZoneDirectory = "/usr/share/zoneinfo/"
+
+// ChangesRoot tells whether the command's root file system can be written to.
+func (r Request) ChangesRoot() bool { return r.Writable || r.NoEphemeral || r.Session != "" }
+
+// files adds the container's own files of /etc.
+func (p *Plan) files(f Facts) {
+	name := p.Spec.Hostname
+	hosts := f.Hosts
+	if hosts == "" {
+		hosts = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+	}
+	if !strings.HasSuffix(hosts, "\n") {
+		hosts += "\n"
+	}
+	own := []File{{Path: "/etc/hosts", Content: hosts + "127.0.1.1\t" + name + "\n"}, {Path: "/etc/hostname", Content: name + "\n"}}
+	outside := p.NetworkMode == rule.NetworkPrivate || p.NetworkMode == NetworkInterface
+	if outside {
+		own = append(own, File{Path: ResolvConf, Content: f.Servers})
+	}
+	if f.Zone.Name != "" && f.Zone.InImage != "" && f.Zone.InImage != f.Zone.Name {
+		own = append(own, File{Path: Timezone, Content: f.Zone.Name + "\n"})
+	}
+	if !p.Spec.Root.Readonly {
+		p.Root.Replace = append(own, f.copied(outside)...)
+		return
+	}
+	for _, name := range HostFiles {
+		if f.Present[name] && !(outside && name == ResolvConf) {
+			p.Spec.Mounts = append(p.Spec.Mounts, bindMount(name, name, true, false))
+		}
+	}
+	p.Files = append(p.Files, own...)
+}
+
+// copied are the host's files that are mounted elsewhere.
+func (f *Facts) copied(outside bool) []File {
+	var list []File
+	if f.Present[ResolvConf] && !outside {
+		list = append(list, File{Path: ResolvConf, Content: f.Resolv})
+	}
+	switch {
+	case f.Zone.Data != "":
+		list = append(list, File{Path: Localtime, Content: f.Zone.Data})
+	case f.Zone.Name != "":
+		list = append(list, File{Path: Localtime, Link: ZoneDirectory + f.Zone.Name})
+	}
+	return list
+}

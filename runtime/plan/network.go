@@ -1,0 +1,105 @@
+package plan
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"mayfly/runtime/caller"
+	"mayfly/runtime/policy/rule"
+)
+
+// JoinPrefix begins what a container can have besides the networks that a rule names: that of another container of the same owner.
+const JoinPrefix = "join:"
+
+// InterfacePrefix begins what only root can have: an interface of the host's, moved into a network of the container's own.
+const (
+	InterfacePrefix  = "interface:"
+	NetworkInterface = "interface"
+)
+
+// maxInterface bounds the name of an interface, with the NUL at its end (IFNAMSIZ).
+const maxInterface = 16
+
+// Joined is a container whose network another one shares.
+type Joined struct {
+	Name string `json:"name"`
+	UID  uint32 `json:"uid"` // of the owner
+}
+
+// network is what is asked for, or the first that the rule names.
+func (f *Facts) network(r Request) string {
+	switch {
+	case r.Network != "":
+		return r.Network
+	case f.Policy.Unbound:
+		return rule.NetworkHost
+	case len(f.Policy.Network) == 0:
+		return ""
+	}
+	return f.Policy.Network[0]
+}
+
+// Private tells whether the container's network leads outside, or may, and is not the host's.
+func (f *Facts) Private(r Request) bool {
+	wanted := f.network(r)
+	return wanted == rule.NetworkPrivate || f.Joined.Network == rule.NetworkPrivate || strings.HasPrefix(wanted, InterfacePrefix)
+}
+
+// network decides which network the container has: what is asked for, or the first that the rule names.
+func (p *Plan) network(r Request, f Facts) error {
+	p.Network = f.network(r)
+	allowed := f.Policy.Network
+	if f.Policy.Unbound {
+		allowed = rule.Networks
+	}
+	if p.Network == "" {
+		return fmt.Errorf("%w: the rule at %s names no network", rule.ErrDenied, f.Policy.Place())
+	}
+	mode, joins := p.Network, strings.HasPrefix(p.Network, JoinPrefix)
+	if joins {
+		mode = f.Joined.Network
+	}
+	device, takes := strings.CutPrefix(p.Network, InterfacePrefix)
+	if takes {
+		mode = NetworkInterface
+	}
+	if f.Caller.UID == 0 {
+		allowed = append(slices.Clone(allowed), NetworkInterface)
+	}
+	switch {
+	case takes && f.Caller.UID != 0:
+		return fmt.Errorf("--network %s: %w", p.Network, caller.ErrNotPermitted)
+	case takes && (device == "" || len(device) >= maxInterface):
+		return fmt.Errorf("--network %s: want the name of an interface, `ip link` lists them", p.Network)
+	case joins && mode == "":
+		return fmt.Errorf("--network %s: that container has no network of its own", p.Network)
+	case mode != NetworkInterface && !slices.Contains(rule.Networks, mode):
+		return fmt.Errorf("network %q: want host, none, private, join:NAME or, for root, interface:IF", p.Network)
+	case !slices.Contains(allowed, mode):
+		return fmt.Errorf("--network %s: %w: the rule at %s does not let you", p.Network, rule.ErrDenied, f.Policy.Place())
+	case len(r.Publish) > 0 && p.Network != rule.NetworkPrivate:
+		return errors.New("--publish needs --network private: on the host's network a port is published by listening at it")
+	case mode == rule.NetworkHost:
+		return nil
+	}
+	if f.Rootless && (joins || mode == rule.NetworkPrivate) {
+		return fmt.Errorf("--network %s: %w", p.Network, caller.ErrNoGrant)
+	}
+	p.Publish, p.NetworkRange = r.Publish, f.Policy.NetworkRange
+	p.NetworkMode = mode
+	if joins {
+		p.Join = &Joined{f.Joined.Name, f.Joined.UID}
+	}
+	p.Spec.Linux.Namespaces = append(p.Spec.Linux.Namespaces, specs.LinuxNamespace{Type: specs.NetworkNamespace})
+	return nil
+}
+
+// A Port is one of the host's at which one of the container's answers (TCP).
+type Port struct {
+	Host      uint16 `json:"host"`
+	Container uint16 `json:"container"`
+}

@@ -1,0 +1,72 @@
+package plan
+
+import (
+	"fmt"
+	"time"
+
+	"mayfly/runtime/policy/rule"
+)
+
+// Permitted refuses what the policy's rule does not let a caller ask for.
+func Permitted(r Request, d rule.Decision) error {
+	refuse := func(what string) error {
+		return fmt.Errorf("%s: %w: the rule at %s does not let you", what, rule.ErrDenied, d.Place())
+	}
+	if d.Unbound {
+		return nil
+	}
+	switch {
+	case r.Writable && !d.Writable:
+		return refuse("--writable")
+	case r.Session != "" && !d.Writable:
+		return refuse("--session, which is writable")
+	case r.RootInside && !d.RootInside:
+		return refuse("--root")
+	case r.EnvAll && !d.EnvAll:
+		return refuse("--env-all")
+	case r.Personality != "" && d.Personality != "" && r.Personality != d.Personality:
+		return refuse("--personality " + r.Personality)
+	}
+	for _, b := range r.Binds {
+		if !b.mayBeAsked(d) {
+			return refuse(fmt.Sprintf("bind %q", b.Source))
+		}
+	}
+	return nil
+}
+
+// bound takes over the bounds that the rule sets. Root has none but those that they ask for.
+func (p *Plan) bound(asked Resources, d rule.Decision) {
+	p.Devices = d.Devices
+	p.BindFrom, p.BindReadOnlyFrom = d.AllowBind, d.AllowBindReadOnly
+	if d.Unbound {
+		p.BindFrom = []string{"/"}
+		p.resources(asked)
+		return
+	}
+	p.resources(asked.within(d.Limits))
+	p.Containers = d.Limits.Containers
+	if most := d.Limits.Time; most > 0 {
+		if p.Timeout == 0 || p.Timeout > most {
+			p.Timeout = most
+		}
+		p.KillAfter = min(p.KillAfter, mostKillAfter)
+	}
+}
+
+const (
+	// mostKillAfter bounds how long a command is given to end when its time is over, where
+	// the policy limits that.
+	mostKillAfter = 10 * time.Second
+	// grace is how much later PID 1 ends the container by itself: the supervisor, which
+	// does it more gently, can be stopped by the caller.
+	grace = 5 * time.Second
+)
+
+// AtMost is when the container has ended at the latest, 0 for no limit.
+func (p *Plan) AtMost() time.Duration {
+	if p.Timeout == 0 {
+		return 0
+	}
+	return p.Timeout + p.KillAfter + grace
+}

@@ -1,0 +1,27 @@
+package privilege
+
+import (
+	"errors"
+	"strings"
+
+	"mayfly/nsexec"
+	"mayfly/runtime/internal/file"
+)
+
+// DumpableFile is a kernel setting: what a change of a thread's ids does to the
+// dumpable flag of its memory (proc_sys_fs(5)).
+const DumpableFile = "/proc/sys/fs/suid_dumpable"
+
+// hideMemory closes the process to ptrace(2) of everybody without CAP_SYS_PTRACE: of
+// the caller, and of the container, whose PID 1 shares this memory. Under the kernel's
+// debugging mode 1 it would be open again with the next change of ids.
+func hideMemory() error {
+	setting, err := file.Read(DumpableFile, 16)
+	if err != nil {
+		return err
+	}
+	if strings.TrimSpace(string(setting)) == "1" {
+		return errors.New("fs.suid_dumpable is 1, which opens privileged programs to their callers: set it to 0 or 2 with sysctl")
+	}
+	return nsexec.Undumpable()
+}

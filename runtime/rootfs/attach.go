@@ -1,0 +1,226 @@
+package rootfs
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"mayfly/mount"
+	"mayfly/runtime/plan"
+	"mayfly/runtime/privilege"
+)
+
+// MountAll attaches everything to the root file system: what stands ready on the
+// scratch, then the other mounts in the plan's order, then the files.
+//
+// The root file system's author may be hostile. Every target is resolved inside
+// it to a descriptor, which is looked at before anything is attached to it.
+func (b *Builder) MountAll() error {
+	if err := b.identify(); err != nil {
+		return err
+	}
+	inside := mount.RootAt(b.tree.FD())
+	for _, m := range b.Plan.Spec.Mounts {
+		if plan.OnScratch(m.Destination) && !slices.Contains(plan.Ours, m.Destination) {
+			continue // came along with /dev, /proc or /sys
+		}
+		tree, ok := b.Scratch.Own[m.Destination]
+		if m.Type == "bind" {
+			tree, ok = b.sources.binds[m.Destination]
+		}
+		if !ok {
+			return fmt.Errorf("%s: nothing was made for it", m.Destination)
+		}
+		err := b.attachTo(inside, tree, m.Destination)
+		if m.Type == "bind" && errors.Is(err, unix.ENOENT) {
+			err = b.attachAgain(inside, m)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for _, f := range b.Plan.Files {
+		if err := b.attachTo(inside, b.Scratch.Own[f.Path], f.Path); err != nil {
+			return err
+		}
+	}
+	for _, name := range b.sources.hidden {
+		if err := b.hide(inside, name); err != nil {
+			return fmt.Errorf("hide %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// hide covers a directory inside with emptiness.
+func (b *Builder) hide(inside mount.Root, name string) error {
+	target, err := b.find(inside, name, false)
+	if err != nil {
+		return err
+	}
+	defer target.Close()
+	tree, err := mount.Clone(b.Scratch.tree.FD(), hiddenDir, false)
+	if err != nil {
+		return err
+	}
+	defer tree.Close()
+	return tree.Attach(target)
+}
+
+// identify finds the ids of the mounts that nothing else is mounted on.
+func (b *Builder) identify() error {
+	root, err := b.tree.Place()
+	if err != nil {
+		return err
+	}
+	b.rootID = root.MountID
+	for destination, tree := range b.Scratch.Own {
+		if !strings.HasPrefix(destination+"/", "/dev/") {
+			continue // the kernel's file systems tell by their type
+		}
+		place, err := tree.Place()
+		if err != nil {
+			return err
+		}
+		b.devIDs = append(b.devIDs, place.MountID)
+	}
+	return nil
+}
+
+// attachTo attaches a tree at a destination inside. In a snapshot a missing
+// destination is made; the image itself is never changed for the sake of a mount. What
+// cannot be attached is an error: a container without it is not what was asked for.
+func (b *Builder) attachTo(inside mount.Root, tree mount.Tree, destination string) error {
+	source, err := tree.Place()
+	if err != nil {
+		return fmt.Errorf("%s: %w", destination, err)
+	}
+	dir := source.IsDir
+	follow := dir && !slices.Contains(plan.Ours, destination)
+	target, err := b.find(inside, destination, follow)
+	if errors.Is(err, unix.ENOENT) && b.mayCreate(destination) {
+		if err := b.withCallersRights(func() error { return b.create(inside, destination, dir) }); err != nil {
+			return fmt.Errorf("mount point %q: %w", destination, explain(err, dir))
+		}
+		target, err = b.find(inside, destination, follow)
+	}
+	if err != nil {
+		return fmt.Errorf("mount point %q: %w", destination, explain(err, dir))
+	}
+	defer target.Close()
+	if err := b.checkTarget(target, dir); err != nil {
+		return fmt.Errorf("mount point %q: %w", destination, err)
+	}
+	return tree.Attach(target)
+}
+
+// create makes a missing mount point, in the snapshot or in the container's own
+// memory: nowhere else, since the rest is the host's.
+func (b *Builder) create(inside mount.Root, destination string, dir bool) error {
+	writable := []mount.Tree{b.tree}
+	for _, m := range b.Plan.Spec.Mounts {
+		if m.Type == "tmpfs" && !plan.OnScratch(m.Destination) {
+			writable = append(writable, b.Scratch.Own[m.Destination])
+		}
+	}
+	var ids []uint64
+	for _, tree := range writable {
+		place, err := tree.Place()
+		if err != nil {
+			return err
+		}
+		ids = append(ids, place.MountID)
+	}
+	_, err := inside.Create(destination, dir, ids...)
+	return err
+}
+
+// find finds a mount point.
+func (b *Builder) find(inside mount.Root, destination string, follow bool) (target mount.Target, err error) {
+	err = b.withCallersRights(func() error {
+		target, err = resolve(inside, destination, follow)
+		return err
+	})
+	return target, err
+}
+
+// withCallersRights calls f, and once more with the caller's rights where it has been
+// refused: a directory of the caller's, a home on a bind or that of XDG_RUNTIME_DIR,
+// may be closed to root without capabilities.
+func (b *Builder) withCallersRights(f func() error) error {
+	err := f()
+	if !errors.Is(err, unix.EACCES) {
+		return err
+	}
+	return privilege.AsCaller(b.Plan.Owner.UID, b.Plan.Owner.GID, f)
+}
+
+// resolve takes a directory through symbolic links; a file, and what must be where it says,
+// by the name itself.
+func resolve(inside mount.Root, destination string, follow bool) (mount.Target, error) {
+	if follow {
+		return inside.Dir(destination)
+	}
+	return inside.Name(destination)
+}
+
+// mayCreate tells whether a missing mount point may be made: in a copy, or on a file system of the container's own.
+func (b *Builder) mayCreate(destination string) bool {
+	if b.Plan.Root.MayCreate() {
+		return true
+	}
+	return !b.Plan.Root.Changes() && slices.ContainsFunc(b.Plan.Spec.Mounts, func(m specs.Mount) bool {
+		return m.Type == "tmpfs" && strings.HasPrefix(destination, m.Destination+"/")
+	})
+}
+
+// checkTarget refuses what an image could make of an innocent destination: something
+// of another kind, the root directory itself, the kernel's file systems.
+func (b *Builder) checkTarget(target mount.Target, dir bool) error {
+	place, err := target.Place()
+	switch {
+	case err != nil:
+		return err
+	case place.IsDir != dir:
+		return mismatch(dir)
+	case place.IsMountRoot && place.MountID == b.rootID:
+		return errors.New("leads to the root directory")
+	case slices.Contains(b.devIDs, place.MountID):
+		return errors.New("leads into /dev")
+	}
+	magic, err := target.FSType()
+	if err != nil {
+		return err
+	}
+	switch magic {
+	case unix.PROC_SUPER_MAGIC, unix.SYSFS_MAGIC, unix.CGROUP2_SUPER_MAGIC, unix.DEVPTS_SUPER_MAGIC:
+		return errors.New("leads into a file system of the kernel's")
+	}
+	return nil
+}
+
+func mismatch(dir bool) error {
+	if dir {
+		return errors.New("the source is a directory, this is not")
+	}
+	return errors.New("the source is a file, this is a directory")
+}
+
+// explain says what a lookup in the image met with.
+func explain(err error, dir bool) error {
+	switch {
+	case errors.Is(err, unix.ENOTDIR) && dir:
+		return mismatch(dir)
+	case errors.Is(err, unix.EEXIST):
+		return errors.New("a symbolic link in the image leads nowhere: `runtime image shell` can make what it leads to")
+	case errors.Is(err, unix.ENOENT):
+		return errors.New("is not in the image, or a symbolic link that leads nowhere: `runtime image shell` can make it")
+	case errors.Is(err, unix.ELOOP):
+		return errors.New("a loop of symbolic links in the image")
+	}
+	return err
+}

@@ -1,0 +1,64 @@
+package rootfs
+
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+
+	"mayfly/mount"
+)
+
+// devLinks are the symbolic links of /dev.
+var devLinks = [][2]string{
+	{"/proc/self/fd", "fd"}, {"/proc/self/fd/0", "stdin"}, {"/proc/self/fd/1", "stdout"},
+	{"/proc/self/fd/2", "stderr"}, {"pts/ptmx", "ptmx"},
+}
+
+// populateDev fills /dev: device nodes bound from the host, so that no privilege to
+// make them is needed, links, and mount points for what comes next. /dev/console
+// is the null device until there is a terminal.
+func (b *Builder) populateDev(dev mount.Tree) error {
+	for _, link := range devLinks {
+		if err := dev.Symlink(link[0], link[1]); err != nil {
+			return err
+		}
+	}
+	for _, dir := range []string{"pts", "shm", "mqueue"} {
+		if err := dev.Mkdir(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	if err := dev.Touch("console"); err != nil {
+		return err
+	}
+	for name, tree := range b.sources.devices {
+		if err := makeParents(dev, name); err != nil {
+			return err
+		}
+		if err := dev.Touch(name); err != nil {
+			return err
+		}
+		if err := b.Scratch.bindFile(tree, "/dev/"+name); err != nil {
+			return err
+		}
+	}
+	if !b.Plan.Spec.Process.Terminal {
+		if err := b.Scratch.CloneOnto("/dev/null", "/dev/console"); err != nil {
+			return err
+		}
+	}
+	return dev.SetAttrs(unix.MOUNT_ATTR_RDONLY, 0, false)
+}
+
+// makeParents makes the directories above a name.
+func makeParents(tree mount.Tree, name string) error {
+	for i := range len(name) {
+		if name[i] != '/' {
+			continue
+		}
+		if err := tree.Mkdir(name[:i], 0o755); err != nil && !errors.Is(err, unix.EEXIST) {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,255 @@
+package rootfs
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"mayfly/mount"
+	"mayfly/runtime/plan"
+	"mayfly/runtime/privilege"
+)
+
+// ScratchInRoot resolves in the container's root, where /dev is by now.
+func (b *Builder) ScratchInRoot() *scratch {
+	return &scratch{root: mount.RootAt(b.tree.FD())}
+}
+
+// A scratch is a private tmpfs, mounted where only descriptors reach it, on which
+// a launch puts together what does not need the root file system: /dev, /proc and
+// /sys with all that is mounted in them, and the container's own small files. The
+// snapshot is being made meanwhile. The scratch goes away with the old root.
+type scratch struct {
+	tree mount.Tree
+	root mount.Root
+	Own  map[string]mount.Tree // by destination: what was made for this container
+}
+
+// ScratchCapabilities are the capabilities to build it with: to mount, and to be the user for
+// a moment.
+const ScratchCapabilities = privilege.SysAdmin | privilege.SetIDs
+
+// BuildScratch makes everything that stands on the scratch.
+func (b *Builder) BuildScratch() error {
+	tree, err := mount.New("tmpfs", []string{"mode=0755", "size=4m"}, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
+	if err != nil {
+		return err
+	}
+	b.Undo.add(tree.Close)
+	b.Scratch = &scratch{tree: tree, root: mount.RootAt(tree.FD()), Own: map[string]mount.Tree{}}
+	// The host's /dev is certain to be there: device nodes were just taken from it.
+	if err := tree.AttachTo("/dev"); err != nil {
+		return err
+	}
+	for _, dir := range []string{"root", "dev", "proc", "sys", hiddenDir, "files"} {
+		if err := tree.Mkdir(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	if err := tree.Touch(hiddenFile); err != nil {
+		return err
+	}
+	for i, f := range b.Plan.Files {
+		tree, err := b.Scratch.file(strconv.Itoa(i), f.Content)
+		if err != nil {
+			return fmt.Errorf("%s: %w", f.Path, err)
+		}
+		b.Undo.add(tree.Close)
+		b.Scratch.Own[f.Path] = tree
+	}
+	// procfs comes last: PID 1 makes it, and needs a moment to begin.
+	for _, proc := range []bool{false, true} {
+		for _, m := range b.Plan.Spec.Mounts {
+			if m.Type == "bind" && !plan.OnScratch(m.Destination) || (m.Type == "proc") != proc {
+				continue
+			}
+			if err := b.makeFilesystem(m); err != nil {
+				return err
+			}
+		}
+	}
+	return b.hidePaths()
+}
+
+// makeFilesystem makes a file system for this container, and attaches it on the
+// scratch if its place is in /dev, /proc or /sys.
+func (b *Builder) makeFilesystem(m specs.Mount) error {
+	tree, ok := b.sources.binds[m.Destination]
+	if !ok {
+		var err error
+		if tree, err = b.newFilesystem(m); err != nil {
+			return err
+		}
+		b.Undo.add(tree.Close)
+	}
+	b.Scratch.Own[m.Destination] = tree
+	if m.Destination == "/run" {
+		return b.populateRun(tree)
+	}
+	if !plan.OnScratch(m.Destination) {
+		return nil
+	}
+	if err := b.Scratch.attach(tree, m.Destination); err != nil {
+		return err
+	}
+	if m.Destination == "/dev" {
+		return b.populateDev(tree)
+	}
+	return nil
+}
+
+func (b *Builder) newFilesystem(m specs.Mount) (mount.Tree, error) {
+	options := mount.ParseOptions(m.Options)
+	if m.Type == "proc" {
+		fd, err := b.Init.Proc()
+		return mount.TreeFromFD(fd), err
+	}
+	set := options.Set
+	if m.Destination == "/dev" {
+		set &^= unix.MOUNT_ATTR_RDONLY // until it is populated
+	}
+	return mount.New(m.Type, append(options.Data, "source="+m.Source), set)
+}
+
+func (s *scratch) attach(tree mount.Tree, destination string) error {
+	target, err := s.root.Dir(destination)
+	if err != nil {
+		return fmt.Errorf("%s: %w", destination, err)
+	}
+	defer target.Close()
+	return tree.Attach(target)
+}
+
+func (s *scratch) attachRoot(tree mount.Tree) error { return s.attach(tree, "/root") }
+
+// bindFile attaches a tree whose root is a file.
+func (s *scratch) bindFile(tree mount.Tree, destination string) error {
+	target, err := s.root.Name(destination)
+	if err != nil {
+		return fmt.Errorf("%s: %w", destination, err)
+	}
+	defer target.Close()
+	return tree.Attach(target)
+}
+
+// CloneOnto mounts a copy of what is at source on destination, both on the scratch.
+func (s *scratch) CloneOnto(source, destination string) error {
+	from, err := s.root.Name(source)
+	if err != nil {
+		return fmt.Errorf("%s: %w", source, err)
+	}
+	defer from.Close()
+	tree, err := mount.Clone(from.FD(), "", false)
+	if err != nil {
+		return err
+	}
+	defer tree.Close()
+	return s.bindFile(tree, destination)
+}
+
+// hidePaths covers the plan's masked paths with emptiness and makes its read-only
+// paths read-only. A path that this kernel does not have needs neither.
+func (b *Builder) hidePaths() error {
+	for source, name := range map[string]string{"/dev/null": hiddenFile, hiddenDir: hiddenDir} {
+		if err := b.Scratch.stamp(source, name); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	for _, name := range slices.Concat(b.Plan.Spec.Linux.MaskedPaths, b.Plan.Spec.Linux.ReadonlyPaths) {
+		if !plan.OnScratch(name) {
+			return fmt.Errorf("%s: not in %s, so it cannot be masked or made read-only", name, strings.Join(plan.Ours, ", "))
+		}
+	}
+	for _, name := range b.Plan.Spec.Linux.MaskedPaths {
+		err := b.Scratch.cover(name, func(_ mount.Target, isDir bool) (mount.Tree, error) {
+			if isDir {
+				return mount.Clone(b.Scratch.tree.FD(), hiddenDir, false)
+			}
+			return mount.Clone(b.Scratch.tree.FD(), hiddenFile, false)
+		})
+		if err != nil {
+			return fmt.Errorf("mask %s: %w", name, err)
+		}
+	}
+	for _, name := range b.Plan.Spec.Linux.ReadonlyPaths {
+		if err := b.Scratch.cover(name, readOnlyCopy); err != nil {
+			return fmt.Errorf("make %s read-only: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// What masked paths are covered with, on the scratch.
+const hiddenFile, hiddenDir = "hidden", "empty"
+
+// stamp mounts a copy of what is at source on a name of the scratch, with the attributes that its further copies will
+// have. It is attached: the kernel copies a mount that is attached nowhere only since Linux 6.15.
+func (s *scratch) stamp(source, name string) error {
+	from, err := s.root.Name(source)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	tree, err := mount.Clone(from.FD(), "", false)
+	if err != nil {
+		return err
+	}
+	defer tree.Close()
+	const hidden = unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOEXEC | unix.MOUNT_ATTR_NOSUID
+	if err := tree.SetAttrs(hidden, 0, false); err != nil {
+		return err
+	}
+	return s.bindFile(tree, name)
+}
+
+// cover mounts on a path what with makes for it, if the path is there.
+func (s *scratch) cover(name string, with func(target mount.Target, isDir bool) (mount.Tree, error)) error {
+	target, err := s.root.Name(name)
+	if err == unix.ENOENT {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer target.Close()
+	place, err := target.Place()
+	if err != nil {
+		return err
+	}
+	tree, err := with(target, place.IsDir)
+	if err != nil {
+		return err
+	}
+	defer tree.Close()
+	return tree.Attach(target)
+}
+
+// readOnlyCopy makes a read-only mount of the target itself.
+func readOnlyCopy(target mount.Target, _ bool) (mount.Tree, error) {
+	tree, err := mount.Clone(target.FD(), "", false)
+	if err != nil {
+		return tree, err
+	}
+	if err := tree.SetAttrs(unix.MOUNT_ATTR_RDONLY, 0, false); err != nil {
+		return mount.Tree{}, errors.Join(err, tree.Close())
+	}
+	return tree, nil
+}
+
+// file makes a read-only mount of a new small file, which the caller must close.
+func (s *scratch) file(name, content string) (mount.Tree, error) {
+	name = "files/" + name
+	if err := s.tree.WriteFile(name, content); err != nil {
+		return mount.Tree{}, err
+	}
+	tree, err := mount.Clone(s.tree.FD(), name, false)
+	if err != nil {
+		return tree, err
+	}
+	return tree, tree.SetAttrs(unix.MOUNT_ATTR_RDONLY, 0, false)
+}

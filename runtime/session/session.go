@@ -1,0 +1,153 @@
+// Package session begins, lists and ends sessions, which are writable copies of images that stay between
+// runs. Package main calls it. A run in a session is a launch like any other.
+package session
+
+import (
+	"cmp"
+	"context"
+	"encoding/hex"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"mayfly/runtime/access"
+	"mayfly/runtime/audit"
+	"mayfly/runtime/caller"
+	"mayfly/runtime/image"
+	"mayfly/runtime/image/ref"
+	"mayfly/runtime/plan"
+	"mayfly/runtime/privilege"
+	"mayfly/runtime/user"
+)
+
+// Begin makes a session of an image for the caller, and returns its name: the one asked for, or the image's with
+// random digits.
+// note is told that the system's log did not take what it was told.
+func Begin(ctx context.Context, ref, name string, note func(string)) (begun string, err error) {
+	account, logged := audit.BeginChange("session begin", ref, name, nil)
+	defer func() {
+		account.Event.Session = cmp.Or(begun, name)
+		noteLost(note, logged, account.Ended(err))
+	}()
+	return beginSession(ctx, ref, name)
+}
+
+// noteLost tells what there is to tell of the log.
+func noteLost(note func(string), errs ...error) {
+	if err := cmp.Or(errs...); err != nil {
+		note(err.Error())
+	}
+}
+
+func beginSession(ctx context.Context, named, name string) (string, error) {
+	caller, err := access.CurrentCaller()
+	if err != nil {
+		return "", err
+	}
+	parsed, err := ref.Parse(named)
+	if err != nil {
+		return "", err
+	}
+	if err := privilege.Check(); err != nil {
+		return "", err
+	}
+	database, err := user.Load()
+	if err != nil {
+		return "", fmt.Errorf("read user database: %w", err)
+	}
+	d, err := access.Decide(parsed.Name, caller, database)
+	if err != nil {
+		return "", err
+	}
+	if err := plan.Permitted(plan.Request{Image: named, Session: "new"}, d); err != nil {
+		return "", err
+	}
+	if name == "" {
+		var random [4]byte
+		if _, err := unix.Getrandom(random[:], 0); err != nil {
+			return "", fmt.Errorf("random number: %w", err)
+		}
+		name = parsed.Name[:min(len(parsed.Name), 50)] + "-" + hex.EncodeToString(random[:])
+	}
+	limit := d.Limits.Sessions
+	if d.Unbound {
+		limit = 0
+	}
+	return name, access.WithStore("", func(s *image.Store) error {
+		if err := access.CheckStore(s); err != nil {
+			return err
+		}
+		img, err := s.Image(named)
+		if err != nil {
+			return err
+		}
+		defer img.Close()
+		return s.BeginSession(ctx, img, caller.UID, name, limit)
+	})
+}
+
+// A Session is a session with its owner's name.
+type Session struct {
+	image.Session
+	User string `json:"user"`
+}
+
+// List lists the caller's sessions, or everybody's.
+func List(everybody bool) ([]Session, error) {
+	who, err := access.CurrentCaller()
+	if err != nil {
+		return nil, err
+	}
+	if everybody && who.UID != 0 {
+		return nil, fmt.Errorf("sessions of all users: %w", caller.ErrNotPermitted)
+	}
+	var found []image.Session
+	err = access.WithStore("", func(s *image.Store) (err error) {
+		owner := int64(who.UID)
+		if everybody {
+			owner = image.Everybody
+		}
+		found, err = s.Sessions(owner)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	database, err := user.Load()
+	if err != nil {
+		return nil, fmt.Errorf("read user database: %w", err)
+	}
+	list := []Session{}
+	for _, s := range found {
+		list = append(list, Session{s, access.OwnerName(database, s.UID)})
+	}
+	return list, nil
+}
+
+// End removes a session: NAME of the caller's, or for root OWNER/NAME.
+func End(text string, note func(string)) (err error) {
+	account, logged := audit.BeginChange("session end", "", text, nil)
+	defer func() { noteLost(note, logged, account.Ended(err)) }()
+	return endSession(text)
+}
+
+func endSession(text string) error {
+	caller, err := access.CurrentCaller()
+	if err != nil {
+		return err
+	}
+	database, err := user.Load()
+	if err != nil {
+		return fmt.Errorf("read user database: %w", err)
+	}
+	uid, name, err := access.OwnerOf(database, caller, text)
+	if err != nil {
+		return err
+	}
+	return access.WithStore("", func(s *image.Store) error {
+		if err := access.CheckStore(s); err != nil {
+			return err
+		}
+		return s.EndSession(uid, name)
+	})
+}

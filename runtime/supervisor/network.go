@@ -1,0 +1,29 @@
+package supervisor
+
+import (
+	"errors"
+
+	"mayfly/runtime/control"
+	"mayfly/runtime/privilege"
+)
+
+// releaseNetwork gives the address back.
+func (s *supervisor) releaseNetwork() error {
+	if s.Lease == nil {
+		return nil
+	}
+	return privilege.AsRoot(privilege.NetworkCapabilities, s.Lease.Release)
+}
+
+// sendNetwork gives the container's network to another container of its owner's.
+func (s *service) sendNetwork(c *control.Conn) {
+	if s.supervisor.Netns == nil {
+		_ = c.Send(problem(errors.New("has no network of its own")))
+		return
+	}
+	if lease := s.supervisor.Lease; lease != nil {
+		_ = c.Send(control.Reply{Address: uint32(lease.Address)}, int(s.supervisor.Netns.Fd()), int(lease.File().Fd()))
+		return
+	}
+	_ = c.Send(control.Reply{}, int(s.supervisor.Netns.Fd()))
+}

@@ -1,0 +1,5 @@
+//go:build mayfly_sequential
+
+package supervisor
+
+const overlap = false

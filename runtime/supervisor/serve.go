@@ -1,0 +1,250 @@
+package supervisor
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mayfly/nsexec"
+	"mayfly/runtime/console"
+	"mayfly/runtime/control"
+	"mayfly/runtime/internal/file"
+	"mayfly/runtime/job"
+	"mayfly/runtime/status"
+)
+
+// A service answers those who join a container, signal it, wait for it or look at it. They are its owner and
+// root; what they say is looked at by a process with privilege, so it is bounded in size, number and time.
+type service struct {
+	supervisor *supervisor
+	listener   *control.Listener // nil: not listening
+	working    sync.WaitGroup
+
+	mu      sync.Mutex
+	asking  map[*control.Conn]bool // true: has not said what it wants
+	stopped bool
+	over    chan struct{} // closed when the container has ended
+	ended   status.End    // valid then
+}
+
+const (
+	// maxAsking bounds how many are answered at a time.
+	maxAsking = 256
+	// answerWithin bounds how long a single message may take.
+	answerWithin = 10 * time.Second
+	// stopWithin bounds how long the end of the container waits for answers.
+	stopWithin = 2 * time.Second
+)
+
+// serve begins to answer. The thread must act on files as root.
+func (v *supervisor) serve() error {
+	s := &service{supervisor: v, asking: map[*control.Conn]bool{}, over: make(chan struct{})}
+	v.service = s
+	listener, err := control.Listen(v.root.record.Socket())
+	if err != nil {
+		return fmt.Errorf("nobody can join this container: %w", err)
+	}
+	s.listener = listener
+	s.working.Go(s.accept)
+	return nil
+}
+
+func (s *service) accept() {
+	for {
+		c, err := s.listener.Accept(s.supervisor.Plan.Owner.UID, 0)
+		if err != nil {
+			return
+		}
+		if !s.admit(c) {
+			_ = c.Close()
+			continue
+		}
+		s.working.Go(func() {
+			defer s.dismiss(c)
+			s.answer(c)
+		})
+	}
+}
+
+func (s *service) admit(c *control.Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped || len(s.asking) >= maxAsking {
+		return false
+	}
+	s.asking[c] = true
+	return true
+}
+
+func (s *service) dismiss(c *control.Conn) {
+	s.mu.Lock()
+	delete(s.asking, c)
+	s.mu.Unlock()
+	_ = c.Close()
+}
+
+// stop tells those who wait how the container's command has ended, and returns when all are answered. Every
+// process of the container must have ended.
+func (s *service) stop(status status.Status) error {
+	if s == nil || s.listener == nil {
+		return nil
+	}
+	s.ended = status.End
+	close(s.over)
+	s.mu.Lock()
+	s.stopped = true
+	for c, unclear := range s.asking {
+		if unclear {
+			c.Hangup()
+		}
+	}
+	s.mu.Unlock()
+	s.listener.Hangup()
+	answered := make(chan struct{})
+	go func() {
+		s.working.Wait()
+		close(answered)
+	}()
+	select {
+	case <-answered:
+		return s.listener.Close()
+	case <-time.After(stopWithin):
+		return errors.New("somebody who asked has not been answered")
+	}
+}
+
+// answer answers one connection.
+func (s *service) answer(c *control.Conn) {
+	var q control.Request
+	if c.Within(answerWithin) != nil {
+		return
+	}
+	files, err := c.Receive(&q)
+	defer func() { file.CloseAll(files) }()
+	if err != nil {
+		return
+	}
+	s.mu.Lock()
+	s.asking[c] = false
+	s.mu.Unlock()
+	switch {
+	case q.Exec != nil:
+		process, terminal, err := s.supervisor.Ask(*q.Exec, files)
+		file.CloseAll(files) // the command has its own, whose end somebody may be waiting for
+		files = nil
+		if err != nil {
+			_ = c.Send(problem(err))
+			return
+		}
+		s.exec(c, process, terminal)
+	case q.Wait:
+		s.wait(c)
+	case q.Network:
+		s.sendNetwork(c)
+	case q.Plan:
+		_ = c.Send(control.Reply{Plan: s.supervisor.Plan})
+	default:
+		switch syscall.Signal(q.Signal) {
+		case unix.SIGSTOP, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU:
+			s.supervisor.jobs.Parked.Store(true)
+		case unix.SIGCONT:
+			s.supervisor.jobs.Parked.Store(false)
+		}
+		_ = c.Send(problem(signal(s.supervisor.Process, q)))
+	}
+}
+
+func problem(err error) control.Reply {
+	if err == nil {
+		return control.Reply{}
+	}
+	return control.Reply{Problem: err.Error(), Code: status.ExitCodeOf(err)}
+}
+
+func signal(process *nsexec.Process, q control.Request) error {
+	if q.Signal < 1 || q.Signal > 64 {
+		return fmt.Errorf("signal %d: %w", q.Signal, unix.EINVAL)
+	}
+	if q.Group {
+		return process.SignalGroup(syscall.Signal(q.Signal))
+	}
+	return process.Signal(syscall.Signal(q.Signal))
+}
+
+// wait answers when the container has ended, unless the other has gone.
+func (s *service) wait(c *control.Conn) {
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		_ = c.Within(0)
+		_, _ = c.Receive(&struct{}{})
+	}()
+	select {
+	case <-s.over:
+		_ = c.Send(control.Reply{Ended: &s.ended})
+	case <-gone:
+	}
+	c.Hangup()
+	<-gone
+}
+
+// exec looks after a command that has joined the container: it tells of its beginning and end, and passes signals to it.
+// When the other goes, so does the command.
+func (s *service) exec(c *control.Conn, process *nsexec.Process, terminal *console.Console) {
+	started := make(chan struct{})
+	done := make(chan struct{})
+	var stopped atomic.Bool // the other knows, and has not said that it goes on
+	if terminal != nil {
+		process.Stopped = func() {
+			<-started
+			if job.IsStopped(process.PID) && !stopped.Swap(true) {
+				_ = c.Send(control.Reply{Stopped: true})
+			}
+		}
+	}
+	go func() {
+		defer close(done)
+		ws, err := process.Wait()
+		<-started
+		if err == nil {
+			end := status.EndOf(ws)
+			_ = c.Send(control.Reply{Ended: &end})
+		} else {
+			_ = c.Send(problem(err))
+		}
+		c.Hangup()
+	}()
+	var err error
+	if reply := (control.Reply{Started: true}); terminal != nil {
+		err = errors.Join(c.Send(reply, terminal.Master()), terminal.Close())
+	} else {
+		err = c.Send(reply)
+	}
+	close(started)
+	for err == nil && c.Within(0) == nil {
+		var q control.Request
+		var files []int
+		files, err = c.Receive(&q)
+		file.CloseAll(files)
+		switch {
+		case err != nil:
+		case q.Key != 0:
+			if job.StopByKey(process, q.Key) && !stopped.Swap(true) {
+				err = c.Send(control.Reply{Stopped: true})
+			}
+		default:
+			if s := syscall.Signal(q.Signal); s == unix.SIGSTOP || s == unix.SIGCONT {
+				stopped.Store(s == unix.SIGSTOP)
+			}
+			err = signal(process, q)
+		}
+	}
+	_ = process.Signal(syscall.SIGKILL)
+	<-done
+	_ = process.Close()
+}

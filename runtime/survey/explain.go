@@ -1,0 +1,35 @@
+package survey
+
+import (
+	"fmt"
+
+	"mayfly/runtime/access"
+	"mayfly/runtime/image/ref"
+	"mayfly/runtime/plan"
+	"mayfly/runtime/policy"
+	"mayfly/runtime/policy/rule"
+	"mayfly/runtime/user"
+	"mayfly/runtime/user/passwd"
+)
+
+// Explain tells what a user, by name or number ("": the caller), may do with an image. The
+// error is policy.ErrDenied where that is nothing.
+func Explain(name, who string) (rule.Decision, passwd.Entry, error) {
+	if err := ref.CheckName("image", name); err != nil {
+		return rule.Decision{}, passwd.Entry{}, err
+	}
+	caller, err := access.CurrentCaller()
+	if err != nil {
+		return rule.Decision{}, passwd.Entry{}, err
+	}
+	database, err := user.Load()
+	if err != nil {
+		return rule.Decision{}, passwd.Entry{}, fmt.Errorf("read user database: %w", err)
+	}
+	f := finder{Facts: plan.Facts{Caller: caller}}
+	if err := f.findUser(plan.Request{User: who}, database); err != nil {
+		return rule.Decision{}, passwd.Entry{}, err
+	}
+	d, err := policy.Decide(name, access.PolicyCaller(f.User.UID, append([]uint32{f.User.GID}, f.Groups...), database))
+	return d, f.User, err
+}

@@ -1,0 +1,34 @@
+package survey
+
+import (
+	"fmt"
+
+	"mayfly/runtime/access"
+	"mayfly/runtime/image"
+	"mayfly/runtime/plan"
+)
+
+// Resolve finds the image of a request that names a session. It comes before anything else that looks at the request.
+func Resolve(r *plan.Request) error {
+	if r.Session == "" {
+		return nil
+	}
+	if err := r.Exclusions(); err != nil {
+		return err
+	}
+	if r.Image != "" {
+		return fmt.Errorf("image %s and session %s: a session has its image already", r.Image, r.Session)
+	}
+	caller, err := access.CurrentCaller()
+	if err != nil {
+		return err
+	}
+	return access.WithStore(r.Store, func(s *image.Store) error {
+		img, err := s.Session(caller.UID, r.Session)
+		if err != nil {
+			return err
+		}
+		r.Image = img.Reference.String()
+		return img.Close()
+	})
+}

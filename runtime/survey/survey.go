@@ -1,0 +1,174 @@
+// Package survey finds the facts that a plan depends on: who calls, what the policy decides for them,
+// what the image is, what the host has. It changes nothing, of the host or of the process.
+//
+// Package runtime calls it before there is a plan, on any thread. What the caller's own rights do not
+// reach it looks at in the brackets of package privilege; what a path of the caller's leads to it looks
+// at with nothing but theirs.
+package survey
+
+import (
+	"encoding/hex"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"mayfly/mount"
+	"mayfly/runtime/access"
+	"mayfly/runtime/caller"
+	"mayfly/runtime/cgroup"
+	"mayfly/runtime/image"
+	"mayfly/runtime/image/ref"
+	"mayfly/runtime/internal/realm"
+	"mayfly/runtime/plan"
+	"mayfly/runtime/privilege"
+	"mayfly/runtime/programs"
+	"mayfly/runtime/user"
+)
+
+// Find finds the facts that a plan depends on: who calls, what the
+// administrator has decided, what the image is. It changes nothing.
+func Find(r plan.Request) (plan.Facts, error) {
+	var f finder
+	err := f.find(r)
+	return f.Facts, err
+}
+
+// A finder finds the facts of one request.
+type finder struct{ plan.Facts }
+
+func (f *finder) find(r plan.Request) (err error) {
+	if f.Caller, err = access.CurrentCaller(); err != nil {
+		return err
+	}
+	if f.Rootless, f.HasIDs = realm.Own(), realm.HasIDs(); f.Rootless {
+		f.GrantIgnored = realm.GrantIgnored()
+	}
+	if err := r.Check(f.Caller, f.Rootless); err != nil {
+		return err
+	}
+	if _, err := ref.Parse(r.Image); err != nil {
+		return err
+	}
+	if err := f.checkTmpfs(r.Tmpfs); err != nil {
+		return err
+	}
+	if err := privilege.Check(); err != nil {
+		return err
+	}
+	database, err := user.Load()
+	if err != nil {
+		return fmt.Errorf("read user database: %w", err)
+	}
+	if err := f.findUser(r, database); err != nil {
+		return err
+	}
+	if f.Policy, err = access.Decide(r.ImageName(), f.Caller, database); err != nil {
+		return err
+	}
+	if err := f.LeaveOut(r.NoBinds); err != nil {
+		return err
+	}
+	if err := f.findDelegated(); err != nil {
+		return err
+	}
+	if err := f.findJoined(r, database); err != nil {
+		return err
+	}
+	if r.RootInside {
+		if err := f.findRootInside(r, database); err != nil {
+			return err
+		}
+	}
+	if f.Host, err = programs.HostArchitecture(); err != nil {
+		return err
+	}
+	// Without what the image says, which is no home, shell, terminal or locale of its own.
+	env, err := plan.Environment(r, nil, f.Caller, f.Policy.Passes, f.RunsAs())
+	if err != nil {
+		return err
+	}
+	f.findHostFiles(r)
+	f.findDirs(r, env)
+	if err := f.findImage(r, env); err != nil {
+		return err
+	}
+	var random [8]byte
+	if _, err := unix.Getrandom(random[:], 0); err != nil {
+		return fmt.Errorf("random number: %w", err)
+	}
+	f.RandomDigits = hex.EncodeToString(random[:])
+	return nil
+}
+
+// findDelegated asks what could undo the policy's limits, where there are such.
+func (f *finder) findDelegated() (err error) {
+	if f.Rootless || f.Policy.Unbound || f.Policy.Limits.Time == 0 && f.Policy.Limits.Containers == 0 {
+		return nil
+	}
+	f.Delegated, err = cgroup.Delegated()
+	return err
+}
+
+func (f *finder) findImage(r plan.Request, env []string) error {
+	path := f.Policy.Store
+	if r.Store != "" {
+		if f.Caller.UID != 0 && r.Store != path && !f.Rootless {
+			return fmt.Errorf("--store %s: %w; the policy's store is %s", r.Store, caller.ErrNotPermitted, path)
+		}
+		path = r.Store
+	}
+	if r.Draft != "" && f.Caller.UID != 0 {
+		return fmt.Errorf("draft %s: %w", r.Draft, caller.ErrNotPermitted)
+	}
+	f.Term = f.wantsTerm(r, env)
+	err := privilege.AsRoot(privilege.None, func() error {
+		store, err := image.Open(path)
+		if err != nil {
+			return err
+		}
+		defer store.Close()
+		img, err := store.Open(r.Image, r.Draft, r.Session, f.Caller.UID)
+		if err != nil {
+			return err
+		}
+		defer img.Close()
+		f.Version, f.Root = img.Version, img.Path
+		if f.ImageEnv, err = img.Environment(); err != nil {
+			return err
+		}
+		f.findHides(mount.RootAt(img.FD()), r)
+		if f.ChosenHome(r).Note != "" && !f.Covered(f.HomeName) {
+			f.HomeInImage = hasDir(mount.RootAt(img.FD()), f.HomeName)
+		}
+		f.findImageZone(mount.RootAt(img.FD()), r)
+		f.CopyFirst = img.Private || f.missesMountPoint(mount.RootAt(img.FD()), r)
+		// An image without a readable /bin/sh runs as the host's own architecture:
+		// it may hold nothing but one static program.
+		f.Image, _ = img.Architecture()
+		if f.RootInside != nil {
+			if err := f.findUsers(mount.RootAt(img.FD())); err != nil {
+				return err
+			}
+		}
+		f.findShell(mount.RootAt(img.FD()), r)
+		f.findLocales(mount.RootAt(img.FD()), r, env)
+		f.findTerm(mount.RootAt(img.FD()))
+		return access.CheckStore(store)
+	})
+	if err != nil {
+		return err
+	}
+	if r.Draft != "" {
+		f.ImageEnv = r.DraftEnv
+	}
+	return nil
+}
+
+func hasDir(inside mount.Root, name string) bool {
+	target, err := inside.Dir(name)
+	if err != nil {
+		return false
+	}
+	target.Close()
+	return true
+}
