@@ -7,6 +7,7 @@ import (
 	"mayfly/runtime/control"
 	"mayfly/runtime/internal/file"
 	"mayfly/runtime/network"
+	"mayfly/runtime/network/address"
 )
 
 // Network asks another container's supervisor for its network. The thread must act on files as root.
@@ -23,7 +24,7 @@ func Network(name string, owner uint32) (int, *network.Lease, error) {
 	case len(files) == 1 && r.Address == 0:
 		return files[0], nil, nil
 	case len(files) == 2 && r.Address != 0:
-		return files[0], network.Held(network.Address(r.Address), os.NewFile(uintptr(files[1]), "lease")), nil
+		return files[0], network.Held(address.Address(r.Address), os.NewFile(uintptr(files[1]), "lease")), nil
 	}
 	file.CloseAll(files)
 	return -1, nil, fmt.Errorf("container %s: its supervisor sent no network", name)

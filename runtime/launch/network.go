@@ -11,6 +11,7 @@ import (
 	"mayfly/nsexec"
 	"mayfly/runtime/client"
 	"mayfly/runtime/network"
+	"mayfly/runtime/network/address"
 	"mayfly/runtime/plan"
 	"mayfly/runtime/policy/rule"
 	"mayfly/runtime/privilege"
@@ -57,7 +58,7 @@ func (l *Launch) connectNetwork() error {
 	if err := l.Recorded(); err != nil {
 		return err
 	}
-	addresses, err := network.ParseRange(l.Plan.NetworkRange)
+	addresses, err := address.Parse(l.Plan.NetworkRange)
 	if err != nil {
 		return err
 	}

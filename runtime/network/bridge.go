@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"mayfly/runtime/network/address"
 )
 
 const (
@@ -25,7 +27,7 @@ const (
 var ErrTaken = errors.New("is there and is not Mayfly's")
 
 // hostName is the name of a container's interface on the host.
-func hostName(a Address) string { return fmt.Sprintf("mf%08x", uint32(a)) }
+func hostName(a address.Address) string { return fmt.Sprintf("mf%08x", uint32(a)) }
 
 // Connect connects a network namespace with the bridge, which is made where it is not there. The thread must be in the host's network, act on
 // files as root, and needs CAP_NET_ADMIN.
@@ -35,7 +37,7 @@ func (l *Lease) Connect(netns int) error {
 		return err
 	}
 	defer c.close()
-	bridge, err := l.Range.bridge(c)
+	bridge, err := bridgeOf(l.Range, c)
 	if err != nil {
 		return err
 	}
@@ -96,22 +98,22 @@ func (l *Lease) Configure() error {
 
 // alias is what the bridge bears when it is complete: it is made anew where an older
 // version made it, whose alias had no colon.
-func (r Range) alias() string { return aliasPrefix + r.String() }
+func aliasOf(r address.Range) string { return aliasPrefix + r.String() }
 
 const aliasPrefix = "mayfly: "
 
-// bridge finds the bridge, or makes it.
-func (r Range) bridge(c *conn) (link, error) {
+// bridgeOf finds the bridge, or makes it.
+func bridgeOf(r address.Range, c *conn) (link, error) {
 	l, err := c.link(Bridge)
 	switch {
 	case err == nil && l.mac != bridgeMAC:
 		return l, fmt.Errorf("interface %s %w: rename or remove it", Bridge, ErrTaken)
-	case err == nil && l.alias == r.alias():
+	case err == nil && l.alias == aliasOf(r):
 		return l, nil
 	case err == nil && strings.HasPrefix(l.alias, aliasPrefix):
 		return l, fmt.Errorf("the bridge %s is for %q: when no container uses it, `runtime gc` by root removes it", Bridge, strings.TrimPrefix(l.alias, aliasPrefix))
 	}
-	if l, err = r.makeBridge(c); err != nil {
+	if l, err = makeBridge(r, c); err != nil {
 		return l, fmt.Errorf("make the bridge %s: %w", Bridge, err)
 	}
 	return l, nil
@@ -120,7 +122,7 @@ func (r Range) bridge(c *conn) (link, error) {
 // makeBridge makes the bridge and what belongs to it, or what is missing of that. Several may do so at the same time, and each may be stopped or
 // killed by its caller at any moment: so nobody waits for another, every step can be taken twice, and the alias, which is
 // the last, says that all have been.
-func (r Range) makeBridge(c *conn) (link, error) {
+func makeBridge(r address.Range, c *conn) (link, error) {
 	if _, err := os.Stat(nft); err != nil {
 		return link{}, fmt.Errorf("there is no %s, which translates addresses: install nftables", nft)
 	}
@@ -135,7 +137,7 @@ func (r Range) makeBridge(c *conn) (link, error) {
 	if err := c.address(l.index, r.Gateway(), r); err != nil && err != unix.EEXIST {
 		return l, err
 	}
-	if err := r.translate(); err != nil {
+	if err := translate(r); err != nil {
 		return l, err
 	}
 	if err := withoutIPv6(); err != nil {
@@ -144,7 +146,7 @@ func (r Range) makeBridge(c *conn) (link, error) {
 	if err := setForwarding("0", forwarded); err != nil {
 		return l, err
 	}
-	return l, c.setAlias(l.index, r.alias())
+	return l, c.setAlias(l.index, aliasOf(r))
 }
 
 // removeBridge removes the bridge and the rules, where they are ours.

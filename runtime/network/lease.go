@@ -12,6 +12,7 @@ import (
 	"mayfly/runtime/internal/file"
 	"mayfly/runtime/internal/lock"
 	"mayfly/runtime/internal/realm"
+	"mayfly/runtime/network/address"
 )
 
 // Directory is where leases are: an empty file for each, whose name is the address, and
@@ -24,8 +25,8 @@ var ErrExhausted = errors.New("every address is in use")
 // A Lease is an address that nobody else has. It lasts until all descriptors of its file are closed: with the
 // process, at the latest.
 type Lease struct {
-	Address Address
-	Range   Range
+	Address address.Address
+	Range   address.Range
 	Owner   uint32 // who may reach it from the host, besides root
 	file    *os.File
 }
@@ -34,12 +35,12 @@ type Lease struct {
 func (l *Lease) File() *os.File { return l.file }
 
 // Held is the lease of a container whose network another one has joined: of the same file.
-func Held(a Address, f *os.File) *Lease { return &Lease{Address: a, file: f} }
+func Held(a address.Address, f *os.File) *Lease { return &Lease{Address: a, file: f} }
 
 // Claim takes an address that is free for the container of an owner; which one, the
 // name decides where it can. The thread must act on files as root. The holder must
 // Release it.
-func Claim(r Range, name string, owner uint32) (*Lease, error) {
+func Claim(r address.Range, name string, owner uint32) (*Lease, error) {
 	dir, err := openDirectory(lock.TurnShared)
 	if err != nil {
 		return nil, err
@@ -49,7 +50,7 @@ func Claim(r Range, name string, owner uint32) (*Lease, error) {
 	h.Write([]byte(name))
 	begin := int(h.Sum32() % uint32(r.Count()))
 	for i := range r.Count() {
-		address := r.at((begin + i) % r.Count())
+		address := r.At((begin + i) % r.Count())
 		f, err := take(dir, address.String())
 		if err == unix.EWOULDBLOCK {
 			continue
@@ -122,7 +123,7 @@ func (l *Lease) Release() error {
 }
 
 // remove removes a lease that nobody has, and what belongs to it.
-func remove(dir *os.File, a Address) (gone bool, err error) {
+func remove(dir *os.File, a address.Address) (gone bool, err error) {
 	f, err := take(dir, a.String())
 	if err == unix.EWOULDBLOCK {
 		return false, nil
@@ -164,7 +165,7 @@ func Collect() (removed []string, err error) {
 	}
 	root := os.Getuid() == 0
 	for _, name := range names {
-		address, ok := parseAddress(name)
+		address, ok := address.ParseAddress(name)
 		if !ok || !root && !ownedBy(dir, address, uint32(os.Getuid())) {
 			continue
 		}
@@ -200,7 +201,7 @@ func removeUnused(dir *os.File) (bool, error) {
 		return false, err
 	}
 	for _, name := range names {
-		if _, used := parseAddress(name); used {
+		if _, used := address.ParseAddress(name); used {
 			return false, nil
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"mayfly/runtime/network/address"
 )
 
 // A conn is a netlink socket of the network that the thread was in when it was opened: see rtnetlink(7). A library for it
@@ -207,17 +209,17 @@ func (c *conn) isolate(index int) error {
 }
 
 // address gives an interface an address.
-func (c *conn) address(index int, a Address, r Range) error {
+func (c *conn) address(index int, a address.Address, r address.Range) error {
 	body := []byte{unix.AF_INET, uint8(r.Bits), 0, unix.RT_SCOPE_UNIVERSE}
 	m := newMessage(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, append(body, number(index)...)...)
-	_, err := c.do(m.attribute(unix.IFA_LOCAL, a.bytes()).attribute(unix.IFA_ADDRESS, a.bytes()))
+	_, err := c.do(m.attribute(unix.IFA_LOCAL, a.Slice()).attribute(unix.IFA_ADDRESS, a.Slice()))
 	return err
 }
 
 // route makes all that has no other way go by a gateway.
-func (c *conn) route(gateway Address) error {
+func (c *conn) route(gateway address.Address) error {
 	body := make([]byte, unix.SizeofRtMsg)
 	body[0], body[4], body[5], body[7] = unix.AF_INET, unix.RT_TABLE_MAIN, unix.RTPROT_BOOT, unix.RTN_UNICAST
-	_, err := c.do(newMessage(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_EXCL, body...).attribute(unix.RTA_GATEWAY, gateway.bytes()))
+	_, err := c.do(newMessage(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_EXCL, body...).attribute(unix.RTA_GATEWAY, gateway.Slice()))
 	return err
 }

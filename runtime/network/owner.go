@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/runtime/internal/file"
+	"mayfly/runtime/network/address"
 )
 
 // Who owned the container that had an address last, and may still be let in by the rules,
@@ -39,7 +40,7 @@ func (l *Lease) admitOwner() error {
 		unix.Close(fd)
 	}
 	if err == unix.ENOENT { // somebody has flushed all rules of the host, a firewall's restart for instance
-		if err = l.Range.translate(); err == nil {
+		if err = translate(l.Range); err == nil {
 			err = c.changeOwner(nftAdd, l.Address, l.Owner)
 		}
 	}
@@ -51,7 +52,7 @@ func (l *Lease) admitOwner() error {
 
 // replaceOwner takes away the element that a file tells of, if it is another user's, and adds
 // one.
-func (c *conn) replaceOwner(fd int, a Address, owner uint32) error {
+func (c *conn) replaceOwner(fd int, a address.Address, owner uint32) error {
 	before, known, err := readOwner(fd)
 	if err != nil {
 		return err
@@ -70,7 +71,7 @@ func (c *conn) replaceOwner(fd int, a Address, owner uint32) error {
 }
 
 // ownedBy tells whether an address was last a container's of this user.
-func ownedBy(dir *os.File, a Address, uid uint32) bool {
+func ownedBy(dir *os.File, a address.Address, uid uint32) bool {
 	fd, err := unix.Openat(int(dir.Fd()), ownerPrefix+a.String(), unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return false
@@ -90,7 +91,7 @@ func forgetOwners(dir *os.File, names []string) error {
 	defer c.close()
 	for _, name := range names {
 		text, is := strings.CutPrefix(name, ownerPrefix)
-		a, ok := parseAddress(text)
+		a, ok := address.ParseAddress(text)
 		if !is || !ok {
 			continue
 		}
@@ -101,7 +102,7 @@ func forgetOwners(dir *os.File, names []string) error {
 	return nil
 }
 
-func (c *conn) forgetOwner(dir *os.File, a Address) error {
+func (c *conn) forgetOwner(dir *os.File, a address.Address) error {
 	lease, err := take(dir, a.String())
 	if err == unix.EWOULDBLOCK {
 		return nil // a container has it
@@ -163,7 +164,7 @@ func dialRules() (*conn, error) {
 
 // changeOwner adds an element to the set of owners, or deletes it; one that is there is
 // added without an error. ENOENT says that there is no such element, or no such set.
-func (c *conn) changeOwner(what uint16, a Address, owner uint32) error {
+func (c *conn) changeOwner(what uint16, a address.Address, owner uint32) error {
 	const (
 		subsystem      = 10 // NFNL_SUBSYS_NFTABLES
 		begin, end     = 16, 17
@@ -175,7 +176,7 @@ func (c *conn) changeOwner(what uint16, a Address, owner uint32) error {
 	m.attribute(table, text(nftTable)).attribute(set, text(nftOwners))
 	m.nest(elements|unix.NLA_F_NESTED, func() {
 		m.nest(elem|unix.NLA_F_NESTED, func() {
-			m.nest(key|unix.NLA_F_NESTED, func() { m.attribute(value, append(a.bytes(), number(int(owner))...)) })
+			m.nest(key|unix.NLA_F_NESTED, func() { m.attribute(value, append(a.Slice(), number(int(owner))...)) })
 		})
 	})
 	transaction := []*message{newMessage(begin, 0, 0, 0, 0, subsystem), m, newMessage(end, 0, 0, 0, 0, subsystem)}

@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"mayfly/runtime/network/address"
 )
 
 // A Port is one of the host's at which one of the container's answers (TCP).
@@ -57,7 +59,7 @@ func listenAt(port uint16) (*os.File, error) {
 }
 
 // Serve passes connections on to a container until stop.
-func (p *Published) Serve(list []Port, to Address) {
+func (p *Published) Serve(list []Port, to address.Address) {
 	for i, listener := range p.listeners {
 		p.working.Go(func() {
 			for {
@@ -118,7 +120,7 @@ func (p *Published) remove(c *os.File) {
 }
 
 // pass passes one connection on, in both directions, to its end.
-func (p *Published) pass(c *os.File, to Address, port uint16) {
+func (p *Published) pass(c *os.File, to address.Address, port uint16) {
 	defer p.remove(c)
 	inside, err := connect(to, port)
 	if err != nil {
@@ -145,7 +147,7 @@ func shutWrite(f *os.File) {
 }
 
 // connect connects with a container.
-func connect(to Address, port uint16) (*os.File, error) {
+func connect(to address.Address, port uint16) (*os.File, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return nil, err

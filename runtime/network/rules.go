@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/runtime/internal/file"
+	"mayfly/runtime/network/address"
 )
 
 // Names in nftables. An element of the set is an address and the uid of its container's owner.
@@ -47,7 +48,7 @@ add rule ip mayfly output tcp flags & (syn | ack) != syn ct state established ac
 add rule ip mayfly output reject with icmp type admin-prohibited
 `
 
-func (r Range) translate() error { return runNFT(fmt.Sprintf(rules, r, Bridge)) }
+func translate(r address.Range) error { return runNFT(fmt.Sprintf(rules, r, Bridge)) }
 
 // runNFT runs nft(8) with nothing of the caller's but their id, and CAP_NET_ADMIN.
 func runNFT(script string) error {

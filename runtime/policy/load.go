@@ -12,7 +12,7 @@ import (
 
 	"mayfly/runtime/internal/file"
 	"mayfly/runtime/internal/realm"
-	"mayfly/runtime/network"
+	"mayfly/runtime/network/address"
 	"mayfly/runtime/policy/rule"
 )
 
@@ -36,7 +36,7 @@ var system = source{"/", Directory, 0}
 // to the owner and be writable by nobody else, as must the files; no link is followed.
 // What was looked at is what is read.
 func (s source) read(visit func(*rule.Rule) error) (rule.Settings, error) {
-	settings := rule.Contents{Settings: rule.Settings{Store: rule.DefaultStore, Audit: true, Unprivileged: true, NetworkRange: network.DefaultRange.String()}, Main: true}
+	settings := rule.Contents{Settings: rule.Settings{Store: rule.DefaultStore, Audit: true, Unprivileged: true, NetworkRange: address.DefaultRange.String()}, Main: true}
 	dir, err := s.open()
 	if errors.Is(err, unix.ENOENT) {
 		return settings.Settings, nil

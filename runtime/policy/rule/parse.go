@@ -10,7 +10,7 @@ import (
 
 	"github.com/pelletier/go-toml/v2/unstable"
 
-	"mayfly/runtime/network"
+	"mayfly/runtime/network/address"
 )
 
 // A parser reads one file, rule by rule. It uses the library's parser without its
@@ -30,7 +30,7 @@ type parser struct {
 	visit   func(*Rule) error
 }
 
-// contents are what a file says besides rules.
+// Contents are what a file says besides rules.
 type Contents struct {
 	Settings Settings
 	Main     bool     // the file may have settings
@@ -40,7 +40,7 @@ type Contents struct {
 // settingNames are the keys of a file's settings.
 var settingNames = []string{"store", "audit", "image-group", "network-range", "unprivileged"}
 
-// errAt is an error with its place in a file.
+// ErrAt is an error with its place in a file.
 type ErrAt struct {
 	Name         string
 	Line, Column int
@@ -50,7 +50,7 @@ type ErrAt struct {
 func (e *ErrAt) Error() string { return fmt.Sprintf("%s:%d:%d: %v", e.Name, e.Line, e.Column, e.err) }
 func (e *ErrAt) Unwrap() error { return e.err }
 
-// parse reads policy text and calls visit for each rule, whose memory it uses again
+// Parse reads policy text and calls visit for each rule, whose memory it uses again
 // afterwards: what is to be kept must be cloned (Rule.clone).
 func Parse(name string, data []byte, file *Contents, visit func(*Rule) error) error {
 	p := &parser{text: &text{name, string(data)}, file: file, base: BuiltIn(), visit: visit}
@@ -187,7 +187,7 @@ func (p *parser) setting(name string, value *unstable.Node) error {
 	case "image-group":
 		return checkWho(c.Settings.ImageGroup)
 	case "network-range":
-		_, err := network.ParseRange(c.Settings.NetworkRange)
+		_, err := address.Parse(c.Settings.NetworkRange)
 		return err
 	}
 	return nil

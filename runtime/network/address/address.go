@@ -1,4 +1,6 @@
-package network
+// Package address has the addresses of private networks: blocks, and which one of a block is whose. It
+// is pure: the policy names a block, package network gives its addresses out.
+package address
 
 import (
 	"encoding/binary"
@@ -11,14 +13,14 @@ import (
 type Address uint32
 
 func (a Address) String() string {
-	b := a.bytes()
+	b := a.Slice()
 	return fmt.Sprintf("%d.%d.%d.%d", b[0], b[1], b[2], b[3])
 }
 
-func (a Address) bytes() []byte { return binary.BigEndian.AppendUint32(nil, uint32(a)) }
+func (a Address) Slice() []byte { return binary.BigEndian.AppendUint32(nil, uint32(a)) }
 
 // Bytes are the address as system calls take it.
-func (a Address) Bytes() [4]byte { return [4]byte(a.bytes()) }
+func (a Address) Bytes() [4]byte { return [4]byte(a.Slice()) }
 
 // A Range is a block of addresses. Its first is the block's own name, the second the bridge's, the last for all.
 type Range struct {
@@ -30,9 +32,9 @@ type Range struct {
 var DefaultRange = Range{10<<24 | 87<<16, 16}
 
 // ParseRange reads a block such as 10.87.0.0/16, of eight addresses or more.
-func ParseRange(text string) (Range, error) {
+func Parse(text string) (Range, error) {
 	name, bits, _ := strings.Cut(text, "/")
-	first, ok := parseAddress(name)
+	first, ok := ParseAddress(name)
 	n, err := strconv.Atoi(bits)
 	if !ok || err != nil || n < 8 || n > 29 || uint32(first)&(1<<(32-n)-1) != 0 {
 		return Range{}, fmt.Errorf("%q is no range of addresses: want one such as 10.87.0.0/16, of /8 to /29", text)
@@ -40,7 +42,7 @@ func ParseRange(text string) (Range, error) {
 	return Range{first, n}, nil
 }
 
-func parseAddress(text string) (a Address, ok bool) {
+func ParseAddress(text string) (a Address, ok bool) {
 	parts := strings.Split(text, ".")
 	for _, p := range parts {
 		b, err := strconv.ParseUint(p, 10, 8)
@@ -60,5 +62,5 @@ func (r Range) Gateway() Address { return r.First + 1 }
 // Count is how many containers can have an address.
 func (r Range) Count() int { return 1<<(32-r.Bits) - 3 }
 
-// at is the address of a container, by number.
-func (r Range) at(i int) Address { return r.First + 2 + Address(i) }
+// At is the address of a container, by number.
+func (r Range) At(i int) Address { return r.First + 2 + Address(i) }
