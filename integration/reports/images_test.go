@@ -75,11 +75,11 @@ func aVersionKeepsItsConfiguration(t *testing.T) {
 	}
 	// A FIFO would connect the containers of one version: this one is copied for each
 	// run, as it is without an environment.
-	if r := kit.Run(t, "run", "--dry-run", other, "tool"); !strings.Contains(r.Out, `"snapshot": false`) {
+	if r := kit.Run(t, "run", "--dry-run", other, "tool"); !strings.Contains(r.Out, `"kind": "version"`) {
 		t.Errorf("%+v", r)
 	}
 	kit.Succeed(t, "image", "shell", "--keep", other, "--", "busybox", "mkfifo", "/fifo")
-	if r := kit.Run(t, "run", "--dry-run", other, "tool"); !strings.Contains(r.Out, `"snapshot": true`) {
+	if r := kit.Run(t, "run", "--dry-run", other, "tool"); !strings.Contains(r.Out, `"kind": "snapshot"`) {
 		t.Errorf("with a FIFO: %+v", r)
 	}
 	file := filepath.Join(t.TempDir(), "out.tar")

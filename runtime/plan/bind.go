@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -27,10 +26,10 @@ func ParseBind(text, dir string, readOnly bool) (Bind, error) {
 	if bind.Source == "" {
 		return Bind{}, fmt.Errorf("bind %q: the source is empty", text)
 	}
-	if !filepath.IsAbs(bind.Source) {
-		bind.Source = filepath.Join(dir, bind.Source)
+	if !path.IsAbs(bind.Source) {
+		bind.Source = path.Join(dir, bind.Source)
 	}
-	bind.Source = filepath.Clean(bind.Source)
+	bind.Source = path.Clean(bind.Source)
 	bind.Destination = bind.Source
 	if len(fields) == 2 {
 		bind.Destination = fields[1]

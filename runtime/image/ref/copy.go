@@ -2,7 +2,7 @@ package ref
 
 import (
 	"fmt"
-	"path/filepath"
+	"path"
 	"strconv"
 	"strings"
 )
@@ -32,7 +32,7 @@ func ParseCopy(name string) (CopyOwner, bool) {
 }
 
 // CopyPath is where a copy is while its container runs.
-func CopyPath(store, name string) string { return filepath.Join(store, Directory, name) }
+func CopyPath(store, name string) string { return path.Join(store, Directory, name) }
 
 // runDirectory holds what belongs to running processes.
 const Directory = ".mayfly"
