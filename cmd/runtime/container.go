@@ -143,7 +143,7 @@ var waitCommand = command{
 	summary:  "wait until a container has ended, and exit as its command did",
 	examples: []string{"runtime wait build-1"},
 	setUp: func(flags *flag.FlagSet) action {
-		return calling(flags, func(line *client.Line) (int, error) {
+		return calling(flags, func(line *client.Conn) (int, error) {
 			status, err := line.Wait()
 			if err != nil {
 				return exit(err)
@@ -161,7 +161,7 @@ var inspectCommand = command{
 	summary:  "print what a running container is and what it was started with, as JSON",
 	examples: []string{"runtime inspect build-1 | jq .plan.spec.process.env"},
 	setUp: func(flags *flag.FlagSet) action {
-		return calling(flags, func(line *client.Line) (int, error) {
+		return calling(flags, func(line *client.Conn) (int, error) {
 			view, err := line.Inspect()
 			if err != nil {
 				return exit(err)
@@ -172,7 +172,7 @@ var inspectCommand = command{
 }
 
 // calling connects with the one container that the arguments name.
-func calling(flags *flag.FlagSet, f func(*client.Line) (int, error)) action {
+func calling(flags *flag.FlagSet, f func(*client.Conn) (int, error)) action {
 	return func(args []string) (int, error) {
 		args, err := positional(flags, args, 1, "container")
 		if err != nil {

@@ -92,7 +92,7 @@ func printHidden(dirs []string) error {
 	return err
 }
 
-func printSettings(lines []rule.Line) error {
+func printSettings(lines []rule.Setting) error {
 	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
 	for _, l := range lines {
 		fmt.Fprintf(w, "%s\t%s\t%s\n", l.Name, printableLine(l.Value), l.Place)

@@ -16,20 +16,20 @@ const (
 )
 
 // A Place is where events go.
-type Place int
+type Destination int
 
 // The places, of which the first that is there is taken.
 const (
-	Journal Place = iota
+	Journal Destination = iota
 	Syslog
 	Nowhere
 )
 
 // Where tells where events go, as far as that can be seen: somebody may listen or not.
-func Where() Place {
+func Where() Destination {
 	for i, socket := range []string{journalSocket, syslogSocket} {
 		if _, err := os.Stat(socket); err == nil {
-			return Place(i)
+			return Destination(i)
 		}
 	}
 	return Nowhere

@@ -26,7 +26,7 @@ var ErrNoContainer = errors.New("no such container is running")
 type Container struct {
 	state.Record
 	User string `json:"user"` // the owner's name, or number
-	Usage
+	Activity
 }
 
 // Containers lists the caller's running containers, or everybody's, by name.
@@ -83,7 +83,7 @@ type View struct {
 }
 
 // Inspect describes the container.
-func (l *Line) Inspect() (View, error) {
+func (l *Conn) Inspect() (View, error) {
 	r, _, err := l.ask(control.Request{Plan: true}, replyWithin)
 	if err != nil {
 		return View{}, err

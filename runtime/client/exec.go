@@ -20,7 +20,7 @@ import (
 // descriptors 0, 1 and 2 of this process or a terminal of its own, and tells how it
 // ended. Signals go to the command. Where that is another user, it has no terminal of
 // ours but pipes.
-func (l *Line) Exec(e control.Exec, signals <-chan os.Signal) (how status.Status, err error) {
+func (l *Conn) Exec(e control.Exec, signals <-chan os.Signal) (how status.Status, err error) {
 	j := &remote{line: l, ended: make(chan remoteEnd, 1), kill: make(chan struct{}, 1), jobs: job.New()}
 	e.TTY = e.TTY && !e.Terminal && l.mayAsk()
 	files, err := j.streams(e.Terminal)
@@ -65,13 +65,13 @@ func (l *Line) Exec(e control.Exec, signals <-chan os.Signal) (how status.Status
 // is another owner's, or runs as another user, shows nothing on root's terminal and
 // reads nothing from it; nobody but root has such a command. (In root inside of anybody
 // else's the ids are theirs, too.)
-func (l *Line) mayAsk() bool {
+func (l *Conn) mayAsk() bool {
 	return l.caller.UID == l.UID && (l.AsOwner || l.UID != 0)
 }
 
 // remote is a command that runs in somebody's container.
 type remote struct {
-	line   *Line
+	line   *Conn
 	relay  *console.Relay // nil: no terminal
 	feed   *console.Feed  // nil: standard input is not copied
 	output *output.Output // nil: it is not copied
@@ -212,7 +212,7 @@ func (j *remote) send(s syscall.Signal) {
 }
 
 // Signal sends a signal to the container's command.
-func (l *Line) Signal(s syscall.Signal) error {
+func (l *Conn) Signal(s syscall.Signal) error {
 	_, _, err := l.ask(control.Request{Signal: int(s)}, replyWithin)
 	return err
 }

@@ -163,7 +163,7 @@ const killStep = 10 * time.Millisecond
 func (k *killing) kill(note func(string)) error {
 	defer k.close()
 	if k.conn != nil {
-		l := &Line{Record: k.record, conn: k.conn}
+		l := &Conn{Record: k.record, conn: k.conn}
 		defer l.Close()
 		if _, _, err := l.ask(control.Request{Signal: int(unix.SIGKILL)}, killWithin); err == nil {
 			return nil

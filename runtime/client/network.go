@@ -12,7 +12,7 @@ import (
 
 // Network asks another container's supervisor for its network. The thread must act on files as root.
 func Network(name string, owner uint32) (int, *network.Lease, error) {
-	l := &Line{}
+	l := &Conn{}
 	if err := l.dial(ownedName{owner: owner, name: name}); err != nil {
 		return -1, nil, fmt.Errorf("call the supervisor of %s: %w", name, err)
 	}

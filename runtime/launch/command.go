@@ -158,7 +158,7 @@ func whyNot(proc int, file string, dirs []string, err error) error {
 
 // becomesRoot has a command enter the user namespace, and its working directory with the rights that it has there.
 func (l *Launch) becomesRoot(p *plan.Plan, c *nsexec.Command) error {
-	keep, err := CapabilitySet(p.Spec.Process.Capabilities)
+	keep, err := capabilitySet(p.Spec.Process.Capabilities)
 	if err != nil {
 		return err
 	}

@@ -35,7 +35,7 @@ var capabilityBits = map[string]int{
 	"CAP_SYS_CHROOT":   unix.CAP_SYS_CHROOT,
 }
 
-func CapabilitySet(c *specs.LinuxCapabilities) (uint64, error) {
+func capabilitySet(c *specs.LinuxCapabilities) (uint64, error) {
 	var set uint64
 	if c == nil {
 		return 0, nil
@@ -69,7 +69,7 @@ func (l *Launch) confine() error {
 	if err := setPersonality(linux.Personality); err != nil {
 		return err
 	}
-	keep, err := CapabilitySet(process.Capabilities)
+	keep, err := capabilitySet(process.Capabilities)
 	if err != nil {
 		return err
 	}

@@ -45,7 +45,7 @@ func (l *Launch) enterDir(p *plan.Plan) error {
 // a command that joins it. That one is not run elsewhere: it may have been meant for
 // that directory.
 func goneSince(p *plan.Plan, err error) error {
-	if !p.Joined || !errors.Is(err, errAnother) && !errors.Is(err, syscall.ENOENT) {
+	if !p.Joins || !errors.Is(err, errAnother) && !errors.Is(err, syscall.ENOENT) {
 		return err
 	}
 	const text = "%s: the directory in which the container began has been removed or replaced since: --chdir DIR runs the command in another, and --chdir %[1]s in what has that name now"

@@ -23,7 +23,7 @@ type Facts struct {
 	User         passwd.Entry      // who the command runs as
 	Groups       []uint32          // and the supplementary groups
 	Delegated    bool              // the caller may move processes between control groups here; asked where a limit depends on it
-	Joined       Neighbour         // the container whose network is asked for
+	Neighbour    Neighbour         // the container whose network is asked for
 	RootInside   *RootInside       // nil: the command is no root of a user namespace
 	Rootless     bool              // in a user namespace of the caller's own, which
 	HasIDs       bool              // has more ids than theirs
@@ -47,9 +47,9 @@ type Facts struct {
 	RandomDigits string            // 16 hex digits
 }
 
-// A Neighbour is the container whose network is asked for.
+// A Neighbour is a container whose network another one shares.
 type Neighbour struct {
-	Name    string
-	UID     uint32 // of the owner
-	Network string // which kind of its own it has; "": the host's
+	Name    string `json:"name"`
+	UID     uint32 `json:"uid"`               // of the owner
+	Network string `json:"network,omitempty"` // which kind of its own it has; "": the host's
 }

@@ -24,12 +24,6 @@ const (
 // maxInterface bounds the name of an interface, with the NUL at its end (IFNAMSIZ).
 const maxInterface = 16
 
-// Joined is a container whose network another one shares.
-type Joined struct {
-	Name string `json:"name"`
-	UID  uint32 `json:"uid"` // of the owner
-}
-
 // network is what is asked for, or the first that the rule names.
 func (f *Facts) network(r Request) string {
 	switch {
@@ -46,7 +40,7 @@ func (f *Facts) network(r Request) string {
 // Private tells whether the container's network leads outside, or may, and is not the host's.
 func (f *Facts) Private(r Request) bool {
 	wanted := f.network(r)
-	return wanted == rule.NetworkPrivate || f.Joined.Network == rule.NetworkPrivate || strings.HasPrefix(wanted, InterfacePrefix)
+	return wanted == rule.NetworkPrivate || f.Neighbour.Network == rule.NetworkPrivate || strings.HasPrefix(wanted, InterfacePrefix)
 }
 
 // network decides which network the container has: what is asked for, or the first that the rule names.
@@ -61,7 +55,7 @@ func (p *Plan) network(r Request, f Facts) error {
 	}
 	mode, joins := p.Network, strings.HasPrefix(p.Network, JoinPrefix)
 	if joins {
-		mode = f.Joined.Network
+		mode = f.Neighbour.Network
 	}
 	device, takes := strings.CutPrefix(p.Network, InterfacePrefix)
 	if takes {
@@ -92,7 +86,7 @@ func (p *Plan) network(r Request, f Facts) error {
 	p.Publish, p.NetworkRange = r.Publish, f.Policy.NetworkRange
 	p.NetworkMode = mode
 	if joins {
-		p.Join = &Joined{f.Joined.Name, f.Joined.UID}
+		p.Join = &Neighbour{Name: f.Neighbour.Name, UID: f.Neighbour.UID}
 	}
 	p.Spec.Linux.Namespaces = append(p.Spec.Linux.Namespaces, specs.LinuxNamespace{Type: specs.NetworkNamespace})
 	return nil

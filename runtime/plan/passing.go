@@ -89,6 +89,6 @@ func (p *Plan) Joining(args, env []string, dir string) *Plan {
 		process.Cwd, other.DirRequired, other.CwdID, other.CwdNames = dir, true, nil, nil
 	}
 	other.Login, other.Fallback, other.Spec.Process = false, nil, &process
-	other.Descriptors, other.ListenPID, other.Joined = nil, false, true
+	other.Descriptors, other.ListenPID, other.Joins = nil, false, true
 	return &other
 }

@@ -57,7 +57,7 @@ func TestNetworksOfTheRule(t *testing.T) {
 		{[]string{"host"}, "mars", "", "", "want host, none"},
 	} {
 		f := facts()
-		f.Policy.Network, f.Joined.Network = c.rule, c.remote
+		f.Policy.Network, f.Neighbour.Network = c.rule, c.remote
 		p, err := New(Request{Image: "deb12-i386", Command: []string{"make"}, Network: c.asked}, f)
 		if c.wrong != "" {
 			if err == nil || !strings.Contains(err.Error(), c.wrong) {

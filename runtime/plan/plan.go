@@ -64,9 +64,9 @@ type Plan struct {
 	Containers int `json:"containers,omitempty"`
 
 	// Network is as it was asked for; NetworkMode what kind the container has of its own, "" for the host's.
-	Network     string  `json:"network"`
-	NetworkMode string  `json:"networkMode,omitempty"`
-	Join        *Joined `json:"join,omitempty"` // whose network it is
+	Network     string     `json:"network"`
+	NetworkMode string     `json:"networkMode,omitempty"`
+	Join        *Neighbour `json:"join,omitempty"` // whose network it is
 	// NetworkRange are the addresses of which a private network has one; Publish are the host's ports that lead to it.
 	NetworkRange string `json:"networkRange,omitempty"`
 	Publish      []Port `json:"publish,omitempty"`
@@ -94,7 +94,7 @@ type Plan struct {
 
 	Spec specs.Spec `json:"spec"`
 
-	Joined bool `json:"-"` // the command joins a container that is there
+	Joins bool `json:"-"` // the command joins a container that is there
 }
 
 // A RootKind is what a root file system is, and so what becomes of it.

@@ -115,7 +115,7 @@ func (b openedBind) clone(p *plan.Plan) (mount.Tree, error) {
 	}
 	if b.asked {
 		// Where it really is, by whatever links it was reached.
-		place, err := file.Place(b.fd)
+		place, err := file.PathOf(b.fd)
 		if err == nil {
 			err = p.Allows(place, readOnly)
 		}
@@ -141,7 +141,7 @@ func (b openedBind) clone(p *plan.Plan) (mount.Tree, error) {
 // hideStore appends where the directory with the caller's own images is in the bind:
 // inside, its owner could change them.
 func (b openedBind) hideStore(hidden []string, store string) ([]string, error) {
-	place, err := file.Place(b.fd)
+	place, err := file.PathOf(b.fd)
 	switch {
 	case err != nil:
 		return hidden, err
@@ -188,7 +188,7 @@ func (s *sources) checkPlace(fd int) error {
 	if !s.again {
 		return nil
 	}
-	place, err := file.Place(fd)
+	place, err := file.PathOf(fd)
 	if err == nil && plan.Within(place, "/dev") {
 		err = errors.New("was replaced during the launch, and is in /dev, where it cannot be opened again")
 	}

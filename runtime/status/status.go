@@ -10,7 +10,7 @@ import (
 // A Status is how a command ended, and what is known besides.
 type Status struct {
 	End
-	Used *Used // nil: was not asked for
+	Used *Usage // nil: was not asked for
 	// OutOfMemory is how many processes the kernel has killed at the container's limit of memory.
 	OutOfMemory int64
 }

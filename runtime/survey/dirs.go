@@ -111,7 +111,7 @@ func lookAt(name string) plan.HostDir {
 		return d
 	}
 	d.ID = plan.FileID{Device: st.Dev, Inode: st.Ino}
-	d.Path, d.Err = file.Place(fd)
+	d.Path, d.Err = file.PathOf(fd)
 	return d
 }
 

@@ -25,7 +25,7 @@ func (f *finder) findJoined(r plan.Request, database *user.Database) error {
 	}
 	err = privilege.AsRoot(privilege.None, func() error {
 		record, err := which.Find()
-		f.Joined = plan.Neighbour{Name: record.Name, UID: record.UID, Network: record.Network}
+		f.Neighbour = plan.Neighbour{Name: record.Name, UID: record.UID, Network: record.Network}
 		return err
 	})
 	if errors.Is(err, state.ErrUnknown) {

@@ -16,7 +16,7 @@ func Kind(fd int) (uint32, error) {
 }
 
 // Place is the path of an open file as the kernel knows it.
-func Place(fd int) (string, error) {
+func PathOf(fd int) (string, error) {
 	buffer := make([]byte, unix.PathMax)
 	n, err := unix.Readlink("/proc/self/fd/"+strconv.Itoa(fd), buffer)
 	if err != nil {

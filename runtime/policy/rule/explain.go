@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// A Line is one setting of a rule as a person reads it.
-type Line struct {
+// A Setting is one setting of a rule as a person reads it.
+type Setting struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
 	Place Place  `json:"place"` // zero: built in
@@ -26,13 +26,13 @@ func (p Place) String() string {
 }
 
 // Explain lists every setting of the rule with the line that it comes from.
-func (r *Rule) Explain() []Line {
-	var lines []Line
+func (r *Rule) Explain() []Setting {
+	var lines []Setting
 	for k := range keyCount {
 		if k < keyDeny && r.Offsets[k] == 0 {
 			continue // who it is not restricted to
 		}
-		lines = append(lines, Line{keyNames[k], tell(r.setting(k)), r.Source.Place(r.Offsets[k])})
+		lines = append(lines, Setting{keyNames[k], tell(r.setting(k)), r.Source.Place(r.Offsets[k])})
 	}
 	return lines
 }

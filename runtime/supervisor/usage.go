@@ -9,8 +9,8 @@ import (
 )
 
 // used sums up, after everything has ended.
-func (s *supervisor) used(began time.Time) *status.Used {
-	u := &status.Used{Of: "command", Wall: time.Since(began).Seconds()}
+func (s *supervisor) used(began time.Time) *status.Usage {
+	u := &status.Usage{Of: "command", Wall: time.Since(began).Seconds()}
 	switch {
 	case s.root.group != nil:
 		ofContainer(u, s.root.used)
@@ -20,14 +20,14 @@ func (s *supervisor) used(began time.Time) *status.Used {
 	return u
 }
 
-func ofContainer(u *status.Used, g cgroup.Stats) {
+func ofContainer(u *status.Usage, g cgroup.Stats) {
 	u.Of = "container"
 	u.User, u.System = g.User.Seconds(), g.System.Seconds()
 	u.MemoryPeak, u.TasksPeak, u.OOMKills = g.MemoryPeak, g.TasksPeak, g.OOMKills
 	u.Read, u.Written = g.Read, g.Written
 }
 
-func ofCommand(u *status.Used, p *nsexec.Process) {
+func ofCommand(u *status.Usage, p *nsexec.Process) {
 	const kibi, block = 1024, 512 // units of getrusage(2)
 	r := &p.Usage
 	u.User, u.System = time.Duration(r.Utime.Nano()).Seconds(), time.Duration(r.Stime.Nano()).Seconds()

@@ -9,8 +9,8 @@ import (
 	"mayfly/runtime/internal/file"
 )
 
-// A Usage is what the processes of a container use at a moment.
-type Usage struct {
+// An Activity is what the processes of a container use at a moment.
+type Activity struct {
 	CPU    time.Duration `json:"cpuNanoseconds"` // of the living, and of those that they have waited for
 	Memory uint64        `json:"memoryBytes"`    // resident; what several share counts for each
 	Tasks  int           `json:"tasks"`          // threads
@@ -21,7 +21,7 @@ type process struct {
 	pid, parent int
 	name        string
 	exiting     bool // it runs nothing any more
-	Usage
+	Activity
 }
 
 // What a supervisor's own children call themselves, which share its memory: PID 1 of
@@ -35,7 +35,7 @@ const (
 
 // usages adds up what the descendants of each supervisor use. (In a PID namespace all who have lost their parents
 // are children of PID 1, which is the supervisor's.)
-func usages(supervisors []int) (map[int]Usage, error) {
+func usages(supervisors []int) (map[int]Activity, error) {
 	all, err := processes()
 	if err != nil {
 		return nil, err
@@ -44,9 +44,9 @@ func usages(supervisors []int) (map[int]Usage, error) {
 	for _, p := range all {
 		children[p.parent] = append(children[p.parent], p)
 	}
-	result := map[int]Usage{}
+	result := map[int]Activity{}
 	for _, s := range supervisors {
-		var sum Usage
+		var sum Activity
 		next := children[s]
 		for len(next) > 0 {
 			p := next[len(next)-1]
@@ -102,7 +102,7 @@ func parseStat(pid int, line string) (process, bool) {
 	}
 	ticks := number(14) + number(15) + number(16) + number(17)
 	const exiting = 0x4 // PF_EXITING
-	return process{pid: pid, parent: number(4), name: line[open+1 : shut], exiting: number(9)&exiting != 0, Usage: Usage{
+	return process{pid: pid, parent: number(4), name: line[open+1 : shut], exiting: number(9)&exiting != 0, Activity: Activity{
 		CPU:    time.Duration(ticks) * time.Second / clockTicks,
 		Memory: uint64(number(24)) * uint64(os.Getpagesize()),
 		Tasks:  number(20),

@@ -1,7 +1,7 @@
 package status
 
-// Used is what a container has used. What could not be measured is nil.
-type Used struct {
+// Usage is what a container has used. What could not be measured is nil.
+type Usage struct {
 	Of         string  `json:"of"` // "container", or "command": no control group, so what it has not waited for is missing
 	Wall       float64 `json:"wallSeconds"`
 	User       float64 `json:"userSeconds"`
@@ -15,7 +15,7 @@ type Used struct {
 
 // A Report is what a container has used and how its command ended, as it is written for others.
 type Report struct {
-	Used
+	Usage
 	Exit     int    `json:"exit"`
 	Signal   string `json:"signal,omitempty"`
 	TimedOut bool   `json:"timedOut,omitempty"`
@@ -24,7 +24,7 @@ type Report struct {
 
 // Report makes a report of a status with Used in it.
 func (s Status) Report() Report {
-	r := Report{Used: *s.Used, Exit: s.ExitCode(), TimedOut: s.TimedOut, Flooded: s.Flooded}
+	r := Report{Usage: *s.Used, Exit: s.ExitCode(), TimedOut: s.TimedOut, Flooded: s.Flooded}
 	if s.Signal != 0 {
 		r.Signal = SignalName(s.Signal)
 	}

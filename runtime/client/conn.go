@@ -15,8 +15,8 @@ import (
 	"mayfly/runtime/status"
 )
 
-// A Line is a connection to the supervisor of a running container. Its holder must Close it. Its methods are for one use.
-type Line struct {
+// A Conn is a connection to the supervisor of a running container. Its holder must Close it. Its methods are for one use.
+type Conn struct {
 	state.Record
 	Unlogged error // the system's log did not take what it was told
 	conn     *control.Conn
@@ -26,14 +26,14 @@ type Line struct {
 // Call connects with a running container: of the caller's, by NAME; root reaches everybody's, as
 // OWNER/NAME where a name is not enough. What is going to be run there (nil: nothing) is told the system's
 // log. Then the process gives up every capability: nothing further needs one.
-func Call(name string, command []string) (*Line, error) {
+func Call(name string, command []string) (*Conn, error) {
 	l, err := call(name, command)
 	return l, errors.Join(err, privilege.Renounce())
 }
 
 // CallAll is Call for several. Those that could be reached are returned even with an error.
-func CallAll(names []string) ([]*Line, error) {
-	var lines []*Line
+func CallAll(names []string) ([]*Conn, error) {
+	var lines []*Conn
 	var errs []error
 	for _, name := range names {
 		l, err := call(name, nil)
@@ -45,12 +45,12 @@ func CallAll(names []string) ([]*Line, error) {
 	return lines, errors.Join(append(errs, privilege.Renounce())...)
 }
 
-func call(name string, command []string) (*Line, error) {
+func call(name string, command []string) (*Conn, error) {
 	caller, which, err := named(name)
 	if err != nil {
 		return nil, err
 	}
-	l := &Line{caller: caller}
+	l := &Conn{caller: caller}
 	err = access.AsRoot(func() error { return l.dial(which) })
 	switch {
 	case errors.Is(err, state.ErrUnknown):
@@ -68,7 +68,7 @@ func call(name string, command []string) (*Line, error) {
 // begun listens later.
 const dialWithin = 10 * time.Second
 
-func (l *Line) dial(which ownedName) error {
+func (l *Conn) dial(which ownedName) error {
 	var err error
 	if l.Record, err = which.Find(); err != nil {
 		return err
@@ -78,13 +78,13 @@ func (l *Line) dial(which ownedName) error {
 }
 
 // Close hangs up.
-func (l *Line) Close() error { return l.conn.Close() }
+func (l *Conn) Close() error { return l.conn.Close() }
 
 // replyWithin is how long a supervisor may take to answer what needs no waiting.
 const replyWithin = 10 * time.Second
 
 // ask sends a request and receives the answer.
-func (l *Line) ask(q control.Request, within time.Duration, files ...int) (control.Reply, []int, error) {
+func (l *Conn) ask(q control.Request, within time.Duration, files ...int) (control.Reply, []int, error) {
 	var r control.Reply
 	if err := l.conn.Within(within); err != nil {
 		return r, nil, err
@@ -107,7 +107,7 @@ func (l *Line) ask(q control.Request, within time.Duration, files ...int) (contr
 }
 
 // Wait waits until the container has ended, and tells how.
-func (l *Line) Wait() (status.Status, error) {
+func (l *Conn) Wait() (status.Status, error) {
 	r, _, err := l.ask(control.Request{Wait: true}, 0)
 	if err != nil {
 		return status.Status{}, err
@@ -123,7 +123,7 @@ func statusOf(e *status.End) status.Status {
 }
 
 // log tells the system's log that the caller runs something in the container, unless the policy wants no log.
-func (l *Line) log(command []string) error {
+func (l *Conn) log(command []string) error {
 	settings, err := access.Settings(l.caller)
 	if err != nil || !settings.Audit {
 		return err
