@@ -109,7 +109,30 @@ func (m *Terminal) Wait() int {
 	if !limit.Stop() {
 		m.t.Errorf("did not end; the terminal shows:\n%s", m.Shows())
 	}
+	m.drain()
 	return Code(m.Cmd.ProcessState)
+}
+
+// drain waits until all that was written to the terminal has been read. The reader may still be
+// at it when the program has ended.
+func (m *Terminal) drain() {
+	for quiet := 0; quiet < 3; time.Sleep(5 * time.Millisecond) {
+		written, err := unix.IoctlGetInt(int(m.slave.Fd()), unix.TIOCOUTQ)
+		if err != nil { // it was taken away
+			return
+		}
+		unread := 0
+		raw, err := m.Master.SyscallConn()
+		if err == nil {
+			err = raw.Control(func(fd uintptr) { unread, _ = unix.IoctlGetInt(int(fd), unix.TIOCINQ) })
+		}
+		if err != nil {
+			return
+		}
+		if quiet++; written > 0 || unread > 0 {
+			quiet = 0
+		}
+	}
 }
 
 // HangUp takes the terminal away, as a lost connection does.

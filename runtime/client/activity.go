@@ -33,8 +33,8 @@ const (
 	clockTicks = 100 // of the kernel's clock_t in a second, for all of user space
 )
 
-// usages adds up what the descendants of each supervisor use. (In a PID namespace all who have lost their parents
-// are children of PID 1, which is the supervisor's.)
+// usages adds up what the descendants of each supervisor use. (In a PID namespace all
+// who have lost their parents are children of PID 1, which is the supervisor's.)
 func usages(supervisors []int) (map[int]Activity, error) {
 	all, err := processes()
 	if err != nil {

@@ -15,7 +15,8 @@ import (
 	"mayfly/runtime/status"
 )
 
-// A Conn is a connection to the supervisor of a running container. Its holder must Close it. Its methods are for one use.
+// A Conn is a connection to the supervisor of a running container. Its holder must
+// Close it. Its methods are for one use.
 type Conn struct {
 	state.Record
 	Unlogged error // the system's log did not take what it was told
@@ -23,15 +24,17 @@ type Conn struct {
 	caller   caller.Caller
 }
 
-// Call connects with a running container: of the caller's, by NAME; root reaches everybody's, as
-// OWNER/NAME where a name is not enough. What is going to be run there (nil: nothing) is told the system's
-// log. Then the process gives up every capability: nothing further needs one.
+// Call connects with a running container: of the caller's, by NAME; root reaches
+// everybody's, as OWNER/NAME where a name is not enough. What is going to be run there
+// (nil: nothing) is told the system's log. Then the process gives up every capability:
+// nothing further needs one.
 func Call(name string, command []string) (*Conn, error) {
 	l, err := call(name, command)
 	return l, errors.Join(err, privilege.Renounce())
 }
 
-// CallAll is Call for several. Those that could be reached are returned even with an error.
+// CallAll is Call for several. Those that could be reached are returned even with an
+// error.
 func CallAll(names []string) ([]*Conn, error) {
 	var lines []*Conn
 	var errs []error
@@ -122,7 +125,8 @@ func statusOf(e *status.End) status.Status {
 	return status.Status{End: *e}
 }
 
-// log tells the system's log that the caller runs something in the container, unless the policy wants no log.
+// log tells the system's log that the caller runs something in the container, unless
+// the policy wants no log.
 func (l *Conn) log(command []string) error {
 	settings, err := access.Settings(l.caller)
 	if err != nil || !settings.Audit {

@@ -1,9 +1,9 @@
-// Package client is the caller's end of a running container: it lists, inspects and kills containers,
-// waits for them, and runs other commands in them.
+// Package client is the caller's end of a running container: it lists, inspects and
+// kills containers, waits for them, and runs other commands in them.
 //
-// It is called by package main, and by survey and launch for a network that is shared. It finds a
-// container by its record, acting on files as root for that moment, and speaks to the supervisor
-// through package control. It never enters a namespace.
+// Package main calls it, and survey and launch do for a network that is shared. It
+// finds a container by its record, acting on files as root for that moment, and speaks
+// to the supervisor through package control. It enters no namespace.
 package client
 
 import (
@@ -22,14 +22,16 @@ import (
 // ErrNoContainer means that no container of that name is running.
 var ErrNoContainer = errors.New("no such container is running")
 
-// A Container is a running one.
+// A Container is a running container and what it uses.
 type Container struct {
 	state.Record
 	User string `json:"user"` // the owner's name, or number
 	Activity
 }
 
-// Containers lists the caller's running containers, or everybody's, by name.
+// Containers lists the caller's running containers, or those of everybody, sorted by
+// name. Only root may list everybody's: the error wraps caller.ErrNotPermitted
+// otherwise.
 func Containers(everybody bool) ([]Container, error) {
 	who, err := access.CurrentCaller()
 	if err != nil {
@@ -79,10 +81,10 @@ func describe(records []state.Record) ([]Container, error) {
 // A View is all that is known of a running container.
 type View struct {
 	Container
-	Plan any `json:"plan"` // what it was started with
+	Plan any `json:"plan"` // the plan.Plan that it was started with
 }
 
-// Inspect describes the container.
+// Inspect asks the supervisor for the plan and describes the container.
 func (l *Conn) Inspect() (View, error) {
 	r, _, err := l.ask(control.Request{Plan: true}, replyWithin)
 	if err != nil {

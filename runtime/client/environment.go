@@ -6,14 +6,14 @@ import (
 	"mayfly/runtime/plan"
 )
 
-// ExecEnvironment resolves what a command that joins a container is to have besides, NAME=VALUE, or NAME with the
-// caller's value. The terminal's type comes along.
+// ExecEnvironment resolves the variables that a command which joins a container gets
+// besides: NAME=VALUE, or NAME with the caller's value. TERM is always among them.
 func ExecEnvironment(list []string) ([]string, error) {
 	return plan.Requested(append([]string{"TERM"}, list...), access.CallerEnviron())
 }
 
-// KeepsTerm tells whether such a command is to have TERM as it is: where that is asked
-// for, or the caller's home describes it.
+// KeepsTerm tells whether such a command gets TERM unchanged: the request sets it, or
+// the caller's home describes it.
 func KeepsTerm(list []string) bool {
 	env := access.CallerEnviron()
 	term := plan.Value(env, "TERM")

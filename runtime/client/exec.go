@@ -16,10 +16,11 @@ import (
 	"mayfly/runtime/status"
 )
 
-// Exec runs a command in the container, as confined as the container's own, with
-// descriptors 0, 1 and 2 of this process or a terminal of its own, and tells how it
-// ended. Signals go to the command. Where that is another user, it has no terminal of
-// ours but pipes.
+// Exec runs a command in the container and tells how it ended. The supervisor's launch
+// thread forks it, as confined as the container's own command. It gets descriptors 0, 1
+// and 2 of this process, or a terminal of its own; if it runs as another user than the
+// caller, pipes in the place of devices. Signals are passed on to it. The Line must be
+// closed afterwards.
 func (l *Conn) Exec(e control.Exec, signals <-chan os.Signal) (how status.Status, err error) {
 	j := &remote{line: l, ended: make(chan remoteEnd, 1), kill: make(chan struct{}, 1), jobs: job.New()}
 	e.TTY = e.TTY && !e.Terminal && l.mayAsk()
@@ -61,27 +62,27 @@ func (l *Conn) Exec(e control.Exec, signals <-chan os.Signal) (how status.Status
 	return j.attend(signals)
 }
 
-// mayAsk tells whether a command of the container may ask the caller on /dev/tty. What
-// is another owner's, or runs as another user, shows nothing on root's terminal and
-// reads nothing from it; nobody but root has such a command. (In root inside of anybody
-// else's the ids are theirs, too.)
+// mayAsk tells whether the command may have the caller's terminal as /dev/tty. A
+// command of another owner's container, or of another user, must not write on root's
+// terminal or read from it; only root can have such a command. (Root inside of any
+// other caller has ids of that caller's.)
 func (l *Conn) mayAsk() bool {
 	return l.caller.UID == l.UID && (l.AsOwner || l.UID != 0)
 }
 
-// remote is a command that runs in somebody's container.
+// A remote is a command that runs in a container by Exec.
 type remote struct {
 	line   *Conn
 	relay  *console.Relay // nil: no terminal
 	feed   *console.Feed  // nil: standard input is not copied
-	output *output.Output // nil: it is not copied
+	output *output.Output // nil: the output is not copied
 	ended  chan remoteEnd
 	kill   chan struct{}
 	jobs   job.Control
 }
 
-// streams are the command's descriptors 0, 1 and 2, but for those that are to be its
-// own terminal's.
+// streams returns the command's descriptors 0, 1 and 2, without those that its own
+// terminal takes.
 func (j *remote) streams(terminal bool) (files []int, err error) {
 	l := j.line
 	anotherUser := l.caller.UID != l.UID || !l.AsOwner
@@ -103,7 +104,7 @@ func (j *remote) streams(terminal bool) (files []int, err error) {
 	return files, err
 }
 
-// standardError is descriptor 2 alone.
+// standardError returns the command's descriptor 2 alone.
 func (j *remote) standardError() (int, error) {
 	if j.output == nil {
 		return 2, nil
@@ -117,7 +118,8 @@ type remoteEnd struct {
 	err    error
 }
 
-// connect connects the user's terminal with the command's.
+// connect connects the user's terminal with the command's. stop ends that and closes
+// the terminal.
 func (j *remote) connect(terminal *console.Console, onDemand bool) (stop func(), err error) {
 	terminal.Suspend = func() { j.jobs.KeyTyped(terminal) }
 	j.relay, err = job.StartRelay(terminal, onDemand, j.kill)
@@ -130,7 +132,7 @@ func (j *remote) connect(terminal *console.Console, onDemand bool) (stop func(),
 	}, nil
 }
 
-// await receives how the command ended, and before that, that it was stopped.
+// await receives how the command ended, and until then each time that it has stopped.
 func (j *remote) await() {
 	var r control.Reply
 	_, err := j.line.conn.Receive(&r)
@@ -186,8 +188,8 @@ func (j *remote) handle(got syscall.Signal) {
 	}
 }
 
-// suspend stops this process, whose command has been stopped, and has both go on
-// together.
+// suspend stops this process after the command has stopped. When this process is
+// continued it continues the command.
 func (j *remote) suspend(job bool) {
 	if j.relay != nil {
 		j.relay.Leave()
@@ -204,8 +206,8 @@ func (j *remote) goOn() {
 	}
 }
 
-// send passes a signal on. What a terminal's keys send, and what stops a job or has it
-// go on, goes to all of the job.
+// send passes a signal on. A signal of the terminal's keys, or one that stops or
+// continues a job, is for the command's process group.
 func (j *remote) send(s syscall.Signal) {
 	group := s == syscall.SIGINT || s == syscall.SIGQUIT || s == syscall.SIGSTOP || s == syscall.SIGCONT
 	_ = j.line.conn.Send(control.Request{Signal: int(s), Group: group})

@@ -14,14 +14,15 @@ import (
 )
 
 // killWithin is how long a supervisor may take to answer that it has killed its
-// command. One that its owner has stopped, or that has not come to listen, does not.
+// command. It does not answer if its owner has stopped it, or if it does not listen
+// yet.
 const killWithin = 2 * time.Second
 
-// Kill ends containers, given as [OWNER/]NAME, by SIGKILL to the command. A supervisor
-// that does not answer is killed itself, of which the caller is told: with it ends PID
-// 1, and everything in the container. The owner needs
-// no capability to kill, since the supervisor has their real user id; to look at records it takes
-// the grant's. Afterwards the process has none.
+// Kill ends containers, named [OWNER/]NAME, by SIGKILL to the command. A supervisor
+// that does not answer is killed itself, and note is told so: PID 1 and everything in
+// the container end with it. To look at records takes the grant. To kill takes no
+// capability, since the supervisor has the owner's real user id. Afterwards the process
+// has no capability.
 func Kill(names []string, note func(string)) error {
 	var found []*killing
 	var errs []error
@@ -43,7 +44,7 @@ type killing struct {
 	which      ownedName
 	record     state.Record
 	supervisor int // pidfd
-	init       int // the same of PID 1; -1: it is not known
+	init       int // pidfd of PID 1; -1: it is not known
 	initPID    int
 	conn       *control.Conn // nil: nobody listens
 }
@@ -70,9 +71,10 @@ func findToKill(name string) (*killing, error) {
 	return k, nil
 }
 
-// find opens the supervisor. The process id of a record is believed only when the
-// record is still its supervisor's after the process has been opened: the process has
-// had the record marked all the time, so the number is not another's.
+// find opens a pidfd of the supervisor. The record's process id is believed only if the
+// record is still the same after the process was opened. The supervisor holds the
+// record's mark all the time, so the number cannot be another process's then. The
+// thread must act on files as root.
 func (k *killing) find() error {
 	before, err := k.which.Find()
 	if err != nil {
@@ -90,7 +92,7 @@ func (k *killing) find() error {
 	k.record = before
 	same, err := k.same()
 	if err == nil && !same {
-		err = state.ErrUnknown // it has ended, and there is another of its name
+		err = state.ErrUnknown // it has ended, and another has its name
 	}
 	if err != nil {
 		unix.Close(k.supervisor)
@@ -98,7 +100,7 @@ func (k *killing) find() error {
 	return err
 }
 
-// same tells whether the record is still the same supervisor's.
+// same tells whether the record is still that of the same supervisor.
 func (k *killing) same() (bool, error) {
 	now, err := k.which.Find()
 	if errors.Is(err, state.ErrUnknown) {
@@ -107,9 +109,9 @@ func (k *killing) same() (bool, error) {
 	return err == nil && now.PID == k.record.PID && now.UID == k.record.UID && now.Started.Equal(k.record.Started), err
 }
 
-// findHolder opens the process that has marked a record which does not say which one that is,
-// or names one that has ended: a child of the supervisor's has the mark then, which was stopped
-// in its first moment. Only root finds it.
+// findHolder opens the process that holds the record's mark, if the record does not
+// name a process or names one that has ended. That can be a child of the supervisor,
+// which was stopped before it closed its descriptors. Only root finds it.
 func (k *killing) findHolder(r state.Record) error {
 	pid := state.Holder(r.UID, r.Name)
 	if pid == 0 {
@@ -140,8 +142,8 @@ func hasEnded(pidfd int) bool {
 // endWithin bounds how long a supervisor that has removed its record may take to end.
 const endWithin = 15 * time.Second
 
-// ends tells whether the supervisor is ending by itself, and waits for it: the record goes first,
-// then the terminal is restored, and the log is told.
+// ends tells whether the supervisor is ending by itself, and waits for that. A
+// supervisor removes its record first; then it restores the terminal and tells the log.
 func (k *killing) ends() bool {
 	going := false
 	err := access.AsRoot(func() error {
@@ -157,7 +159,7 @@ func (k *killing) ends() bool {
 	return err == nil && going
 }
 
-// killStep is how often it is looked whether a supervisor has ended.
+// killStep is the pause between two looks at whether a supervisor has ended.
 const killStep = 10 * time.Millisecond
 
 func (k *killing) kill(note func(string)) error {
@@ -175,8 +177,8 @@ func (k *killing) kill(note func(string)) error {
 	return k.killSupervisor(note)
 }
 
-// killSupervisor kills a supervisor that does not answer. PID 1 is looked for before,
-// since it may be nobody's child afterwards.
+// killSupervisor kills a supervisor that does not answer. PID 1 is looked for before:
+// afterwards the supervisor may no longer be its parent.
 func (k *killing) killSupervisor(note func(string)) error {
 	if err := access.AsRoot(k.findInit); err != nil {
 		return fmt.Errorf("container %s: look for its PID 1: %w", k.record.Name, err)

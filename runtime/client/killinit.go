@@ -18,8 +18,8 @@ import (
 	"mayfly/runtime/privilege"
 )
 
-// findInit opens PID 1 of the container, if there is one process that is. The thread
-// acts on files as root.
+// findInit opens a pidfd of PID 1 of the container, if exactly one process can be it.
+// The thread must act on files as root.
 func (k *killing) findInit() error {
 	if k.init >= 0 {
 		return nil
@@ -33,7 +33,7 @@ func (k *killing) findInit() error {
 			continue
 		}
 		fd := k.openInit(p.pid)
-		if fd >= 0 && k.init >= 0 { // which of them, nobody could say
+		if fd >= 0 && k.init >= 0 { // two: it cannot be told which
 			unix.Close(fd)
 			unix.Close(k.init)
 			k.init = -1
@@ -46,9 +46,9 @@ func (k *killing) findInit() error {
 	return nil
 }
 
-// openInit opens a process if it is PID 1 of the container. What procfs says of a
-// number is of the process that has been opened, and of the supervisor, as long as
-// neither has been waited for.
+// openInit opens a process if it is PID 1 of the container; -1 otherwise. What procfs
+// tells of a number is of the process that was opened, and of the supervisor, as long
+// as neither has been reaped.
 func (k *killing) openInit(pid int) int {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
@@ -62,9 +62,9 @@ func (k *killing) openInit(pid int) int {
 	return -1
 }
 
-// initParent tells of a process whether it is PID 1 of some container, and whose child
-// it is. A caller can have children of that name, in PID namespaces of their own,
-// before they execute this program; but they are not root's.
+// initParent tells whether a process is PID 1 of some container, and its parent. A
+// caller can have children of that name in PID namespaces of their own before they
+// execute this program, but those do not have root's ids.
 func initParent(pid int) (parent int, is bool) {
 	status, err := file.Status(pid)
 	if err != nil {
@@ -80,8 +80,9 @@ func initParent(pid int) (parent int, is bool) {
 	return parent, is && err == nil
 }
 
-// hasLine tells, for root, whether a PID 1 has the other end of a line of the
-// supervisor's: a supervisor of which threads have ended may have no children left.
+// hasLine tells whether PID 1 holds the peer of a socket of the supervisor's (the line
+// that ends it). It is asked since a supervisor of which threads have ended may be
+// nobody's parent any more. It takes CAP_SYS_PTRACE, which only root has.
 func (k *killing) hasLine(init, pid int) (has bool) {
 	have, err := nsexec.CurrentCapabilities()
 	if err != nil || have.Permitted&(1<<unix.CAP_SYS_PTRACE) == 0 {
@@ -104,11 +105,11 @@ func (k *killing) hasLine(init, pid int) (has bool) {
 	return has
 }
 
-// reaped tells that a process has ended and been waited for.
+// reaped tells that a process has ended and was reaped.
 func reaped(pidfd int) bool { return unix.PidfdSendSignal(pidfd, 0, nil, 0) == unix.ESRCH }
 
-// initOver tells that PID 1 has ended, or is ending: it does not before everything in
-// the container has been killed, and then it waits for that.
+// initOver tells that PID 1 has ended or is ending. While it ends (PF_EXITING) the
+// kernel kills everything in the container, and PID 1 waits for that.
 func (k *killing) initOver() bool {
 	if hasEnded(k.init) {
 		return true
@@ -121,8 +122,8 @@ func (k *killing) initOver() bool {
 	return err == nil && p.exiting
 }
 
-// finish sees to it that the container of a killed supervisor has ended, and says what
-// has not.
+// finish waits until the container of a killed supervisor has ended, and kills PID 1 if
+// it does not. The error tells what has not ended.
 func (k *killing) finish() error {
 	if k.awaitEnd(killWithin) {
 		return nil
@@ -158,7 +159,8 @@ func (k *killing) finish() error {
 	return fmt.Errorf("%s %s%s", who, waits, text)
 }
 
-// awaitEnd waits until the supervisor and PID 1 have ended.
+// awaitEnd waits until the supervisor and PID 1 have ended, and tells whether they
+// have.
 func (k *killing) awaitEnd(atMost time.Duration) bool {
 	for begun := time.Now(); ; time.Sleep(killStep) {
 		if k.over() && (k.init < 0 || k.initOver()) {

@@ -10,7 +10,8 @@ import (
 	"mayfly/runtime/network/address"
 )
 
-// Network asks another container's supervisor for its network. The thread must act on files as root.
+// Network asks another container's supervisor for its network. The thread must act on
+// files as root.
 func Network(name string, owner uint32) (int, *network.Lease, error) {
 	l := &Conn{}
 	if err := l.dial(ownedName{owner: owner, name: name}); err != nil {

@@ -1,9 +1,9 @@
-// Package inherit takes care of the descriptors that the program was started with: which stay open
-// until it ends, and which the command gets.
+// Package inherit takes care of the descriptors that the program was started with:
+// which stay open until it ends, and which the command gets.
 //
-// Package main calls it first and last of all, since a descriptor that is opened earlier would look like
-// the caller's. What it keeps is of the process, as descriptors are. It runs with the caller's own
-// rights.
+// Package main calls it first and last of all, since a descriptor that is opened
+// earlier would look like the caller's. What it keeps is of the process, as descriptors
+// are. It runs with the caller's own rights.
 package inherit
 
 import (

@@ -1,11 +1,12 @@
-// Package job is about a command as a job of the caller's shell: what stops it, has it go on, and takes
-// it to the user's terminal. The supervisor uses it for the container's command, the client for one
-// that has joined a container.
+// Package job is about a command as a job of the caller's shell: what stops it, has it
+// go on, and takes it to the user's terminal. The supervisor uses it for the
+// container's command, the client for one that has joined a container.
 //
-// A job that a shell's user stops is this process and the container's command. The kernel cannot stop
-// the command for them: it is the leader of another session, and so in an orphaned process group, to
-// which SIGTSTP means nothing. Hence SIGSTOP for its group, and SIGCONT when this process goes on. What
-// the policy says of time holds meanwhile: PID 1 keeps it.
+// A job that a shell's user stops is this process and the container's command. The
+// kernel cannot stop the command for them: it is the leader of another session, and so
+// in an orphaned process group, to which SIGTSTP means nothing. Hence SIGSTOP for its
+// group, and SIGCONT when this process goes on. What the policy says of time holds
+// meanwhile: PID 1 keeps it.
 package job
 
 import (
