@@ -5,38 +5,45 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// limits are soft resource limits of the caller's that would harm the launcher. The
-// entry point (entry_*.s) raises each to its hard limit before the Go runtime starts, which
-// does not survive a lack of memory or threads; the command gets them back. (That on open files the Go runtime
-// would raise itself, and give back to nobody but package syscall's children.)
-var limits = [limitCount]limit{
-	{resource: unix.RLIMIT_AS}, {resource: unix.RLIMIT_DATA}, {resource: unix.RLIMIT_FSIZE}, {resource: unix.RLIMIT_NPROC},
-	{resource: unix.RLIMIT_NOFILE},
-}
-
-var limitNames = [limitCount]string{"RLIMIT_AS", "RLIMIT_DATA", "RLIMIT_FSIZE", "RLIMIT_NPROC", "RLIMIT_NOFILE"}
-
-const limitCount = 5
-
-// A limit's layout is known to the entry point, which fills in all but the first.
+// A limit is a resource limit that beforeGo (entry.go) raises for the program.
 type limit struct {
-	resource, soft, hard uint64
-	_                    [2]uint64 // what it is raised to
+	resource uintptr
+	name     string
+	callers  unix.Rlimit // as the caller had set it
 }
 
-// restoreLimits gives the process the caller's limits, for a program that begins as this one did.
+// limits are the resource limits whose soft value would harm the launcher. beforeGo
+// raises each to its hard value before the Go runtime starts, which does not survive a
+// lack of memory or threads; the command gets the caller's back. (The Go runtime itself
+// would raise that on open files, and give it back to nobody but the children of
+// package syscall.)
+var limits = [...]limit{
+	{resource: unix.RLIMIT_AS, name: "RLIMIT_AS"},
+	{resource: unix.RLIMIT_DATA, name: "RLIMIT_DATA"},
+	{resource: unix.RLIMIT_FSIZE, name: "RLIMIT_FSIZE"},
+	{resource: unix.RLIMIT_NPROC, name: "RLIMIT_NPROC"},
+	{resource: unix.RLIMIT_NOFILE, name: "RLIMIT_NOFILE"},
+}
+
+// raised tells whether beforeGo has changed the limit.
+func (l limit) raised() bool { return l.callers.Cur != l.callers.Max }
+
+// restoreLimits gives the process the caller's limits, for a program that begins as
+// this one did.
 func restoreLimits() {
 	for _, l := range limits {
-		_ = unix.Setrlimit(int(l.resource), &unix.Rlimit{Cur: l.soft, Max: l.hard})
+		if l.raised() {
+			_ = unix.Setrlimit(int(l.resource), &l.callers)
+		}
 	}
 }
 
 // callersLimits returns those that the command is to get back.
 func callersLimits() []specs.POSIXRlimit {
 	var list []specs.POSIXRlimit
-	for i, l := range limits {
-		if l.soft != l.hard {
-			list = append(list, specs.POSIXRlimit{Type: limitNames[i], Soft: l.soft, Hard: l.hard})
+	for _, l := range limits {
+		if l.raised() {
+			list = append(list, specs.POSIXRlimit{Type: l.name, Soft: l.callers.Cur, Hard: l.callers.Max})
 		}
 	}
 	return list

@@ -25,7 +25,7 @@ import (
 )
 
 func main() {
-	if err := rootless.Arrive(birth()); err != nil {
+	if err := rootless.Arrive(bootstrap()); err != nil {
 		os.Exit(fail(err))
 	}
 	code := stdout.failed(dispatch(os.Args))
@@ -77,6 +77,7 @@ type command struct {
 	granted  bool // uses the grant's capabilities; any other command gives them up first
 	passes   bool // deals with inherited descriptors itself, since it may pass some on
 	own      own  // what it does for whoever has no grant
+	early    bool // in the user namespace that the entry point makes (earlyCommands)
 	// setUp declares flags and returns what runs after they are parsed.
 	setUp func(*flag.FlagSet) action
 }

@@ -7,9 +7,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// program returns where the program's code and constants are mapped (entry_*.s).
-func program() (start, end uintptr)
-
 // releaseLater unmaps the program's own pages when a command has been running for a
 // while, of which the supervisor then sleeps the most: they are two thirds of the
 // memory that it holds. The few that it needs again come back from the page cache.

@@ -24,6 +24,7 @@ var runCommand = command{
 	granted:  true,
 	passes:   true,
 	own:      asCaller,
+	early:    true,
 	synopsis: "[flags] IMAGE [--] COMMAND [ARG...]",
 	summary:  "run a command in a throw-away container of an image",
 	examples: []string{
@@ -51,6 +52,7 @@ var shellCommand = command{
 	granted:  true,
 	passes:   true,
 	own:      asCaller,
+	early:    true,
 	synopsis: "[flags] IMAGE [-- COMMAND [ARG...]]",
 	summary:  "start a login shell in a throw-away container of an image",
 	examples: []string{

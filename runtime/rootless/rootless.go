@@ -19,22 +19,35 @@ import (
 	"mayfly/runtime/privilege"
 )
 
-// A Bootstrap is what the entry point has done.
+// EntryVariable is the environment variable by which the program, executed again, asks
+// its entry point for a user namespace: where the caller is not root and has no
+// capability, whatever its value.
+const EntryVariable = realm.Variable
+
+// A Bootstrap is what the program's entry point did before the Go runtime started.
 type Bootstrap struct {
-	Tried    bool  // to make a user namespace
-	Err      error // why there is none
-	UID, GID uint32
-	Mappers  []Mapper // of users, and of groups: both, where there is no error
-	Block    []byte   // what they read: it is at the same place in their memory
-	Opened   []int    // descriptors, which are no caller's
+	Tried    bool   // it was to make a user namespace, with a copy of the mounts in it
+	Err      error  // why the process is in none; nil also where it was not to make one
+	UID, GID uint32 // the caller's ids outside, which a process cannot ask for inside
+	// Mappers are the children that are to execute newuidmap(1) and newgidmap(1), in
+	// this order. Without an error there are both.
+	Mappers []Mapper
+	// Block is the memory that a mapper fills with what it reads from its pipe. It has
+	// the same address there as here (nsexec.ArgumentBlock).
+	Block []byte
+	// Opened are the descriptors that the entry point has opened, from 3 on, closed
+	// since or not. No caller has left them open.
+	Opened []int
 }
 
-// A Mapper is a child outside of the user namespace. It executes the ArgumentBlock that is written to its line.
+// A Mapper is a child outside of the user namespace. It executes what is written to
+// Line, the pipe's end that this process has, as nsexec.ArgumentBlock encodes it. It
+// ends when Line is closed.
 type Mapper struct{ PID, Line int }
 
 var bootstrap Bootstrap
 
-// Arrive is called first of all.
+// Arrive is called first of all, with what the entry point did.
 func Arrive(b Bootstrap) error {
 	bootstrap = b
 	if err := inherit.Find(b.Opened); err != nil {
