@@ -230,6 +230,7 @@ var argumentBlock [4096 / unsafe.Sizeof(uintptr(0))]uintptr
 //go:nosplit
 //go:norace
 func enterNamespace(process auxiliary) {
+	openStandardFiles()
 	n := &namespace
 	n.tried = true
 	n.uid, n.gid = uint32(process.uid), uint32(process.gid)
@@ -239,6 +240,22 @@ func enterNamespace(process auxiliary) {
 		}
 	}
 	n.result = systemCall(unix.SYS_UNSHARE, unix.CLONE_NEWUSER|unix.CLONE_NEWNS, 0, 0, 0)
+}
+
+// openStandardFiles opens /dev/null in the place of descriptor 0, 1 or 2 where that is
+// closed, as the Go runtime does later: a pipe of a mapper's would take the place, and
+// be the standard input or output of this program and of the mapper's command.
+//
+//go:nosplit
+//go:norace
+func openStandardFiles() {
+	const null = "/dev/null\x00"
+	for fd := range uintptr(3) {
+		if systemCall(unix.SYS_FCNTL, fd, unix.F_GETFD, 0, 0) == -int(unix.EBADF) {
+			// All below are open: this one is the next that the kernel gives.
+			systemCall(unix.SYS_OPENAT, 0, uintptr(unsafe.Pointer(unsafe.StringData(null))), unix.O_RDWR, 0)
+		}
+	}
 }
 
 // fork makes the mapper. A negative result is that of the call that failed.

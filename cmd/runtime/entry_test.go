@@ -309,12 +309,14 @@ func TestWhoGetsAUserNamespaceFromTheEntryPoint(t *testing.T) {
 		tried bool
 	}
 	tests := map[string]test{
-		"run":                     {start{args: []string{"run", "image"}, uid: nobody}, true},
-		"shell":                   {start{args: []string{"shell"}, uid: nobody}, true},
-		"a command that asks":     {start{args: []string{"image", "list"}, uid: nobody, env: ask}, true},
-		"no command, asking":      {start{uid: nobody, env: ask}, true},
-		"a command that asks not": {start{args: []string{"image", "list"}, uid: nobody}, false},
-		"no command":              {start{uid: nobody}, false},
+		"run":                       {start{args: []string{"run", "image"}, uid: nobody}, true},
+		"shell":                     {start{args: []string{"shell"}, uid: nobody}, true},
+		"a command that asks":       {start{args: []string{"image", "list"}, uid: nobody, env: ask}, true},
+		"no command, asking":        {start{uid: nobody, env: ask}, true},
+		"a command that asks not":   {start{args: []string{"image", "list"}, uid: nobody}, false},
+		"no command":                {start{uid: nobody}, false},
+		"closed standard files":     {start{args: []string{"run"}, uid: nobody, before: "exec <&- >&-"}, true},
+		"closed standard error too": {start{args: []string{"run"}, uid: nobody, before: "exec >&- 2>&-"}, true},
 	}
 	if os.Getuid() == 0 {
 		tests["root"] = test{start{args: []string{"run", "image"}, env: ask}, false}
@@ -331,6 +333,10 @@ func TestWhoGetsAUserNamespaceFromTheEntryPoint(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var b begun
 			said := program.do(t, tellBegun, c.start, &b)
+			closed := strings.Contains(c.before, ">&-")
+			if closed && (b.Files[0] == "" || b.Files[1] == "" || strings.Contains(b.Files[1], "pipe") || b.Flags[1]&unix.FD_CLOEXEC != 0) {
+				t.Errorf("%v are the program's files, with flags %v", b.Files, b.Flags)
+			}
 			got := b.Bootstrap
 			if !c.tried {
 				if !reflect.DeepEqual(got, rootless.Bootstrap{}) || b.Namespace != outside {
@@ -341,13 +347,13 @@ func TestWhoGetsAUserNamespaceFromTheEntryPoint(t *testing.T) {
 			if !got.Tried || b.Errno != refused || got.UID != uint32(nobody) || got.GID != uint32(group) {
 				t.Errorf("%+v, %v; want it tried for user %d, %v", got, b.Errno, nobody, refused)
 			}
-			if len(got.Mappers) != 2 || !slices.Equal(b.Mappers, []int{0, 0}) || len(got.Opened) != 4 {
+			if len(got.Mappers) != 2 || !slices.Equal(b.Mappers, []int{0, 0}) || len(got.Opened) != 4 || slices.Min(got.Opened) < 3 {
 				t.Errorf("%+v: want two mappers that end with status 0, %v", got, b.Mappers)
 			}
 			if inside := b.Namespace != outside; inside != (refused == 0) {
 				t.Errorf("in %s, this process in %s: %v", b.Namespace, outside, refused)
 			}
-			if want := outside + "\n"; said != want {
+			if want := outside + "\n"; !closed && said != want {
 				t.Errorf("the mapper says %q, want %q", said, want)
 			}
 		})
