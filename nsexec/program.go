@@ -8,30 +8,33 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A program is a list of system calls that a process makes which has no Go
-// runtime, no stack and no signal handler: a clone of a thread that shares its
-// memory. Go code cannot run there, so the list is data, made beforehand, and a
-// few lines of assembly walk it (program_*.s).
+// A program is a list of system calls that a clone of a thread makes. The clone shares
+// the memory of the process (CLONE_VM) and has no stack, no Go runtime and no signal
+// handler of its own: no Go code can run there. So the list is data that is made
+// beforehand, and a few lines of assembly walk it (program_*.s). It ends with exit(2)
+// or execve(2).
 //
-// The process writes results into the list. Whoever started it must keep the list
-// reachable while it runs.
+// The clone writes results into the list. The goroutine that starts a program must keep
+// the list, and all memory that its arguments point to, reachable while the clone runs;
+// that memory is on the heap or global, where nothing moves.
 type program []systemCall
 
-// A systemCall is one step. The assembly knows its layout.
+// A systemCall is one step. The assembly takes the layout from the compiler (go_asm.h).
 type systemCall struct {
 	number  uintptr
-	args    [6]*uintptr // where the arguments are, so that one can be another call's result
+	args    [6]*uintptr // where the arguments are: one may be another step's result
 	result  uintptr     // what the kernel returned
-	onError *systemCall // where to go on when that is an error; nil: the next step
+	onError *systemCall // the step to go on at after an error; nil: the next one
 }
 
-// cloneProgram clones the calling thread by clone3(2); the child walks the list from first. It
-// never returns in the child. All signals must be blocked.
+// cloneProgram clones the calling thread by clone3(2) and returns what that returns. In
+// the clone it never returns: the clone walks the list from first on. All signals must
+// be blocked, since the clone has the process's handlers and no stack for them.
 //
 //go:noescape
 func cloneProgram(args *cloneArgs, first *systemCall) (pid uintptr)
 
-// cloneArgs is struct clone_args of clone3(2), since Linux 5.7.
+// cloneArgs is struct clone_args of clone3(2), as it is since Linux 5.7.
 type cloneArgs struct {
 	flags, pidfd uint64
 	_            [2]uint64
@@ -40,16 +43,19 @@ type cloneArgs struct {
 	cgroup       uint64
 }
 
-// newProgram makes an empty program with room for n steps: steps may not move.
+// newProgram makes an empty program with room for n steps. It cannot grow: steps point
+// to each other.
 func newProgram(n int) program { return make(program, 0, n) }
 
-// add appends a step, and returns it for reference by later ones.
+// add appends a step, and returns it for later steps to refer to. It panics where there
+// is no room.
 func (p *program) add(onError *systemCall, number uintptr, args ...*uintptr) *systemCall {
 	*p = (*p)[:len(*p)+1]
 	return (*p)[len(*p)-1].set(onError, number, args)
 }
 
-// last fills the last place, which is reached by way of an error only.
+// last fills the last place of the program's room. add must not reach it: the clone
+// gets there as some step's onError only.
 func (p *program) last(number uintptr, args ...*uintptr) *systemCall {
 	return (*p)[:cap(*p)][cap(*p)-1].set(nil, number, args)
 }
@@ -63,6 +69,7 @@ func (c *systemCall) set(onError *systemCall, number uintptr, args []*uintptr) *
 	return c
 }
 
+// zero is the argument 0. Nothing writes to it.
 var zero uintptr
 
 // number makes an argument of a constant.
@@ -71,13 +78,15 @@ func number(v int) *uintptr {
 	return &u
 }
 
-// address makes an argument of what a pointer points to, which must be on the heap, or global, and kept there.
+// address makes an argument of a pointer. What that points to must be on the heap or
+// global, and be kept reachable by somebody else: the argument is a number.
 func address(p unsafe.Pointer) *uintptr {
 	u := uintptr(p)
 	return &u
 }
 
-// err returns what went wrong in a call, after it was made.
+// err returns the errno of a step that the clone has made; nil: it succeeded, or was
+// not made.
 func (c *systemCall) err() error {
 	if c.result > ^uintptr(4095) {
 		return syscall.Errno(-c.result)
@@ -85,8 +94,10 @@ func (c *systemCall) err() error {
 	return nil
 }
 
-// start runs the program in a clone of the calling thread, with all signals blocked, here and in the clone, for which
-// no handler of ours is fit. Where there is an error and a process id, the clone is there all the same.
+// start runs the program in a clone of the calling thread, which must be locked. All
+// signals are blocked in the clone, and in the thread during the call. Where there are
+// both an error and a process id, the clone runs all the same. ENOSYS: the kernel, or
+// an emulator, has no clone3(2).
 func (p program) start(args *cloneArgs) (pid int, err error) {
 	var all, before unix.Sigset_t
 	for i := range all.Val {

@@ -1,20 +1,18 @@
+#include "go_asm.h"
 #include "textflag.h"
 
-// Offsets in struct systemCall.
-#define NUMBER 0
-#define ARG(n) (8 + 8*n)
-#define RESULT 56
-#define ONERROR 64
-#define SIZE 72
+// The offsets in a systemCall, and the sizes, are those that the compiler tells
+// (go_asm.h).
+#define ARG(n) (systemCall_args + 8*n)
 
 // func cloneProgram(args *cloneArgs, first *systemCall) (pid uintptr)
 //
-// The child shares the parent's memory and its stack pointer, and touches no
-// stack: it lives in registers. SYSCALL clobbers RCX, R11 and AX only.
+// The child shares the memory of the parent, and its stack pointer. It touches no
+// stack: what it needs is in registers, of which SYSCALL changes AX, RCX and R11 only.
 TEXT ·cloneProgram(SB), NOSPLIT, $0-24
 	MOVQ	first+8(FP), R12
 	MOVQ	args+0(FP), DI
-	MOVQ	$88, SI	// size of struct clone_args
+	MOVQ	$cloneArgs__size, SI
 	MOVQ	$435, AX	// clone3
 	SYSCALL
 	TESTQ	AX, AX
@@ -24,7 +22,9 @@ TEXT ·cloneProgram(SB), NOSPLIT, $0-24
 walk:
 	JMP	walk<>(SB)
 
-// walk makes the system calls of a list, and never returns.
+// walk makes the system calls of a list: from the step in R12 on, one after the other.
+// Where the kernel returns an error, from -4095 to -1, it goes on at the step's onError
+// if there is one. It never returns: a list ends with exit(2) or execve(2).
 TEXT walk<>(SB), NOSPLIT|NOFRAME, $0
 step:
 	MOVQ	ARG(0)(R12), DI
@@ -39,16 +39,16 @@ step:
 	MOVQ	(R8), R8
 	MOVQ	ARG(5)(R12), R9
 	MOVQ	(R9), R9
-	MOVQ	NUMBER(R12), AX
+	MOVQ	systemCall_number(R12), AX
 	SYSCALL
-	MOVQ	AX, RESULT(R12)
-	CMPQ	AX, $0xfffffffffffff001
-	JLS	next	// unsigned: below is no error
-	MOVQ	ONERROR(R12), R13
+	MOVQ	AX, systemCall_result(R12)
+	CMPQ	AX, $0xfffffffffffff000
+	JLS	next	// unsigned: no error is lower
+	MOVQ	systemCall_onError(R12), R13
 	TESTQ	R13, R13
 	JZ	next
 	MOVQ	R13, R12
 	JMP	step
 next:
-	ADDQ	$SIZE, R12
+	ADDQ	$systemCall__size, R12
 	JMP	step

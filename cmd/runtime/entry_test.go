@@ -23,8 +23,8 @@ import (
 	"mayfly/runtime/rootless"
 )
 
-// The command table and the entry point must agree on who gets a user namespace at once:
-// a command that wants none would be in one without ids.
+// The command table and the entry point must agree on who gets a user namespace at
+// once: a command that wants none would be in one without ids.
 func TestTheEntryPointKnowsTheEarlyCommands(t *testing.T) {
 	found := 0
 	for _, c := range commands() {
