@@ -10,55 +10,69 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Command is what StartCommand executes.
+// A Command is what StartCommand executes. The caller owns all descriptors in it, also
+// after the start.
 type Command struct {
-	Path  string // of the program, in the thread's root
-	Args  []string
-	Env   []string
-	Files [3]uintptr // descriptors 0, 1 and 2, each that number itself or above 2
-	// Kept are other descriptors that it has, from 3 on and in order; it has none
-	// besides.
+	Path string // of the program, in the root directory of the thread
+	Args []string
+	Env  []string
+	// Files become the command's descriptors 0, 1 and 2. Each is the number that it
+	// becomes, or above 2.
+	Files [3]uintptr
+	// Kept are the other descriptors that the command has, at the same numbers, from 3
+	// on and in ascending order.
 	Kept []int
-	// Terminal is a descriptor of what becomes the controlling terminal; 0: it has
-	// none.
+	// Terminal is a descriptor of the terminal that becomes the command's controlling
+	// one; 0: it has none.
 	Terminal int
 	Limits   []Limit
-	Filter   []unix.SockFilter // seccomp filter that the command starts under; nil: none but the thread's
-	// Cgroup is the open directory of a control group of version 2 that the command is born in, which is root's; 0: that
-	// of the process. The thread needs CAP_SETUID permitted, which the command does not get.
+	// Filter is a seccomp filter that the command is executed under; nil: no other than
+	// the thread's.
+	Filter []unix.SockFilter
+	// Cgroup is the open directory of a control group of version 2, which is root's, in
+	// which the command begins; 0: in that of the process.
 	Cgroup int
-	// UserNamespace is entered by the command, which becomes its root; nil: none. The thread needs CAP_SETUID permitted.
+	// UserNamespace is the one that the command enters, as its root; nil: none.
 	UserNamespace *UserNamespace
-	// Dirs are entered by the command, with its own rights, each that can be: the last counts. None: the thread's.
+	// Dirs are the directories that the command changes to, one after the other and
+	// with its own rights. Those that fail are passed over. Empty: the working
+	// directory is the thread's.
 	Dirs []string
-	// DirRequired: without the last of them the command is not executed.
+	// DirRequired: where the change to the last of Dirs fails, the command is not
+	// executed.
 	DirRequired bool
 }
 
-// A Limit is a resource limit (RLIMIT_*) of the command.
+// A Limit is a value of a resource limit (RLIMIT_*).
 type Limit struct {
 	Resource int
 	unix.Rlimit
 }
 
-// StartCommand starts the command as leader of a new session, with everything that the
-// calling thread has been confined to. An error is the errno of execve(2), or tells of
-// a step before it.
+// StartCommand starts the command as the leader of a new session. It is a child of the
+// process, with the namespaces, ids, capabilities and seccomp filters of the calling
+// thread. Of descriptors from 3 on it has those in Kept and no other. Signals that the
+// process handles have their default action, ignored ones stay ignored, none is
+// blocked.
 //
-// What lies between clone and execve is a list of system calls, as for PID 1: so the
-// command can be bounded, be born in a control group and come under a filter which the
-// thread itself need not obey. The thread waits as with vfork(2).
+// Between clone3(2) and execve(2) the child walks a program (see commandProgram), while
+// the thread waits as with vfork(2). So the command can have limits, a control group
+// and a filter that the thread does not have.
 //
-// The command closes every descriptor from 3 on that it is not to have, also those that
-// somebody else left open in this process (close_range(2), since Linux 5.9), before it
-// looks up a path: see write. Handled signals have their default action
-// (CLONE_CLEAR_SIGHAND, since Linux 5.5), ignored ones stay ignored, none is blocked.
+// The thread must be locked. Permitted it needs CAP_SETUID where there is a Cgroup,
+// which the command does not get, or a UserNamespace. Linux 5.9 is needed
+// (close_range(2)).
+//
+// Where the command could not be executed there is no process. The error is the errno
+// of execve(2), or names the step before it that failed. The caller must call Wait and
+// then Close of the Process.
 func StartCommand(c Command) (*Process, error) {
-	b, err := c.birth()
+	b, err := c.program()
 	if err != nil {
 		return nil, err
 	}
-	p := &Process{pidfd: -1, others: c.UserNamespace != nil}
+	p := &Process{pidfd: -1, rootInside: c.UserNamespace != nil}
+	// CLONE_CLEAR_SIGHAND is there since Linux 5.5.
 	args := &cloneArgs{flags: unix.CLONE_VM | unix.CLONE_VFORK | unix.CLONE_PIDFD | unix.CLONE_CLEAR_SIGHAND,
 		exitSignal: uint64(unix.SIGCHLD), pidfd: uint64(uintptr(unsafe.Pointer(&b.pidfd)))}
 	if c.Cgroup != 0 {
@@ -84,7 +98,8 @@ func StartCommand(c Command) (*Process, error) {
 	return p, nil
 }
 
-// firstError returns the error that matters most.
+// firstError returns the first of its arguments that is an error: the one that matters
+// most.
 func firstError(errs ...error) error {
 	for _, err := range errs {
 		if err != nil {
@@ -94,14 +109,15 @@ func firstError(errs ...error) error {
 	return nil
 }
 
-// A birth is what a command does before it is executed, with all that the kernel is pointed to: on the heap, where
-// nothing moves.
-type birth struct {
+// A commandProgram is the program that a command's clone walks until execve(2). It is
+// on the heap with all that the steps point to.
+type commandProgram struct {
 	steps   program
 	execute *systemCall
-	own     Capabilities // the thread's, and the command's
-	uid     int
+	own     Capabilities // the thread's, of which the command gets the permitted ones
+	uid     int          // the thread's
 
+	// What the steps point to.
 	path       *byte
 	dirs       []*byte
 	chdirs     []*systemCall
@@ -113,8 +129,9 @@ type birth struct {
 	pidfd      int32
 }
 
-func (c *Command) birth() (*birth, error) {
-	b := &birth{limits: c.Limits, uid: unix.Getuid()}
+// program makes the program of a command that the calling thread starts.
+func (c *Command) program() (*commandProgram, error) {
+	b := &commandProgram{limits: c.Limits, uid: unix.Getuid()}
 	var err error
 	if b.path, err = unix.BytePtrFromString(c.Path); err != nil {
 		return nil, err
@@ -143,8 +160,9 @@ func (c *Command) birth() (*birth, error) {
 	return b, nil
 }
 
-// write writes the list.
-func (b *birth) write(c *Command) {
+// write writes the steps. All that ask the launcher's rights come first, then the
+// closing of its descriptors, then what the caller's files can delay.
+func (b *commandProgram) write(c *Command) {
 	room := 16 + len(c.Limits) + len(c.Dirs) + 2*len(c.Kept)
 	if c.UserNamespace != nil {
 		room += 5 + 64 // ids, and at most one for each capability
@@ -170,16 +188,20 @@ func (b *birth) write(c *Command) {
 	if c.UserNamespace != nil {
 		b.enter(c.UserNamespace, must)
 	} else if c.Cgroup != 0 {
-		// What made the group accept us is over: these are the ids that the thread has, for files too.
+		// The thread acted on files as root for the clone (see asOwnerOfCgroup). The
+		// command takes back the thread's own ids, those for files too, and gives up
+		// CAP_SETUID.
 		must(unix.SYS_SETRESUID, number(b.uid), number(b.uid), number(b.uid))
 		b.own.Permitted &^= ownerOfCgroup
 		b.caps = b.own.data()
 		must(unix.SYS_CAPSET, address(unsafe.Pointer(&capHeader)), address(unsafe.Pointer(&b.caps)))
 	}
-	// What follows looks up paths that are the caller's: a file system of theirs (FUSE)
-	// may never answer. The clone has copies of all descriptors of the process until it
-	// executes something, and with them the locks on the container's record and on the
-	// image: they would outlive the supervisor, and nobody would see whose they are.
+	// The steps from chdir(2) on look up paths of the caller's, and a file system of
+	// the caller's (FUSE) may never answer. Until execve(2) the clone has copies of all
+	// descriptors of the process. Their locks, on the container's record and on the
+	// image, would outlive the supervisor, and nobody could tell whose they are. So all
+	// descriptors that are not the command's are closed before (close_range(2), since
+	// Linux 5.9), also those that other code has left open without close-on-exec.
 	next := len(c.Files)
 	for _, fd := range c.Kept {
 		must(unix.SYS_FCNTL, number(fd), number(unix.F_SETFD), &zero)
@@ -204,8 +226,9 @@ func (b *birth) write(c *Command) {
 	b.execute = must(unix.SYS_EXECVE, address(unsafe.Pointer(b.path)), address(unsafe.Pointer(&b.argv[0])), address(unsafe.Pointer(&b.envp[0])))
 }
 
-// failure returns what went wrong, after the clone has executed or ended.
-func (b *birth) failure() error {
+// failure returns the error of the step that failed, after the clone has executed the
+// command or ended.
+func (b *commandProgram) failure() error {
 	defer goruntime.KeepAlive(b)
 	if err := b.execute.err(); err != nil {
 		return err
@@ -221,8 +244,8 @@ func (b *birth) failure() error {
 	return nil
 }
 
-// entered is the last of the directories that the command could enter, as an index, or -1.
-func (b *birth) entered() int {
+// entered is the index of the last directory that the command could change to, or -1.
+func (b *commandProgram) entered() int {
 	for i := len(b.chdirs) - 1; i >= 0; i-- {
 		if b.chdirs[i].err() == nil {
 			return i
@@ -231,12 +254,14 @@ func (b *birth) entered() int {
 	return -1
 }
 
-// ownerOfCgroup is what the thread raises while the kernel asks whether it may put a process into a group: to act
-// on files as root, who owns the group.
+// ownerOfCgroup is the capability that the thread raises for the clone into a control
+// group: to act on files as root, who owns the group.
 const ownerOfCgroup = 1 << unix.CAP_SETUID
 
-// asOwnerOfCgroup calls f as one who may write to root's files.
-func (b *birth) asOwnerOfCgroup(f func() error) error {
+// asOwnerOfCgroup calls f while the calling thread acts on files as root: the kernel
+// lets a process be cloned into a control group by a thread that may write to its files
+// (CLONE_INTO_CGROUP, since Linux 5.7).
+func (b *commandProgram) asOwnerOfCgroup(f func() error) error {
 	if err := setCapabilities(Capabilities{Effective: b.own.Effective | ownerOfCgroup, Permitted: b.own.Permitted | ownerOfCgroup}); err != nil {
 		return err
 	}

@@ -10,28 +10,32 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Confinement is for a program of the host that reads what may be hostile: it never
-// gains a privilege (no_new_privs, an empty bounding set), has no terminal to write to,
-// and is killed when this process ends.
+// A Confinement is how a program of the host runs that reads hostile data. Whatever it
+// says, the program gains no privilege (no_new_privs, an empty bounding set), leads a
+// session without a terminal, and is killed when this process ends.
 type Confinement struct {
-	IDs        bool // it runs as UID and GID, without supplementary groups; else as this process
+	IDs        bool // it has the ids UID and GID and no supplementary groups; else this process's
 	UID, GID   uint32
-	Namespaces uintptr  // of its own, CLONE_NEW*
-	Limits     []string // options of prlimit(1): --as=BYTES
+	Namespaces uintptr  // CLONE_NEW*, of its own
+	Limits     []string // options of prlimit(1), such as --as=BYTES
 }
 
-// prlimit sets the resource limits: on itself, before it executes the program. To set
-// them from outside would be after the program has begun, and take a capability where
-// it runs as somebody else.
+// prlimit is executed in the program's place, sets the resource limits of itself, and
+// executes the program. To set them from outside would come after the program has
+// begun, and take a capability where the program runs with other ids.
 const prlimit = "/usr/bin/prlimit"
 
-// StartConfined starts a program. Its caller must call wait, once, in the place of cmd.Wait.
+// StartConfined starts a program. The caller must call wait, once, in the place of
+// cmd.Wait.
 //
-// What this process is not permitted (CAP_SETUID and CAP_SETGID for ids, CAP_SYS_ADMIN
-// for namespaces, CAP_SETPCAP for the bounding set) is left out. It may be called from
-// any thread: the program is forked by a thread that is confined itself, and is used
-// for nothing else. Linux sends the signal for the parent's end (PR_SET_PDEATHSIG) when
-// the thread ends, so that stays as long.
+// It may be called from any thread, and leaves that as it is: another thread confines
+// itself and forks the program. That thread does nothing else and stays until the
+// program has ended, since Linux sends the signal for the parent's end
+// (PR_SET_PDEATHSIG) when the thread that has forked ends.
+//
+// Permitted to the process there should be CAP_SETUID and CAP_SETGID for the ids,
+// CAP_SYS_ADMIN for the namespaces and CAP_SETPCAP for the bounding set. A part of the
+// confinement whose capability is missing is left out, without an error.
 func StartConfined(cmd *exec.Cmd, c Confinement) (wait func() error, err error) {
 	if len(c.Limits) > 0 {
 		cmd.Args = append(append([]string{prlimit}, c.Limits...), append([]string{"--", cmd.Path}, cmd.Args[1:]...)...)
@@ -57,17 +61,17 @@ func StartConfined(cmd *exec.Cmd, c Confinement) (wait func() error, err error) 
 	}, nil
 }
 
-// aside calls f on a thread that ends with it: never the main thread, which the Go
-// runtime keeps, and which the process's files in procfs tell of.
+// aside calls f on a thread that ends when f returns. It is never the main thread: the
+// Go runtime does not end that one, and /proc/PID describes it.
 func aside(f func()) {
 	go func() {
 		goruntime.LockOSThread()
 		if unix.Gettid() != unix.Getpid() {
-			f() // the thread is never unlocked
+			f() // the goroutine ends locked, and the thread with it
 			return
 		}
 		locked := make(chan struct{})
-		go func() { // while the main thread is taken
+		go func() { // the main thread is taken: this goroutine gets another one
 			goruntime.LockOSThread()
 			close(locked)
 			f()
@@ -77,7 +81,8 @@ func aside(f func()) {
 	}()
 }
 
-// confine confines the calling thread, and prepares the fork.
+// confine confines the calling thread, which must be locked and end afterwards, and
+// sets what the fork does.
 func (c Confinement) confine(cmd *exec.Cmd) error {
 	const (
 		bounding   = 1 << unix.CAP_SETPCAP
@@ -107,11 +112,13 @@ func (c Confinement) confine(cmd *exec.Cmd) error {
 	return NoNewPrivileges()
 }
 
-// ErrTooMuchOutput means that a program wrote more than it may.
+// ErrTooMuchOutput means that a program wrote more to standard output than it may.
 var ErrTooMuchOutput = errors.New("it wrote too much")
 
-// OutputConfined runs a program and returns its standard output, of at most limit
-// bytes; when it fails, an *exec.ExitError with its standard error.
+// OutputConfined runs a program as StartConfined does, waits for it, and returns its
+// standard output. Of more than limit bytes it returns ErrTooMuchOutput, when the
+// program has ended. A program that fails gives an *exec.ExitError with the first 4096
+// bytes of its standard error. It may be called from any thread.
 func OutputConfined(cmd *exec.Cmd, c Confinement, limit int) ([]byte, error) {
 	out, problem := bounded{limit: limit}, bounded{limit: 4096}
 	cmd.Stdout, cmd.Stderr = &out, &problem
@@ -130,7 +137,7 @@ func OutputConfined(cmd *exec.Cmd, c Confinement, limit int) ([]byte, error) {
 	return out.data, err
 }
 
-// bounded keeps the beginning of what is written to it.
+// bounded keeps the first limit bytes of what is written to it.
 type bounded struct {
 	data  []byte
 	limit int

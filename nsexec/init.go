@@ -13,55 +13,64 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Init is the first process (PID 1) of a PID namespace: an almost empty child of
-// the launching thread, which lives as long as the process holds a line to it and makes
-// the kernel kill everything in the namespace when it goes.
+// Init is the first process (PID 1) of a PID namespace. It waits on a line that the
+// launcher holds, and ends with it; the kernel then kills every process in the
+// namespace.
 //
-// It was never executed and has no memory of its own: it is a clone that shares
-// the launcher's, and walks a list of system calls. (A fork with memory of its
-// own would make every page that the launcher then writes a fault, and an IPI to the
-// other processors: measured, a tenth of a launch.) It holds no descriptor of the
-// launcher's and no capability, and by seccomp's strict mode can do nothing but
-// read, write and exit; the memory is closed to the container by the dumpable flag.
+// PID 1 is a clone of the launching thread that shares the launcher's memory and walks
+// a program (see program): it executes nothing. (A fork with memory of its own would
+// make a page fault of every page that the launcher then writes, and an interrupt for
+// the other processors: measured, a tenth of a launch.) It has no descriptor but its
+// end of the line, no capability, and by seccomp's strict mode no system call but read,
+// write and exit. The container's processes cannot look into the launcher's memory by
+// way of it, since the process is not dumpable.
 type Init struct {
 	pid   int
 	line  *line // PID 1 ends when it breaks
 	steps program
-	mount *systemCall // whose result is the procfs
-	chose *systemCall // whose result tells that the numbers of processes begin at last
-	names [2][]byte   // what it writes, and where to
-	last  int         // the number before that of the next process
+	mount *systemCall // its result is the descriptor of the procfs
+	chose *systemCall // it writes last; without an error process ids begin after that
+	names [2][]byte   // last as text, and the name of the file that takes it
+	last  int         // the process id before the first that the namespace gives
 }
 
-// What PID 1 hands to the kernel.
+// What PID 1, and a keeper, have the kernel read. Nothing writes to them but the one
+// byte, which carries no information.
 var (
 	slash      = [...]byte{'/', 0}
 	procName   = [...]byte{'p', 'r', 'o', 'c', 0}
 	initName   = [...]byte{'m', 'a', 'y', 'f', 'l', 'y', '-', 'i', 'n', 'i', 't', 0}
-	ignore     = [4]uintptr{1} // struct sigaction with SIG_IGN
+	ignore     = [4]uintptr{1} // struct sigaction of the kernel's, with SIG_IGN
 	noCapsFor  = [...]uint32{unix.LINUX_CAPABILITY_VERSION_3, 0}
 	noCapsData [6]uint32
 	oneByte    [1]byte
 )
 
-// lastPID is where the kernel has the number of the last process of the PID namespace
-// of the process that writes to it. It takes CAP_SYS_ADMIN, or CAP_CHECKPOINT_RESTORE,
-// there, and a kernel with CONFIG_CHECKPOINT_RESTORE.
+// lastPID is the file that has the last process id which the kernel gave in the PID
+// namespace of the process that reads or writes it. To write takes CAP_SYS_ADMIN or
+// CAP_CHECKPOINT_RESTORE in the namespace's owner. The kernel has it by
+// CONFIG_CHECKPOINT_RESTORE.
 const lastPID = "/proc/sys/kernel/ns_last_pid"
 
-// Numbers of the first processes after PID 1 are chosen between these: above those that
-// the kernel does not give again (RESERVED_PIDS), and so that a few thousand more are
-// below the least usual limit (pid_max, 32768).
+// The id of the first process after PID 1 is chosen at random from firstPID to
+// firstPIDLess: the kernel does not give the ids below the one a second time
+// (RESERVED_PIDS), and above the other there is still room for a few thousand processes
+// up to the lowest usual limit (kernel.pid_max, 32768).
 const (
 	firstPID     = 300
 	firstPIDLess = 30000
 )
 
-// StartInit makes PID 1 of the PID namespace that the calling thread has
-// unshared, and returns without waiting for it. When the process ends, in whatever way,
-// so does PID 1, and with it the namespace; at the latest after a time (0: no such limit),
-// whatever becomes of the process. The process must not be dumpable (see Undumpable); the
-// thread needs CAP_SYS_ADMIN, CAP_SETUID and CAP_SETGID. The holder must call Kill and Wait.
+// StartInit makes PID 1 of the PID namespace that the calling thread has unshared, and
+// returns without waiting for it (see Proc). When the calling process ends, in whatever
+// way, so does PID 1, and with it the namespace. It also ends after the time atMost,
+// whatever becomes of the process; 0: there is no such limit.
+//
+// The thread must be locked, have unshared CLONE_NEWPID and started no other child
+// since; it needs effective: CAP_SYS_ADMIN, CAP_SETUID and CAP_SETGID. The process must
+// not be dumpable (see Undumpable). Linux 5.9 is needed (CLOSE_RANGE_UNSHARE).
+//
+// The caller of StartInit must call Kill, and then Wait, which close what Init holds.
 func StartInit(atMost time.Duration) (*Init, error) {
 	line, err := newLine(atMost)
 	if err != nil {
@@ -83,9 +92,9 @@ func StartInit(atMost time.Duration) (*Init, error) {
 	return i, nil
 }
 
-// choosePIDs chooses the number before that of the next process. If every container's
-// command had the number 2, so would the files that programs name after themselves, in
-// a home or another bind that containers share.
+// choosePIDs chooses where the process ids begin. If the command of every container had
+// the id 2, then the files that programs name after their id would have the same names
+// in all containers, and meet in a home or another bind that the containers share.
 func (i *Init) choosePIDs() error {
 	var random [2]byte
 	if _, err := unix.Getrandom(random[:], 0); err != nil {
@@ -96,61 +105,66 @@ func (i *Init) choosePIDs() error {
 	return nil
 }
 
-// write writes the program of PID 1: its life as system calls.
+// write writes the program of PID 1. Its comments speak of PID 1 as "it".
 func (i *Init) write() {
 	i.steps = newProgram(32)
 	p := &i.steps
 	line, one := number(i.line.child), number(1)
 
-	// A step that may not fail goes to this exit, and never says that it is ready.
+	// Where a step of must fails, PID 1 exits without saying that it is ready.
 	fail := p.last(unix.SYS_EXIT, one)
 	must := func(nr uintptr, args ...*uintptr) *systemCall { return p.add(fail, nr, args...) }
 	try := func(nr uintptr, args ...*uintptr) { p.add(nil, nr, args...) }
 
-	// To the caller, whose real id the launcher has, PID 1 is somebody else's: they can
-	// neither stop nor kill it. First of all, for as long as it has the launcher's
-	// descriptors it would keep locks on them when the launcher is killed.
+	// It becomes root, so that the caller, whose ids the launcher has, can neither stop
+	// nor kill it. This comes first: while PID 1 is stopped with the launcher's
+	// descriptor table, the locks in it outlive a launcher that is killed.
 	must(unix.SYS_SETRESGID, &root.gid, &root.gid, &root.gid)
 	must(unix.SYS_SETRESUID, &root.uid, &root.uid, &root.uid)
 	try(unix.SYS_PRCTL, number(unix.PR_SET_NAME), address(unsafe.Pointer(&initName)))
-	// Orphans become our children; an ignored SIGCHLD lets the kernel reap them.
+	// Orphans of the namespace become its children. As it ignores SIGCHLD, the kernel
+	// reaps them.
 	must(unix.SYS_RT_SIGACTION, number(int(unix.SIGCHLD)), address(unsafe.Pointer(&ignore)), &zero, number(8))
-	try(unix.SYS_SETSID) // no keyboard signals
-	// A working directory elsewhere would keep the host's file system past pivot_root.
+	try(unix.SYS_SETSID) // the terminal's signals do not reach it
+	// It lets go of the working directory: that would hold a file system of the host's
+	// in the mount namespace.
 	must(unix.SYS_CHDIR, address(unsafe.Pointer(&slash)))
 
-	// The numbers of processes begin there, where the kernel lets us say so.
+	// It writes where process ids begin. Where the kernel has no such file, they begin
+	// at 2.
 	file := p.add(nil, unix.SYS_OPENAT, number(unix.AT_FDCWD), address(unsafe.Pointer(&i.names[1][0])), number(unix.O_WRONLY|unix.O_CLOEXEC), &zero)
 	i.chose = p.add(nil, unix.SYS_WRITE, &file.result, address(unsafe.Pointer(&i.names[0][0])), number(len(i.names[0])))
 	try(unix.SYS_CLOSE, &file.result)
 
-	// procfs shows the PID namespace of the task that makes it. The descriptor table
-	// is still the launcher's, so it is the launcher who gets the mount.
+	// It makes a procfs, which shows the PID namespace of the task that makes it. The
+	// descriptor table is still the launcher's: so the launcher has the mount.
 	fs := must(unix.SYS_FSOPEN, address(unsafe.Pointer(&procName)), number(unix.FSOPEN_CLOEXEC))
 	must(unix.SYS_FSCONFIG, &fs.result, number(unix.FSCONFIG_CMD_CREATE))
 	i.mount = must(unix.SYS_FSMOUNT, &fs.result, number(unix.FSMOUNT_CLOEXEC),
 		number(unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC))
 	try(unix.SYS_CLOSE, &fs.result)
 
-	// From here on the table is our own, with nothing in it but the line
-	// (CLOSE_RANGE_UNSHARE, since Linux 5.9).
+	// It gets a descriptor table of its own (CLOSE_RANGE_UNSHARE, since Linux 5.9) and
+	// closes everything in it but its end of the line.
 	must(unix.SYS_CLOSE_RANGE, number(i.line.child+1), number(math.MaxUint32), number(unix.CLOSE_RANGE_UNSHARE))
 	must(unix.SYS_CLOSE_RANGE, &zero, number(i.line.child-1))
 	must(unix.SYS_CAPSET, address(unsafe.Pointer(&noCapsFor)), address(unsafe.Pointer(&noCapsData)))
 	must(unix.SYS_PRCTL, number(unix.PR_SET_NO_NEW_PRIVS), one)
 	try(unix.SYS_PRCTL, number(unix.PR_SET_SECCOMP), number(unix.SECCOMP_MODE_STRICT))
 
-	// Say that we are ready. Then read until the line is closed, by the launcher or with
-	// it, or until the time is over. (PR_SET_PDEATHSIG would be of no use: the kernel asks
-	// whether the parent, as it dies, may kill its child.)
+	// It says that it is ready. Then it reads, until the launcher closes its end of the
+	// line or dies, or the receive timeout is over, and exits. (PR_SET_PDEATHSIG would
+	// not do: the kernel asks whether the dying parent may kill its child, and the
+	// launcher may not, as its child is root's.)
 	byteAt := address(unsafe.Pointer(&oneByte))
 	must(unix.SYS_WRITE, line, byteAt, one)
 	try(unix.SYS_READ, line, byteAt, one)
 	try(unix.SYS_EXIT, &zero)
 }
 
-// Proc waits until PID 1 is ready and returns a detached mount of the procfs of
-// its namespace, as a descriptor that the caller owns. Call it once.
+// Proc waits until PID 1 is ready and returns a detached mount of the procfs of its
+// namespace, as a descriptor that the caller owns (mount.TreeFromFD). It must be called
+// once, on any thread. The error names the system call of PID 1 that failed.
 func (i *Init) Proc() (int, error) {
 	ready, err := i.line.ready()
 	i.line.forget()
@@ -168,7 +182,7 @@ func (i *Init) Proc() (int, error) {
 	return -1, errors.New("PID 1 was killed before it was ready")
 }
 
-// FirstPID is the number of the first process after PID 1 in its namespace. It is known
+// FirstPID is the id, in the namespace, of the first process after PID 1. It is known
 // when Proc has returned.
 func (i *Init) FirstPID() int {
 	if i.chose.err() != nil {
@@ -177,21 +191,25 @@ func (i *Init) FirstPID() int {
 	return i.last + 1
 }
 
-// PID is the process's number in the PID namespace of the calling thread.
+// PID is the id of PID 1 in the PID namespace of the calling process.
 func (i *Init) PID() int { return i.pid }
 
-// End tells PID 1 to end, and with it every process of its namespace. Kill must be
-// called all the same. It may be called from any thread after Proc has returned.
+// End has PID 1 end, and with it every process of its namespace, and does not wait for
+// that. It may be called from any thread after Proc has returned. Kill and Wait must be
+// called all the same.
 func (i *Init) End() { i.line.hangUp() }
 
-// Kill ends PID 1, and with it every process of its namespace, by ending the line. It does
-// not wait.
+// Kill does what End does, and closes the line. It may be called from any thread, more
+// than once, and needs no capability.
 func (i *Init) Kill() { i.line.breakOff() }
 
-// Wait waits, after Kill, until every process of the namespace has ended, for a time at
-// most: one may be in a system call that the kernel does not break off. A process of
-// the namespace that is the caller's own child must have been waited for, or be waited
-// for by another thread: PID 1 does not end before.
+// Wait waits, after Kill, until every process of the namespace has ended, and reaps
+// PID 1. It waits for the time atMost: a process may be in a system call that the
+// kernel does not break off; then the error says so, and PID 1 is left to be reaped.
+//
+// The command is a process of the namespace and a child of the calling process: before
+// that has reaped it (Process.Wait), PID 1 does not end. Wait may be called from any
+// thread.
 func (i *Init) Wait(atMost time.Duration) error {
 	defer i.line.close()
 	err := exits(int(i.line.pidfd), atMost)

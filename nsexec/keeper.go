@@ -12,14 +12,14 @@ import (
 )
 
 // A Keeper is a child of the process that keeps descriptors open for as long as the
-// process lives, so that the process itself need not have them. They are the caller's,
-// and when the last copy of one is closed, a file system of the caller's (FUSE) may
-// never answer: a process that is killed then stays with all the rest that it has open,
-// with locks and with the line of PID 1.
+// process lives. The process then closes its own: they are files that the caller has
+// opened, and to close the last descriptor of a file may wait for ever, where a file
+// system of the caller's (FUSE) does not answer. A process that is killed and waits
+// there would keep all the rest that it has open: locks, and the line of PID 1.
 //
-// As PID 1 it shares the memory of the process, and walks a list of system calls. It
-// has no other descriptor, no capability, and blocks all signals. The caller can kill
-// it: what it has is theirs.
+// As PID 1 does (see Init), the keeper shares the memory of the process and walks a
+// program. It has no descriptors but these and its end of a line, has no capability,
+// and blocks all signals. The caller can kill it, and loses only what is the caller's.
 type Keeper struct {
 	pid   int
 	line  *line // the keeper ends when it breaks
@@ -28,8 +28,12 @@ type Keeper struct {
 
 var keeperName = [...]byte{'m', 'a', 'y', 'f', 'l', 'y', '-', 'k', 'e', 'e', 'p', 'e', 'r', 0}
 
-// Keep gives descriptors to a new keeper; the process is to close its own. It must not
-// be dumpable (see Undumpable), or must have nothing that its caller has not.
+// Keep starts a keeper of these descriptors. The caller of Keep still owns its own
+// descriptors and is to close them; it must call Release at the end of the program.
+//
+// It may be called from any thread and needs no capability; Linux 5.9 is needed
+// (close_range(2)). The process must not be dumpable (see Undumpable), or its memory
+// must hold nothing that is secret from the caller: the keeper is the caller's process.
 func Keep(fds []int) (*Keeper, error) {
 	line, err := newLine(0)
 	if err != nil {
@@ -37,7 +41,7 @@ func Keep(fds []int) (*Keeper, error) {
 	}
 	k := &Keeper{line: line}
 	k.write(fds)
-	goruntime.LockOSThread() // signals are blocked on it meanwhile
+	goruntime.LockOSThread() // signals are blocked on it during the clone
 	k.pid, err = k.steps.start(&cloneArgs{flags: unix.CLONE_VM, exitSignal: uint64(unix.SIGCHLD)})
 	goruntime.UnlockOSThread()
 	if k.pid == 0 {
@@ -48,7 +52,9 @@ func Keep(fds []int) (*Keeper, error) {
 	return k, nil
 }
 
-// write writes the keeper's program.
+// write writes the keeper's program: it closes every descriptor but fds and its end of
+// the line, gives up its capabilities, reads until the line breaks, and exits. It has a
+// descriptor table of its own from the clone on.
 func (k *Keeper) write(fds []int) {
 	kept := append(slices.Clone(fds), k.line.child)
 	slices.Sort(kept)
@@ -67,11 +73,13 @@ func (k *Keeper) write(fds []int) {
 	k.steps.add(nil, unix.SYS_EXIT, &zero)
 }
 
-// Outlive lets the keeper live on when the process executes another program, until that
-// one has closed what it finds open.
+// Outlive lets the keeper live on when the process executes another program: that one
+// inherits the line, and ends the keeper when it closes it or ends. It may be called
+// from any thread.
 func (k *Keeper) Outlive() error { return Inherit([]int{k.line.own}) }
 
-// Inherit lets the next program that the process executes have descriptors.
+// Inherit clears close-on-exec of descriptors, so that the next program that the
+// process executes has them. It may be called from any thread.
 func Inherit(fds []int) error {
 	for _, fd := range fds {
 		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {
@@ -81,12 +89,13 @@ func Inherit(fds []int) error {
 	return nil
 }
 
-// releaseWithin is how long a process waits for its keeper, which may be stopped or
-// wait for a file system.
+// releaseWithin bounds how long Release waits: the caller may have stopped the keeper,
+// and a file system may not answer as the keeper closes a file.
 const releaseWithin = time.Second
 
-// Release lets the keeper close what it has, and waits for that. It is for the end of a
-// program.
+// Release ends the keeper and waits for that, for a second at most. It may be called
+// from any thread, and is meant for the end of a program: what is locked or piped by
+// these descriptors is free before the program has ended.
 func (k *Keeper) Release() {
 	k.line.hangUp()
 	k.line.close()

@@ -8,14 +8,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A line connects the process with a clone of a thread that shares its descriptors: the clone says by a byte that it is
-// ready, and then reads until we let it go.
+// A line is a pair of connected sockets between the process and a clone of one of its
+// threads. On it the clone writes a byte when it is ready, and then reads until the
+// process closes its end, or ends.
 type line struct {
-	own, child int   // our end, and the clone's, which is ours too
-	pidfd      int32 // of the clone
+	own   int   // the process's end; -1: closed
+	child int   // the clone's end, as long as the process has it too; -1: closed
+	pidfd int32 // of the clone; -1: none
 }
 
-// newLine makes a line on which the clone waits no longer than a time (0: as long as it takes).
+// newLine makes a line. A read of the clone's ends after the time atMost; 0: it waits
+// as long as it takes.
 func newLine(atMost time.Duration) (*line, error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -32,13 +35,14 @@ func newLine(atMost time.Duration) (*line, error) {
 	return l, nil
 }
 
-// args are those of the clone.
+// args are the arguments of the clone: the kernel stores its pidfd in the line.
 func (l *line) args() *cloneArgs {
 	return &cloneArgs{flags: unix.CLONE_PIDFD, pidfd: uint64(uintptr(unsafe.Pointer(&l.pidfd)))}
 }
 
-// ready waits until the clone is ready, or has ended: as long as it has no descriptors of its own, the line does not break
-// with its end.
+// ready waits until the clone has said that it is ready, or has ended. It asks the
+// pidfd for the end: as long as the process has the clone's end of the line too, a
+// clone that ends does not break it.
 func (l *line) ready() (bool, error) {
 	fds := []unix.PollFd{{Fd: int32(l.own), Events: unix.POLLIN}, {Fd: l.pidfd, Events: unix.POLLIN}}
 	_, err := unix.Poll(fds, -1)
@@ -53,21 +57,22 @@ func (l *line) ready() (bool, error) {
 	return n == 1, err
 }
 
-// hangUp lets the clone go. Before the line is closed: a descriptor of it that somebody has taken along would keep it open.
+// hangUp has the clone's read end, though copies of the process's end may be open in
+// other processes, which a close would not reach.
 func (l *line) hangUp() { _ = unix.Shutdown(l.own, unix.SHUT_RDWR) }
 
-// forget closes the clone's end, which is of no use when the clone is ready, and has
-// descriptors of its own.
+// forget closes the clone's end in the process. The clone must have a descriptor table
+// of its own by then: it has when it is ready.
 func (l *line) forget() { closeOnce(&l.child) }
 
-// breakOff closes the line, and leaves the clone to be waited for.
+// breakOff hangs up and closes both ends. The pidfd stays, to wait for the clone.
 func (l *line) breakOff() {
 	l.hangUp()
 	l.forget()
 	closeOnce(&l.own)
 }
 
-// close closes everything.
+// close closes both ends and the pidfd.
 func (l *line) close() {
 	l.forget()
 	closeOnce(&l.own)

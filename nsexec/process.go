@@ -12,22 +12,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Credentials are what a process may be: its ids and its capability sets.
+// Credentials are the ids and the capability sets of a thread.
 type Credentials struct {
 	UID, GID ThreeIDs
 	Capabilities
 }
 
-// ThreeIDs are the real, effective and saved id.
+// ThreeIDs are the real, the effective and the saved id of a user or group.
 type ThreeIDs struct{ Real, Effective, Saved int }
 
-// Settled tells whether all three are the real one.
+// Settled tells whether the effective and the saved id are the real one.
 func (i ThreeIDs) Settled() bool { return i.Effective == i.Real && i.Saved == i.Real }
 
-// Capabilities are a thread's sets; bit N is capability N.
+// Capabilities are sets of a thread's; bit N is capability N. See capabilities(7).
 type Capabilities struct{ Effective, Permitted, Inheritable uint64 }
 
-// CurrentCredentials asks the kernel for those of the calling thread.
+// CurrentCredentials returns the credentials of the calling thread, which must be
+// locked, unless all threads have the same. It needs no capability.
 func CurrentCredentials() (Credentials, error) {
 	var c Credentials
 	var err error
@@ -37,18 +38,23 @@ func CurrentCredentials() (Credentials, error) {
 	return c, err
 }
 
-// SettleProcess gives every thread of the process, and each that comes later, one user
-// and group as real, effective, saved and file-system id, these supplementary groups
-// (nil: as they are), and of the permitted capabilities those in keep, none of them effective
-// or inheritable. It is for the start of a program: no thread may have been changed.
+// SettleProcess changes every thread of the process, and so those that are made later:
 //
-// To change ids it needs CAP_SETUID and CAP_SETGID, unless they are real ones already.
+//   - The user and the group become the real, effective, saved and file-system ids.
+//   - The supplementary groups become groups; nil: they stay.
+//   - Of the permitted capabilities those in keep stay permitted. None is effective,
+//     inheritable or ambient.
+//
+// It is for the start of a program. Any thread may call it; all must have the same
+// credentials still. A change of ids or groups needs CAP_SETUID and CAP_SETGID; of ids it
+// does not where they are real or saved ones. The program must not use cgo
+// (syscall.AllThreadsSyscall).
 func SettleProcess(uid, gid int, groups []int, keep uint64) error {
 	now, err := CurrentCredentials()
 	if err != nil {
 		return err
 	}
-	// Without this, to leave uid 0 would empty the permitted set.
+	// Else a change away from uid 0 would empty the permitted set.
 	if err := everywhere("keep capabilities", unix.SYS_PRCTL, unix.PR_SET_KEEPCAPS, 1); err != nil {
 		return err
 	}
@@ -79,7 +85,7 @@ func SettleProcess(uid, gid int, groups []int, keep uint64) error {
 }
 
 // everywhere makes a system call on every thread. What a pointer among the arguments
-// points to is kept off the stack, which could move meanwhile.
+// points to is kept on the heap, since a stack could move meanwhile.
 //
 //go:uintptrescapes
 func everywhere(what string, number, a, b uintptr) error {
@@ -89,10 +95,14 @@ func everywhere(what string, number, a, b uintptr) error {
 	return nil
 }
 
-// ResetInheritance takes back what a process keeps over execve(2) and a caller can use
-// to disturb it: interval timers, and ignored signals that the Go runtime leaves alone.
-// (It takes over all others but SIGINT and SIGHUP, which os/signal does; the signal mask and
-// descriptors are for the program's entry point, before the Go runtime starts.)
+// ResetInheritance stops the interval timers of the process, and gives those ignored
+// signals their default action that the Go runtime leaves ignored: both are kept over
+// execve(2), so a caller can disturb the program by them. (The Go runtime itself
+// handles most signals, and os/signal handles SIGINT and SIGHUP. The signal mask and
+// the descriptors are the entry point's, before the Go runtime starts.)
+//
+// It is for the start of a program. It concerns the process: any thread may call it,
+// and needs no capability.
 func ResetInheritance() error {
 	var off unix.Itimerval
 	for _, which := range []unix.ItimerWhich{unix.ItimerReal, unix.ItimerVirtual, unix.ItimerProf} {
@@ -100,12 +110,12 @@ func ResetInheritance() error {
 			return fmt.Errorf("setitimer: %w", err)
 		}
 	}
-	// The Go runtime leaves the job control signals as they are, and two that are C
-	// libraries' own (glibc's SIGCANCEL, musl's SIGSYNCCALL).
+	// Signals that the Go runtime leaves as it finds them: those of job control, and
+	// two that C libraries have for themselves (glibc's SIGCANCEL, musl's SIGSYNCCALL).
 	for _, s := range []syscall.Signal{unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU, 32, 34} {
 		var now [4]uintptr
 		if s == unix.SIGTSTP && raw4(unix.SYS_RT_SIGACTION, uintptr(s), 0, uintptr(unsafe.Pointer(&now)), 8) == nil && now[0] != ignore[0] {
-			continue // handled: it is the program's by now
+			continue // the program has a handler of its own by now
 		}
 		if err := raw4(unix.SYS_RT_SIGACTION, uintptr(s), uintptr(unsafe.Pointer(&defaultAction)), 0, 8); err != nil {
 			return fmt.Errorf("reset signal %d: %w", s, err)
@@ -114,12 +124,17 @@ func ResetInheritance() error {
 	return nil
 }
 
-// defaultAction is a struct sigaction with SIG_DFL.
+// defaultAction is a struct sigaction of the kernel's, with SIG_DFL. Nothing writes to
+// it.
 var defaultAction [4]uintptr
 
-// OutputAs runs a program as another user, with no supplementary groups, and returns its
-// standard output; when it fails, an *exec.ExitError with its standard error. Without CAP_SETUID
-// and CAP_SETGID it runs as the real user, with none of the process's privilege either way.
+// OutputAs runs a program with the ids of another user and group and no supplementary
+// groups, waits for it, and returns its standard output. Where the process is not
+// permitted CAP_SETUID and CAP_SETGID, the program runs with the process's ids. A
+// program that fails gives an *exec.ExitError with its standard error.
+//
+// It may be called from any goroutine that is not locked, whose thread's capabilities
+// are changed meanwhile.
 func OutputAs(cmd *exec.Cmd, uid, gid uint32) ([]byte, error) {
 	goruntime.LockOSThread()
 	defer goruntime.UnlockOSThread()
@@ -134,13 +149,14 @@ func OutputAs(cmd *exec.Cmd, uid, gid uint32) ([]byte, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: gid}}
 	var out, problem bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &problem
-	// The fork happens on this thread; only it has the capabilities, for that long.
+	// This thread forks the program: it alone has the capabilities effective, and only
+	// until then.
 	if err := SetEffective(now.Effective | needs); err != nil {
 		return nil, err
 	}
 	err = cmd.Start()
 	if lower := SetEffective(now.Effective); lower != nil {
-		goruntime.LockOSThread() // once more than it is unlocked: nobody uses the thread again
+		goruntime.LockOSThread() // once more than it is unlocked: the thread ends with this goroutine
 		return nil, errors.Join(err, lower)
 	}
 	if err == nil {

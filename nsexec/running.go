@@ -10,46 +10,53 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Process is a running command. It is a child of the calling process, in
-// whatever PID namespace.
+// A Process is a running command, of StartCommand. It is a child of the calling
+// process, in whichever PID namespace. Its methods may be called from any thread, and
+// at the same time, but for Wait and Close.
 type Process struct {
-	PID   int
+	PID   int // in the PID namespace of the calling process
 	pidfd int
-	Dir   int // which of the command's Dirs it started in, as an index; -1: none of them
-	// others: it is root of a user namespace of root's, and the caller may not signal it.
-	others bool
-	// Usage is what the command and those whom it has waited for have used. It is valid after Wait.
+	Dir   int // of the command's Dirs the index of the one it started in; -1: none of them
+	// rootInside: the command is root of a user namespace that belongs to root, so only
+	// a root child may signal it.
+	rootInside bool
+	// Usage is what the command and its reaped descendants have used. Wait sets it.
 	Usage syscall.Rusage
 
-	// Stopped, where it is set, is called by Wait when the command has been stopped.
+	// Stopped, unless nil, is called by Wait, on its goroutine, when a signal has
+	// stopped the command. It is set before Wait is called.
 	Stopped func()
 
 	mu     sync.Mutex
-	reaped bool // the PID may be somebody else's
+	reaped bool // PID may be another process's by now
 }
 
-// Signal sends a signal to the command. After the command has ended it does nothing.
+// Signal sends a signal to the command. A command that has ended is no error. Where the
+// command is root of a user namespace, CAP_SETUID must be permitted to the calling
+// thread.
 func (p *Process) Signal(signal syscall.Signal) error {
-	if p.others {
-		return ended(asOwner(unix.SYS_PIDFD_SEND_SIGNAL, p.pidfd, int(signal), 0, 0))
+	if p.rootInside {
+		return ended(killByRoot(unix.SYS_PIDFD_SEND_SIGNAL, p.pidfd, int(signal), 0, 0))
 	}
 	return ended(unix.PidfdSendSignal(p.pidfd, signal, nil, 0))
 }
 
-// SignalGroup sends a signal to the command's process group, as a terminal does
-// for its keys. After the command has been waited for it does nothing.
+// SignalGroup sends a signal to the process group that the command leads, as a terminal
+// does for its keys. After Wait has returned it does nothing. The same capability is
+// needed as for Signal.
 func (p *Process) SignalGroup(signal syscall.Signal) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.reaped {
 		return nil
 	}
-	if p.others {
-		return ended(asOwner(unix.SYS_KILL, -p.PID, int(signal)))
+	if p.rootInside {
+		return ended(killByRoot(unix.SYS_KILL, -p.PID, int(signal)))
 	}
 	return ended(unix.Kill(-p.PID, signal))
 }
 
+// ended makes success of the error that a process has ended.
 func ended(err error) error {
 	if errors.Is(err, unix.ESRCH) {
 		return nil
@@ -57,12 +64,12 @@ func ended(err error) error {
 	return err
 }
 
-// abandonWithin bounds how long a command that cannot be waited for may take to be
-// killed.
+// abandonWithin bounds how long abandon waits for the end of the command.
 const abandonWithin = 5 * time.Second
 
-// Wait waits for the command to end, from any thread, and returns its wait status. A
-// command that cannot be waited for is killed, since nobody would know of its end.
+// Wait waits for the command to end, reaps it, and returns its wait status. It must be
+// called once. Where the kernel does not let it wait, it kills the command, since
+// nobody would learn of its end, and returns the error.
 func (p *Process) Wait() (syscall.WaitStatus, error) {
 	for {
 		stopped, err := p.next()
@@ -81,8 +88,9 @@ func (p *Process) Wait() (syscall.WaitStatus, error) {
 	return p.reap()
 }
 
-// next waits until the command has ended, or has been stopped and somebody wants to
-// know. That is told once; its end stays to be waited for.
+// next waits until the command has ended, or, if Stopped is set, until it has been
+// stopped. It takes the news of a stop, so that each is told once, and leaves the end
+// to be reaped.
 func (p *Process) next() (stopped bool, err error) {
 	if p.Stopped == nil {
 		return false, unix.Waitid(unix.P_PID, p.PID, nil, unix.WEXITED|unix.WNOWAIT, nil)
@@ -97,7 +105,7 @@ func (p *Process) next() (stopped bool, err error) {
 	return err == nil, err
 }
 
-// reap takes the wait status of a command that has ended.
+// reap takes the wait status of the command, which has ended.
 func (p *Process) reap() (syscall.WaitStatus, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -109,7 +117,7 @@ func (p *Process) reap() (syscall.WaitStatus, error) {
 	return status, nil
 }
 
-// abandon kills a command and reaps it if the kernel lets us.
+// abandon kills the command, and reaps it if it ends within abandonWithin.
 func (p *Process) abandon() {
 	_ = p.Signal(unix.SIGKILL)
 	if exits(p.pidfd, abandonWithin) == nil {
@@ -117,15 +125,16 @@ func (p *Process) abandon() {
 	}
 }
 
-// Reaped tells that the command has been waited for. Before that its PID namespace does
-// not end.
+// Reaped tells whether the command has been reaped. Before that its PID namespace does
+// not end (see Init.Wait).
 func (p *Process) Reaped() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.reaped
 }
 
-// exits waits until a process has ended, of which there is a pidfd, for a time at most.
+// exits waits until the process of a pidfd has ended, for the time atMost; then the
+// error is ETIMEDOUT.
 func exits(pidfd int, atMost time.Duration) error {
 	fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
 	for end := time.Now().Add(atMost); ; {
@@ -142,7 +151,7 @@ func exits(pidfd int, atMost time.Duration) error {
 	}
 }
 
-// discard ends a process that was not to be started, if it is there.
+// discard kills and reaps a process whose start has failed, if there is one.
 func (p *Process) discard() error {
 	if p.PID == 0 {
 		return nil
@@ -152,7 +161,8 @@ func (p *Process) discard() error {
 	return firstError(err, p.Close())
 }
 
-// Close releases the descriptor behind Signal.
+// Close closes the pidfd that Signal uses. It must be called once, after Wait, when no
+// other method runs.
 func (p *Process) Close() error {
 	if p.pidfd < 0 {
 		return nil
@@ -160,6 +170,7 @@ func (p *Process) Close() error {
 	return unix.Close(p.pidfd)
 }
 
+// wait reaps a child of the process.
 func wait(pid int) (syscall.WaitStatus, error) { return waitUsage(pid, nil) }
 
 func waitUsage(pid int, usage *syscall.Rusage) (syscall.WaitStatus, error) {

@@ -1,11 +1,30 @@
 // Package nsexec runs a command in new Linux namespaces from one locked thread of
-// a Go program: no second stage, no re-execution, no cgo.
+// a Go program: no second stage, no re-execution, no cgo. It has the kernel's calls
+// about threads and processes: namespaces, ids, capabilities, and how PID 1, the
+// command and other children begin and end.
 //
-// Namespaces, capabilities, seccomp and user ids are properties of a thread, and
-// what a thread forks inherits them. So a goroutine locks itself to its thread,
-// calls the functions of this package one after the other, and forks the command
-// at the end. The thread must never be unlocked: the Go runtime then throws it away
-// with the goroutine, and no other goroutine ever runs on it.
+// Namespaces, capabilities, seccomp filters and ids belong to a thread, and its
+// children inherit them. So a goroutine locks itself to its thread, calls functions of
+// this package one after the other, and starts the command at the end. It never unlocks
+// the thread: the Go runtime then ends the thread with the goroutine, and no other
+// goroutine ever runs on it.
+//
+// Each function says which thread may call it:
+//
+//   - "locked": it reads or changes the calling thread alone, so the goroutine must
+//     have called runtime.LockOSThread. Where it changes the thread, the goroutine must
+//     not unlock it again, unless it changes everything back.
+//   - "any thread": it concerns the process, or a child.
+//
+// A capability that a function needs must be effective on the calling thread, unless
+// the function says "permitted": then it raises the capability itself.
+//
+// The launch's thread calls most of this package, one function after the other; the
+// supervisor's thread makes user namespaces, waits, and sends signals; the start and
+// the end of the program call what concerns the process as a whole.
+//
+// The package imports the standard library and golang.org/x/sys/unix, and nothing of
+// the project.
 package nsexec
 
 import (
@@ -16,9 +35,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Unshare gives the calling thread new namespaces (CLONE_NEW*), and a root and
-// working directory of its own where CLONE_NEWNS is among them. A new PID namespace
-// is that of the thread's next children, the first of which is its PID 1.
+// Unshare gives the calling thread new namespaces (CLONE_NEW*). With CLONE_NEWNS the
+// thread also gets a root directory, a working directory and a umask of its own. The
+// thread itself does not enter a new PID namespace: its next children do, and the first
+// of them is PID 1 there (see StartInit).
+//
+// The thread must be locked, and needs CAP_SYS_ADMIN. ENOSPC: a limit in
+// /proc/sys/user allows no more namespaces. See unshare(2).
 func Unshare(flags int) error {
 	if err := unix.Unshare(flags); err != nil {
 		return fmt.Errorf("unshare: %w", err)
@@ -26,7 +49,9 @@ func Unshare(flags int) error {
 	return nil
 }
 
-// SetHostname sets the host name of the thread's UTS namespace.
+// SetHostname sets the host name of the UTS namespace that the calling thread is in.
+// The thread must be locked and have unshared CLONE_NEWUTS, or the host's name is
+// changed. It needs CAP_SYS_ADMIN.
 func SetHostname(name string) error {
 	if err := unix.Sethostname([]byte(name)); err != nil {
 		return fmt.Errorf("sethostname %s: %w", name, err)
@@ -34,14 +59,19 @@ func SetHostname(name string) error {
 	return nil
 }
 
-// Umask sets the file mode creation mask and returns the old one. It belongs to
-// the process until the thread has unshared CLONE_NEWNS or CLONE_FS.
+// Umask sets the file mode creation mask and returns the one before. The mask is the
+// process's, until a thread has unshared CLONE_NEWNS or CLONE_FS; from then on the
+// thread must be locked, and changes its own.
 func Umask(mask int) int { return unix.Umask(mask) }
 
-// SetFSIDs makes file accesses and new files of the calling thread those of the
-// given ids. Going from another user to 0 raises the file capabilities that the
-// thread is permitted, going back lowers them (capabilities(7)). It needs
-// CAP_SETUID and CAP_SETGID, and tells by reading back, as setfsuid(2) demands.
+// SetFSIDs sets the ids by which the kernel checks the calling thread's file accesses,
+// and which own the files that it makes. A change from another user to 0 raises those
+// capabilities for files that the thread is permitted, and a change back lowers them
+// (capabilities(7), "Effect of user ID changes on capabilities").
+//
+// The thread must be locked, and needs CAP_SETUID and CAP_SETGID, unless the ids are
+// its real, effective or saved ones. The system calls do not tell errors: SetFSIDs
+// reads the ids back, and returns EPERM if they are others.
 func SetFSIDs(uid, gid int) error {
 	if _, err := unix.SetfsgidRetGid(gid); err != nil {
 		return fmt.Errorf("setfsgid %d: %w", gid, err)
@@ -57,7 +87,9 @@ func SetFSIDs(uid, gid int) error {
 	return nil
 }
 
-// ActOnFilesAs gives the calling thread ids for files (see SetFSIDs), and then these effective capabilities.
+// ActOnFilesAs sets the calling thread's ids for files (see SetFSIDs), and then its
+// effective capabilities: those in effective, and no other. The thread must be locked;
+// CAP_SETUID, CAP_SETGID and all of effective must be permitted.
 func ActOnFilesAs(uid, gid int, effective uint64) error {
 	if err := SetEffective(1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID); err != nil {
 		return err
@@ -68,8 +100,12 @@ func ActOnFilesAs(uid, gid int, effective uint64) error {
 	return SetEffective(effective)
 }
 
-// FileRights returns a function by which another goroutine gets a thread of its own that acts on files as the calling one
-// does: with its ids for files and its effective capabilities. That thread is thrown away with the goroutine.
+// FileRights notes the calling thread's ids for files and its effective capabilities.
+// Another goroutine that calls adopt gets both: adopt locks it to its thread, for good,
+// so the thread ends with the goroutine.
+//
+// The thread that calls FileRights must be locked. To the thread of adopt CAP_SETUID,
+// CAP_SETGID and those effective capabilities must be permitted.
 func FileRights() (adopt func() error, err error) {
 	caps, err := CurrentCapabilities()
 	if err != nil {
@@ -86,8 +122,13 @@ func FileRights() (adopt func() error, err error) {
 	}, nil
 }
 
-// SetIDs makes the calling thread, and no other, the given user and groups, for good: real,
-// effective, saved and file-system ids. (syscall.Setuid would change the whole process.)
+// SetIDs gives the calling thread, and no other, a user and a group as real, effective,
+// saved and file-system ids, and supplementary groups. (syscall.Setuid would change all
+// threads.) A change away from user 0 empties the permitted set, unless
+// KeepCapabilities was called.
+//
+// The thread must be locked, and needs CAP_SETUID and CAP_SETGID. Where there is an
+// error, the groups may have been changed already.
 func SetIDs(uid, gid uint32, groups []uint32) error {
 	var list unsafe.Pointer
 	if len(groups) > 0 {
@@ -105,8 +146,9 @@ func SetIDs(uid, gid uint32, groups []uint32) error {
 	return nil
 }
 
-// LimitBounding drops every capability that is not in keep (bit N is capability
-// N) from the thread's bounding set, and all from its ambient set. It needs CAP_SETPCAP.
+// LimitBounding drops every capability that is not in keep (bit N is capability N) from
+// the calling thread's bounding set, and empties its ambient set. The thread must be
+// locked, and needs CAP_SETPCAP.
 func LimitBounding(keep uint64) error {
 	for c := range 64 {
 		if keep&(1<<c) != 0 {
@@ -126,14 +168,16 @@ func LimitBounding(keep uint64) error {
 	return nil
 }
 
-// SetCapabilities sets permitted and effective set of the thread, and empties the
-// inheritable set. It can only take away.
+// SetCapabilities sets the calling thread's permitted and effective sets, and empties
+// its inheritable set. The kernel lets no capability be added to the permitted set. The
+// thread must be locked; it needs no capability.
 func SetCapabilities(permitted, effective uint64) error {
 	return setCapabilities(Capabilities{Effective: effective, Permitted: permitted})
 }
 
-// KeepCapabilities lets the thread's permitted set outlive a change of its ids away from 0,
-// until its next execve(2).
+// KeepCapabilities has the calling thread keep its permitted set when its ids change
+// away from 0 (PR_SET_KEEPCAPS). The thread must be locked. The next execve(2) takes
+// the setting back.
 func KeepCapabilities() error {
 	if err := unix.Prctl(unix.PR_SET_KEEPCAPS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("keep capabilities: %w", err)
@@ -141,8 +185,9 @@ func KeepCapabilities() error {
 	return nil
 }
 
-// SetEffective makes the thread's effective set equal to want, and leaves what it
-// is permitted to raise again.
+// SetEffective sets the calling thread's effective set, and leaves its permitted and
+// inheritable sets as they are. The thread must be locked; all of want must be
+// permitted, or the error is EPERM.
 func SetEffective(want uint64) error {
 	now, err := CurrentCapabilities()
 	if err != nil || now.Effective == want {
@@ -152,7 +197,8 @@ func SetEffective(want uint64) error {
 	return setCapabilities(now)
 }
 
-// CurrentCapabilities returns the capability sets of the calling thread.
+// CurrentCapabilities returns the capability sets of the calling thread, which must be
+// locked, unless all threads have the same. It needs no capability.
 func CurrentCapabilities() (Capabilities, error) {
 	var data capData
 	if err := raw(unix.SYS_CAPGET, uintptr(unsafe.Pointer(&capHeader)), uintptr(unsafe.Pointer(&data[0])), 0); err != nil {
@@ -166,9 +212,12 @@ func CurrentCapabilities() (Capabilities, error) {
 	}, nil
 }
 
-// What capset(2) and capget(2) take.
+// capHeader says to capset(2) and capget(2) that they are asked about the calling
+// thread. They write to it only when they do not know the version.
 var capHeader = unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 
+// capData is what capset(2) and capget(2) take: the low halves of the sets, then the
+// high ones.
 type capData [2]unix.CapUserData
 
 func (c Capabilities) data() capData {
@@ -186,8 +235,10 @@ func setCapabilities(c Capabilities) error {
 	return nil
 }
 
-// NoNewPrivileges makes execve(2) grant nothing any more: setuid bits and file
-// capabilities are without effect for the thread and all that comes of it.
+// NoNewPrivileges has execve(2) grant no privilege any more to the calling thread and
+// its descendants: set-user-ID bits and file capabilities are without effect
+// (PR_SET_NO_NEW_PRIVS). It cannot be taken back. The thread must be locked; it needs
+// no capability.
 func NoNewPrivileges() error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("no_new_privs: %w", err)
@@ -195,8 +246,10 @@ func NoNewPrivileges() error {
 	return nil
 }
 
-// Undumpable closes the process to ptrace(2), /proc/PID/mem, /proc/PID/fd and
-// core dumps of everyone without CAP_SYS_PTRACE.
+// Undumpable clears the dumpable flag of the process's memory: without CAP_SYS_PTRACE
+// nobody can look into the process by ptrace(2), /proc/PID/mem or /proc/PID/fd, and it
+// leaves no core dump. The kernel sets the flag again at execve(2), and may by
+// fs.suid_dumpable at a change of ids. Any thread may call it; it needs no capability.
 func Undumpable() error {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return fmt.Errorf("clear dumpable: %w", err)
@@ -204,12 +257,15 @@ func Undumpable() error {
 	return nil
 }
 
-// raw makes a system call, without telling the Go scheduler. What a pointer among the
-// arguments points to is kept off the stack, which could move meanwhile.
+// raw makes a system call without telling the Go scheduler, for calls that do not wait.
+// What a pointer among the arguments points to is kept on the heap, since a stack could
+// move meanwhile.
 //
 //go:uintptrescapes
 func raw(number, a, b, c uintptr) error { return raw4(number, a, b, c, 0) }
 
+// raw4 is raw with four arguments.
+//
 //go:uintptrescapes
 func raw4(number, a, b, c, d uintptr) error {
 	_, _, errno := unix.RawSyscall6(number, a, b, c, d, 0, 0)

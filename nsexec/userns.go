@@ -9,48 +9,58 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An IDMap makes Count ids of a user namespace, from Inside on, those from Outside on in the namespace of whoever
-// makes it.
+// An IDMap maps Count ids of a user namespace, from Inside on, to the ids from Outside
+// on of the namespace of the process that writes the map. See user_namespaces(7).
 type IDMap struct{ Inside, Outside, Count uint32 }
 
-// mapWithin is how long a process waits in a new user namespace for its ids: far longer than it takes.
+// mapWithin is how long the process in a new user namespace waits for its maps: far
+// longer than it takes to write them.
 const mapWithin = 10 * time.Second
 
-// NewUserNamespace makes a user namespace and returns a descriptor of it, which the caller owns and which alone keeps
-// it. No process lives in it. It belongs to root: no other user outside has power over what is in it, not even the
-// one whose ids it maps.
+// NewUserNamespace makes a user namespace in which no process lives, with these maps,
+// and returns a descriptor of it, which the caller owns and which alone keeps the
+// namespace. The namespace belongs to root: the kernel gives the owner of a user
+// namespace every capability in it, and no other user gets that here, not even the one
+// whose ids are mapped.
 //
-// The thread needs the host's procfs at /proc, and CAP_SYS_ADMIN, CAP_SETUID and CAP_SETGID permitted; CAP_SETFCAP too where
-// the id 0 of its own namespace is among those outside. ENOSPC says that the administrator allows no more of them
-// (user.max_user_namespaces). See user_namespaces(7).
+// A root child (see rootChild) unshares the namespace and waits; a second one writes
+// the maps into /proc/PID of the first.
 //
-// What procfs has of a process that is not dumpable belongs to root of the namespace that it was executed in. Where that is not
-// the thread's own, the process has to be dumpable meanwhile: so says within.
+//   - keepGroups forbids setgroups(2) in the namespace for ever: a caller who has no
+//     right to give up a group outside, since files may be closed to that group, has
+//     none inside (CVE-2014-8989).
+//   - within: the thread is itself in a user namespace that was made after the program
+//     was executed. The files in /proc/PID of a process that is not dumpable belong to
+//     the root of the namespace in which it was executed, and that root is not mapped
+//     here. So the process is dumpable while the namespace is made, and is not any more
+//     when NewUserNamespace returns.
 //
-// keepGroups forbids setgroups(2) in the namespace for ever: who has no right to give
-// up a group outside, since it may be one that files are closed to, has none inside
-// (CVE-2014-8989).
+// The thread need not be locked. It needs the procfs of its PID namespace at /proc, and
+// permitted: CAP_SYS_ADMIN, CAP_SETUID, CAP_SETGID, and CAP_SETFCAP where the id 0 of
+// its own namespace is among those outside (since Linux 5.12).
+//
+// Errors name the step that failed. ENOSPC: user.max_user_namespaces allows no more.
 func NewUserNamespace(uids, gids []IDMap, keepGroups, within bool) (fd int, err error) {
 	line, err := newLine(mapWithin)
 	if err != nil {
 		return -1, err
 	}
 	defer line.close()
-	e, err := newErrand(5)
+	child, err := newRootChild(5)
 	if err != nil {
 		return -1, err
 	}
 	if within {
-		e.dumpable()
+		child.dumpable()
 		defer func() { err = firstError(err, Undumpable()) }()
 	}
-	e.must("unshare", unix.SYS_UNSHARE, number(unix.CLONE_NEWUSER))
-	opened := e.open("/proc/self/ns/user", unix.O_RDONLY)
-	// A process that has ended has no ids to be mapped any more.
+	child.must("unshare", unix.SYS_UNSHARE, number(unix.CLONE_NEWUSER))
+	opened := child.open("/proc/self/ns/user", unix.O_RDONLY)
+	// The child stays until its maps are written: /proc/PID goes with it.
 	byteAt, one := address(unsafe.Pointer(&oneByte)), number(1)
-	e.must("say that it is there", unix.SYS_WRITE, number(line.child), byteAt, one)
-	e.must("wait for its ids", unix.SYS_READ, number(line.child), byteAt, one)
-	pid, err := e.start(line.args())
+	child.must("say that it is there", unix.SYS_WRITE, number(line.child), byteAt, one)
+	child.must("wait for its ids", unix.SYS_READ, number(line.child), byteAt, one)
+	pid, err := child.start(line.args())
 	if err != nil {
 		return -1, err
 	}
@@ -60,7 +70,7 @@ func NewUserNamespace(uids, gids []IDMap, keepGroups, within bool) (fd int, err 
 	}
 	line.hangUp()
 	_, waited := wait(pid)
-	if err = firstError(err, e.failure(), waited); err != nil && opened.err() == nil && opened.result != 0 {
+	if err = firstError(err, child.failure(), waited); err != nil && opened.err() == nil && opened.result != 0 {
 		unix.Close(int(opened.result))
 	}
 	if err != nil {
@@ -69,37 +79,45 @@ func NewUserNamespace(uids, gids []IDMap, keepGroups, within bool) (fd int, err 
 	return int(opened.result), nil
 }
 
-// writeMaps maps the ids of the user namespace of a process. What is to become of
-// setgroups(2) is said before the groups are mapped: the kernel takes it no later.
+// writeMaps writes the maps of the user namespace that a process is in, by a root
+// child.
 func writeMaps(pid int, uids, gids []IDMap, keepGroups, within bool) error {
-	files := []procFile{{"uid_map", lines(uids)}, {"gid_map", lines(gids)}}
-	if keepGroups {
-		files = append([]procFile{{"setgroups", []byte("deny")}}, files...)
-	}
-	e, err := newErrand(1 + 2*len(files))
+	files := mapFiles(uids, gids, keepGroups)
+	child, err := newRootChild(1 + 2*len(files))
 	if err != nil {
 		return err
 	}
 	if within {
-		e.dumpable()
+		child.dumpable()
 	}
 	for _, f := range files {
-		file := e.open(fmt.Sprintf("/proc/%d/%s", pid, f.name), unix.O_WRONLY)
-		e.must("write "+f.name, unix.SYS_WRITE, &file.result, address(unsafe.Pointer(&f.text[0])), number(len(f.text)))
-		e.kept = append(e.kept, f.text)
+		file := child.open(fmt.Sprintf("/proc/%d/%s", pid, f.name), unix.O_WRONLY)
+		child.must("write "+f.name, unix.SYS_WRITE, &file.result, address(unsafe.Pointer(&f.text[0])), number(len(f.text)))
+		child.kept = append(child.kept, f.text)
 		defer func() {
 			if file.err() == nil {
 				unix.Close(int(file.result))
 			}
 		}()
 	}
-	return e.run()
+	return child.run()
 }
 
-// A procFile is one of a process's in procfs, and what is written to it in one call.
+// A procFile is a file in /proc/PID, and what is written to it in one call.
 type procFile struct {
 	name string
 	text []byte
+}
+
+// mapFiles are the files that give a user namespace its ids, in the order in which they
+// are written: the kernel lets setgroups(2) be forbidden only before gid_map is
+// written.
+func mapFiles(uids, gids []IDMap, keepGroups bool) []procFile {
+	files := []procFile{{"uid_map", lines(uids)}, {"gid_map", lines(gids)}}
+	if keepGroups {
+		files = append([]procFile{{"setgroups", []byte("deny")}}, files...)
+	}
+	return files
 }
 
 func lines(maps []IDMap) []byte {
@@ -112,18 +130,22 @@ func lines(maps []IDMap) []byte {
 
 // A UserNamespace is one that a command enters, to be its root.
 type UserNamespace struct {
-	FD   int    // see NewUserNamespace
-	Keep uint64 // the capabilities that the command has there; bit N is capability N
+	FD   int    // of NewUserNamespace; the caller owns it
+	Keep uint64 // the command's bounding set inside; bit N is capability N
 }
 
-// enter adds the steps of becoming root of a user namespace. Whoever enters one has all capabilities in it, and a
-// full bounding set. That set is emptied down to what the command may keep; the rest it loses by execve(2) alone: until
-// then who has been executed before it cannot look into it, having less.
-func (b *birth) enter(n *UserNamespace, must func(nr uintptr, args ...*uintptr) *systemCall) {
+// enter adds the steps by which a command becomes root of a user namespace.
+//
+// The command first becomes the namespace's owner, root outside: the kernel lets nobody
+// else enter. By entering it gets every capability inside and a full bounding set. The
+// steps reduce the bounding set to n.Keep. The permitted set is reduced by execve(2)
+// alone: until then a process that is inside already has fewer capabilities than this
+// one, and so may not look into its memory, which is the launcher's (ptrace(2)).
+func (b *commandProgram) enter(n *UserNamespace, must func(nr uintptr, args ...*uintptr) *systemCall) {
 	b.own.Effective = b.own.Permitted
 	b.caps = b.own.data()
 	must(unix.SYS_CAPSET, address(unsafe.Pointer(&capHeader)), address(unsafe.Pointer(&b.caps)))
-	must(unix.SYS_SETRESUID, &root.uid, &root.uid, &root.uid) // who the namespace belongs to
+	must(unix.SYS_SETRESUID, &root.uid, &root.uid, &root.uid)
 	must(unix.SYS_SETNS, number(n.FD), number(unix.CLONE_NEWUSER))
 	must(unix.SYS_SETRESGID, &zero, &zero, &zero)
 	must(unix.SYS_SETRESUID, &zero, &zero, &zero)
@@ -134,7 +156,7 @@ func (b *birth) enter(n *UserNamespace, must func(nr uintptr, args ...*uintptr) 
 	}
 }
 
-// lastCapability is the highest that this kernel knows.
+// lastCapability is the highest capability that this kernel knows.
 func lastCapability() int {
 	c := unix.CAP_LAST_CAP
 	for raw(unix.SYS_PRCTL, unix.PR_CAPBSET_READ, uintptr(c+1), 0) == nil {
@@ -146,10 +168,11 @@ func lastCapability() int {
 	return c
 }
 
-// asOwner sends a signal by an errand, to a command that is root of a user namespace: the caller may not do it
-// themself.
-func asOwner(nr uintptr, args ...int) error {
-	e, err := newErrand(1)
+// killByRoot sends a signal by a root child, to a command that is root of a user
+// namespace: the thread, with the caller's ids, may not. nr is kill(2) or
+// pidfd_send_signal(2).
+func killByRoot(nr uintptr, args ...int) error {
+	child, err := newRootChild(1)
 	if err != nil {
 		return err
 	}
@@ -157,6 +180,6 @@ func asOwner(nr uintptr, args ...int) error {
 	for i, a := range args {
 		values[i] = number(a)
 	}
-	e.must("kill", nr, values...)
-	return e.run()
+	child.must("kill", nr, values...)
+	return child.run()
 }

@@ -7,9 +7,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ArgumentBlock writes into a block of memory what execve(2) takes: where in it the path, the arguments and the empty environment
-// are, one pointer each, then the rest. The first argument is the path. A copy of the process in which the block has the same
-// address can hand that to the kernel. It returns the part that was used; E2BIG where there is too little room.
+// ArgumentBlock encodes the arguments of an execve(2) into a block of memory: three
+// pointers into the block, to the path, to the arguments and to the environment, which
+// is empty; then what they point to. The path is args[0]. A process in which a block
+// lies at the same address, such as a fork, can take a copy of the result into it and
+// hand the pointers to the kernel.
+//
+// It returns the part of the block that it used, and E2BIG where that would not fit.
+// It does nothing but write to the block: any thread may call it.
 func ArgumentBlock(block []byte, args []string) ([]byte, error) {
 	const (
 		word = 8
