@@ -71,7 +71,7 @@ func StartCommand(c Command) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Process{pidfd: -1, rootInside: c.UserNamespace != nil}
+	p := &Process{pidfd: -1, namespace: c.UserNamespace}
 	// CLONE_CLEAR_SIGHAND is there since Linux 5.5.
 	args := &cloneArgs{flags: unix.CLONE_VM | unix.CLONE_VFORK | unix.CLONE_PIDFD | unix.CLONE_CLEAR_SIGHAND,
 		exitSignal: uint64(unix.SIGCHLD), pidfd: uint64(uintptr(unsafe.Pointer(&b.pidfd)))}

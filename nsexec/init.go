@@ -71,7 +71,7 @@ const (
 // not be dumpable (see Undumpable). Linux 5.9 is needed (CLOSE_RANGE_UNSHARE).
 //
 // The caller of StartInit must call Kill, and then Wait, which close what Init holds.
-func StartInit(atMost time.Duration) (*Init, error) {
+func StartInit(root Root, atMost time.Duration) (*Init, error) {
 	line, err := newLine(atMost)
 	if err != nil {
 		return nil, err
@@ -81,7 +81,7 @@ func StartInit(atMost time.Duration) (*Init, error) {
 		line.close()
 		return nil, err
 	}
-	i.write()
+	i.write(root)
 	args := line.args()
 	args.flags |= unix.CLONE_VM | unix.CLONE_FILES
 	args.exitSignal = uint64(unix.SIGCHLD)
@@ -106,7 +106,7 @@ func (i *Init) choosePIDs() error {
 }
 
 // write writes the program of PID 1. Its comments speak of PID 1 as "it".
-func (i *Init) write() {
+func (i *Init) write(root Root) {
 	i.steps = newProgram(32)
 	p := &i.steps
 	line, one := number(i.line.child), number(1)
@@ -119,8 +119,9 @@ func (i *Init) write() {
 	// It becomes root, so that the caller, whose ids the launcher has, can neither stop
 	// nor kill it. This comes first: while PID 1 is stopped with the launcher's
 	// descriptor table, the locks in it outlive a launcher that is killed.
-	must(unix.SYS_SETRESGID, &root.gid, &root.gid, &root.gid)
-	must(unix.SYS_SETRESUID, &root.uid, &root.uid, &root.uid)
+	uid, gid := number(int(root.UID)), number(int(root.GID))
+	must(unix.SYS_SETRESGID, gid, gid, gid)
+	must(unix.SYS_SETRESUID, uid, uid, uid)
 	try(unix.SYS_PRCTL, number(unix.PR_SET_NAME), address(unsafe.Pointer(&initName)))
 	// Orphans of the namespace become its children. As it ignores SIGCHLD, the kernel
 	// reaps them.

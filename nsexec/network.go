@@ -36,8 +36,8 @@ func interfaceUp(name string) (r [40]byte) {
 //
 // Errors name the step that failed. ENOSPC: user.max_net_namespaces or
 // user.max_user_namespaces allows no more. See network_namespaces(7).
-func NewNetwork() (fd int, err error) {
-	child, err := newRootChild(8)
+func NewNetwork(root Root) (fd int, err error) {
+	child, err := newRootChild(root, 8)
 	if err != nil {
 		return -1, err
 	}

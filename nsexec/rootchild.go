@@ -25,7 +25,7 @@ type rootChild struct {
 // permitted; CAP_SETUID must be one of them.
 //
 //go:noinline
-func newRootChild(n int) (*rootChild, error) {
+func newRootChild(root Root, n int) (*rootChild, error) {
 	own, err := CurrentCapabilities()
 	if err != nil {
 		return nil, err
@@ -34,7 +34,7 @@ func newRootChild(n int) (*rootChild, error) {
 	c := &rootChild{steps: newProgram(n + 4), caps: own.data()}
 	c.fail = c.steps.last(unix.SYS_EXIT, number(1))
 	c.must("capset", unix.SYS_CAPSET, address(unsafe.Pointer(&capHeader)), address(unsafe.Pointer(&c.caps)))
-	c.must("become root", unix.SYS_SETRESUID, &root.uid, &root.uid, &root.uid)
+	c.must("become root", unix.SYS_SETRESUID, number(int(root.UID)), number(int(root.UID)), number(int(root.UID)))
 	return c, nil
 }
 

@@ -17,9 +17,9 @@ type Process struct {
 	PID   int // in the PID namespace of the calling process
 	pidfd int
 	Dir   int // of the command's Dirs the index of the one it started in; -1: none of them
-	// rootInside: the command is root of a user namespace that belongs to root, so only
-	// a root child may signal it.
-	rootInside bool
+	// namespace is the user namespace whose root the command is, so only a root child
+	// may signal it; nil: none.
+	namespace *UserNamespace
 	// Usage is what the command and its reaped descendants have used. Wait sets it.
 	Usage syscall.Rusage
 
@@ -35,8 +35,8 @@ type Process struct {
 // command is root of a user namespace, CAP_SETUID must be permitted to the calling
 // thread.
 func (p *Process) Signal(signal syscall.Signal) error {
-	if p.rootInside {
-		return ended(killByRoot(unix.SYS_PIDFD_SEND_SIGNAL, p.pidfd, int(signal), 0, 0))
+	if p.namespace != nil {
+		return ended(killByRoot(p.namespace.Owner, unix.SYS_PIDFD_SEND_SIGNAL, p.pidfd, int(signal), 0, 0))
 	}
 	return ended(unix.PidfdSendSignal(p.pidfd, signal, nil, 0))
 }
@@ -50,8 +50,8 @@ func (p *Process) SignalGroup(signal syscall.Signal) error {
 	if p.reaped {
 		return nil
 	}
-	if p.rootInside {
-		return ended(killByRoot(unix.SYS_KILL, -p.PID, int(signal)))
+	if p.namespace != nil {
+		return ended(killByRoot(p.namespace.Owner, unix.SYS_KILL, -p.PID, int(signal)))
 	}
 	return ended(unix.Kill(-p.PID, signal))
 }

@@ -40,13 +40,13 @@ const mapWithin = 10 * time.Second
 // its own namespace is among those outside (since Linux 5.12).
 //
 // Errors name the step that failed. ENOSPC: user.max_user_namespaces allows no more.
-func NewUserNamespace(uids, gids []IDMap, keepGroups, within bool) (fd int, err error) {
+func NewUserNamespace(root Root, uids, gids []IDMap, keepGroups, within bool) (fd int, err error) {
 	line, err := newLine(mapWithin)
 	if err != nil {
 		return -1, err
 	}
 	defer line.close()
-	child, err := newRootChild(5)
+	child, err := newRootChild(root, 5)
 	if err != nil {
 		return -1, err
 	}
@@ -66,7 +66,7 @@ func NewUserNamespace(uids, gids []IDMap, keepGroups, within bool) (fd int, err 
 	}
 	there, err := line.ready()
 	if there {
-		err = writeMaps(pid, uids, gids, keepGroups, within)
+		err = writeMaps(root, pid, uids, gids, keepGroups, within)
 	}
 	line.hangUp()
 	_, waited := wait(pid)
@@ -81,9 +81,9 @@ func NewUserNamespace(uids, gids []IDMap, keepGroups, within bool) (fd int, err 
 
 // writeMaps writes the maps of the user namespace that a process is in, by a root
 // child.
-func writeMaps(pid int, uids, gids []IDMap, keepGroups, within bool) error {
+func writeMaps(root Root, pid int, uids, gids []IDMap, keepGroups, within bool) error {
 	files := mapFiles(uids, gids, keepGroups)
-	child, err := newRootChild(1 + 2*len(files))
+	child, err := newRootChild(root, 1+2*len(files))
 	if err != nil {
 		return err
 	}
@@ -130,8 +130,9 @@ func lines(maps []IDMap) []byte {
 
 // A UserNamespace is one that a command enters, to be its root.
 type UserNamespace struct {
-	FD   int    // of NewUserNamespace; the caller owns it
-	Keep uint64 // the command's bounding set inside; bit N is capability N
+	FD    int    // of NewUserNamespace; the caller owns it
+	Owner Root   // root outside, whose namespace it is
+	Keep  uint64 // the command's bounding set inside; bit N is capability N
 }
 
 // enter adds the steps by which a command becomes root of a user namespace.
@@ -145,7 +146,8 @@ func (b *commandProgram) enter(n *UserNamespace, must func(nr uintptr, args ...*
 	b.own.Effective = b.own.Permitted
 	b.caps = b.own.data()
 	must(unix.SYS_CAPSET, address(unsafe.Pointer(&capHeader)), address(unsafe.Pointer(&b.caps)))
-	must(unix.SYS_SETRESUID, &root.uid, &root.uid, &root.uid)
+	owner := number(int(n.Owner.UID))
+	must(unix.SYS_SETRESUID, owner, owner, owner)
 	must(unix.SYS_SETNS, number(n.FD), number(unix.CLONE_NEWUSER))
 	must(unix.SYS_SETRESGID, &zero, &zero, &zero)
 	must(unix.SYS_SETRESUID, &zero, &zero, &zero)
@@ -171,8 +173,8 @@ func lastCapability() int {
 // killByRoot sends a signal by a root child, to a command that is root of a user
 // namespace: the thread, with the caller's ids, may not. nr is kill(2) or
 // pidfd_send_signal(2).
-func killByRoot(nr uintptr, args ...int) error {
-	child, err := newRootChild(1)
+func killByRoot(root Root, nr uintptr, args ...int) error {
+	child, err := newRootChild(root, 1)
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,7 @@
 // other, for every launch there is: survey finds the facts, plan decides, supervisor carries the plan
 // out, audit tells the system's log.
 //
-//	status, err := runtime.Run(ctx, runtime.Request{Image: "deb12-i386", Command: []string{"make"}}, runtime.Options{})
+//	status, err := runtime.Run(ctx, here.Here{}, runtime.Request{Image: "deb12-i386", Command: []string{"make"}}, runtime.Options{})
 //
 // It is called by package main, on any thread, after privilege.Settle.
 package runtime
@@ -17,6 +17,7 @@ import (
 	"os"
 
 	"mayfly/runtime/audit"
+	"mayfly/runtime/here"
 	"mayfly/runtime/plan"
 	"mayfly/runtime/status"
 	"mayfly/runtime/supervisor"
@@ -43,7 +44,7 @@ const replacements = 5
 //
 // The error tells that the command could not be run, with ExitCodeOf its exit status; how a command
 // ended that ran is in the Status.
-func Run(ctx context.Context, r plan.Request, o Options) (status.Status, error) {
+func Run(ctx context.Context, h here.Here, r plan.Request, o Options) (status.Status, error) {
 	if o.Note == nil {
 		o.Note = func(string) {}
 	}
@@ -51,26 +52,26 @@ func Run(ctx context.Context, r plan.Request, o Options) (status.Status, error) 
 		o.Warn = o.Note
 	}
 	for range replacements {
-		status, err := attempt(ctx, r, o)
+		status, err := attempt(ctx, h, r, o)
 		if !errors.Is(err, supervisor.ErrReplaced) {
 			return status, err
 		}
 	}
-	return attempt(ctx, r, o)
+	return attempt(ctx, h, r, o)
 }
 
 // Decide is Run without the launch: it tells what would be done. A refusal is logged all the same.
-func Decide(r plan.Request) (*plan.Plan, error) {
-	_, p, err := decideOn(r)
+func Decide(h here.Here, r plan.Request) (*plan.Plan, error) {
+	_, p, err := decideOn(h, r)
 	return p, err
 }
 
-func decideOn(r plan.Request) (*audit.Launch, *plan.Plan, error) {
-	if err := survey.Resolve(&r); err != nil {
+func decideOn(h here.Here, r plan.Request) (*audit.Launch, *plan.Plan, error) {
+	if err := survey.Resolve(h, &r); err != nil {
 		return nil, nil, err
 	}
-	account := audit.BeginLaunch(r)
-	facts, err := survey.Find(r)
+	account := audit.BeginLaunch(h, r)
+	facts, err := survey.Find(h, r)
 	account.Facts = facts
 	if err == nil {
 		var p *plan.Plan
@@ -81,8 +82,8 @@ func decideOn(r plan.Request) (*audit.Launch, *plan.Plan, error) {
 	return nil, nil, errors.Join(err, account.Refused(err))
 }
 
-func attempt(ctx context.Context, r plan.Request, o Options) (status.Status, error) {
-	account, p, err := decideOn(r)
+func attempt(ctx context.Context, h here.Here, r plan.Request, o Options) (status.Status, error) {
+	account, p, err := decideOn(h, r)
 	if err != nil {
 		return status.Status{}, err
 	}
@@ -93,7 +94,7 @@ func attempt(ctx context.Context, r plan.Request, o Options) (status.Status, err
 			return status.Status{}, err
 		}
 	}
-	how, err := supervisor.Execute(ctx, p, s)
+	how, err := supervisor.Execute(ctx, h, p, s)
 	if errors.Is(err, supervisor.ErrReplaced) {
 		return status.Status{}, err
 	}

@@ -17,11 +17,11 @@ func asCallerCommand() command {
 		summary:  "started by sudo: be the user who called it, then do COMMAND",
 		examples: []string{"sudo runtime as-caller run deb12-i386 -- make"},
 		setUp: func(*flag.FlagSet) action {
-			return func(args []string) (int, error) {
-				if err := access.BecomeSudoCaller(); err != nil {
+			return func(self process, args []string) (int, error) {
+				if err := access.BecomeSudoCaller(self.Here); err != nil {
 					return status.ExitFailure, err
 				}
-				return call("runtime", commands(), args), nil
+				return call(self, "runtime", commands(), args), nil
 			}
 		},
 	}

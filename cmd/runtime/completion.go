@@ -30,7 +30,7 @@ func completionCommand() command {
 			"runtime completion fish > /etc/fish/completions/runtime.fish",
 		},
 		setUp: func(*flag.FlagSet) action {
-			return func(args []string) (int, error) {
+			return func(self process, args []string) (int, error) {
 				scripts := map[string]string{"bash": bashCompletion, "zsh": zshCompletion, "fish": fishCompletion}
 				switch {
 				case len(args) > 0 && args[0] == "words":

@@ -15,6 +15,7 @@ import (
 	"mayfly/runtime/client"
 	"mayfly/runtime/console"
 	"mayfly/runtime/control"
+	"mayfly/runtime/here"
 	"mayfly/runtime/status"
 )
 
@@ -34,7 +35,7 @@ var execCommand = command{
 		dir := flags.String("chdir", "", "working `DIR` inside (default: that of the container's command)")
 		tty := flags.Bool("tty", false, "give the command a terminal of its own (default: when we have one)")
 		noTTY := flags.Bool("no-tty", false, "pass standard input, output and error straight through")
-		return func(args []string) (int, error) {
+		return func(self process, args []string) (int, error) {
 			name, args, err := split(flags, "container", args)
 			if err != nil {
 				return exit(err)
@@ -55,7 +56,7 @@ var execCommand = command{
 				return exit(err)
 			}
 			signals := listen()
-			line, err := client.Call(name, args)
+			line, err := client.Call(self.Here, name, args)
 			if err != nil {
 				return exit(err)
 			}
@@ -83,7 +84,7 @@ var killCommand = command{
 	setUp: func(flags *flag.FlagSet) action {
 		name := flags.String("signal", "TERM", "`SIGNAL`, by name or number")
 		all := flags.Bool("all", false, "all containers of yours")
-		return func(args []string) (int, error) {
+		return func(self process, args []string) (int, error) {
 			args, err := positional(flags, args, 0, anyNumber("container", args)...)
 			if err != nil {
 				return exit(err)
@@ -92,12 +93,12 @@ var killCommand = command{
 			if err != nil {
 				return exit(err)
 			}
-			return exit(killAll(args, *all, signal))
+			return exit(killAll(self.Here, args, *all, signal))
 		}
 	},
 }
 
-func killAll(names []string, all bool, signal syscall.Signal) error {
+func killAll(h here.Here, names []string, all bool, signal syscall.Signal) error {
 	switch {
 	case all && len(names) > 0:
 		return errors.New("--all and names exclude each other")
@@ -105,7 +106,7 @@ func killAll(names []string, all bool, signal syscall.Signal) error {
 		return errors.New("no container given: `runtime ps` lists them")
 	}
 	if all {
-		list, err := client.Containers(false)
+		list, err := client.Containers(h, false)
 		if err != nil {
 			return err
 		}
@@ -114,9 +115,9 @@ func killAll(names []string, all bool, signal syscall.Signal) error {
 		}
 	}
 	if signal == syscall.SIGKILL {
-		return client.Kill(names, warn)
+		return client.Kill(h, names, warn)
 	}
-	lines, err := client.CallAll(names)
+	lines, err := client.CallAll(h, names)
 	for _, line := range lines {
 		err = errors.Join(err, line.Signal(signal), line.Close())
 	}
@@ -173,12 +174,12 @@ var inspectCommand = command{
 
 // calling connects with the one container that the arguments name.
 func calling(flags *flag.FlagSet, f func(*client.Conn) (int, error)) action {
-	return func(args []string) (int, error) {
+	return func(self process, args []string) (int, error) {
 		args, err := positional(flags, args, 1, "container")
 		if err != nil {
 			return exit(err)
 		}
-		line, err := client.Call(args[0], nil)
+		line, err := client.Call(self.Here, args[0], nil)
 		if err != nil {
 			return exit(err)
 		}
@@ -199,14 +200,14 @@ var psCommand = command{
 		everybody := flags.Bool("all-users", false, "the containers of all users; only root may")
 		form := listingFlags(flags)
 		watch := flags.Bool("watch", false, "show them again every second, with CPU as a share of one processor")
-		return func([]string) (int, error) {
-			list, err := client.Containers(*everybody)
+		return func(self process, _ []string) (int, error) {
+			list, err := client.Containers(self.Here, *everybody)
 			if err != nil {
 				return exit(err)
 			}
 			return exit(form.print(list, namesOf(list, func(c client.Container) string { return c.Name }), func() error {
 				if *watch {
-					return watchContainers(*everybody, list)
+					return watchContainers(self.Here, *everybody, list)
 				}
 				return printContainers(list, nil)
 			}))
@@ -247,7 +248,7 @@ func shorten(text string) string {
 const refresh = time.Second
 
 // watchContainers shows the list until it is interrupted.
-func watchContainers(everybody bool, list []client.Container) error {
+func watchContainers(h here.Here, everybody bool, list []client.Container) error {
 	before, at := map[string]time.Duration{}, time.Now()
 	for {
 		elapsed := time.Since(at)
@@ -269,7 +270,7 @@ func watchContainers(everybody bool, list []client.Container) error {
 			before[c.User+"/"+c.Name] = c.CPU
 		}
 		time.Sleep(refresh)
-		if list, err = client.Containers(everybody); err != nil {
+		if list, err = client.Containers(h, everybody); err != nil {
 			return err
 		}
 	}

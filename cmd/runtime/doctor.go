@@ -17,8 +17,8 @@ var doctorCommand = command{
 	examples: []string{"runtime doctor"},
 	setUp: func(flags *flag.FlagSet) action {
 		asJSON := jsonFlag(flags)
-		return func([]string) (int, error) {
-			list, code := doctor.Examine(), 0
+		return func(self process, _ []string) (int, error) {
+			list, code := doctor.Examine(self.Here), 0
 			for _, f := range list {
 				if !f.OK && f.Needed {
 					code = status.ExitFailure

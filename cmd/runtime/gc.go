@@ -11,6 +11,7 @@ import (
 	"mayfly/runtime/access"
 	"mayfly/runtime/cgroup"
 	"mayfly/runtime/grant"
+	"mayfly/runtime/here"
 	"mayfly/runtime/image"
 	"mayfly/runtime/network"
 	"mayfly/runtime/state"
@@ -27,12 +28,12 @@ var gcCommand = command{
 	setUp: func(flags *flag.FlagSet) action {
 		store := storeFlag(flags)
 		timer := flags.Bool("install-timer", false, "have systemd do it every hour (root)")
-		return func([]string) (int, error) {
+		return func(self process, _ []string) (int, error) {
 			if *timer {
-				return asRootOnly(installTimer)(nil)
+				return asRootOnly(installTimer)(self, nil)
 			}
 			var removed []string
-			err := withStore(store, func(s *image.Store) (err error) {
+			err := withStore(self.Here, store, func(s *image.Store) (err error) {
 				removed, err = collectAll(s)
 				return err
 			})
@@ -49,7 +50,7 @@ var gcCommand = command{
 // namespaces of the dead and went with them.) Root collects everybody's, others their
 // own.
 func collectAll(s *image.Store) ([]string, error) {
-	if !access.OwnsStore() {
+	if !access.OwnsStore(s.Here) {
 		return collectOwn(s, uint32(os.Getuid()))
 	}
 	removed, err := s.Collect(context.Background(), image.Everybody, 0)
@@ -58,22 +59,27 @@ func collectAll(s *image.Store) ([]string, error) {
 	if len(removed) > 0 {
 		err = errors.Join(err, s.Reclaim())
 	}
-	groups, grouped := cgroup.Collect(state.IsAlive)
+	groups, grouped := cgroup.Collect(isAlive(s.Here))
 	if os.Getuid() == 0 {
 		grouped = errors.Join(grouped, cgroup.Prepare())
 	}
-	networks, unused := network.Collect()
-	return slices.Concat(removed, groups, networks), errors.Join(err, sweep, grouped, unused, state.CollectAll())
+	networks, unused := network.Collect(s.Here)
+	return slices.Concat(removed, groups, networks), errors.Join(err, sweep, grouped, unused, state.CollectAll(s.Here))
+}
+
+// isAlive tells of the containers of an owner whether they are alive.
+func isAlive(h here.Here) func(owner uint32, name string) bool {
+	return func(owner uint32, name string) bool { return state.IsAlive(h, owner, name) }
 }
 
 func collectOwn(s *image.Store, uid uint32) ([]string, error) {
 	removed, err := s.Collect(context.Background(), int64(uid), 0)
-	groups, grouped := cgroup.CollectOf(uid, state.IsAlive)
-	networks, unused := network.Collect()
-	return slices.Concat(removed, groups, networks), errors.Join(err, grouped, unused, state.Collect(uid))
+	groups, grouped := cgroup.CollectOf(uid, isAlive(s.Here))
+	networks, unused := network.Collect(s.Here)
+	return slices.Concat(removed, groups, networks), errors.Join(err, grouped, unused, state.Collect(s.Here, uid))
 }
 
-func installTimer(context.Context, []string) error {
+func installTimer(context.Context, process, []string) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 	"mayfly/runtime/caller"
 	"mayfly/runtime/cgroup"
 	"mayfly/runtime/grant"
+	"mayfly/runtime/here"
 	"mayfly/runtime/image"
 	"mayfly/runtime/policy"
 	"mayfly/runtime/policy/rule"
@@ -41,17 +42,19 @@ var grantCommand = command{
 		flags.BoolVar(&o.check, "check", false, "tell what is granted, whether it is honoured, and what works")
 		flags.StringVar(&o.group, "group", "", "only members of group `NAME` may execute it")
 		flags.StringVar(&o.like, "like", "", "as another `FILE` is granted: by the same, for the same")
-		return func(args []string) (int, error) {
+		return func(self process, args []string) (int, error) {
 			args, err := positional(flags, args, 0, "file")
 			if err != nil {
 				return exit(err)
 			}
+			o.here = self.Here
 			return o.do(args)
 		}
 	},
 }
 
 type grantOptions struct {
+	here                        here.Here
 	setuid, sudo, remove, check bool
 	group, like                 string
 }
@@ -74,7 +77,7 @@ func (o *grantOptions) do(args []string) (int, error) {
 		return status.ExitFailure, errors.New("--setuid, --sudo, --remove, --check and --like exclude each other, and --like excludes --group")
 	}
 	if o.check {
-		return checkGrant(path, len(args) == 0)
+		return checkGrant(o.here, path, len(args) == 0)
 	}
 	if os.Getuid() != 0 {
 		return status.ExitFailure, caller.ErrNotPermitted
@@ -103,14 +106,14 @@ func (o *grantOptions) apply(path string) error {
 		fmt.Fprint(stdout, grant.Sudoers(path, o.group))
 		return nil
 	}
-	if err := grant.Apply(path, kind, gid, needed()); err != nil {
+	if err := grant.Apply(path, kind, gid, needed(o.here)); err != nil {
 		return err
 	}
 	state, err := grant.Look(path)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "%s: %s, for %s\n", printableLine(path), describe(state), whoExecutes(state))
+	fmt.Fprintf(stdout, "%s: %s, for %s\n", printableLine(path), describe(state), whoExecutes(o.here, state))
 	if o.remove {
 		return nil
 	}
@@ -137,7 +140,7 @@ func (o *grantOptions) groupNumber() (int, error) {
 	if o.group == "" {
 		return grant.EveryUser, nil
 	}
-	database, err := user.Load()
+	database, err := user.Load(o.here)
 	if err != nil {
 		return 0, err
 	}
@@ -166,12 +169,12 @@ func installPolicy() error {
 }
 
 // needed are the capabilities that launches from this system's store, with the networks of its policy, take.
-func needed() uint64 {
+func needed(h here.Here) uint64 {
 	all := privilege.LaunchCapabilities
 	if private, err := policy.NamesNetwork(rule.NetworkPrivate); err == nil && private {
 		all |= privilege.NetworkCapabilities
 	}
-	s, err := image.Open(storeChoice{new(string)}.path())
+	s, err := image.Open(h, storeChoice{new(string)}.path(h))
 	if err != nil {
 		return all
 	}
@@ -209,18 +212,18 @@ func names(set uint64) []string {
 	return list
 }
 
-func whoExecutes(s grant.State) string {
+func whoExecutes(h here.Here, s grant.State) string {
 	switch {
 	case s.Mode&0o001 != 0:
 		return "everybody"
 	case s.Mode&0o010 != 0:
-		return fmt.Sprintf("group %s", groupName(s.GID))
+		return fmt.Sprintf("group %s", groupName(h, s.GID))
 	}
 	return "root"
 }
 
-func groupName(gid uint32) string {
-	if database, err := user.Load(); err == nil {
+func groupName(h here.Here, gid uint32) string {
+	if database, err := user.Load(h); err == nil {
 		if name, ok := database.GroupName(gid); ok {
 			return name
 		}
@@ -229,23 +232,23 @@ func groupName(gid uint32) string {
 }
 
 // checkGrant tells what a binary has been granted; own tells that it is this program.
-func checkGrant(path string, own bool) (int, error) {
+func checkGrant(h here.Here, path string, own bool) (int, error) {
 	state, err := grant.Look(path)
 	if err != nil {
 		return status.ExitFailure, err
 	}
 	fmt.Fprintf(stdout, "file         %s, mode %04o, uid %d, gid %d\n", printableLine(path), state.Mode, state.UID, state.GID)
 	fmt.Fprintf(stdout, "grant        %s\n", describe(state))
-	fmt.Fprintf(stdout, "executed by  %s\n", whoExecutes(state))
-	notHonoured := honoured(path, state)
-	var here error
+	fmt.Fprintf(stdout, "executed by  %s\n", whoExecutes(h, state))
+	notHonoured := honoured(h, path, state)
+	var problem error
 	if own {
-		here = errors.Join(checkHere()...)
+		problem = errors.Join(checkHere(h)...)
 	}
-	if errors.Is(here, privilege.ErrNoSUID) && errors.Is(notHonoured, privilege.ErrNoSUID) {
+	if errors.Is(problem, privilege.ErrNoSUID) && errors.Is(notHonoured, privilege.ErrNoSUID) {
 		notHonoured = nil // that is told with what comes of it
 	}
-	if err := errors.Join(state.Untrusted, notHonoured, here); err != nil {
+	if err := errors.Join(state.Untrusted, notHonoured, problem); err != nil {
 		return status.ExitFailure, err
 	}
 	fmt.Fprintln(stdout, "all is well")
@@ -253,7 +256,7 @@ func checkGrant(path string, own bool) (int, error) {
 }
 
 // checkHere tells what works for whoever asks.
-func checkHere() []error {
+func checkHere(h here.Here) []error {
 	has, err := nsexec.CurrentCapabilities()
 	if err != nil {
 		return []error{err}
@@ -265,13 +268,13 @@ func checkHere() []error {
 	fmt.Fprintf(stdout, "here         capabilities %s, by whatever grant\n", list)
 	rules, err := policy.Check("")
 	fmt.Fprintf(stdout, "policy       %d rules in %s\n", rules, policy.Directory)
-	return []error{privilege.CanLaunch(), err, checkStore()}
+	return []error{privilege.CanLaunch(), err, checkStore(h)}
 }
 
 // checkStore tells whether the image store can be used, by whoever asks.
-func checkStore() error {
+func checkStore(h here.Here) error {
 	path, images := "", 0
-	err := withStore(storeChoice{new(string)}, func(s *image.Store) error {
+	err := withStore(h, storeChoice{new(string)}, func(s *image.Store) error {
 		path = s.Path
 		list, err := s.List()
 		images = len(list)
@@ -287,8 +290,8 @@ func checkStore() error {
 }
 
 // honoured tells whether the kernel gives what the file has been granted.
-func honoured(path string, s grant.State) error {
-	missing := needed() &^ s.Permitted
+func honoured(h here.Here, path string, s grant.State) error {
+	missing := needed(h) &^ s.Permitted
 	switch {
 	case s.Kind == grant.None:
 		return nil // sudo or a service's ambient capabilities may do without

@@ -33,16 +33,16 @@ func logged(c command) command {
 	setUp := c.setUp
 	c.setUp = func(flags *flag.FlagSet) action {
 		act := setUp(flags)
-		return func(args []string) (int, error) {
+		return func(self process, args []string) (int, error) {
 			if os.Getuid() != 0 {
-				return act(args)
+				return act(self, args)
 			}
 			var image string
 			if len(args) > 0 {
 				image = args[0]
 			}
-			account, lost := audit.BeginChange("image "+c.name, image, "", os.Args[1:])
-			code, err := act(args)
+			account, lost := audit.BeginChange(self.Here, "image "+c.name, image, "", os.Args[1:])
+			code, err := act(self, args)
 			if lost = cmp.Or(account.Ended(err), lost); lost != nil {
 				warn(lost.Error())
 			}
@@ -95,20 +95,20 @@ type storeAction func(ctx context.Context, s *image.Store, args []string) error
 // inStore opens the store for an action, whose arguments may be between its flags.
 func inStore(flags *flag.FlagSet, least int, names []string, f storeAction) action {
 	store := storeFlag(flags)
-	act := asImageAdmin(func(ctx context.Context, args []string) error {
-		s, err := image.Open(store.path())
+	act := asImageAdmin(func(ctx context.Context, self process, args []string) error {
+		s, err := image.Open(self.Here, store.path(self.Here))
 		if err != nil {
 			return err
 		}
 		defer s.Close()
 		return s.Explain(f(ctx, s, args))
 	})
-	return func(args []string) (int, error) {
+	return func(self process, args []string) (int, error) {
 		args, err := positional(flags, args, least, names...)
 		if err != nil {
 			return exit(err)
 		}
-		return act(args)
+		return act(self, args)
 	}
 }
 
@@ -202,12 +202,12 @@ var imageRemove = command{
 
 // asImageAdmin is for what changes images: root, and members of the policy's image-group, for whom the program is
 // executed again as root. The context ends with SIGINT, SIGTERM and SIGHUP.
-func asImageAdmin(f func(context.Context, []string) error) action {
+func asImageAdmin(f func(context.Context, process, []string) error) action {
 	root := asRootOnly(f)
-	return func(args []string) (int, error) {
+	return func(self process, args []string) (int, error) {
 		if os.Getuid() != 0 {
-			return status.ExitFailure, imageadmin.ExecuteAsRoot()
+			return status.ExitFailure, imageadmin.ExecuteAsRoot(self.Here)
 		}
-		return root(args)
+		return root(self, args)
 	}
 }

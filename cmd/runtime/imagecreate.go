@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"mayfly/runtime"
+	"mayfly/runtime/here"
 	"mayfly/runtime/image"
 	"mayfly/runtime/image/recipe"
 	"mayfly/runtime/plan"
@@ -168,7 +169,7 @@ func (c *creation) fill(ctx context.Context, s *image.Store, draft *image.Draft,
 	}
 	for _, command := range r.Run {
 		fmt.Fprintln(os.Stderr, "run: "+printableLine(command))
-		m := maintenance{store: s.Path, image: c.name, draft: draft, command: []string{"/bin/sh", "-ec", command}}
+		m := maintenance{here: s.Here, store: s.Path, image: c.name, draft: draft, command: []string{"/bin/sh", "-ec", command}}
 		status, err := m.run(ctx)
 		if err == nil && status.ExitCode() != 0 {
 			err = fmt.Errorf("it %s", status)
@@ -185,6 +186,7 @@ func (c *creation) fill(ctx context.Context, s *image.Store, draft *image.Draft,
 
 // A maintenance is a command that changes a draft, as root inside.
 type maintenance struct {
+	here          here.Here
 	store, image  string
 	draft         *image.Draft
 	command       []string
@@ -193,7 +195,7 @@ type maintenance struct {
 }
 
 func (m maintenance) run(ctx context.Context) (status.Status, error) {
-	return runtime.Run(ctx, plan.Request{
+	return runtime.Run(ctx, m.here, plan.Request{
 		Store: m.store, Image: m.image, Draft: m.draft.Name, DraftEnv: m.draft.Environment(), Command: m.command, Login: m.login, RootInside: m.mapped, NoEphemeral: true, Dir: "/",
 		Env: []string{"DEBIAN_FRONTEND=noninteractive", "http_proxy", "https_proxy", "no_proxy"},
 	}, runtime.Options{Signals: m.signals, Note: func(text string) { message("runtime: %s", text) }})
@@ -215,8 +217,8 @@ var imageShell = command{
 		flags.BoolVar(&e.discard, "discard", false, "throw away what was done")
 		asJSON := jsonFlag(flags)
 		store := storeFlag(flags)
-		act := asImageAdmin(func(ctx context.Context, _ []string) error {
-			s, err := image.Open(store.path())
+		act := asImageAdmin(func(ctx context.Context, self process, _ []string) error {
+			s, err := image.Open(self.Here, store.path(self.Here))
 			if err != nil {
 				return err
 			}
@@ -227,11 +229,11 @@ var imageShell = command{
 			}
 			return tellSealed(*asJSON, e.name, record)
 		})
-		return func(args []string) (int, error) {
+		return func(self process, args []string) (int, error) {
 			if err := e.split(flags, args); err != nil {
 				return exit(err)
 			}
-			code, err := act(args)
+			code, err := act(self, args)
 			return cmp.Or(e.failed, code), err
 		}
 	},
@@ -290,7 +292,7 @@ func (e *edit) run(ctx context.Context, s *image.Store) (record image.Record, ke
 	// The signal of Ctrl-Z cannot be given back (os/signal.Reset leaves it ignored),
 	// and there is a question to come.
 	signals := listen(syscall.SIGTSTP)
-	m := maintenance{store: s.Path, image: from.Name, draft: draft, command: e.command, login: true, mapped: e.mapped, signals: signals}
+	m := maintenance{here: s.Here, store: s.Path, image: from.Name, draft: draft, command: e.command, login: true, mapped: e.mapped, signals: signals}
 	status, err := m.run(ctx)
 	if err != nil {
 		return record, false, err

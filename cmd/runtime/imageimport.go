@@ -68,7 +68,7 @@ func importImage(ctx context.Context, s *image.Store, from exchange.Source, limi
 	}
 	p := begin("import "+how.Name, from.Size())
 	defer p.stop()
-	result, err := exchange.Import(ctx, from, exchange.Where{Top: draft.FD(), Spool: s.Spool(), Limits: limits, Progress: p.add})
+	result, err := exchange.Import(ctx, from, exchange.Where{Here: s.Here, Top: draft.FD(), Spool: s.Spool(), Limits: limits, Progress: p.add})
 	var record image.Record
 	if err == nil {
 		if result.Dropped > 0 {
@@ -80,7 +80,7 @@ func importImage(ctx context.Context, s *image.Store, from exchange.Source, limi
 		how.Origin, how.Labels, how.Config, how.Known, how.Progress = result.Origin, result.Labels, result.Config, result.Sums, p.add
 		record, err = draft.Seal(ctx, how)
 	}
-	if hidden, _ := imageadmin.Hidden(s, how.Name); err == nil && len(hidden) > 0 {
+	if hidden, _ := imageadmin.Hidden(s.Here, s, how.Name); err == nil && len(hidden) > 0 {
 		warn("the policy's binds hide what the image has in " + strings.Join(hidden, ", ") + ": `runtime run --no-bind DIR` leaves one out")
 	}
 	return record, errors.Join(err, draft.Discard())

@@ -9,6 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"mayfly/runtime/here"
 	"mayfly/runtime/image"
 	"mayfly/runtime/state"
 )
@@ -22,13 +23,13 @@ var imageList = command{
 	setUp: func(flags *flag.FlagSet) action {
 		form := listingFlags(flags)
 		store := storeFlag(flags)
-		return func([]string) (int, error) {
+		return func(self process, _ []string) (int, error) {
 			var list []image.Description
-			err := withStore(store, func(s *image.Store) (err error) {
+			err := withStore(self.Here, store, func(s *image.Store) (err error) {
 				if list, err = s.List(); err != nil {
 					return err
 				}
-				return countRunning(list)
+				return countRunning(s.Here, list)
 			})
 			if err != nil {
 				return exit(err)
@@ -39,8 +40,8 @@ var imageList = command{
 }
 
 // countRunning counts the containers of each image.
-func countRunning(list []image.Description) error {
-	records, err := state.ListAll()
+func countRunning(h here.Here, list []image.Description) error {
+	records, err := state.ListAll(h)
 	running := map[string]int{}
 	for _, r := range records {
 		name, _, _ := strings.Cut(r.Image, "@")
@@ -98,13 +99,13 @@ var imageHistory = command{
 	setUp: func(flags *flag.FlagSet) action {
 		asJSON := jsonFlag(flags)
 		store := storeFlag(flags)
-		return func(args []string) (int, error) {
+		return func(self process, args []string) (int, error) {
 			args, err := positional(flags, args, 1, "NAME")
 			if err != nil {
 				return exit(err)
 			}
 			var history []image.Entry
-			err = withStore(store, func(s *image.Store) (err error) {
+			err = withStore(self.Here, store, func(s *image.Store) (err error) {
 				history, err = s.History(args[0])
 				return err
 			})
@@ -169,7 +170,7 @@ func inspect(s *image.Store, name string) (i inspection, err error) {
 		return i, err
 	}
 	list := []image.Description{i.Description}
-	if err := countRunning(list); err != nil {
+	if err := countRunning(s.Here, list); err != nil {
 		return i, err
 	}
 	i.Description = list[0]

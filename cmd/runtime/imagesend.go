@@ -37,14 +37,14 @@ var imageReceive = command{
 		name := flags.String("name", "", "`NAME` of the image here (default: as it was)")
 		asJSON := jsonFlag(flags)
 		store := storeFlag(flags)
-		return asImageAdmin(func(ctx context.Context, args []string) error {
+		return asImageAdmin(func(ctx context.Context, self process, args []string) error {
 			if err := noArguments(args); err != nil {
 				return err
 			}
 			if isTerminal() {
 				return errors.New("standard input is a terminal: want what `runtime image send` writes")
 			}
-			s, err := image.Open(store.path())
+			s, err := image.Open(self.Here, store.path(self.Here))
 			if err != nil {
 				return err
 			}

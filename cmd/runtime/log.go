@@ -23,7 +23,7 @@ var logCommand = command{
 	setUp: func(flags *flag.FlagSet) action {
 		asJSON := flags.Bool("json", false, "print one JSON object a line")
 		since := flags.String("since", "", "events from `TIME` on, as journalctl(1) takes it")
-		return func([]string) (int, error) {
+		return func(self process, _ []string) (int, error) {
 			switch _, err := os.Stat(journalctl); audit.Where() {
 			case audit.Syslog:
 				return status.ExitFailure, errors.New("no systemd journal here: events go to syslog by /dev/log, which puts facility authpriv often into /var/log/auth.log")

@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"mayfly/runtime/here"
 	"mayfly/runtime/inherit"
 	"mayfly/runtime/printable"
 	"mayfly/runtime/privilege"
@@ -25,28 +26,36 @@ import (
 )
 
 func main() {
-	if err := rootless.Arrive(bootstrap()); err != nil {
+	b := bootstrap()
+	h, err := rootless.Arrive(b)
+	if err != nil {
 		os.Exit(fail(err))
 	}
-	code := stdout.failed(dispatch(os.Args))
+	code := stdout.failed(dispatch(process{h, &b}, os.Args))
 	inherit.Depart()
 	os.Exit(code)
 }
 
+// A process is what this one is from its beginning on.
+type process struct {
+	here.Here
+	bootstrap *rootless.Bootstrap
+}
+
 // dispatch finds the command by the name the program was called by, then by its
 // first arguments.
-func dispatch(argv []string) int {
+func dispatch(self process, argv []string) int {
 	if len(argv) == 0 { // argc 0 is legal for execve(2), and an attack
 		return fail(errors.New("called without a name"))
 	}
 	if filepath.Base(argv[0]) == nspawnRun.name {
-		return nspawnRun.call(nspawnRun.name, argv[1:])
+		return nspawnRun.call(self, nspawnRun.name, argv[1:])
 	}
-	return call("runtime", commands(), argv[1:])
+	return call(self, "runtime", commands(), argv[1:])
 }
 
 // call finds a command of a list, going down where it has subcommands.
-func call(path string, list []command, args []string) int {
+func call(self process, path string, list []command, args []string) int {
 	if len(args) == 0 {
 		fmt.Fprint(os.Stderr, overview(path, list))
 		return status.ExitFailure
@@ -59,9 +68,9 @@ func call(path string, list []command, args []string) int {
 			continue
 		}
 		if c.sub != nil {
-			return call(path+" "+c.name, c.sub(), args[1:])
+			return call(self, path+" "+c.name, c.sub(), args[1:])
 		}
-		return c.call(path+" "+c.name, args[1:])
+		return c.call(self, path+" "+c.name, args[1:])
 	}
 	return fail(fmt.Errorf("%s has no command %q: `%s --help` lists them", path, args[0], path))
 }
@@ -92,7 +101,7 @@ const (
 )
 
 // action runs a command with what is left of its arguments and returns the exit code.
-type action func(args []string) (int, error)
+type action func(self process, args []string) (int, error)
 
 // commands is the command line, in the order of the help text.
 func commands() []command {
@@ -108,7 +117,7 @@ func commands() []command {
 
 // call parses the arguments and runs the command. Flags end at the first argument
 // that is none: what follows an image is the command's.
-func (c command) call(path string, args []string) int {
+func (c command) call(self process, path string, args []string) int {
 	flags := flag.NewFlagSet(path, flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	run := c.setUp(flags)
@@ -116,7 +125,7 @@ func (c command) call(path string, args []string) int {
 	if c.own != notAtAll {
 		flags.BoolVar(&unprivileged, "unprivileged", false, "without a grant: in a user namespace of yours, with images of yours (default: where there is no grant)")
 	}
-	err := c.settle()
+	self, err := c.settle(self)
 	if err != nil {
 		return fail(err)
 	}
@@ -133,7 +142,7 @@ func (c command) call(path string, args []string) int {
 		}
 	}
 	if c.own != notAtAll {
-		again, err := rootless.Wanted(unprivileged)
+		again, err := self.bootstrap.Wanted(self.Here, unprivileged)
 		if again {
 			err = rootless.ExecuteAgain(restoreLimits)
 		}
@@ -146,7 +155,7 @@ func (c command) call(path string, args []string) int {
 			return fail(err)
 		}
 	}
-	code, err := run(flags.Args())
+	code, err := run(self, flags.Args())
 	if errors.Is(err, flag.ErrHelp) { // between the arguments
 		return show(c.help(path, flags))
 	}
@@ -157,16 +166,18 @@ func (c command) call(path string, args []string) int {
 }
 
 // settle comes before anything that the caller said is looked at.
-func (c command) settle() error {
+func (c command) settle(self process) (process, error) {
 	if c.own != notAtAll {
-		if err := rootless.Enter(c.own == asRoot); err != nil {
-			return err
+		h, err := self.bootstrap.Enter(self.Here, c.own == asRoot)
+		if err != nil {
+			return self, err
 		}
+		self.Here = h
 	}
 	if c.granted {
-		return privilege.Settle()
+		return self, privilege.Settle(self.Here)
 	}
-	return privilege.Renounce()
+	return self, privilege.Renounce()
 }
 
 func (c command) help(path string, flags *flag.FlagSet) string {

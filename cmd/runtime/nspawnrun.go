@@ -20,12 +20,12 @@ var nspawnRun = command{
 	setUp: func(flags *flag.FlagSet) action {
 		o := &options{verbose: true}
 		flags.StringVar(&o.image, "n", "", "`IMAGE` to run")
-		return func(args []string) (int, error) {
+		return func(self process, args []string) (int, error) {
 			if o.image == "" {
 				return status.ExitFailure, errors.New("no image given: nspawn-run -n IMAGE [COMMAND [ARG...]]")
 			}
 			o.command = args
-			return o.launch()
+			return o.launch(self.Here)
 		}
 	},
 }

@@ -23,7 +23,7 @@ var policyCheck = command{
 	summary:  "look for mistakes in the policy, or in a file that shall become policy",
 	examples: []string{"runtime policy check", "runtime policy check new.toml"},
 	setUp: func(flags *flag.FlagSet) action {
-		return func(args []string) (int, error) {
+		return func(self process, args []string) (int, error) {
 			args, err := positional(flags, args, 0, "file")
 			if err != nil {
 				return exit(err)
@@ -55,16 +55,16 @@ var policyExplain = command{
 	setUp: func(flags *flag.FlagSet) action {
 		who := flags.String("user", "", "`USER`, name or number (default: who asks)")
 		asJSON := flags.Bool("json", false, "print JSON")
-		return func(args []string) (int, error) {
+		return func(self process, args []string) (int, error) {
 			args, err := positional(flags, args, 1, "image")
 			if err != nil {
 				return exit(err)
 			}
-			decision, user, err := survey.Explain(args[0], *who)
+			decision, user, err := survey.Explain(self.Here, args[0], *who)
 			if err != nil {
 				return exit(err)
 			}
-			hidden := imageadmin.HiddenBy(decision, args[0])
+			hidden := imageadmin.HiddenBy(self.Here, decision, args[0])
 			if err := privilege.Renounce(); err != nil {
 				return exit(err)
 			}
@@ -106,7 +106,7 @@ var policyDefault = command{
 	summary:  "print the policy that comes with Mayfly, with comments on every setting",
 	examples: []string{"runtime policy default >policy.toml"},
 	setUp: func(*flag.FlagSet) action {
-		return func([]string) (int, error) {
+		return func(self process, _ []string) (int, error) {
 			_, err := stdout.Write([]byte(policy.DefaultText))
 			return exit(err)
 		}

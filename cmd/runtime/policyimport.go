@@ -25,7 +25,7 @@ var policyImport = command{
 		"runtime policy import /etc/systemd/nspawn/deb11.nspawn",
 	},
 	setUp: func(flags *flag.FlagSet) action {
-		return func(args []string) (int, error) {
+		return func(self process, args []string) (int, error) {
 			args, err := positional(flags, args, 0, anyNumber("file or directory", args)...)
 			if err != nil {
 				return exit(err)

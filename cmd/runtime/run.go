@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"mayfly/runtime"
+	"mayfly/runtime/here"
 	"mayfly/runtime/inherit"
 	"mayfly/runtime/plan"
 	"mayfly/runtime/printable"
@@ -35,14 +36,14 @@ var runCommand = command{
 	},
 	setUp: func(flags *flag.FlagSet) action {
 		o := declare(flags)
-		return func(args []string) (int, error) {
+		return func(self process, args []string) (int, error) {
 			if err := o.split(flags, args); err != nil {
 				return exit(err)
 			}
 			if len(o.command) == 0 && (o.image != "" || o.session != "") {
 				return status.ExitFailure, errors.New("no command given: `runtime shell IMAGE` starts a shell")
 			}
-			return o.launch()
+			return o.launch(self.Here)
 		}
 	},
 }
@@ -63,18 +64,18 @@ var shellCommand = command{
 	setUp: func(flags *flag.FlagSet) action {
 		o := declare(flags)
 		noLogin := flags.Bool("no-login", false, "a shell that is no login shell: it does not read .profile and its like")
-		return func(args []string) (int, error) {
+		return func(self process, args []string) (int, error) {
 			if err := o.split(flags, args); err != nil {
 				return exit(err)
 			}
 			o.login, o.noLogin = true, *noLogin
-			return o.launch()
+			return o.launch(self.Here)
 		}
 	},
 }
 
 // launch runs the request, and tells the user and the system's log of it.
-func (o *options) launch() (int, error) {
+func (o *options) launch(h here.Here) (int, error) {
 	signals := listen()
 	ctx := context.Background()
 	if o.dieWithParent {
@@ -87,24 +88,24 @@ func (o *options) launch() (int, error) {
 	if err != nil {
 		return status.ExitFailure, err
 	}
-	if err := inherit.Pass(&r, o.preserve); err != nil {
+	if err := inherit.Pass(h, &r, o.preserve); err != nil {
 		return status.ExitFailure, err
 	}
 	if err := inherit.Keep(r.Passing.Descriptors()...); err != nil {
 		return status.ExitFailure, err
 	}
 	if o.dryRun {
-		plan, err := runtime.Decide(r)
+		plan, err := runtime.Decide(h, r)
 		if err != nil {
 			return status.ExitFailure, err
 		}
 		return 0, printJSON(plan)
 	}
-	return o.run(ctx, r, signals)
+	return o.run(ctx, h, r, signals)
 }
 
 // run runs the request and tells the user of it.
-func (o *options) run(ctx context.Context, r plan.Request, signals func() <-chan os.Signal) (int, error) {
+func (o *options) run(ctx context.Context, h here.Here, r plan.Request, signals func() <-chan os.Signal) (int, error) {
 	var decided *plan.Plan // the last that there was
 	var record *os.File
 	defer func() {
@@ -112,7 +113,7 @@ func (o *options) run(ctx context.Context, r plan.Request, signals func() <-chan
 			_ = record.Close()
 		}
 	}()
-	how, err := runtime.Run(ctx, r, runtime.Options{Signals: signals, Note: o.note, Warn: warn,
+	how, err := runtime.Run(ctx, h, r, runtime.Options{Signals: signals, Note: o.note, Warn: warn,
 		Decided: func(p *plan.Plan) (io.Writer, error) {
 			decided = p
 			if limitations := p.Limitations; limitations != "" {

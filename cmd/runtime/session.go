@@ -19,12 +19,12 @@ var sessionBegin = command{
 	examples: []string{"runtime session begin --name work deb12-i386", "runtime run --session work -- make"},
 	setUp: func(flags *flag.FlagSet) action {
 		name := flags.String("name", "", "`NAME` of the session (default: IMAGE-<8 hex digits>)")
-		return func(args []string) (int, error) {
+		return func(self process, args []string) (int, error) {
 			args, err := positional(flags, args, 1, "image")
 			if err != nil {
 				return exit(err)
 			}
-			session, err := session.Begin(context.Background(), args[0], *name, warn)
+			session, err := session.Begin(context.Background(), self.Here, args[0], *name, warn)
 			if err != nil {
 				return exit(err)
 			}
@@ -45,8 +45,8 @@ var sessionList = command{
 	setUp: func(flags *flag.FlagSet) action {
 		everybody := flags.Bool("all-users", false, "the sessions of all users; only root may")
 		form := listingFlags(flags)
-		return func([]string) (int, error) {
-			list, err := session.List(*everybody)
+		return func(self process, _ []string) (int, error) {
+			list, err := session.List(self.Here, *everybody)
 			if err != nil {
 				return exit(err)
 			}
@@ -72,12 +72,12 @@ var sessionEnd = command{
 	summary:  "remove a session and what was written in it",
 	examples: []string{"runtime session end work"},
 	setUp: func(flags *flag.FlagSet) action {
-		return func(args []string) (int, error) {
+		return func(self process, args []string) (int, error) {
 			args, err := positional(flags, args, 1, "session")
 			if err != nil {
 				return exit(err)
 			}
-			return exit(session.End(args[0], warn))
+			return exit(session.End(self.Here, args[0], warn))
 		}
 	},
 }

@@ -12,6 +12,7 @@ import (
 	"mayfly/runtime/access"
 	"mayfly/runtime/caller"
 	"mayfly/runtime/cgroup"
+	"mayfly/runtime/here"
 	"mayfly/runtime/image"
 	"mayfly/runtime/policy"
 	"mayfly/runtime/policy/rule"
@@ -30,8 +31,8 @@ func storeCommands() []command {
 				size := flags.String("size", "20G", "largest `SIZE` of the file, which grows as it fills: 20G, 500M")
 				overlay := flags.Bool("overlay", false, "no BTRFS: images in the directory as it is, throw-away copies by overlayfs")
 				store := storeFlag(flags)
-				return asRootOnly(func(context.Context, []string) error {
-					done, err := image.Init(store.path(), *size, *overlay)
+				return asRootOnly(func(_ context.Context, self process, _ []string) error {
+					done, err := image.Init(self.Here, store.path(self.Here), *size, *overlay)
 					err = errors.Join(err, cgroup.Prepare())
 					if done != "" {
 						fmt.Fprintln(stdout, done)
@@ -48,8 +49,8 @@ func storeCommands() []command {
 			examples: []string{"runtime store mount"},
 			setUp: func(flags *flag.FlagSet) action {
 				store := storeFlag(flags)
-				return asRootOnly(func(context.Context, []string) error {
-					return errors.Join(image.Mount(store.path()), cgroup.Prepare())
+				return asRootOnly(func(_ context.Context, self process, _ []string) error {
+					return errors.Join(image.Mount(store.path(self.Here)), cgroup.Prepare())
 				})
 			},
 		},
@@ -68,9 +69,9 @@ var storeStatus = command{
 	setUp: func(flags *flag.FlagSet) action {
 		asJSON := jsonFlag(flags)
 		store := storeFlag(flags)
-		return func([]string) (int, error) {
+		return func(self process, _ []string) (int, error) {
 			var space image.Space
-			err := withStore(store, func(s *image.Store) (err error) {
+			err := withStore(self.Here, store, func(s *image.Store) (err error) {
 				space, err = s.Status()
 				return err
 			})
@@ -110,29 +111,31 @@ func storeFlag(flags *flag.FlagSet) storeChoice {
 	return storeChoice{flags.String("store", "", "`DIR` of the images; only root may choose")}
 }
 
-func (c storeChoice) path() string {
+func (c storeChoice) path(h here.Here) string {
 	if *c.flag != "" {
 		return *c.flag
 	}
-	if settings, err := policy.LoadSettings(); err == nil {
+	if settings, err := policy.LoadSettings(h); err == nil {
 		return settings.Store
 	}
 	return rule.DefaultStore
 }
 
 // withStore opens the chosen store for what any user may see.
-func withStore(c storeChoice, f func(*image.Store) error) error { return access.WithStore(*c.flag, f) }
+func withStore(h here.Here, c storeChoice, f func(*image.Store) error) error {
+	return access.WithStore(h, *c.flag, f)
+}
 
 // asRootOnly is for what changes images or the machine. The context ends with
 // SIGINT, SIGTERM and SIGHUP.
-func asRootOnly(f func(context.Context, []string) error) action {
-	return func(args []string) (int, error) {
+func asRootOnly(f func(context.Context, process, []string) error) action {
+	return func(self process, args []string) (int, error) {
 		if os.Getuid() != 0 {
 			return status.ExitFailure, caller.ErrNotPermitted
 		}
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 		defer stop()
-		return exit(f(ctx, args))
+		return exit(f(ctx, self, args))
 	}
 }
 

@@ -15,7 +15,7 @@ var versionCommand = command{
 	summary:  "print the version",
 	examples: []string{"runtime version"},
 	setUp: func(*flag.FlagSet) action {
-		return func([]string) (int, error) {
+		return func(self process, _ []string) (int, error) {
 			fmt.Fprintln(stdout, "mayfly "+version+" ("+goruntime.Version()+" "+goruntime.GOOS+"/"+goruntime.GOARCH+")")
 			return 0, nil
 		}

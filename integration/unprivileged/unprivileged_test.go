@@ -184,7 +184,7 @@ func TestJoinAndEnd(t *testing.T) {
 		if r := do(t, user, "ps"); !strings.Contains(r.Out, "one ") {
 			t.Errorf("%+v", r)
 		}
-		// The other realm has none of it.
+		// On the host there is none of it.
 		if r := kit.Do(t, kit.As(t, user, kit.Runtime, "ps")); strings.Contains(r.Out, "one ") {
 			t.Errorf("%+v", r)
 		}
@@ -426,22 +426,22 @@ func TestImagesAreClosed(t *testing.T) {
 func TestTheVariableMeansNothingToAGrant(t *testing.T) {
 	for _, value := range []string{"enter", "in:0:0:/tmp", "in:1000:1000:/", "in:", ""} {
 		cmd := kit.As(t, kit.User, kit.Runtime, "run", "--quiet", kit.Image, "cat", "/proc/self/uid_map")
-		cmd.Env = append(cmd.Env, "MAYFLY_REALM="+value)
+		cmd.Env = append(cmd.Env, "MAYFLY_ROOTLESS="+value)
 		if r := kit.Do(t, cmd); r.Code != 0 || strings.Fields(r.Out)[2] != "4294967295" {
 			t.Errorf("%s: %+v", value, r)
 		}
 	}
 	// In a user namespace that is a whole system's, with its own root, a grant and users, it would make them root.
 	_, uid, gid := kit.Lookup(t, kit.User)
-	const become = `exec setpriv --reuid="$0" --regid="$0" --init-groups env MAYFLY_REALM="$1" "$2" image verify "$3"`
+	const become = `exec setpriv --reuid="$0" --regid="$0" --init-groups env MAYFLY_ROOTLESS="$1" "$2" image verify "$3"`
 	for _, value := range []string{"enter", fmt.Sprintf("in:%d:%d:/home/%s", uid, gid, kit.User), "in:0:0:/"} {
 		cmd := exec.Command("sh", "-ec", become, kit.User, value, kit.Runtime, kit.Image)
 		cmd.SysProcAttr = system()
 		refused(t, value, kit.Do(t, cmd), "only root may do this")
 	}
 	cmd := kit.As(t, kit.User, bare, "run", "--quiet", "--env-all", kit.Image, "env")
-	cmd.Env = append(cmd.Env, "MAYFLY_REALM=x")
-	if r := kit.Do(t, cmd); r.Code != 0 || strings.Contains(r.Out, "MAYFLY_REALM") {
+	cmd.Env = append(cmd.Env, "MAYFLY_ROOTLESS=x")
+	if r := kit.Do(t, cmd); r.Code != 0 || strings.Contains(r.Out, "MAYFLY_ROOTLESS") {
 		t.Errorf("%+v", r)
 	}
 }

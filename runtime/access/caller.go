@@ -21,7 +21,7 @@ import (
 
 	"mayfly/runtime/caller"
 	"mayfly/runtime/console"
-	"mayfly/runtime/internal/realm"
+	"mayfly/runtime/here"
 )
 
 // CurrentCaller asks the kernel who is calling: the real ids, which a set-user-ID
@@ -64,7 +64,7 @@ const hiddenGO = "\x01O"
 
 func CallerEnviron() []string {
 	env := slices.DeleteFunc(os.Environ(), func(entry string) bool {
-		return strings.HasPrefix(entry, realm.Variable+"=") || strings.HasPrefix(entry, callerVariable+"=")
+		return strings.HasPrefix(entry, here.Variable+"=") || strings.HasPrefix(entry, callerVariable+"=")
 	})
 	for i, entry := range env {
 		if rest, ok := strings.CutPrefix(entry, hiddenGO); ok {

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"mayfly/runtime/caller"
+	"mayfly/runtime/here"
 	"mayfly/runtime/policy"
 	"mayfly/runtime/policy/rule"
 	"mayfly/runtime/privilege"
@@ -12,19 +13,19 @@ import (
 )
 
 // Decide asks the policy, whose files may be for root's eyes only.
-func Decide(name string, c caller.Caller, database *user.Database) (d rule.Decision, err error) {
+func Decide(h here.Here, name string, c caller.Caller, database *user.Database) (d rule.Decision, err error) {
 	who := PolicyCaller(c.UID, append([]uint32{c.GID}, c.Groups...), database)
-	err = privilege.AsRoot(privilege.None, func() error {
-		d, err = policy.Decide(name, who)
+	err = privilege.AsRoot(h, privilege.None, func() error {
+		d, err = policy.Decide(h, name, who)
 		return err
 	})
 	return d, err
 }
 
 // Settings reads what the policy says for everything, in the same way.
-func Settings(c caller.Caller) (settings rule.Settings, err error) {
-	err = privilege.AsRoot(privilege.None, func() error {
-		settings, err = policy.LoadSettings()
+func Settings(h here.Here, c caller.Caller) (settings rule.Settings, err error) {
+	err = privilege.AsRoot(h, privilege.None, func() error {
+		settings, err = policy.LoadSettings(h)
 		return err
 	})
 	return settings, err

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/nsexec"
+	"mayfly/runtime/here"
 	"mayfly/runtime/privilege"
 	"mayfly/runtime/user"
 	"mayfly/runtime/user/passwd"
@@ -20,7 +21,7 @@ import (
 // It is the one place where the environment is believed: SUDO_UID and SUDO_GID are
 // sudo's own words, which it puts over whatever the user had there. Nothing can be won
 // by forging them, since only root gets this far, and it only takes away.
-func BecomeSudoCaller() error {
+func BecomeSudoCaller(h here.Here) error {
 	if unix.Getuid() != 0 {
 		return errors.New("as-caller is for a line in sudoers: `runtime grant --sudo` prints it")
 	}
@@ -35,7 +36,7 @@ func BecomeSudoCaller() error {
 	if uid == 0 {
 		return errors.New("as-caller: the caller is root, who needs no such thing")
 	}
-	database, err := user.Load()
+	database, err := user.Load(h)
 	if err != nil {
 		return fmt.Errorf("read user database: %w", err)
 	}

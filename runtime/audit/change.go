@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"mayfly/runtime/access"
-	"mayfly/runtime/internal/realm"
+	"mayfly/runtime/here"
 	"mayfly/runtime/privilege"
 	"mayfly/runtime/user"
 )
@@ -14,6 +14,7 @@ import (
 // sessions: one event before it does, since who may end the process could do so in the
 // moment after, and one when it has.
 type Change struct {
+	here  here.Here
 	Event Event
 	began time.Time
 	quiet bool // the policy wants no log, or there is nothing that is the system's
@@ -22,22 +23,22 @@ type Change struct {
 // BeginChange begins the account: kind is the command's name, image what it is about
 // ("" if that is not known), command how it was called. It needs the grant, or to be
 // root. That the log did not take the event is an error that stops nothing: see Ended.
-func BeginChange(kind, image, session string, command []string) (*Change, error) {
-	c := &Change{began: time.Now(), quiet: true}
-	if realm.Own() || privilege.Check() != nil {
+func BeginChange(h here.Here, kind, image, session string, command []string) (*Change, error) {
+	c := &Change{here: h, began: time.Now(), quiet: true}
+	if h.Rootless() || privilege.Check() != nil {
 		return c, nil
 	}
 	caller, err := access.CurrentCaller()
 	if err != nil {
 		return c, err
 	}
-	settings, err := access.Settings(caller)
+	settings, err := access.Settings(h, caller)
 	if err == nil && !settings.Audit {
 		return c, nil
 	}
 	c.quiet = false // a policy that cannot be read did not say that it wants none
 	c.Event = Event{Kind: kind, UID: access.WhoCalls(caller), Image: image, Session: session, Command: command, Decision: Allowed}
-	if database, err := user.Load(); err == nil {
+	if database, err := user.Load(h); err == nil {
 		if entry, listed, err := database.ByID(c.Event.UID); err == nil && listed {
 			c.Event.User = entry.Name
 		}
@@ -62,7 +63,7 @@ func (c *Change) send() error {
 	if c.quiet {
 		return nil
 	}
-	err := privilege.AsRoot(privilege.SetIDs, c.Event.Send)
+	err := privilege.AsRoot(c.here, privilege.SetIDs, c.Event.Send)
 	if errors.Is(err, ErrLost) {
 		c.Event.Lost++
 	}

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/runtime/caller"
+	"mayfly/runtime/here"
 	"mayfly/runtime/plan"
 	"mayfly/runtime/policy/rule"
 	"mayfly/runtime/privilege"
@@ -19,6 +20,7 @@ import (
 // the caller's command does, since afterwards the caller can kill who would tell of it;
 // and how it ended, or why there was none.
 type Launch struct {
+	here    here.Here
 	Facts   plan.Facts // as far as they are known
 	request plan.Request
 	began   time.Time
@@ -26,7 +28,9 @@ type Launch struct {
 }
 
 // BeginLaunch begins the account.
-func BeginLaunch(r plan.Request) *Launch { return &Launch{request: r, began: time.Now()} }
+func BeginLaunch(h here.Here, r plan.Request) *Launch {
+	return &Launch{here: h, request: r, began: time.Now()}
+}
 
 // Refused logs that there was no launch.
 func (a *Launch) Refused(why error) error {
@@ -125,7 +129,7 @@ func (a *Launch) send(e Event) error {
 	if a.Facts.Policy.Settings.Store != "" && !a.Facts.Policy.Audit {
 		return nil
 	}
-	err := privilege.AsRoot(privilege.SetIDs, e.Send)
+	err := privilege.AsRoot(a.here, privilege.SetIDs, e.Send)
 	if err != nil {
 		a.lost++
 	}

@@ -10,6 +10,7 @@ import (
 	"mayfly/runtime/audit"
 	"mayfly/runtime/caller"
 	"mayfly/runtime/control"
+	"mayfly/runtime/here"
 	"mayfly/runtime/privilege"
 	"mayfly/runtime/state"
 	"mayfly/runtime/status"
@@ -18,6 +19,7 @@ import (
 // A Conn is a connection to the supervisor of a running container. Its holder must
 // Close it. Its methods are for one use.
 type Conn struct {
+	here here.Here
 	state.Record
 	Unlogged error // the system's log did not take what it was told
 	conn     *control.Conn
@@ -28,18 +30,18 @@ type Conn struct {
 // everybody's, as OWNER/NAME where a name is not enough. What is going to be run there
 // (nil: nothing) is told the system's log. Then the process gives up every capability:
 // nothing further needs one.
-func Call(name string, command []string) (*Conn, error) {
-	l, err := call(name, command)
+func Call(h here.Here, name string, command []string) (*Conn, error) {
+	l, err := call(h, name, command)
 	return l, errors.Join(err, privilege.Renounce())
 }
 
 // CallAll is Call for several. Those that could be reached are returned even with an
 // error.
-func CallAll(names []string) ([]*Conn, error) {
+func CallAll(h here.Here, names []string) ([]*Conn, error) {
 	var lines []*Conn
 	var errs []error
 	for _, name := range names {
-		l, err := call(name, nil)
+		l, err := call(h, name, nil)
 		if err == nil {
 			lines = append(lines, l)
 		}
@@ -48,13 +50,13 @@ func CallAll(names []string) ([]*Conn, error) {
 	return lines, errors.Join(append(errs, privilege.Renounce())...)
 }
 
-func call(name string, command []string) (*Conn, error) {
-	caller, which, err := named(name)
+func call(h here.Here, name string, command []string) (*Conn, error) {
+	caller, which, err := named(h, name)
 	if err != nil {
 		return nil, err
 	}
-	l := &Conn{caller: caller}
-	err = access.AsRoot(func() error { return l.dial(which) })
+	l := &Conn{here: h, caller: caller}
+	err = access.AsRoot(h, func() error { return l.dial(which) })
 	switch {
 	case errors.Is(err, state.ErrUnknown):
 		return nil, unknown(name)
@@ -73,10 +75,10 @@ const dialWithin = 10 * time.Second
 
 func (l *Conn) dial(which ownedName) error {
 	var err error
-	if l.Record, err = which.Find(); err != nil {
+	if l.Record, err = which.Find(l.here); err != nil {
 		return err
 	}
-	l.conn, err = control.Dial(l.Socket(), dialWithin, func() bool { return state.IsAlive(l.UID, l.Name) })
+	l.conn, err = control.Dial(l.Socket(l.here), dialWithin, func() bool { return state.IsAlive(l.here, l.UID, l.Name) })
 	return err
 }
 
@@ -128,11 +130,11 @@ func statusOf(e *status.End) status.Status {
 // log tells the system's log that the caller runs something in the container, unless
 // the policy wants no log.
 func (l *Conn) log(command []string) error {
-	settings, err := access.Settings(l.caller)
+	settings, err := access.Settings(l.here, l.caller)
 	if err != nil || !settings.Audit {
 		return err
 	}
 	e := audit.Event{Kind: audit.Exec, UID: l.caller.UID, Image: l.Image, Container: l.Name, Command: command, Decision: audit.Allowed, Result: "joined"}
-	l.Unlogged = privilege.AsRoot(privilege.SetIDs, e.Send) // a log that does not listen stops nobody
+	l.Unlogged = privilege.AsRoot(l.here, privilege.SetIDs, e.Send) // a log that does not listen stops nobody
 	return nil
 }

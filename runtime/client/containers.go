@@ -15,6 +15,7 @@ import (
 	"mayfly/runtime/access"
 	"mayfly/runtime/caller"
 	"mayfly/runtime/control"
+	"mayfly/runtime/here"
 	"mayfly/runtime/state"
 	"mayfly/runtime/user"
 )
@@ -32,7 +33,7 @@ type Container struct {
 // Containers lists the caller's running containers, or those of everybody, sorted by
 // name. Only root may list everybody's: the error wraps caller.ErrNotPermitted
 // otherwise.
-func Containers(everybody bool) ([]Container, error) {
+func Containers(h here.Here, everybody bool) ([]Container, error) {
 	who, err := access.CurrentCaller()
 	if err != nil {
 		return nil, err
@@ -41,21 +42,21 @@ func Containers(everybody bool) ([]Container, error) {
 		return nil, fmt.Errorf("containers of all users: %w", caller.ErrNotPermitted)
 	}
 	var records []state.Record
-	err = access.AsRoot(func() error {
+	err = access.AsRoot(h, func() error {
 		if everybody {
-			records, err = state.ListAll()
+			records, err = state.ListAll(h)
 		} else {
-			records, err = state.List(who.UID)
+			records, err = state.List(h, who.UID)
 		}
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return describe(records)
+	return describe(h, records)
 }
 
-func describe(records []state.Record) ([]Container, error) {
+func describe(h here.Here, records []state.Record) ([]Container, error) {
 	var supervisors []int
 	for _, r := range records {
 		supervisors = append(supervisors, r.PID)
@@ -64,7 +65,7 @@ func describe(records []state.Record) ([]Container, error) {
 	if err != nil {
 		return nil, err
 	}
-	database, err := user.Load()
+	database, err := user.Load(h)
 	if err != nil {
 		return nil, fmt.Errorf("read user database: %w", err)
 	}
@@ -90,7 +91,7 @@ func (l *Conn) Inspect() (View, error) {
 	if err != nil {
 		return View{}, err
 	}
-	list, err := describe([]state.Record{l.Record})
+	list, err := describe(l.here, []state.Record{l.Record})
 	if err != nil {
 		return View{}, err
 	}

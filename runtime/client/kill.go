@@ -9,6 +9,7 @@ import (
 
 	"mayfly/runtime/access"
 	"mayfly/runtime/control"
+	"mayfly/runtime/here"
 	"mayfly/runtime/privilege"
 	"mayfly/runtime/state"
 )
@@ -23,11 +24,11 @@ const killWithin = 2 * time.Second
 // the container end with it. To look at records takes the grant. To kill takes no
 // capability, since the supervisor has the owner's real user id. Afterwards the process
 // has no capability.
-func Kill(names []string, note func(string)) error {
+func Kill(h here.Here, names []string, note func(string)) error {
 	var found []*killing
 	var errs []error
 	for _, name := range names {
-		k, err := findToKill(name)
+		k, err := findToKill(h, name)
 		if err == nil {
 			found = append(found, k)
 		}
@@ -41,6 +42,7 @@ func Kill(names []string, note func(string)) error {
 
 // A killing is a container that is to be killed.
 type killing struct {
+	here       here.Here
 	which      ownedName
 	record     state.Record
 	supervisor int // pidfd
@@ -49,17 +51,17 @@ type killing struct {
 	conn       *control.Conn // nil: nobody listens
 }
 
-func findToKill(name string) (*killing, error) {
-	_, which, err := named(name)
+func findToKill(h here.Here, name string) (*killing, error) {
+	_, which, err := named(h, name)
 	if err != nil {
 		return nil, err
 	}
-	k := &killing{which: which, init: -1}
-	err = access.AsRoot(func() error {
+	k := &killing{here: h, which: which, init: -1}
+	err = access.AsRoot(h, func() error {
 		if err := k.find(); err != nil {
 			return err
 		}
-		k.conn, _ = control.Dial(k.record.Socket(), killWithin, func() bool { return !k.over() })
+		k.conn, _ = control.Dial(k.record.Socket(h), killWithin, func() bool { return !k.over() })
 		return nil
 	})
 	switch {
@@ -76,7 +78,7 @@ func findToKill(name string) (*killing, error) {
 // record's mark all the time, so the number cannot be another process's then. The
 // thread must act on files as root.
 func (k *killing) find() error {
-	before, err := k.which.Find()
+	before, err := k.which.Find(k.here)
 	if err != nil {
 		return err
 	}
@@ -102,7 +104,7 @@ func (k *killing) find() error {
 
 // same tells whether the record is still that of the same supervisor.
 func (k *killing) same() (bool, error) {
-	now, err := k.which.Find()
+	now, err := k.which.Find(k.here)
 	if errors.Is(err, state.ErrUnknown) {
 		return false, nil
 	}
@@ -113,12 +115,12 @@ func (k *killing) same() (bool, error) {
 // name a process or names one that has ended. That can be a child of the supervisor,
 // which was stopped before it closed its descriptors. Only root finds it.
 func (k *killing) findHolder(r state.Record) error {
-	pid := state.Holder(r.UID, r.Name)
+	pid := state.Holder(k.here, r.UID, r.Name)
 	if pid == 0 {
 		return errors.New("its record does not say which process it is: root's `runtime kill` looks for it")
 	}
 	fd, err := unix.PidfdOpen(pid, 0)
-	if err == nil && state.Holder(r.UID, r.Name) != pid {
+	if err == nil && state.Holder(k.here, r.UID, r.Name) != pid {
 		unix.Close(fd)
 		err = unix.ESRCH
 	}
@@ -146,8 +148,8 @@ const endWithin = 15 * time.Second
 // supervisor removes its record first; then it restores the terminal and tells the log.
 func (k *killing) ends() bool {
 	going := false
-	err := access.AsRoot(func() error {
-		listed, err := k.which.Find()
+	err := access.AsRoot(k.here, func() error {
+		listed, err := k.which.Find(k.here)
 		going = errors.Is(err, state.ErrUnknown) || err == nil && !listed.Started.Equal(k.record.Started)
 		return nil
 	})
@@ -165,7 +167,7 @@ const killStep = 10 * time.Millisecond
 func (k *killing) kill(note func(string)) error {
 	defer k.close()
 	if k.conn != nil {
-		l := &Conn{Record: k.record, conn: k.conn}
+		l := &Conn{here: k.here, Record: k.record, conn: k.conn}
 		defer l.Close()
 		if _, _, err := l.ask(control.Request{Signal: int(unix.SIGKILL)}, killWithin); err == nil {
 			return nil
@@ -180,7 +182,7 @@ func (k *killing) kill(note func(string)) error {
 // killSupervisor kills a supervisor that does not answer. PID 1 is looked for before:
 // afterwards the supervisor may no longer be its parent.
 func (k *killing) killSupervisor(note func(string)) error {
-	if err := access.AsRoot(k.findInit); err != nil {
+	if err := access.AsRoot(k.here, k.findInit); err != nil {
 		return fmt.Errorf("container %s: look for its PID 1: %w", k.record.Name, err)
 	}
 	err := unix.PidfdSendSignal(k.supervisor, unix.SIGKILL, nil, 0)

@@ -13,8 +13,8 @@ import (
 
 	"mayfly/nsexec"
 	"mayfly/runtime/access"
+	"mayfly/runtime/here"
 	"mayfly/runtime/internal/file"
-	"mayfly/runtime/internal/realm"
 	"mayfly/runtime/privilege"
 )
 
@@ -54,7 +54,7 @@ func (k *killing) openInit(pid int) int {
 	if err != nil {
 		return -1
 	}
-	parent, is := initParent(pid)
+	parent, is := initParent(k.here, pid)
 	if is && (parent == k.record.PID || k.hasLine(fd, pid)) && !reaped(fd) && !reaped(k.supervisor) {
 		return fd
 	}
@@ -65,12 +65,12 @@ func (k *killing) openInit(pid int) int {
 // initParent tells whether a process is PID 1 of some container, and its parent. A
 // caller can have children of that name in PID namespaces of their own before they
 // execute this program, but those do not have root's ids.
-func initParent(pid int) (parent int, is bool) {
+func initParent(h here.Here, pid int) (parent int, is bool) {
 	status, err := file.Status(pid)
 	if err != nil {
 		return 0, false
 	}
-	root := strconv.FormatUint(uint64(realm.Root()), 10)
+	root := strconv.FormatUint(uint64(h.Root().UID), 10)
 	numbers := strings.Fields(status["NSpid"])
 	is = status["Name"] == initName && slices.Equal(strings.Fields(status["Uid"]), []string{root, root, root, root}) &&
 		len(numbers) == 2 && numbers[1] == "1"
@@ -88,7 +88,7 @@ func (k *killing) hasLine(init, pid int) (has bool) {
 	if err != nil || have.Permitted&(1<<unix.CAP_SYS_PTRACE) == 0 {
 		return false
 	}
-	_ = privilege.AsRoot(1<<unix.CAP_SYS_PTRACE, func() error {
+	_ = privilege.AsRoot(k.here, 1<<unix.CAP_SYS_PTRACE, func() error {
 		files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
 		for _, f := range files {
 			n, _ := strconv.Atoi(f.Name())
@@ -129,11 +129,11 @@ func (k *killing) finish() error {
 		return nil
 	}
 	var problem error
-	if err := access.AsRoot(k.findInit); err != nil {
+	if err := access.AsRoot(k.here, k.findInit); err != nil {
 		problem = err
 	}
 	if k.init >= 0 && !k.initOver() {
-		problem = nsexec.KillAsRoot(k.init)
+		problem = nsexec.KillAsRoot(k.here.Root(), k.init)
 	}
 	if k.awaitEnd(killWithin) {
 		return nil

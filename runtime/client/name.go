@@ -6,6 +6,7 @@ import (
 
 	"mayfly/runtime/access"
 	"mayfly/runtime/caller"
+	"mayfly/runtime/here"
 	"mayfly/runtime/image/ref"
 	"mayfly/runtime/state"
 	"mayfly/runtime/user"
@@ -19,19 +20,19 @@ type ownedName struct {
 }
 
 // Find finds the record. The thread must act on files as root.
-func (o ownedName) Find() (state.Record, error) {
+func (o ownedName) Find(h here.Here) (state.Record, error) {
 	if o.anybody {
-		return state.FindAny(o.name)
+		return state.FindAny(h, o.name)
 	}
-	return state.Find(o.name, o.owner)
+	return state.Find(h, o.name, o.owner)
 }
 
 // named finds out who calls, and whose container they mean by [OWNER/]NAME.
-func named(text string) (caller caller.Caller, which ownedName, err error) {
+func named(h here.Here, text string) (caller caller.Caller, which ownedName, err error) {
 	if caller, err = access.CurrentCaller(); err != nil {
 		return caller, which, err
 	}
-	database, err := user.Load()
+	database, err := user.Load(h)
 	if err != nil {
 		return caller, which, fmt.Errorf("read user database: %w", err)
 	}

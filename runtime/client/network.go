@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"mayfly/runtime/control"
+	"mayfly/runtime/here"
 	"mayfly/runtime/internal/file"
 	"mayfly/runtime/network"
 	"mayfly/runtime/network/address"
@@ -12,8 +13,8 @@ import (
 
 // Network asks another container's supervisor for its network. The thread must act on
 // files as root.
-func Network(name string, owner uint32) (int, *network.Lease, error) {
-	l := &Conn{}
+func Network(h here.Here, name string, owner uint32) (int, *network.Lease, error) {
+	l := &Conn{here: h}
 	if err := l.dial(ownedName{owner: owner, name: name}); err != nil {
 		return -1, nil, fmt.Errorf("call the supervisor of %s: %w", name, err)
 	}

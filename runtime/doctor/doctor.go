@@ -16,8 +16,8 @@ import (
 	"mayfly/runtime/access"
 	"mayfly/runtime/caller"
 	"mayfly/runtime/cgroup"
+	"mayfly/runtime/here"
 	"mayfly/runtime/internal/file"
-	"mayfly/runtime/internal/realm"
 	"mayfly/runtime/policy"
 	"mayfly/runtime/privilege"
 	"mayfly/runtime/programs"
@@ -36,14 +36,18 @@ type Finding struct {
 }
 
 // Examine looks at everything that a launch depends on. It changes nothing.
-func Examine() []Finding {
+func Examine(h here.Here) []Finding {
+	m := machine{h}
 	var list []Finding
-	for _, look := range []func() Finding{examineKernel, examineNamespaces, examineOverlay, examine32Bit, examineForeign, examineDumpable, examineGrant, examineOwn,
-		examinePolicy, examineStore, examineStoreMount, examineStoreWriting, examineState, examineCgroups, examineLSM} {
+	for _, look := range []func() Finding{m.examineKernel, m.examineNamespaces, m.examineOverlay, m.examine32Bit, m.examineForeign, m.examineDumpable, m.examineGrant, m.examineOwn,
+		m.examinePolicy, m.examineStore, m.examineStoreMount, m.examineStoreWriting, m.examineState, m.examineCgroups, m.examineLSM} {
 		list = append(list, look())
 	}
 	return list
 }
+
+// A machine is what is examined, as it looks from here.
+type machine struct{ here here.Here }
 
 // finding is what was found, or what is wrong and what to do about it.
 func finding(what string, needed bool, found string, err error, advice string) Finding {
@@ -53,13 +57,13 @@ func finding(what string, needed bool, found string, err error, advice string) F
 	return Finding{What: what, OK: true, Found: found, Needed: needed}
 }
 
-func examineKernel() Finding {
+func (m machine) examineKernel() Finding {
 	var name unix.Utsname
 	_ = unix.Uname(&name)
 	return finding("kernel", true, "Linux "+unix.ByteSliceToString(name.Release[:]), privilege.CheckKernel(), "boot a later kernel")
 }
 
-func examineNamespaces() Finding {
+func (m machine) examineNamespaces() Finding {
 	var missing []string
 	for _, kind := range []string{"mnt", "pid", "uts", "ipc", "cgroup", "net", "user"} {
 		if _, err := os.Stat("/proc/self/ns/" + kind); err != nil {
@@ -73,7 +77,7 @@ func examineNamespaces() Finding {
 	return finding("namespaces", true, "all kinds", err, "boot a kernel with CONFIG_NAMESPACES and all below it")
 }
 
-func examineOverlay() Finding {
+func (m machine) examineOverlay() Finding {
 	data, err := file.Read("/proc/filesystems", 1<<16)
 	var have []string
 	for line := range strings.Lines(string(data)) {
@@ -87,7 +91,7 @@ func examineOverlay() Finding {
 	return finding("file systems", true, strings.Join(have, ", "), err, "`modprobe btrfs`, or overlay for a store without BTRFS")
 }
 
-func examine32Bit() Finding {
+func (m machine) examine32Bit() Finding {
 	found := "this machine is none that runs 32-bit programs"
 	host, err := programs.HostArchitecture()
 	if err == nil && host.Name == "x86-64" {
@@ -97,7 +101,7 @@ func examine32Bit() Finding {
 }
 
 // examineForeign looks at who runs programs of other machines.
-func examineForeign() Finding {
+func (m machine) examineForeign() Finding {
 	host, err := programs.HostArchitecture()
 	var have []string
 	for _, name := range arch.Names() {
@@ -135,7 +139,7 @@ func runsPrograms(name string) (string, error) {
 	return fmt.Sprintf("%s programs run by %s (%s)", name, programs.By(interpreter), interpreter), err
 }
 
-func examineDumpable() Finding {
+func (m machine) examineDumpable() Finding {
 	data, err := file.Read(privilege.DumpableFile, 16)
 	setting := strings.TrimSpace(string(data))
 	if err == nil && setting == "1" {
@@ -147,7 +151,7 @@ func examineDumpable() Finding {
 // whereGrantCounts is what to do where the kernel heeds no grant.
 const whereGrantCounts = "call it from where that is not so; in a unit, without what sets it"
 
-func examineGrant() Finding {
+func (m machine) examineGrant() Finding {
 	list, err := privilege.Missing(privilege.LaunchRequirements)
 	var names []string
 	for _, n := range list {
@@ -156,7 +160,7 @@ func examineGrant() Finding {
 	advice := "as root `runtime grant`; `runtime grant --check` tells what is wrong"
 	if names != nil {
 		err = fmt.Errorf("%s missing", strings.Join(names, ", "))
-		if why := realm.GrantIgnored(); why != nil {
+		if why := here.GrantIgnored(); why != nil {
 			err, advice = fmt.Errorf("%w; %w", why, err), whereGrantCounts
 		}
 	}
@@ -168,7 +172,7 @@ func examineGrant() Finding {
 }
 
 // examineOwn looks at what there is for whoever has no grant.
-func examineOwn() Finding {
+func (m machine) examineOwn() Finding {
 	advice := "" // most errors say what to do
 	caller, err := access.CurrentCaller()
 	if err == nil {
@@ -180,21 +184,21 @@ func examineOwn() Finding {
 	if err == nil && caller.UID == 0 {
 		found = "user namespaces; whether there are subordinate ids, ask as a user"
 	} else if err == nil {
-		found, err = describeIDs(caller)
+		found, err = m.describeIDs(caller)
 	}
-	if errors.Is(err, realm.ErrNoNewPrivileges) {
+	if errors.Is(err, here.ErrNoNewPrivileges) {
 		advice = whereGrantCounts
 	}
 	return finding("without a grant", false, found, err, advice)
 }
 
-func describeIDs(c caller.Caller) (string, error) {
-	database, err := user.Load()
+func (m machine) describeIDs(c caller.Caller) (string, error) {
+	database, err := user.Load(m.here)
 	if err != nil {
 		return "", err
 	}
 	_, err = rootless.MapperCommands(database, rootless.EntryOf(database, c))
-	if err == nil && realm.GrantIgnored() == realm.ErrNoNewPrivileges {
+	if err == nil && here.GrantIgnored() == here.ErrNoNewPrivileges {
 		return "", rootless.ErrNoMappers
 	}
 	if errors.Is(err, passwd.ErrNoRange) || errors.Is(err, os.ErrNotExist) {
@@ -206,15 +210,15 @@ func describeIDs(c caller.Caller) (string, error) {
 	return "user namespaces with subordinate ids", err
 }
 
-func examinePolicy() Finding {
-	err := lookAsRoot(func() error {
-		_, err := policy.LoadSettings()
+func (m machine) examinePolicy() Finding {
+	err := m.lookAsRoot(func() error {
+		_, err := policy.LoadSettings(m.here)
 		return err
 	})
 	return finding("policy", true, "in order", err, "`runtime policy check` tells where")
 }
 
-func examineCgroups() Finding {
+func (m machine) examineCgroups() Finding {
 	have, err := cgroup.Controllers()
 	var missing []string
 	for _, c := range []string{"memory", "pids", "cpu", "io"} {
@@ -229,7 +233,7 @@ func examineCgroups() Finding {
 		"for --memory, --tasks and the like: boot with systemd.unified_cgroup_hierarchy=1 (cgroup_no_v1=all without systemd)")
 }
 
-func examineLSM() Finding {
+func (m machine) examineLSM() Finding {
 	data, err := file.Read("/sys/kernel/security/lsm", 4096)
 	if err != nil {
 		data, err = []byte("not told (securityfs is not mounted)"), nil
@@ -242,9 +246,9 @@ func examineLSM() Finding {
 }
 
 // lookAsRoot calls f with root's rights on files where the grant gives them, else with those that there are.
-func lookAsRoot(f func() error) error {
+func (m machine) lookAsRoot(f func() error) error {
 	if privilege.Check() != nil {
 		return f()
 	}
-	return access.AsRoot(f)
+	return access.AsRoot(m.here, f)
 }

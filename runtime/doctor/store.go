@@ -11,7 +11,6 @@ import (
 	"mayfly/runtime/access"
 	"mayfly/runtime/image"
 	"mayfly/runtime/internal/file"
-	"mayfly/runtime/internal/realm"
 	"mayfly/runtime/policy"
 	"mayfly/runtime/policy/rule"
 )
@@ -20,14 +19,14 @@ import (
 // it is full.
 const leastFree = 0.05
 
-func examineStore() Finding {
+func (m machine) examineStore() Finding {
 	found, advice := "", "as root `runtime store init`"
-	err := lookAsRoot(func() error {
-		settings, err := policy.LoadSettings()
+	err := m.lookAsRoot(func() error {
+		settings, err := policy.LoadSettings(m.here)
 		if err != nil {
 			return err
 		}
-		s, err := image.Open(settings.Store)
+		s, err := image.Open(m.here, settings.Store)
 		if err != nil {
 			return err
 		}
@@ -57,13 +56,13 @@ func examineStore() Finding {
 
 // examineStoreMount looks whether device nodes and setuid programs in images do nothing
 // outside of containers either.
-func examineStoreMount() Finding {
-	err := lookAsRoot(func() error {
-		settings, err := policy.LoadSettings()
+func (m machine) examineStoreMount() Finding {
+	err := m.lookAsRoot(func() error {
+		settings, err := policy.LoadSettings(m.here)
 		if err != nil {
 			return nil // examinePolicy tells
 		}
-		s, err := image.Open(settings.Store)
+		s, err := image.Open(m.here, settings.Store)
 		if err != nil {
 			return nil // examineStore tells
 		}
@@ -78,22 +77,22 @@ func examineStoreMount() Finding {
 		"as root `runtime store mount`, and the two options where it is mounted at boot: fstab(5) or its mount unit")
 }
 
-func examineState() Finding {
+func (m machine) examineState() Finding {
 	var fs unix.Statfs_t
 	err := unix.Statfs("/run", &fs)
 	if err == nil && fs.Bavail*uint64(fs.Bsize) < 1<<20 {
 		err = errors.New("/run is full")
 	}
 	advice := "remove what fills /run"
-	if readOnly := recordsAreReadOnly(); err == nil && readOnly != nil {
-		err, advice = readOnly, file.ReadOnlyAdvice(realm.State())
+	if readOnly := m.recordsAreReadOnly(); err == nil && readOnly != nil {
+		err, advice = readOnly, file.ReadOnlyAdvice(m.here.State())
 	}
 	return finding("/run", true, "has room for records", err, advice)
 }
 
 // recordsAreReadOnly tells that no record of a container can be made.
-func recordsAreReadOnly() error {
-	dir := realm.State()
+func (m machine) recordsAreReadOnly() error {
+	dir := m.here.State()
 	readOnly, err := file.IsReadOnly(dir)
 	if errors.Is(err, os.ErrNotExist) { // before the first launch
 		readOnly, err = file.IsReadOnly(filepath.Dir(dir))
@@ -105,10 +104,10 @@ func recordsAreReadOnly() error {
 }
 
 // examineStoreWriting looks whether there can be copies that are written to.
-func examineStoreWriting() Finding {
+func (m machine) examineStoreWriting() Finding {
 	path, found := rule.DefaultStore, "can be written to"
-	err := lookAsRoot(func() error {
-		if settings, err := policy.LoadSettings(); err == nil { // examinePolicy tells
+	err := m.lookAsRoot(func() error {
+		if settings, err := policy.LoadSettings(m.here); err == nil { // examinePolicy tells
 			path = settings.Store
 		}
 		readOnly, err := file.IsReadOnly(path)

@@ -15,7 +15,6 @@ import (
 	"mayfly/runtime/image/ref"
 	"mayfly/runtime/internal/file"
 	"mayfly/runtime/internal/lock"
-	"mayfly/runtime/internal/realm"
 	"mayfly/runtime/state"
 )
 
@@ -56,7 +55,7 @@ func (s *Store) Collect(ctx context.Context, owner int64, limit int) ([]string, 
 			errs = append(errs, err)
 		}
 		if gone && !beside {
-			removed = append(removed, called(name, owner))
+			removed = append(removed, s.called(name, owner))
 		}
 	}
 	return removed, errors.Join(errs...)
@@ -76,12 +75,12 @@ func ownerOf(name string) uint32 {
 
 // called tells what people call an entry: a copy by its container, with the owner's uid
 // for root, who collects Everybody's.
-func called(name string, owner int64) string {
+func (s *Store) called(name string, owner int64) string {
 	c, ok := ref.ParseCopy(name)
 	switch {
 	case !ok:
 		return name
-	case owner == Everybody && !realm.Own():
+	case owner == Everybody && !s.Here.Rootless():
 		return fmt.Sprintf("%d/%s", c.Owner, c.Container)
 	}
 	return c.Container
@@ -90,7 +89,7 @@ func called(name string, owner int64) string {
 // lives tells whether a process works on an entry, or may. It takes nothing.
 func (s *Store) lives(dir int, name string) bool {
 	if c, ok := ref.ParseCopy(name); ok {
-		return state.Lives(c.Owner, c.Container, name)
+		return state.Lives(s.Here, c.Owner, c.Container, name)
 	}
 	return isHeld(dir, name)
 }

@@ -6,9 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
-
-	"mayfly/personality/arch"
-
 	goruntime "runtime"
 	"slices"
 	"strings"
@@ -17,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"mayfly/runtime/internal/realm"
+	"mayfly/personality/arch"
 )
 
 // A Bootstrap says how to fill an image with a Debian release.
@@ -113,7 +110,7 @@ func (d *Draft) bootstrapCommand(program string, args []string) ([]string, error
 		return nil, fmt.Errorf("statfs %s: %w", d.Path, err)
 	}
 	command := slices.Clone(alone)
-	if st.Flags&closedMount != 0 && !realm.Own() { // in a user namespace the attributes of the host's mounts cannot be changed
+	if st.Flags&closedMount != 0 && !d.store.Here.Rootless() { // in a user namespace the attributes of the host's mounts cannot be changed
 		command = append(append(command, withDevices...), d.Path)
 	}
 	return slices.Concat(command, []string{program}, args), nil

@@ -96,7 +96,7 @@ func (d *Draft) begin(ctx context.Context, from *Image, progress func(int64)) er
 
 // copy fills the draft file by file; powerless as in archive.Extractor.
 func (d *Draft) copy(ctx context.Context, from int, powerless bool, progress func(int64)) error {
-	x, err := archive.NewExtractor(d.fd, d.store.Spool(), &archive.Limits{Bytes: math.MaxInt64, Entries: math.MaxInt64}, progress)
+	x, err := archive.NewExtractor(d.store.Here, d.fd, d.store.Spool(), &archive.Limits{Bytes: math.MaxInt64, Entries: math.MaxInt64}, progress)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/btrfs"
+	"mayfly/runtime/here"
 	"mayfly/runtime/internal/host"
 )
 
@@ -27,7 +28,7 @@ const mountOptions = "loop,noatime,nosuid,nodev"
 // is on BTRFS there is little to do. Elsewhere it makes a file with BTRFS in it and
 // mounts that, unless overlay is set or this system has no BTRFS: then copies will be
 // made with overlayfs. When it fails, the file is gone again.
-func Init(path, size string, overlay bool) (string, error) {
+func Init(h here.Here, path, size string, overlay bool) (string, error) {
 	if !filepath.IsAbs(path) {
 		return "", fmt.Errorf("store %q is not an absolute path", path)
 	}
@@ -55,7 +56,7 @@ func Init(path, size string, overlay bool) (string, error) {
 			return "", err
 		}
 	}
-	store, err := Open(path)
+	store, err := Open(h, path)
 	if err != nil {
 		return "", err
 	}

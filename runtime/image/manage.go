@@ -24,7 +24,7 @@ func (s *Store) Rename(from, to string) error {
 	}
 	defer unix.Close(dir)
 	if plain {
-		if users, err := runningOn(from); err != nil || len(users) > 0 && !s.BTRFS {
+		if users, err := s.runningOn(from); err != nil || len(users) > 0 && !s.BTRFS {
 			return errors.Join(err, fmt.Errorf("rename image %s: it %w by %s", from, ErrInUse, strings.Join(users, ", ")))
 		}
 	}

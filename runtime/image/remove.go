@@ -50,7 +50,7 @@ func (s *Store) Remove(ctx context.Context, name string, wait Wait) error {
 // runs on it is looked up.
 func (s *Store) removePlain(ctx context.Context, name string, wait Wait) error {
 	err := wait.until(ctx, func() error {
-		users, err := runningOn(name)
+		users, err := s.runningOn(name)
 		if err == nil && len(users) > 0 {
 			err = usedBy(users)
 		}
@@ -97,8 +97,8 @@ func usedBy(users []string) error {
 }
 
 // runningOn lists the containers of an image, with their owners and supervisors.
-func runningOn(name string) ([]string, error) {
-	records, err := state.ListAll()
+func (s *Store) runningOn(name string) ([]string, error) {
+	records, err := state.ListAll(s.Here)
 	var names []string
 	for _, r := range records {
 		if r.Image == name || strings.HasPrefix(r.Image, name+"@") {
@@ -117,7 +117,7 @@ func (s *Store) removeImage(ctx context.Context, name string, wait Wait) error {
 	if wait.Most == 0 {
 		locks, err := lockVersions(dir)
 		if err != nil {
-			return explainUse(name, dir, err)
+			return s.explainUse(name, dir, err)
 		}
 		defer file.CloseAll(locks)
 	}
@@ -148,7 +148,7 @@ func (s *Store) removeHidden(ctx context.Context, name string, dir, run int, wai
 		err = wait.until(ctx, func() (err error) {
 			locks, err = lockVersions(dir)
 			return err
-		}, func(err error) error { return explainUse(name, dir, err) })
+		}, func(err error) error { return s.explainUse(name, dir, err) })
 	}
 	if err != nil {
 		return errors.Join(err, unix.Renameat2(run, hidden, s.fd, name, unix.RENAME_NOREPLACE), held.release())
@@ -165,11 +165,11 @@ func (s *Store) removeHidden(ctx context.Context, name string, dir, run int, wai
 const removedPrefix = ".removed-"
 
 // explainUse says by what an open image is in use: containers, or processes that are none yet.
-func explainUse(name string, dir int, err error) error {
+func (s *Store) explainUse(name string, dir int, err error) error {
 	if !errors.Is(err, ErrInUse) {
 		return err
 	}
-	users, listed := runningOn(name)
+	users, listed := s.runningOn(name)
 	if listed != nil || len(users) == 0 {
 		users = holdersOf(dir)
 	}

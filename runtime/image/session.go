@@ -14,7 +14,6 @@ import (
 	"mayfly/runtime/internal/exact"
 	"mayfly/runtime/internal/file"
 	"mayfly/runtime/internal/lock"
-	"mayfly/runtime/internal/realm"
 )
 
 // Sessions are writable copies of images that live until their owner ends them. Each is a directory UID.NAME of the
@@ -70,7 +69,7 @@ func (s *Store) sessions(create bool) (int, error) {
 	}
 	fd, err := openHere(s.fd, sessionsDirectory)
 	if err == nil {
-		err = file.OwnedBy(fd, realm.Root())
+		err = file.OwnedBy(fd, s.Here.Root().UID)
 	}
 	if err != nil {
 		return -1, fmt.Errorf("open %s: %w", filepath.Join(s.Path, sessionsDirectory), err)

@@ -52,7 +52,7 @@ func (s *Store) beginSession(ctx context.Context, run, all int, i *Image, r Sess
 	}
 	var held *hold
 	fd := -1
-	err = state.InTurn(r.UID, func() error {
+	err = state.InTurn(s.Here, r.UID, func() error {
 		if err := checkSessions(run, all, r, limit); err != nil {
 			return err
 		}
@@ -197,7 +197,7 @@ func (s *Store) endSession(uid uint32, name string, dir int) error {
 	if err != nil {
 		return err
 	}
-	err = state.InTurn(uid, func() error {
+	err = state.InTurn(s.Here, uid, func() error {
 		there, err := stillThere(all, sessionDirectory(uid, name), dir)
 		if err == nil && !there {
 			err = unknownSession(name)

@@ -11,20 +11,20 @@ import (
 	"mayfly/mount"
 	"mayfly/runtime/image/ref"
 	"mayfly/runtime/internal/file"
-	"mayfly/runtime/internal/realm"
 )
 
 // A Snapshot is a throw-away copy of an image: a snapshot on BTRFS, elsewhere an overlay with a
 // directory for what is changed. Its container's record says that it is in use. Its holder must
 // Remove it.
 type Snapshot struct {
-	Path    string
-	Alone   bool // there was no other when this one was made
-	name    string
-	dir     int // the run directory
-	fd      int // the snapshot's root directory on BTRFS, elsewhere the one with upper and work
-	overlay bool
-	lower   int // the image's root directory, the image's own
+	Path     string
+	Alone    bool // there was no other when this one was made
+	name     string
+	dir      int // the run directory
+	fd       int // the snapshot's root directory on BTRFS, elsewhere the one with upper and work
+	overlay  bool
+	rootless bool
+	lower    int // the image's root directory, the image's own
 }
 
 // Snapshot makes a throw-away copy of an image, which must stay open as long, for a container
@@ -38,7 +38,7 @@ func (s *Store) Snapshot(i *Image, name string) (*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	snap := &Snapshot{Path: ref.CopyPath(s.Path, name), name: name, dir: dir, fd: -1, overlay: !s.BTRFS, lower: i.fd}
+	snap := &Snapshot{Path: ref.CopyPath(s.Path, name), name: name, dir: dir, fd: -1, overlay: !s.BTRFS, rootless: s.Here.Rootless(), lower: i.fd}
 	if snap.Alone, err = empty(dir); err == nil {
 		err = snap.make()
 	}
@@ -99,13 +99,13 @@ func mountTree(fd int, attrs uint64, userns *os.File) (mount.Tree, error) {
 // must have those of OverlayCapabilities.
 func (s *Snapshot) mountOverlay(attrs uint64) (mount.Tree, error) {
 	here := func(fd int, name string) string { return fmt.Sprintf("/proc/self/fd/%d/%s", fd, name) }
-	return mount.New("overlay", append(overlayOptions(), "lowerdir="+here(s.lower, "."), "upperdir="+here(s.fd, "upper"), "workdir="+here(s.fd, "work")), attrs)
+	return mount.New("overlay", append(s.overlayOptions(), "lowerdir="+here(s.lower, "."), "upperdir="+here(s.fd, "upper"), "workdir="+here(s.fd, "work")), attrs)
 }
 
 // overlayOptions: nothing of it has to survive a loss of power, nor to be found again under another file system.
-func overlayOptions() []string {
+func (s *Snapshot) overlayOptions() []string {
 	options := []string{"source=overlay", "volatile", "index=off", "metacopy=off", "redirect_dir=nofollow"}
-	if realm.Own() {
+	if s.rootless {
 		options = append(options, "userxattr") // trusted.* are the host's root's (since Linux 5.11)
 	}
 	return options
@@ -132,7 +132,7 @@ func (s *Snapshot) mountMappedOverlay(attrs uint64, userns int) (mount.Tree, err
 		}
 		fds = append(fds, fd)
 	}
-	return mount.New("overlay", overlayOptions(), attrs,
+	return mount.New("overlay", s.overlayOptions(), attrs,
 		mount.File{Parameter: "lowerdir+", FD: fds[0]}, mount.File{Parameter: "upperdir", FD: fds[2]}, mount.File{Parameter: "workdir", FD: fds[3]})
 }
 

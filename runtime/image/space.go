@@ -50,7 +50,7 @@ func (s *Store) Status() (Space, error) {
 	for _, i := range images {
 		space.Versions += i.Versions
 	}
-	running, err := state.ListAll()
+	running, err := state.ListAll(s.Here)
 	if err != nil {
 		return space, err
 	}

@@ -28,9 +28,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/btrfs"
+	"mayfly/runtime/here"
 	"mayfly/runtime/image/ref"
 	"mayfly/runtime/internal/file"
-	"mayfly/runtime/internal/realm"
 )
 
 var (
@@ -49,15 +49,16 @@ var (
 // A Store is an open image store. Its holder must Close it.
 type Store struct {
 	Path  string
-	BTRFS bool // copies are snapshots, else overlays
+	Here  here.Here // by which it was opened
+	BTRFS bool      // copies are snapshots, else overlays
 	fd    int
 }
 
 // Open opens the store at an absolute path. A store belongs to root: its
 // directory must not be writable by anybody else.
-func Open(path string) (*Store, error) {
+func Open(h here.Here, path string) (*Store, error) {
 	fd, err := openDirectory(unix.AT_FDCWD, path)
-	if errors.Is(err, unix.ENOENT) && realm.Own() && path == realm.Store() && unix.Mkdir(path, 0o700) == nil {
+	if errors.Is(err, unix.ENOENT) && h.Rootless() && path == h.Store() && unix.Mkdir(path, 0o700) == nil {
 		fd, err = openDirectory(unix.AT_FDCWD, path)
 	}
 	if errors.Is(err, unix.ENOENT) {
@@ -66,13 +67,13 @@ func Open(path string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open image store %s: %w", path, err)
 	}
-	s := &Store{Path: path, fd: fd}
-	err = file.OwnedBy(fd, realm.Root())
-	if err != nil && realm.Own() {
+	s := &Store{Path: path, Here: h, fd: fd}
+	err = file.OwnedBy(fd, h.Root().UID)
+	if err != nil && h.Rootless() {
 		err = errors.New("is not root's of your user namespace: it was made with other subordinate ids, or its owner was changed; move it away, or name another with XDG_DATA_HOME")
 	}
 	if err == nil {
-		s.BTRFS, err = snapshots(fd)
+		s.BTRFS, err = snapshots(h, fd)
 	}
 	if err != nil {
 		unix.Close(fd)
@@ -83,8 +84,8 @@ func Open(path string) (*Store, error) {
 
 // snapshots tells whether copies in a directory are made by snapshot. In a user namespace they are not, even on BTRFS: there the kernel
 // lets nobody delete a subvolume at once.
-func snapshots(fd int) (bool, error) {
-	if realm.Own() {
+func snapshots(h here.Here, fd int) (bool, error) {
+	if h.Rootless() {
 		return false, nil
 	}
 	return btrfs.Is(fd)
@@ -125,9 +126,9 @@ func (s *Store) hint(ref ref.Reference) string {
 	if raw := filepath.Join(s.Path, ref.Name+".raw"); isFile(raw) {
 		return "`runtime image import " + ref.Name + " " + raw + "` makes an image of the disk image"
 	}
-	if realm.Own() {
+	if s.Here.Rootless() {
 		text := "without a grant images are your own, `runtime image create` makes one; `runtime grant --check` tells about the grant"
-		if why := realm.GrantIgnored(); why != nil {
+		if why := here.GrantIgnored(); why != nil {
 			text = why.Error() + "; " + text
 		}
 		return text
@@ -138,7 +139,7 @@ func (s *Store) hint(ref ref.Reference) string {
 // runDir opens the directory of the snapshots, and makes it when root asks.
 func (s *Store) runDir() (int, error) {
 	fd, err := openDirectory(s.fd, ref.Directory)
-	if errors.Is(err, unix.ENOENT) && (os.Getuid() == 0 || realm.Own()) {
+	if errors.Is(err, unix.ENOENT) && (os.Getuid() == 0 || s.Here.Rootless()) {
 		if err := unix.Mkdirat(s.fd, ref.Directory, 0o700); err != nil && err != unix.EEXIST {
 			return -1, fmt.Errorf("make %s: %w", filepath.Join(s.Path, ref.Directory), err)
 		}
@@ -150,7 +151,7 @@ func (s *Store) runDir() (int, error) {
 	if err != nil {
 		return -1, fmt.Errorf("open %s: %w", filepath.Join(s.Path, ref.Directory), err)
 	}
-	if err := file.OwnedBy(fd, realm.Root()); err != nil {
+	if err := file.OwnedBy(fd, s.Here.Root().UID); err != nil {
 		unix.Close(fd)
 		return -1, fmt.Errorf("%s: %w", filepath.Join(s.Path, ref.Directory), err)
 	}

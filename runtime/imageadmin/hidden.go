@@ -5,6 +5,7 @@ import (
 
 	"mayfly/mount"
 	"mayfly/runtime/access"
+	"mayfly/runtime/here"
 	"mayfly/runtime/image"
 	"mayfly/runtime/policy"
 	"mayfly/runtime/policy/rule"
@@ -14,12 +15,12 @@ import (
 
 // Hidden tells what an image of the store has in directories over which the policy
 // binds the host's, for root. The thread must be allowed to open the store.
-func Hidden(s *image.Store, name string) ([]string, error) {
-	database, err := user.Load()
+func Hidden(h here.Here, s *image.Store, name string) ([]string, error) {
+	database, err := user.Load(h)
 	if err != nil {
 		return nil, fmt.Errorf("read user database: %w", err)
 	}
-	d, err := policy.Decide(name, access.PolicyCaller(0, []uint32{0}, database))
+	d, err := policy.Decide(h, name, access.PolicyCaller(0, []uint32{0}, database))
 	if err != nil {
 		return nil, err
 	}
@@ -32,8 +33,8 @@ func Hidden(s *image.Store, name string) ([]string, error) {
 }
 
 // HiddenBy is the same for a decision. Who may not look into the store is told nothing.
-func HiddenBy(d rule.Decision, name string) (list []string) {
-	_ = access.WithStore("", func(s *image.Store) error {
+func HiddenBy(h here.Here, d rule.Decision, name string) (list []string) {
+	_ = access.WithStore(h, "", func(s *image.Store) error {
 		img, err := s.Image(name)
 		if err == nil {
 			list = survey.Hidden(mount.RootAt(img.FD()), d)

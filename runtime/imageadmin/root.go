@@ -14,8 +14,8 @@ import (
 	"mayfly/nsexec"
 	"mayfly/runtime/access"
 	"mayfly/runtime/caller"
+	"mayfly/runtime/here"
 	"mayfly/runtime/inherit"
-	"mayfly/runtime/internal/realm"
 	"mayfly/runtime/privilege"
 	"mayfly/runtime/user"
 )
@@ -25,9 +25,9 @@ var passesToRoot = []string{"TERM", "LANG", "http_proxy", "https_proxy", "no_pro
 
 // ExecuteAsRoot executes the program again, with the same arguments, as root with a clean environment, if the caller is in
 // the group that the policy names for images. It returns only with an error.
-func ExecuteAsRoot() error {
-	if realm.Own() {
-		return executeAsRoot(realm.Again()) // over what is the caller's
+func ExecuteAsRoot(h here.Here) error {
+	if h.Rootless() {
+		return executeAsRoot(h, h.Again()) // over what is the caller's
 	}
 	who, err := access.CurrentCaller()
 	if err != nil {
@@ -36,14 +36,14 @@ func ExecuteAsRoot() error {
 	if err := privilege.Check(); err != nil {
 		return errors.Join(caller.ErrNotPermitted, err)
 	}
-	settings, err := access.Settings(who)
+	settings, err := access.Settings(h, who)
 	if err != nil {
 		return err
 	}
 	if settings.ImageGroup == "" {
 		return fmt.Errorf("%w; a policy can name an image-group", caller.ErrNotPermitted)
 	}
-	database, err := user.Load()
+	database, err := user.Load(h)
 	if err != nil {
 		return fmt.Errorf("read user database: %w", err)
 	}
@@ -54,12 +54,12 @@ func ExecuteAsRoot() error {
 	if who.GID != gid && !slices.Contains(who.Groups, gid) {
 		return fmt.Errorf("%w, or members of the group %s", caller.ErrNotPermitted, settings.ImageGroup)
 	}
-	return executeAsRoot(access.TellRoot(who))
+	return executeAsRoot(h, access.TellRoot(who))
 }
 
 // executeAsRoot executes the program as root, with one entry of the environment
 // besides.
-func executeAsRoot(entry string) error {
+func executeAsRoot(h here.Here, entry string) error {
 	env := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "USER=root", "LOGNAME=root", "SHELL=/bin/sh"}
 	for _, e := range os.Environ() {
 		if name, _, _ := strings.Cut(e, "="); slices.Contains(passesToRoot, name) || strings.HasPrefix(name, "LC_") {
@@ -72,7 +72,7 @@ func executeAsRoot(entry string) error {
 	}
 	unix.Umask(0o022)
 	// Only this thread becomes root: execve(2) makes it the only one.
-	err := privilege.AsRoot(privilege.SetIDs, func() error {
+	err := privilege.AsRoot(h, privilege.SetIDs, func() error {
 		if err := nsexec.SetIDs(0, 0, []uint32{0}); err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mayfly/runtime/here"
 	"mayfly/runtime/internal/file"
 	"mayfly/runtime/plan"
 )
@@ -25,7 +26,7 @@ func flagsOf(r *plan.Request) string {
 
 // findJobserver finds the jobserver that MAKEFLAGS name, nil where there is none that
 // can be used: make then goes on without, and says so.
-func findJobserver(flags string) *plan.Jobserver {
+func findJobserver(h here.Here, flags string) *plan.Jobserver {
 	for _, word := range strings.Fields(flags) {
 		auth, is := plan.JobserverAuth(word)
 		if !is {
@@ -39,7 +40,7 @@ func findJobserver(flags string) *plan.Jobserver {
 		var errR, errW error
 		j.Read, errR = strconv.Atoi(r)
 		j.Write, errW = strconv.Atoi(w)
-		if errR == nil && errW == nil && isPipe(j.Read) && isPipe(j.Write) {
+		if errR == nil && errW == nil && isPipe(h, j.Read) && isPipe(h, j.Write) {
 			return j
 		}
 	}
@@ -48,9 +49,9 @@ func findJobserver(flags string) *plan.Jobserver {
 
 // isPipe tells whether the program was started with a descriptor, and it is one of a
 // pipe.
-func isPipe(fd int) bool {
+func isPipe(h here.Here, fd int) bool {
 	kind, err := file.Kind(fd)
-	return err == nil && kind == unix.S_IFIFO && slices.Contains(inherited.fds, fd) && mayPass(fd) == nil
+	return err == nil && kind == unix.S_IFIFO && slices.Contains(inherited.fds, fd) && mayPass(h, fd) == nil
 }
 
 // openJobserver opens the FIFO of a make from 4.4 on, with nothing but the caller's

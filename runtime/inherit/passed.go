@@ -11,8 +11,8 @@ import (
 
 	"mayfly/mount"
 	"mayfly/runtime/console"
+	"mayfly/runtime/here"
 	"mayfly/runtime/internal/file"
-	"mayfly/runtime/internal/realm"
 	"mayfly/runtime/plan"
 )
 
@@ -23,32 +23,32 @@ const mostPassed = 256
 // service manager has listened on for this process; the jobserver of a make that has
 // called it, should MAKEFLAGS pass. It is to be called before KeepDescriptors, and
 // Descriptors then tells which to leave open.
-func Pass(r *plan.Request, count int) error {
+func Pass(h here.Here, r *plan.Request, count int) error {
 	if count < 0 || count > mostPassed {
 		return fmt.Errorf("--preserve-fds %d: want a number from 0 to %d", count, mostPassed)
 	}
 	var err error
-	if r.Passing.Asked, err = passable(count); err != nil {
+	if r.Passing.Asked, err = passable(h, count); err != nil {
 		return fmt.Errorf("--preserve-fds %d: %w", count, err)
 	}
 	if r.Passing.Listening, err = listening(); err != nil {
 		return err
 	}
-	if _, err := passable(r.Passing.Listening); err != nil {
+	if _, err := passable(h, r.Passing.Listening); err != nil {
 		return fmt.Errorf("LISTEN_FDS: %w", err)
 	}
-	r.Passing.Jobserver = findJobserver(flagsOf(r))
+	r.Passing.Jobserver = findJobserver(h, flagsOf(r))
 	return nil
 }
 
 // passable returns the first descriptors from 3 on, all of which must be fit to be
 // passed.
-func passable(count int) (fds []int, err error) {
+func passable(h here.Here, count int) (fds []int, err error) {
 	for fd := plan.FirstPassed; fd < plan.FirstPassed+count; fd++ {
 		if !slices.Contains(inherited.fds, fd) {
 			return nil, fmt.Errorf("descriptor %d is not open", fd)
 		}
-		if err := mayPass(fd); err != nil {
+		if err := mayPass(h, fd); err != nil {
 			return nil, fmt.Errorf("descriptor %d %w", fd, err)
 		}
 		fds = append(fds, fd)
@@ -58,7 +58,7 @@ func passable(count int) (fds []int, err error) {
 
 // mayPass accepts what can be passed as standard input, output and error of a command
 // that is another user: files, pipes and sockets.
-func mayPass(fd int) error {
+func mayPass(h here.Here, fd int) error {
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
 	if err != nil {
 		return fmt.Errorf("cannot be looked at: %w", err)
@@ -86,7 +86,7 @@ func mayPass(fd int) error {
 	case unix.PROC_SUPER_MAGIC, unix.NSFS_MAGIC:
 		return errors.New("is a file of the kernel's that tells of processes outside")
 	}
-	if !answers(fd, uint32(fs.Type)) {
+	if !answers(h, fd, uint32(fs.Type)) {
 		return fmt.Errorf("is in a file system (type %#x) that may wait for somebody to let it be closed, as those of FUSE do: use --bind", uint32(fs.Type))
 	}
 	return nil
@@ -113,8 +113,8 @@ const (
 // overlay asks the file systems below it, and does not tell which they are. Anybody can
 // make one in a user namespace, of FUSE too; but what is mounted here, where a grant
 // counts, root has mounted.
-func answers(fd int, kind uint32) bool {
-	if kind != unix.OVERLAYFS_SUPER_MAGIC || realm.Own() {
+func answers(h here.Here, fd int, kind uint32) bool {
+	if kind != unix.OVERLAYFS_SUPER_MAGIC || h.Rootless() {
 		return slices.Contains(answering, kind) || kind == unix.OVERLAYFS_SUPER_MAGIC
 	}
 	var st unix.Statx_t

@@ -162,7 +162,7 @@ func (l *Launch) becomesRoot(p *plan.Plan, c *nsexec.Command) error {
 	if err != nil {
 		return err
 	}
-	c.UserNamespace = &nsexec.UserNamespace{FD: int(l.Userns.Fd()), Keep: keep}
+	c.UserNamespace = &nsexec.UserNamespace{Owner: l.Here.Root(), FD: int(l.Userns.Fd()), Keep: keep}
 	if !l.entered { // else it begins where the thread is
 		c.Dirs, c.DirRequired = p.DirsToEnter(), p.DirRequired
 	}

@@ -21,6 +21,7 @@ import (
 	"mayfly/nsexec"
 	"mayfly/runtime/cgroup"
 	"mayfly/runtime/console"
+	"mayfly/runtime/here"
 	"mayfly/runtime/inherit"
 	"mayfly/runtime/network"
 	"mayfly/runtime/output"
@@ -67,8 +68,8 @@ type Outside struct {
 }
 
 // New prepares a launch; start begins it.
-func New(p *plan.Plan, rootTree func() (mount.Tree, error), s Outside) *Launch {
-	return &Launch{Builder: rootfs.Builder{Plan: p, RootTree: rootTree}, Outside: s,
+func New(h here.Here, p *plan.Plan, rootTree func() (mount.Tree, error), s Outside) *Launch {
+	return &Launch{Builder: rootfs.Builder{Here: h, Plan: p, RootTree: rootTree}, Outside: s,
 		Started: make(chan error, 1), forks: make(chan fork), Over: make(chan struct{})}
 }
 
@@ -172,7 +173,7 @@ func (l *Launch) makeNamespaces() error {
 }
 
 func (l *Launch) startInit() error {
-	init, err := nsexec.StartInit(l.Plan.AtMost())
+	init, err := nsexec.StartInit(l.Here.Root(), l.Plan.AtMost())
 	if err != nil {
 		return err
 	}
@@ -185,7 +186,7 @@ func (l *Launch) keepInit() error {
 	if !l.Plan.KeepInit {
 		return nil
 	}
-	return privilege.AsRoot(privilege.SetIDs, func() error { return cgroup.Keep(l.Group(), l.Init.PID()) })
+	return privilege.AsRoot(l.Here, privilege.SetIDs, func() error { return cgroup.Keep(l.Group(), l.Init.PID()) })
 }
 
 // execute forks the command. Its descriptors are its terminal's, the caller's own 0, 1

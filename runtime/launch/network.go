@@ -25,9 +25,9 @@ func (l *Launch) makeNetwork() error {
 	var fd int
 	var err error
 	if l.Plan.Join != nil {
-		fd, l.Lease, err = client.Network(l.Plan.Join.Name, l.Plan.Join.UID)
+		fd, l.Lease, err = client.Network(l.Here, l.Plan.Join.Name, l.Plan.Join.UID)
 	} else {
-		fd, err = nsexec.NewNetwork()
+		fd, err = nsexec.NewNetwork(l.Here.Root())
 	}
 	if errors.Is(err, unix.ENOSPC) {
 		return fmt.Errorf("%w: this machine allows no more of them, see user.max_net_namespaces and user.max_user_namespaces in sysctl", err)
@@ -37,7 +37,7 @@ func (l *Launch) makeNetwork() error {
 	}
 	l.Netns = os.NewFile(uintptr(fd), "network")
 	if device, takes := strings.CutPrefix(l.Plan.Network, plan.InterfacePrefix); takes {
-		return privilege.AsRoot(privilege.NetworkCapabilities, func() error {
+		return privilege.AsRoot(l.Here, privilege.NetworkCapabilities, func() error {
 			l.device, err = network.Take(device, fd)
 			return err
 		})
@@ -65,7 +65,7 @@ func (l *Launch) connectNetwork() error {
 	if l.Lease, err = network.Claim(addresses, l.Plan.Container, l.Plan.Owner.UID); err != nil {
 		return err
 	}
-	return privilege.AsRoot(privilege.NetworkCapabilities, func() error { return l.Lease.Connect(int(l.Netns.Fd())) })
+	return privilege.AsRoot(l.Here, privilege.NetworkCapabilities, func() error { return l.Lease.Connect(int(l.Netns.Fd())) })
 }
 
 // enterNetwork moves the thread there, and sets up the container's end.
@@ -75,10 +75,10 @@ func (l *Launch) enterNetwork() error {
 	}
 	err := nsexec.EnterNetwork(int(l.Netns.Fd()))
 	if err == nil && l.device != nil {
-		return privilege.AsRoot(privilege.NetworkCapabilities, l.device.Configure)
+		return privilege.AsRoot(l.Here, privilege.NetworkCapabilities, l.device.Configure)
 	}
 	if err != nil || l.Plan.Network != rule.NetworkPrivate {
 		return err
 	}
-	return privilege.AsRoot(privilege.NetworkCapabilities, l.Lease.Configure)
+	return privilege.AsRoot(l.Here, privilege.NetworkCapabilities, l.Lease.Configure)
 }

@@ -9,9 +9,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mayfly/runtime/here"
 	"mayfly/runtime/internal/file"
 	"mayfly/runtime/internal/lock"
-	"mayfly/runtime/internal/realm"
 	"mayfly/runtime/network/address"
 )
 
@@ -150,8 +150,8 @@ func remove(dir *os.File, a address.Address) (gone bool, err error) {
 // Collect removes the leases that nobody has any more: for a user their own, for root
 // all, and with the last of them the bridge and its rules. It tells what it has
 // removed. The thread must act on files as root, and needs CAP_NET_ADMIN.
-func Collect() (removed []string, err error) {
-	if _, err := os.Stat(Directory); err != nil || realm.Own() {
+func Collect(h here.Here) (removed []string, err error) {
+	if _, err := os.Stat(Directory); err != nil || h.Rootless() {
 		return nil, nil // no container ever had a private network
 	}
 	dir, err := openDirectory(lock.TurnShared)

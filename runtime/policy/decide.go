@@ -3,15 +3,15 @@ package policy
 import (
 	"fmt"
 
-	"mayfly/runtime/internal/realm"
+	"mayfly/runtime/here"
 	"mayfly/runtime/policy/rule"
 )
 
 // Decide reads the policy and finds the rule for a caller and an image. A policy that is
 // in any place not in order decides nothing.
-func Decide(image string, c rule.Caller) (rule.Decision, error) {
-	if realm.Own() {
-		return ownDecision(image, c), nil
+func Decide(h here.Here, image string, c rule.Caller) (rule.Decision, error) {
+	if h.Rootless() {
+		return ownDecision(h, image, c), nil
 	}
 	return system.decide(image, c)
 }

@@ -10,8 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mayfly/runtime/here"
 	"mayfly/runtime/internal/file"
-	"mayfly/runtime/internal/realm"
 	"mayfly/runtime/network/address"
 	"mayfly/runtime/policy/rule"
 )
@@ -154,9 +154,9 @@ func (s source) trusted(fd int, dir bool) error {
 }
 
 // LoadSettings reads what the policy says for everything. The rules must be in order too.
-func LoadSettings() (rule.Settings, error) {
-	if realm.Own() {
-		return ownSettings(), nil
+func LoadSettings(h here.Here) (rule.Settings, error) {
+	if h.Rootless() {
+		return ownSettings(h), nil
 	}
 	return system.read(func(*rule.Rule) error { return nil })
 }

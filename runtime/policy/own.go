@@ -1,7 +1,7 @@
 package policy
 
 import (
-	"mayfly/runtime/internal/realm"
+	"mayfly/runtime/here"
 	"mayfly/runtime/policy/rule"
 )
 
@@ -10,12 +10,12 @@ const overflow = 65534
 
 // ownDecision is what a caller may do in a user namespace of their own: all that they could do anyway. A rule gives
 // what comes into the container unasked, as it does to root; a policy that cannot be read there gives nothing.
-func ownDecision(image string, c rule.Caller) rule.Decision {
+func ownDecision(h here.Here, image string, c rule.Caller) rule.Decision {
 	d, err := source{"/", Directory, overflow}.decide(image, c)
 	if err != nil {
 		d = rule.Decision{Rule: rule.BuiltIn()}
 	}
-	d.Unbound, d.Settings = true, ownSettings()
+	d.Unbound, d.Settings = true, ownSettings(h)
 	return d
 }
 
@@ -23,7 +23,7 @@ func ownDecision(image string, c rule.Caller) rule.Decision {
 // read does: it binds nobody who does without this program.
 func Unprivileged() bool {
 	s := system
-	if !realm.OnHost() {
+	if !here.OnHost() {
 		s.owner = overflow
 	}
 	settings, err := s.read(func(*rule.Rule) error { return nil })
@@ -31,4 +31,6 @@ func Unprivileged() bool {
 }
 
 // ownSettings hold in a user namespace. Nothing that happens there is for the system's log.
-func ownSettings() rule.Settings { return rule.Settings{Store: realm.Store(), Unprivileged: true} }
+func ownSettings(h here.Here) rule.Settings {
+	return rule.Settings{Store: h.Store(), Unprivileged: true}
+}

@@ -6,7 +6,7 @@ import (
 	goruntime "runtime"
 
 	"mayfly/nsexec"
-	"mayfly/runtime/internal/realm"
+	"mayfly/runtime/here"
 )
 
 // AsRoot and AsUser are the only two brackets that change what a thread may do. Each gives the
@@ -14,11 +14,11 @@ import (
 
 // AsRoot calls f on a locked thread that acts on files as root, with these capabilities effective
 // and no others. What f opens it opens with root's rights: no path of the caller's belongs in there.
-func AsRoot(capabilities uint64, f func() error) error {
-	if realm.Own() {
+func AsRoot(h here.Here, capabilities uint64, f func() error) error {
+	if h.Rootless() {
 		capabilities |= OverlayCapabilities // the way to the caller's directory is the caller's
 	}
-	return bracket(func() error { return nsexec.ActOnFilesAsRoot(capabilities) }, f)
+	return bracket(func() error { return nsexec.ActOnFilesAs(int(h.Root().UID), int(h.Root().GID), capabilities) }, f)
 }
 
 // AsUser calls f on a locked thread that acts on files as a user could: with their ids, and these

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/nsexec"
-	"mayfly/runtime/internal/realm"
+	"mayfly/runtime/here"
 )
 
 // Sets of capabilities that single steps raise.
@@ -67,14 +67,14 @@ var NetworkRequirements = []Requirement{{unix.CAP_NET_ADMIN, "cap_net_admin", "c
 var ErrNoPrivilege = errors.New("runtime has no privilege")
 
 // ErrNoSUID means that a program is on a file system that is mounted nosuid.
-var ErrNoSUID = realm.ErrNoSUID
+var ErrNoSUID = here.ErrNoSUID
 
 // Settle brings a start by any grant to one state, which the rest relies on: every id is
 // the caller's real one, the capabilities of a launch are permitted, none is
 // effective, and the memory is closed to the caller. Of root, who may do everything
 // already, it takes nothing. It is called first, before anything of the caller's is looked at.
-func Settle() error {
-	if realm.Own() {
+func Settle(h here.Here) error {
+	if h.Rootless() {
 		return settle(GrantCapabilities | ownCapability)
 	}
 	return settle(GrantCapabilities)
@@ -130,7 +130,7 @@ func Check() error {
 		return err
 	}
 	if len(list) == len(LaunchRequirements) {
-		if why := realm.GrantIgnored(); why != nil {
+		if why := here.GrantIgnored(); why != nil {
 			return fmt.Errorf("%w: %w; %s is missing (to %s)", ErrNoPrivilege, why, list[0].Name, list[0].Why)
 		}
 	}
@@ -147,9 +147,9 @@ func Require(needs []Requirement, advice string) error {
 }
 
 // KeepOnly gives up what this launch does not take, for grants that came with more.
-func KeepOnly(needed uint64) error {
+func KeepOnly(h here.Here, needed uint64) error {
 	have, err := nsexec.CurrentCapabilities()
-	if err != nil || os.Getuid() == 0 || realm.Own() || have.Permitted&^needed == 0 {
+	if err != nil || os.Getuid() == 0 || h.Rootless() || have.Permitted&^needed == 0 {
 		return err
 	}
 	return nsexec.SettleProcess(os.Getuid(), os.Getgid(), nil, needed)

@@ -12,7 +12,6 @@ import (
 
 	"mayfly/mount"
 	"mayfly/runtime/internal/file"
-	"mayfly/runtime/internal/realm"
 	"mayfly/runtime/plan"
 	"mayfly/runtime/privilege"
 )
@@ -38,7 +37,7 @@ func (s *sources) openBinds(p *plan.Plan, mounts []specs.Mount) error {
 		}
 		s.binds[b.Destination] = tree
 		if p.Rootless {
-			if s.hidden, err = b.hideStore(s.hidden, realm.Directory()); err != nil {
+			if s.hidden, err = b.hideStore(s.hidden, s.here.Directory()); err != nil {
 				return fmt.Errorf("bind source %q: %w", b.Source, err)
 			}
 		}
@@ -207,7 +206,7 @@ func (b *Builder) attachAgain(inside mount.Root, m specs.Mount) error {
 	for range reopenings {
 		old := b.sources.binds[m.Destination]
 		delete(b.sources.binds, m.Destination)
-		err := privilege.AsRoot(SourceCapabilities, func() error { return b.sources.openBinds(b.Plan, []specs.Mount{m}) })
+		err := privilege.AsRoot(b.Here, SourceCapabilities, func() error { return b.sources.openBinds(b.Plan, []specs.Mount{m}) })
 		err = errors.Join(err, old.Close())
 		if err == nil {
 			err = b.attachTo(inside, b.sources.binds[m.Destination], m.Destination)

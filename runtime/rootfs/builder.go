@@ -9,6 +9,7 @@ package rootfs
 import (
 	"mayfly/mount"
 	"mayfly/nsexec"
+	"mayfly/runtime/here"
 	"mayfly/runtime/plan"
 	"mayfly/runtime/privilege"
 )
@@ -16,6 +17,7 @@ import (
 // A Builder puts the file system of a container together, on the launch's thread. It names no path
 // of the host or of the image twice: what is mounted, and what it is mounted on, are descriptors.
 type Builder struct {
+	Here     here.Here
 	Plan     *plan.Plan
 	RootTree func() (mount.Tree, error) // waits for the root file system
 
@@ -32,11 +34,11 @@ type Builder struct {
 // BecomeRootForFiles makes what the thread creates belong to root, with its exact
 // mode, and lets it enter the store.
 func (b *Builder) BecomeRootForFiles() error {
-	return nsexec.ActOnFilesAsRoot(privilege.SetIDs)
+	return nsexec.ActOnFilesAs(int(b.Here.Root().UID), int(b.Here.Root().GID), privilege.SetIDs)
 }
 
 func (b *Builder) OpenSources() error {
-	sources, err := openSources(b.Plan)
+	sources, err := openSources(b.Here, b.Plan)
 	b.sources = sources
 	b.Undo.add(sources.Close)
 	return err

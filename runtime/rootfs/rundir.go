@@ -5,7 +5,7 @@ import (
 	"path"
 
 	"mayfly/mount"
-	"mayfly/runtime/internal/realm"
+	"mayfly/nsexec"
 	"mayfly/runtime/plan"
 	"mayfly/runtime/privilege"
 )
@@ -27,7 +27,7 @@ func (b *Builder) populateRun(run mount.Tree) error {
 	}
 	who := b.Plan.Spec.Process.User
 	own := path.Join(plan.UserDirs, path.Base(plan.RuntimeDir(who.UID)))
-	if b.Plan.RootInside() || who.UID == realm.Root() && who.GID == realm.RootGroup() {
+	if b.Plan.RootInside() || (nsexec.Root{UID: who.UID, GID: who.GID}) == b.Here.Root() {
 		return errors.Join(run.Mkdir(plan.UserDirs, 0o755), run.Mkdir(own, 0o700))
 	}
 	// The user makes their directory themself: to give it away would take one more

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/mount"
+	"mayfly/runtime/here"
 	"mayfly/runtime/internal/file"
 	"mayfly/runtime/plan"
 	"mayfly/runtime/privilege"
@@ -21,6 +22,7 @@ var devices = []string{"null", "zero", "full", "random", "urandom", "tty"}
 // detached copy of its mount. They are taken while the thread is still in the
 // host's mount namespace, since the kernel copies no other namespace's mounts.
 type sources struct {
+	here    here.Here
 	binds   map[string]mount.Tree // by destination
 	devices map[string]mount.Tree // by name
 	hidden  []string              // destinations that are covered with emptiness
@@ -31,8 +33,8 @@ type sources struct {
 // and to be the caller in between.
 const SourceCapabilities = privilege.SysAdmin | privilege.SetIDs
 
-func openSources(p *plan.Plan) (*sources, error) {
-	s := &sources{binds: map[string]mount.Tree{}, devices: map[string]mount.Tree{}}
+func openSources(h here.Here, p *plan.Plan) (*sources, error) {
+	s := &sources{here: h, binds: map[string]mount.Tree{}, devices: map[string]mount.Tree{}}
 	for _, name := range devices {
 		tree, err := mount.Clone(unix.AT_FDCWD, "/dev/"+name, false)
 		if err != nil {

@@ -9,15 +9,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/nsexec"
+	"mayfly/runtime/here"
 	"mayfly/runtime/inherit"
-	"mayfly/runtime/internal/realm"
 	"mayfly/runtime/privilege"
 )
 
 // ExecuteAgain executes the program again, without any privilege, to be in a user namespace. It returns only with an error.
 // limits gives the caller's soft limits back, as the program is to find them.
 func ExecuteAgain(limits func()) error {
-	if os.Getenv(realm.Variable) != "" {
+	if os.Getenv(here.Variable) != "" {
 		return errors.New("this program makes no user namespaces: it was not built with make")
 	}
 	have, err := nsexec.CurrentCapabilities()
@@ -37,7 +37,7 @@ func ExecuteAgain(limits func()) error {
 		return err
 	}
 	limits()
-	err = unix.Exec(path, os.Args, append(os.Environ(), realm.Enter()))
+	err = unix.Exec(path, os.Args, append(os.Environ(), here.Enter()))
 	return fmt.Errorf("execute runtime again: %w", err)
 }
 

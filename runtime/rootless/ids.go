@@ -12,7 +12,7 @@ import (
 
 	"mayfly/nsexec"
 	"mayfly/runtime/caller"
-	"mayfly/runtime/internal/realm"
+	"mayfly/runtime/here"
 	"mayfly/runtime/plan"
 	"mayfly/runtime/privilege"
 	"mayfly/runtime/user"
@@ -21,8 +21,8 @@ import (
 
 // mapIDs gives the user namespace its ids: with subordinate ones all that a system has, by way of the mappers; else one, the
 // caller's, and as root's where the program is to be root. It returns who the caller is.
-func (b Bootstrap) mapIDs(asRoot bool) (who passwd.Entry, err error) {
-	database, err := user.Load()
+func (b *Bootstrap) mapIDs(h here.Here, asRoot bool) (who passwd.Entry, err error) {
+	database, err := user.Load(h)
 	if err != nil {
 		return who, fmt.Errorf("read user database: %w", err)
 	}
@@ -31,7 +31,7 @@ func (b Bootstrap) mapIDs(asRoot bool) (who passwd.Entry, err error) {
 	switch {
 	case errors.Is(err, passwd.ErrNoRange), errors.Is(err, os.ErrNotExist):
 		return who, errors.Join(b.dismiss(), mapOne(who, asRoot))
-	case err == nil && realm.GrantIgnored() == realm.ErrNoNewPrivileges:
+	case err == nil && here.GrantIgnored() == here.ErrNoNewPrivileges:
 		err = fmt.Errorf("%w: %w", privilege.ErrNoPrivilege, ErrNoMappers)
 	}
 	if err != nil {
@@ -58,7 +58,7 @@ func (b Bootstrap) mapIDs(asRoot bool) (who passwd.Entry, err error) {
 
 // ErrNoMappers: with other ids than those of the caller's images these would be of no
 // use.
-var ErrNoMappers = fmt.Errorf("%w, nor newuidmap and newgidmap, which give a user namespace your subordinate ids", realm.ErrNoNewPrivileges)
+var ErrNoMappers = fmt.Errorf("%w, nor newuidmap and newgidmap, which give a user namespace your subordinate ids", here.ErrNoNewPrivileges)
 
 // EntryOf describes a caller, whom the database need not know.
 func EntryOf(database *user.Database, c caller.Caller) passwd.Entry {
@@ -125,7 +125,7 @@ func findProgram(name string) (string, error) {
 }
 
 // tell has a mapper execute a command. The block of the other one is not touched: it has been read, or is in the pipe.
-func (b Bootstrap) tell(m Mapper, command []string) error {
+func (b *Bootstrap) tell(m Mapper, command []string) error {
 	block, err := nsexec.ArgumentBlock(b.Block, command)
 	if err == nil {
 		_, err = unix.Write(m.Line, block)
@@ -150,7 +150,7 @@ func (m Mapper) wait() error {
 }
 
 // dismiss lets the mappers go. The second one has the line of the first open, too.
-func (b Bootstrap) dismiss() error {
+func (b *Bootstrap) dismiss() error {
 	for _, m := range b.Mappers {
 		unix.Close(m.Line)
 	}

@@ -13,8 +13,8 @@ import (
 	"os"
 
 	"mayfly/nsexec"
+	"mayfly/runtime/here"
 	"mayfly/runtime/inherit"
-	"mayfly/runtime/internal/realm"
 	"mayfly/runtime/policy"
 	"mayfly/runtime/privilege"
 )
@@ -22,7 +22,7 @@ import (
 // EntryVariable is the environment variable by which the program, executed again, asks
 // its entry point for a user namespace: where the caller is not root and has no
 // capability, whatever its value.
-const EntryVariable = realm.Variable
+const EntryVariable = here.Variable
 
 // A Bootstrap is what the program's entry point did before the Go runtime started.
 type Bootstrap struct {
@@ -45,56 +45,55 @@ type Bootstrap struct {
 // ends when Line is closed.
 type Mapper struct{ PID, Line int }
 
-var bootstrap Bootstrap
-
-// Arrive is called first of all, with what the entry point did.
-func Arrive(b Bootstrap) error {
-	bootstrap = b
+// Arrive is called first of all, with what the entry point did. It finds out where the
+// program is.
+func Arrive(b Bootstrap) (here.Here, error) {
 	if err := inherit.Find(b.Opened); err != nil {
-		return err
+		return here.Here{}, err
 	}
-	return realm.Arrive()
+	return here.Find()
 }
 
 // errForbidden is the policy's word, which binds nobody but us.
 var errForbidden = errors.New("the policy wants no containers without a grant (unprivileged = false)")
 
-// Enter completes the user namespace that the entry point has made, if it has: with ids, and with a directory of the
-// caller's. asRoot makes the program root there where the caller has no ids but their own.
-func Enter(asRoot bool) error {
-	if !bootstrap.Tried || realm.Own() {
-		return nil
+// Enter completes the user namespace that the entry point has made, if it has: with ids,
+// and with a directory of the caller's. asRoot makes the program root there where the
+// caller has no ids but their own. It returns where the program is now.
+func (b *Bootstrap) Enter(h here.Here, asRoot bool) (here.Here, error) {
+	if !b.Tried || h.Rootless() {
+		return h, nil
 	}
-	if bootstrap.Err == nil && !policy.Unprivileged() {
-		bootstrap.Err = errForbidden
+	if b.Err == nil && !policy.Unprivileged() {
+		b.Err = errForbidden
 	}
-	if bootstrap.Err != nil {
-		return bootstrap.dismiss()
+	if b.Err != nil {
+		return h, b.dismiss()
 	}
-	who, err := bootstrap.mapIDs(asRoot)
+	who, err := b.mapIDs(h, asRoot)
 	if err != nil {
-		return err
+		return h, err
 	}
 	directory, err := ownDirectory(who)
 	if err != nil {
-		return err
+		return h, err
 	}
-	return realm.Settle(directory, uint32(os.Getuid()), uint32(os.Getgid()))
+	return here.In(directory, uint32(os.Getuid()), uint32(os.Getgid()))
 }
 
-// Wanted tells whether the program is to be executed again, to be in a user namespace: where the caller asks for it, or has no grant
-// at all.
-func Wanted(asked bool) (bool, error) {
+// Wanted tells whether the program is to be executed again, to be in a user namespace:
+// where the caller asks for it, or has no grant at all.
+func (b *Bootstrap) Wanted(h here.Here, asked bool) (bool, error) {
 	uid := os.Getuid()
 	switch {
-	case realm.Own():
+	case h.Rootless():
 		return false, nil
 	case asked && uid == 0:
 		return false, errors.New("--unprivileged is for others than root, who needs no grant")
 	case uid == 0:
 		return false, nil
-	case bootstrap.Tried:
-		return false, explainUserNamespace(bootstrap.Err)
+	case b.Tried:
+		return false, explainUserNamespace(b.Err)
 	}
 	have, err := nsexec.CurrentCapabilities()
 	switch {

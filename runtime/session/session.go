@@ -13,6 +13,7 @@ import (
 	"mayfly/runtime/access"
 	"mayfly/runtime/audit"
 	"mayfly/runtime/caller"
+	"mayfly/runtime/here"
 	"mayfly/runtime/image"
 	"mayfly/runtime/image/ref"
 	"mayfly/runtime/plan"
@@ -23,13 +24,13 @@ import (
 // Begin makes a session of an image for the caller, and returns its name: the one asked for, or the image's with
 // random digits.
 // note is told that the system's log did not take what it was told.
-func Begin(ctx context.Context, ref, name string, note func(string)) (begun string, err error) {
-	account, logged := audit.BeginChange("session begin", ref, name, nil)
+func Begin(ctx context.Context, h here.Here, ref, name string, note func(string)) (begun string, err error) {
+	account, logged := audit.BeginChange(h, "session begin", ref, name, nil)
 	defer func() {
 		account.Event.Session = cmp.Or(begun, name)
 		noteLost(note, logged, account.Ended(err))
 	}()
-	return beginSession(ctx, ref, name)
+	return begin(ctx, h, ref, name)
 }
 
 // noteLost tells what there is to tell of the log.
@@ -39,7 +40,7 @@ func noteLost(note func(string), errs ...error) {
 	}
 }
 
-func beginSession(ctx context.Context, named, name string) (string, error) {
+func begin(ctx context.Context, h here.Here, named, name string) (string, error) {
 	caller, err := access.CurrentCaller()
 	if err != nil {
 		return "", err
@@ -51,11 +52,11 @@ func beginSession(ctx context.Context, named, name string) (string, error) {
 	if err := privilege.Check(); err != nil {
 		return "", err
 	}
-	database, err := user.Load()
+	database, err := user.Load(h)
 	if err != nil {
 		return "", fmt.Errorf("read user database: %w", err)
 	}
-	d, err := access.Decide(parsed.Name, caller, database)
+	d, err := access.Decide(h, parsed.Name, caller, database)
 	if err != nil {
 		return "", err
 	}
@@ -73,7 +74,7 @@ func beginSession(ctx context.Context, named, name string) (string, error) {
 	if d.Unbound {
 		limit = 0
 	}
-	return name, access.WithStore("", func(s *image.Store) error {
+	return name, access.WithStore(h, "", func(s *image.Store) error {
 		if err := access.CheckStore(s); err != nil {
 			return err
 		}
@@ -93,7 +94,7 @@ type Session struct {
 }
 
 // List lists the caller's sessions, or everybody's.
-func List(everybody bool) ([]Session, error) {
+func List(h here.Here, everybody bool) ([]Session, error) {
 	who, err := access.CurrentCaller()
 	if err != nil {
 		return nil, err
@@ -102,7 +103,7 @@ func List(everybody bool) ([]Session, error) {
 		return nil, fmt.Errorf("sessions of all users: %w", caller.ErrNotPermitted)
 	}
 	var found []image.Session
-	err = access.WithStore("", func(s *image.Store) (err error) {
+	err = access.WithStore(h, "", func(s *image.Store) (err error) {
 		owner := int64(who.UID)
 		if everybody {
 			owner = image.Everybody
@@ -113,7 +114,7 @@ func List(everybody bool) ([]Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	database, err := user.Load()
+	database, err := user.Load(h)
 	if err != nil {
 		return nil, fmt.Errorf("read user database: %w", err)
 	}
@@ -125,18 +126,18 @@ func List(everybody bool) ([]Session, error) {
 }
 
 // End removes a session: NAME of the caller's, or for root OWNER/NAME.
-func End(text string, note func(string)) (err error) {
-	account, logged := audit.BeginChange("session end", "", text, nil)
+func End(h here.Here, text string, note func(string)) (err error) {
+	account, logged := audit.BeginChange(h, "session end", "", text, nil)
 	defer func() { noteLost(note, logged, account.Ended(err)) }()
-	return endSession(text)
+	return end(h, text)
 }
 
-func endSession(text string) error {
+func end(h here.Here, text string) error {
 	caller, err := access.CurrentCaller()
 	if err != nil {
 		return err
 	}
-	database, err := user.Load()
+	database, err := user.Load(h)
 	if err != nil {
 		return fmt.Errorf("read user database: %w", err)
 	}
@@ -144,7 +145,7 @@ func endSession(text string) error {
 	if err != nil {
 		return err
 	}
-	return access.WithStore("", func(s *image.Store) error {
+	return access.WithStore(h, "", func(s *image.Store) error {
 		if err := access.CheckStore(s); err != nil {
 			return err
 		}

@@ -9,18 +9,18 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mayfly/runtime/here"
 	"mayfly/runtime/internal/exact"
 	"mayfly/runtime/internal/file"
 	"mayfly/runtime/internal/lock"
-	"mayfly/runtime/internal/realm"
 )
 
 // List returns the records of living containers, of one owner. It takes no lock. The thread
 // must act on files as root.
-func List(owner uint32) ([]Record, error) { return listOwner(realm.State(), owner) }
+func List(h here.Here, owner uint32) ([]Record, error) { return listOwner(h.State(), owner) }
 
 // ListAll returns the records of all living containers, for root.
-func ListAll() ([]Record, error) { return listAll(realm.State()) }
+func ListAll(h here.Here) ([]Record, error) { return listAll(h.State()) }
 
 func listAll(top string) ([]Record, error) {
 	records := []Record{}
@@ -93,8 +93,8 @@ const maxEarlier = 4 << 20
 
 // Holder finds the process that has marked the record of an owner's container, for root: where
 // the record does not say, or what it says has ended. 0 says that it cannot be found.
-func Holder(owner uint32, name string) int {
-	dir, err := openExisting(ownerDirectory(realm.State(), owner))
+func Holder(h here.Here, owner uint32, name string) int {
+	dir, err := openExisting(ownerDirectory(h.State(), owner))
 	if err != nil {
 		return 0
 	}
@@ -104,9 +104,9 @@ func Holder(owner uint32, name string) int {
 		return 0
 	}
 	defer unix.Close(fd)
-	for _, h := range lock.Holders(fd) {
-		if h.UID == owner || h.UID == realm.Root() { // PID 1 is root's
-			return h.PID
+	for _, holder := range lock.Holders(fd) {
+		if holder.UID == owner || holder.UID == h.Root().UID { // PID 1 is root's
+			return holder.PID
 		}
 	}
 	return 0
@@ -114,15 +114,15 @@ func Holder(owner uint32, name string) int {
 
 // Find returns the record of a living container of an owner. The thread must act on files as
 // root.
-func Find(name string, owner uint32) (Record, error) {
-	records, err := List(owner)
+func Find(h here.Here, name string, owner uint32) (Record, error) {
+	records, err := List(h, owner)
 	return one(name, records, err)
 }
 
 // FindAny returns the record of a living container of any owner, for root. More than one of
 // that name is an error.
-func FindAny(name string) (Record, error) {
-	records, err := ListAll()
+func FindAny(h here.Here, name string) (Record, error) {
+	records, err := ListAll(h)
 	return one(name, records, err)
 }
 
@@ -142,16 +142,16 @@ func one(name string, records []Record, err error) (Record, error) {
 
 // IsAlive tells whether the supervisor of an owner's container lives, or may. The thread must
 // act on files as root.
-func IsAlive(owner uint32, name string) bool {
-	_, alive := living(realm.State(), owner, name)
+func IsAlive(h here.Here, owner uint32, name string) bool {
+	_, alive := living(h.State(), owner, name)
 	return alive
 }
 
 // Lives tells whether an owner's living container has a copy of this name as its root file
 // system, or may: names of copies are random, and a store can have several paths. The thread
 // must act on files as root.
-func Lives(owner uint32, name, copy string) bool {
-	r, alive := living(realm.State(), owner, name)
+func Lives(h here.Here, owner uint32, name, copy string) bool {
+	r, alive := living(h.State(), owner, name)
 	return alive && (r.Root == "" || filepath.Base(r.Root) == copy)
 }
 

@@ -9,8 +9,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mayfly/runtime/here"
 	"mayfly/runtime/internal/exact"
-	"mayfly/runtime/internal/realm"
 )
 
 // A Record is what is known of a running container.
@@ -28,8 +28,8 @@ type Record struct {
 }
 
 // Socket is where the container's supervisor answers.
-func (r Record) Socket() string {
-	return filepath.Join(ownerDirectory(realm.State(), r.UID), socketOf(r.Name))
+func (r Record) Socket(h here.Here) string {
+	return filepath.Join(ownerDirectory(h.State(), r.UID), socketOf(r.Name))
 }
 
 func ownerDirectory(top string, uid uint32) string {

@@ -1,5 +1,5 @@
 // Package state records the running containers, by owner: a file for each, in a directory of
-// root's (realm.State), and beside it a link that says what is known. The container's
+// root's (here.Here.State), and beside it a link that says what is known. The container's
 // supervisor has marked the file (package lock) as long as it lives, so a record that nobody
 // has marked is of a dead one. (A process id would say nothing: it may be somebody else's by
 // now.)
@@ -20,9 +20,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mayfly/runtime/here"
 	"mayfly/runtime/internal/file"
 	"mayfly/runtime/internal/lock"
-	"mayfly/runtime/internal/realm"
 )
 
 var (
@@ -45,8 +45,8 @@ type Entry struct {
 // Register records a container. Where limit is not 0 the owner may have so many, this one
 // included. The thread must act on files as root. The entry stands until Remove, or is
 // removed by a later launch of the owner's, or by Collect, when the process has ended.
-func Register(r Record, limit int) (*Entry, error) {
-	return register(realm.State(), realm.Root(), r, limit)
+func Register(h here.Here, r Record, limit int) (*Entry, error) {
+	return register(h.State(), h.Root().UID, r, limit)
 }
 
 func register(top string, owner uint32, r Record, limit int) (*Entry, error) {
@@ -164,8 +164,8 @@ func (e *Entry) close() {
 
 // InTurn calls f in the turn of an owner, in which nobody else adds anything of theirs. The
 // thread must act on files as root.
-func InTurn(owner uint32, f func() error) error {
-	return inTurn(realm.State(), realm.Root(), owner, f)
+func InTurn(h here.Here, owner uint32, f func() error) error {
+	return inTurn(h.State(), h.Root().UID, owner, f)
 }
 
 func inTurn(top string, root, owner uint32, f func() error) error {
@@ -318,7 +318,7 @@ func unlink(dir int, name string) error {
 
 // Collect removes the records of an owner's dead supervisors, and their directory if it
 // is empty. The thread must act on files as root.
-func Collect(owner uint32) error { return collectOwner(realm.State(), owner) }
+func Collect(h here.Here, owner uint32) error { return collectOwner(h.State(), owner) }
 
 func collectOwner(top string, owner uint32) error {
 	dir, err := openExisting(ownerDirectory(top, owner))
@@ -334,7 +334,7 @@ func collectOwner(top string, owner uint32) error {
 
 // CollectAll removes the records of all dead supervisors, for root. An owner whose turn
 // somebody has is passed over, and is for the next time.
-func CollectAll() error { return collectAll(realm.State()) }
+func CollectAll(h here.Here) error { return collectAll(h.State()) }
 
 func collectAll(top string) error {
 	return eachOwner(top, func(dir int, owner uint32) error { return sweepAway(top, owner, dir) })

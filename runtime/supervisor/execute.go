@@ -20,6 +20,7 @@ import (
 	"mayfly/nsexec"
 	"mayfly/runtime/cgroup"
 	"mayfly/runtime/console"
+	"mayfly/runtime/here"
 	"mayfly/runtime/image"
 	"mayfly/runtime/image/ref"
 	"mayfly/runtime/job"
@@ -87,7 +88,7 @@ type supervisor struct {
 //
 // The error tells that the command could not be run, with ExitCodeOf its exit
 // status; how a command ended that ran is in the Status.
-func Execute(ctx context.Context, p *plan.Plan, o Options) (status.Status, error) {
+func Execute(ctx context.Context, h here.Here, p *plan.Plan, o Options) (status.Status, error) {
 	o.setDefaults()
 	if err := p.Check(); err != nil {
 		return status.Status{}, err
@@ -100,16 +101,16 @@ func Execute(ctx context.Context, p *plan.Plan, o Options) (status.Status, error
 		return status.Status{}, err
 	}
 	defer published.Stop()
-	store, img, err := open(p)
+	store, img, err := open(h, p)
 	if err != nil {
 		return status.Status{}, err
 	}
 	defer store.Close()
 	defer img.Close()
-	if err := privilege.KeepOnly(needs(p, store)); err != nil {
+	if err := privilege.KeepOnly(h, needs(p, store)); err != nil {
 		return status.Status{}, err
 	}
-	userns, err := makeUserNamespace(p)
+	userns, err := makeUserNamespace(h, p)
 	if err != nil {
 		return status.Status{}, err
 	}
@@ -120,8 +121,8 @@ func Execute(ctx context.Context, p *plan.Plan, o Options) (status.Status, error
 	// caller's mask makes of it.
 	umask := nsexec.Umask(0o022)
 	defer nsexec.Umask(umask)
-	s := &supervisor{store: store, image: img, root: newProvision(userns), ports: published, jobs: job.New(), logged: make(chan struct{})}
-	s.Launch = launch.New(p, s.root.Tree, launch.Outside{Note: o.Note, Warn: o.Warn, Recorded: s.root.awaitRecord, Told: s.awaitLog,
+	s := &supervisor{store: store, image: img, root: newProvision(h, userns), ports: published, jobs: job.New(), logged: make(chan struct{})}
+	s.Launch = launch.New(h, p, s.root.Tree, launch.Outside{Note: o.Note, Warn: o.Warn, Recorded: s.root.awaitRecord, Told: s.awaitLog,
 		Group: func() *cgroup.Group { return s.root.group }, Userns: userns, Umask: umask,
 		Output: output.New(p.OutputLimit, p.Spec.Process.Terminal, p.AnotherUser(), strings.Join(p.Spec.Process.Args, " "), o.Record)})
 	return s.run(ctx, o)
@@ -192,9 +193,9 @@ func (s *supervisor) stopOutput(ctx context.Context, status status.Status) error
 // done; a new Survey finds the one that is current now.
 var ErrReplaced = errors.New("the image was changed meanwhile")
 
-func open(p *plan.Plan) (store *image.Store, img *image.Image, err error) {
-	err = privilege.AsRoot(privilege.None, func() error {
-		if store, err = image.Open(p.Root.Store); err != nil {
+func open(h here.Here, p *plan.Plan) (store *image.Store, img *image.Image, err error) {
+	err = privilege.AsRoot(h, privilege.None, func() error {
+		if store, err = image.Open(h, p.Root.Store); err != nil {
 			return err
 		}
 		name := ref.Reference{Name: p.Root.Image, Version: p.Root.Version}.String()

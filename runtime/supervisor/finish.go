@@ -20,10 +20,10 @@ func (s *supervisor) finish(status status.Status) error {
 	if s.Init != nil {
 		s.Init.Kill()
 	}
-	errs = append(errs, privilege.AsRoot(access.StoreCapabilities(s.store), s.root.Remove))
+	errs = append(errs, privilege.AsRoot(s.Here, access.StoreCapabilities(s.store), s.root.Remove))
 	errs = append(errs, s.awaitEnd())
 	if len(s.root.replaced) > 0 {
-		errs = append(errs, privilege.AsRoot(access.StoreCapabilities(s.store), s.root.restore))
+		errs = append(errs, privilege.AsRoot(s.Here, access.StoreCapabilities(s.store), s.root.restore))
 	}
 	s.Feed.Stop()
 	if s.relay != nil {

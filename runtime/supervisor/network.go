@@ -12,7 +12,7 @@ func (s *supervisor) releaseNetwork() error {
 	if s.Lease == nil {
 		return nil
 	}
-	return privilege.AsRoot(privilege.NetworkCapabilities, s.Lease.Release)
+	return privilege.AsRoot(s.Here, privilege.NetworkCapabilities, s.Lease.Release)
 }
 
 // sendNetwork gives the container's network to another container of its owner's.

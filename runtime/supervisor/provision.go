@@ -10,6 +10,7 @@ import (
 	"mayfly/mount"
 	"mayfly/runtime/access"
 	"mayfly/runtime/cgroup"
+	"mayfly/runtime/here"
 	"mayfly/runtime/image"
 	"mayfly/runtime/image/ref"
 	"mayfly/runtime/plan"
@@ -22,6 +23,7 @@ import (
 // is a commit of the file system, most of it waiting, and the launch needs the root
 // only near its end. The supervisor's thread stays in the host's mount namespace.
 type provision struct {
+	here     here.Here
 	recorded chan struct{} // closed when the container has its record
 	made     chan struct{} // closed when the fields below are valid
 	record   *state.Entry
@@ -35,13 +37,13 @@ type provision struct {
 }
 
 // newProvision returns a source whose Make the caller must call, and after it Remove. The user namespace is the caller's.
-func newProvision(userns *os.File) *provision {
-	return &provision{recorded: make(chan struct{}), made: make(chan struct{}), userns: userns}
+func newProvision(h here.Here, userns *os.File) *provision {
+	return &provision{here: h, recorded: make(chan struct{}), made: make(chan struct{}), userns: userns}
 }
 
 // Make makes the root file system. What is wrong is told by Tree.
 func (s *provision) Make(p *plan.Plan, store *image.Store, img *image.Image) {
-	s.err = privilege.AsRoot(access.StoreCapabilities(store), func() error { return s.make(p, store, img) })
+	s.err = privilege.AsRoot(s.here, access.StoreCapabilities(store), func() error { return s.make(p, store, img) })
 	close(s.made)
 }
 
@@ -72,7 +74,7 @@ func readAhead(root int, names []string) {
 
 func (s *provision) make(p *plan.Plan, store *image.Store, img *image.Image) error {
 	var err error
-	if s.record, err = state.Register(record(p), p.Containers); err != nil {
+	if s.record, err = state.Register(s.here, record(p), p.Containers); err != nil {
 		return err
 	}
 	close(s.recorded)

@@ -11,17 +11,18 @@ import (
 	"mayfly/mount"
 	"mayfly/nsexec"
 	"mayfly/runtime/access"
+	"mayfly/runtime/here"
 	"mayfly/runtime/image"
 	"mayfly/runtime/plan"
 	"mayfly/runtime/privilege"
 )
 
 // makeUserNamespace makes the one that the command will be root of; nil, where it is to be no such root.
-func makeUserNamespace(p *plan.Plan) (*os.File, error) {
+func makeUserNamespace(h here.Here, p *plan.Plan) (*os.File, error) {
 	if !p.RootInside() {
 		return nil, nil
 	}
-	fd, err := nsexec.NewUserNamespace(idMaps(p.Spec.Linux.UIDMappings), idMaps(p.Spec.Linux.GIDMappings), p.KeepGroups, p.Rootless)
+	fd, err := nsexec.NewUserNamespace(h.Root(), idMaps(p.Spec.Linux.UIDMappings), idMaps(p.Spec.Linux.GIDMappings), p.KeepGroups, p.Rootless)
 	if errors.Is(err, unix.ENOSPC) {
 		err = fmt.Errorf("%w: this machine allows no more of them, see user.max_user_namespaces in sysctl", err)
 	}

@@ -45,7 +45,7 @@ const (
 func (v *supervisor) serve() error {
 	s := &service{supervisor: v, asking: map[*control.Conn]bool{}, over: make(chan struct{})}
 	v.service = s
-	listener, err := control.Listen(v.root.record.Socket())
+	listener, err := control.Listen(v.root.record.Socket(v.Here))
 	if err != nil {
 		return fmt.Errorf("nobody can join this container: %w", err)
 	}

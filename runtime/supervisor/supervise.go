@@ -38,7 +38,7 @@ func (s *supervisor) supervise(ctx context.Context) (status.Status, error) {
 	}
 	go a.attend(ctx)
 
-	if err := privilege.AsRoot(privilege.None, s.serve); err != nil {
+	if err := privilege.AsRoot(s.Here, privilege.None, s.serve); err != nil {
 		s.Note(err.Error())
 	}
 	if s.Lease != nil {
@@ -57,7 +57,7 @@ func (s *supervisor) supervise(ctx context.Context) (status.Status, error) {
 // runs and the thread has nothing else to do; bounded, so that it is back when the command ends.
 // It waits for nobody. What is left of others root collects.
 func (s *supervisor) collectInPassing(ctx context.Context) {
-	_ = privilege.AsRoot(access.StoreCapabilities(s.store), func() error {
+	_ = privilege.AsRoot(s.Here, access.StoreCapabilities(s.store), func() error {
 		used := s.image.Used()
 		dead, swept := s.root.record.Sweep()
 		if copy := s.root.snapshot; !dead && (copy == nil || copy.Alone) {
@@ -65,7 +65,7 @@ func (s *supervisor) collectInPassing(ctx context.Context) {
 		}
 		uid := s.Plan.Owner.UID
 		_, err := s.store.Collect(ctx, int64(uid), collectAtMost)
-		_, grouped := cgroup.CollectOf(uid, state.IsAlive)
+		_, grouped := cgroup.CollectOf(uid, func(owner uint32, name string) bool { return state.IsAlive(s.Here, owner, name) })
 		return errors.Join(used, swept, err, grouped)
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"mayfly/runtime/access"
+	"mayfly/runtime/here"
 	"mayfly/runtime/image/ref"
 	"mayfly/runtime/plan"
 	"mayfly/runtime/policy"
@@ -14,7 +15,7 @@ import (
 
 // Explain tells what a user, by name or number ("": the caller), may do with an image. The
 // error is policy.ErrDenied where that is nothing.
-func Explain(name, who string) (rule.Decision, passwd.Entry, error) {
+func Explain(h here.Here, name, who string) (rule.Decision, passwd.Entry, error) {
 	if err := ref.CheckName("image", name); err != nil {
 		return rule.Decision{}, passwd.Entry{}, err
 	}
@@ -22,14 +23,14 @@ func Explain(name, who string) (rule.Decision, passwd.Entry, error) {
 	if err != nil {
 		return rule.Decision{}, passwd.Entry{}, err
 	}
-	database, err := user.Load()
+	database, err := user.Load(h)
 	if err != nil {
 		return rule.Decision{}, passwd.Entry{}, fmt.Errorf("read user database: %w", err)
 	}
-	f := finder{Facts: plan.Facts{Caller: caller}}
+	f := finder{here: h, Facts: plan.Facts{Caller: caller}}
 	if err := f.findUser(plan.Request{User: who}, database); err != nil {
 		return rule.Decision{}, passwd.Entry{}, err
 	}
-	d, err := policy.Decide(name, access.PolicyCaller(f.User.UID, append([]uint32{f.User.GID}, f.Groups...), database))
+	d, err := policy.Decide(h, name, access.PolicyCaller(f.User.UID, append([]uint32{f.User.GID}, f.Groups...), database))
 	return d, f.User, err
 }

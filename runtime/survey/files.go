@@ -67,7 +67,7 @@ func (f *finder) findHostFiles(r plan.Request) {
 				f.Bound = append(f.Bound, plan.BoundSource{FileID: id, Destination: name})
 			}
 			if errors.Is(err, unix.EACCES) { // what the policy names may be closed to the caller
-				err = privilege.AsRoot(privilege.None, func() error {
+				err = privilege.AsRoot(f.here, privilege.None, func() error {
 					_, err := os.Lstat(name)
 					return err
 				})

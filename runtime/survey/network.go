@@ -23,8 +23,8 @@ func (f *finder) findJoined(r plan.Request, database *user.Database) error {
 	if err != nil {
 		return fmt.Errorf("--network %s: %w", r.Network, err)
 	}
-	err = privilege.AsRoot(privilege.None, func() error {
-		record, err := which.Find()
+	err = privilege.AsRoot(f.here, privilege.None, func() error {
+		record, err := which.Find(f.here)
 		f.Neighbour = plan.Neighbour{Name: record.Name, UID: record.UID, Network: record.Network}
 		return err
 	})

@@ -4,12 +4,13 @@ import (
 	"fmt"
 
 	"mayfly/runtime/access"
+	"mayfly/runtime/here"
 	"mayfly/runtime/image"
 	"mayfly/runtime/plan"
 )
 
 // Resolve finds the image of a request that names a session. It comes before anything else that looks at the request.
-func Resolve(r *plan.Request) error {
+func Resolve(h here.Here, r *plan.Request) error {
 	if r.Session == "" {
 		return nil
 	}
@@ -23,7 +24,7 @@ func Resolve(r *plan.Request) error {
 	if err != nil {
 		return err
 	}
-	return access.WithStore(r.Store, func(s *image.Store) error {
+	return access.WithStore(h, r.Store, func(s *image.Store) error {
 		img, err := s.Session(caller.UID, r.Session)
 		if err != nil {
 			return err

@@ -16,9 +16,9 @@ import (
 	"mayfly/runtime/access"
 	"mayfly/runtime/caller"
 	"mayfly/runtime/cgroup"
+	"mayfly/runtime/here"
 	"mayfly/runtime/image"
 	"mayfly/runtime/image/ref"
-	"mayfly/runtime/internal/realm"
 	"mayfly/runtime/plan"
 	"mayfly/runtime/privilege"
 	"mayfly/runtime/programs"
@@ -27,21 +27,24 @@ import (
 
 // Find finds the facts that a plan depends on: who calls, what the
 // administrator has decided, what the image is. It changes nothing.
-func Find(r plan.Request) (plan.Facts, error) {
-	var f finder
+func Find(h here.Here, r plan.Request) (plan.Facts, error) {
+	f := finder{here: h}
 	err := f.find(r)
 	return f.Facts, err
 }
 
 // A finder finds the facts of one request.
-type finder struct{ plan.Facts }
+type finder struct {
+	plan.Facts
+	here here.Here
+}
 
 func (f *finder) find(r plan.Request) (err error) {
 	if f.Caller, err = access.CurrentCaller(); err != nil {
 		return err
 	}
-	if f.Rootless, f.HasIDs = realm.Own(), realm.HasIDs(); f.Rootless {
-		f.GrantIgnored = realm.GrantIgnored()
+	if f.Rootless, f.HasIDs = f.here.Rootless(), f.here.HasIDs(); f.Rootless {
+		f.GrantIgnored = here.GrantIgnored()
 	}
 	if err := r.Check(f.Caller, f.Rootless); err != nil {
 		return err
@@ -55,14 +58,14 @@ func (f *finder) find(r plan.Request) (err error) {
 	if err := privilege.Check(); err != nil {
 		return err
 	}
-	database, err := user.Load()
+	database, err := user.Load(f.here)
 	if err != nil {
 		return fmt.Errorf("read user database: %w", err)
 	}
 	if err := f.findUser(r, database); err != nil {
 		return err
 	}
-	if f.Policy, err = access.Decide(r.ImageName(), f.Caller, database); err != nil {
+	if f.Policy, err = access.Decide(f.here, r.ImageName(), f.Caller, database); err != nil {
 		return err
 	}
 	if err := f.LeaveOut(r.NoBinds); err != nil {
@@ -121,8 +124,8 @@ func (f *finder) findImage(r plan.Request, env []string) error {
 		return fmt.Errorf("draft %s: %w", r.Draft, caller.ErrNotPermitted)
 	}
 	f.Term = f.wantsTerm(r, env)
-	err := privilege.AsRoot(privilege.None, func() error {
-		store, err := image.Open(path)
+	err := privilege.AsRoot(f.here, privilege.None, func() error {
+		store, err := image.Open(f.here, path)
 		if err != nil {
 			return err
 		}

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"mayfly/nsexec"
-	"mayfly/runtime/internal/realm"
+	"mayfly/runtime/here"
 )
 
 // What there is of the database besides its files, and the programs that know it.
@@ -52,9 +52,9 @@ func elsewhere(text string, databases []string) bool {
 // confinement is of getent: ids that nobody else has, since a process of the caller's
 // own the caller could make say what they like, and one of nobody's any daemon that
 // runs as nobody. It keeps the network: a source may be reached by that.
-func confinement() nsexec.Confinement {
+func confinement(h here.Here) nsexec.Confinement {
 	c := nsexec.Confinement{Limits: []string{"--as=1073741824", "--cpu=60", "--core=0"}}
-	c.UID, c.IDs = realm.Stranger()
+	c.UID, c.IDs = h.Stranger()
 	c.GID = c.UID
 	return c
 }
@@ -62,7 +62,7 @@ func confinement() nsexec.Confinement {
 // askNSS runs getent with an empty environment, for a minute at most, and returns what
 // it knows of some keys, a line each; without a key all that its sources enumerate. It
 // knows nothing where there is no getent.
-func askNSS(database string, keys ...string) (string, error) {
+func askNSS(h here.Here, database string, keys ...string) (string, error) {
 	if _, err := os.Stat(getent); errors.Is(err, os.ErrNotExist) {
 		return "", nil
 	}
@@ -70,7 +70,7 @@ func askNSS(database string, keys ...string) (string, error) {
 	cmd.Env = []string{"PATH=/usr/bin:/bin"}
 	cmd.Dir = "/"
 	cmd.WaitDelay = time.Second
-	out, err := nsexec.OutputConfined(cmd, confinement(), maxSize)
+	out, err := nsexec.OutputConfined(cmd, confinement(h), maxSize)
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() == 2 { // a key is unknown
 		return string(out), nil

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"mayfly/runtime/here"
 	"mayfly/runtime/internal/file"
 	"mayfly/runtime/user/passwd"
 )
@@ -23,7 +24,7 @@ type Database struct {
 }
 
 // Load reads the files. A file that is not there is an empty one.
-func Load() (*Database, error) {
+func Load(h here.Here) (*Database, error) {
 	users, err := readFile(passwd.PasswdFile)
 	if err != nil {
 		return nil, err
@@ -32,7 +33,8 @@ func Load() (*Database, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Database{Passwd: users, Group: group, elsewhere: askSources, ask: askNSS}, nil
+	return &Database{Passwd: users, Group: group, elsewhere: askSources,
+		ask: func(database string, keys ...string) (string, error) { return askNSS(h, database, keys...) }}, nil
 }
 
 // maxSize bounds what is read of a file of the database, in bytes.

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"mayfly/runtime/here"
 )
 
 func TestAnACLIsWhatTheKernelKeeps(t *testing.T) {
@@ -81,7 +83,7 @@ func FuzzExtract(f *testing.F) {
 			t.Fatal(err)
 		}
 		defer root.Close()
-		x, err := NewExtractor(int(root.Fd()), dir, &Limits{Bytes: 1 << 20, Entries: 100}, nil)
+		x, err := NewExtractor(here.Here{}, int(root.Fd()), dir, &Limits{Bytes: 1 << 20, Entries: 100}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

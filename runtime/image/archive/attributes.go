@@ -11,13 +11,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/runtime/image/tree"
-	"mayfly/runtime/internal/realm"
 )
 
 // own gives an open file its owner, mode and attributes, in this order: a change of owner takes set-user-ID bits and
 // capabilities away, and an ACL that was inherited from the directory is in the way of the mode.
 func (x *Extractor) own(fd int, st *unix.Stat_t, h *tar.Header, attributes []tree.Xattr) error {
-	uid, gid := owner(h)
+	uid, gid := x.owner(h)
 	if st.Uid != uint32(uid) || st.Gid != uint32(gid) {
 		if err := unix.Fchown(fd, uid, gid); err != nil {
 			return fmt.Errorf("chown: %w", err)
@@ -40,9 +39,9 @@ func (x *Extractor) own(fd int, st *unix.Stat_t, h *tar.Header, attributes []tre
 }
 
 // owner is who gets a file: root, where there is nobody else to get it.
-func owner(h *tar.Header) (uid, gid int) {
-	if !realm.HasIDs() {
-		return int(realm.Root()), int(realm.RootGroup())
+func (x *Extractor) owner(h *tar.Header) (uid, gid int) {
+	if root := x.Here.Root(); !x.Here.HasIDs() {
+		return int(root.UID), int(root.GID)
 	}
 	return h.Uid, h.Gid
 }
@@ -50,7 +49,7 @@ func owner(h *tar.Header) (uid, gid int) {
 // setAttributes does the same for what cannot be opened, and sets its time. Nobody else changes the tree: what was
 // made as a device or FIFO is no link by now. Links have no attributes.
 func (x *Extractor) setAttributes(dir int, base string, h *tar.Header, attributes []tree.Xattr) error {
-	uid, gid := owner(h)
+	uid, gid := x.owner(h)
 	if err := unix.Fchownat(dir, base, uid, gid, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return fmt.Errorf("chown: %w", err)
 	}
@@ -117,7 +116,7 @@ func (x *Extractor) attributes(h *tar.Header) ([]tree.Xattr, error) {
 			x.Dropped++
 			continue
 		}
-		if x.Powerless && name == "security.capability" || is && strings.HasPrefix(name, "system.posix_acl_") && !realm.HasIDs() {
+		if x.Powerless && name == "security.capability" || is && strings.HasPrefix(name, "system.posix_acl_") && !x.Here.HasIDs() {
 			continue
 		}
 		list = append(list, tree.Xattr{Name: name, Value: value})

@@ -9,6 +9,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"mayfly/runtime/here"
 )
 
 // A format is a compression, known by the first bytes, and the program that undoes it. It is a
@@ -49,7 +51,7 @@ func (x *Extractor) Decompress(ctx context.Context, r *os.File) (io.ReadCloser, 
 		if err := file.Chmod(0o444); err != nil {
 			return nil, err
 		}
-		return run(ctx, squashfs, squashfs.decompress, file)
+		return run(ctx, x.Here, squashfs, squashfs.decompress, file)
 	}
 	// From a file a program reads by itself; what was read of a pipe is handed on.
 	for _, f := range formats {
@@ -57,10 +59,10 @@ func (x *Extractor) Decompress(ctx context.Context, r *os.File) (io.ReadCloser, 
 			if _, err := r.Seek(begin, io.SeekStart); err != nil {
 				return nil, fmt.Errorf("read %s: %w", r.Name(), err)
 			}
-			return run(ctx, f, f.decompress, r)
+			return run(ctx, x.Here, f, f.decompress, r)
 		}
 	}
-	return DecompressStream(ctx, buffered)
+	return x.DecompressStream(ctx, buffered)
 }
 
 // Spool copies a stream into a file without a name on the file system of the tree. It
@@ -87,7 +89,7 @@ func Spool(dir string, r io.Reader) (*os.File, error) {
 }
 
 // DecompressStream is Decompress of what is no file and no squashfs.
-func DecompressStream(ctx context.Context, r io.Reader) (io.ReadCloser, error) {
+func (x *Extractor) DecompressStream(ctx context.Context, r io.Reader) (io.ReadCloser, error) {
 	buffered := bufio.NewReaderSize(r, 64<<10)
 	start, err := buffered.Peek(6)
 	if err != nil && err != io.EOF {
@@ -95,14 +97,14 @@ func DecompressStream(ctx context.Context, r io.Reader) (io.ReadCloser, error) {
 	}
 	for _, f := range formats {
 		if bytes.HasPrefix(start, []byte(f.magic)) {
-			return run(ctx, f, f.decompress, buffered)
+			return run(ctx, x.Here, f, f.decompress, buffered)
 		}
 	}
 	return io.NopCloser(buffered), nil
 }
 
 // Compress returns a writer whose content goes compressed to w. It must be closed, which waits for the rest.
-func Compress(ctx context.Context, name string, w io.Writer) (io.WriteCloser, error) {
+func Compress(ctx context.Context, h here.Here, name string, w io.Writer) (io.WriteCloser, error) {
 	if name == "" || name == "none" {
 		return nopCloser{w}, nil
 	}
@@ -110,7 +112,7 @@ func Compress(ctx context.Context, name string, w io.Writer) (io.WriteCloser, er
 		if f.name != name {
 			continue
 		}
-		cmd, err := command(ctx, f, f.compress)
+		cmd, err := command(ctx, h, f, f.compress)
 		if err != nil {
 			return nil, err
 		}

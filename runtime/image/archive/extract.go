@@ -18,8 +18,8 @@ import (
 
 	"mayfly/mount"
 	"mayfly/nsexec"
+	"mayfly/runtime/here"
 	"mayfly/runtime/image/tree"
-	"mayfly/runtime/internal/realm"
 )
 
 // An Extractor makes a tree of archives. Its holder must Finish or Close it.
@@ -30,6 +30,7 @@ type Extractor struct {
 	// without either, makes no use.
 	Powerless bool
 
+	Here     here.Here
 	top      int // the tree's directory, owned by the caller
 	inside   mount.Root
 	place    place
@@ -47,7 +48,7 @@ type Extractor struct {
 
 // NewExtractor extracts into an open directory, which the caller keeps. spool is a directory for a
 // file without a name. progress is told how many bytes of content there were since the last time; it may be nil.
-func NewExtractor(top int, spool string, limits *Limits, progress func(int64)) (*Extractor, error) {
+func NewExtractor(h here.Here, top int, spool string, limits *Limits, progress func(int64)) (*Extractor, error) {
 	place, err := placeOf(top)
 	if err != nil {
 		return nil, err
@@ -60,8 +61,8 @@ func NewExtractor(top int, spool string, limits *Limits, progress func(int64)) (
 	if progress == nil {
 		progress = func(int64) {}
 	}
-	x := &Extractor{top: top, inside: mount.RootAt(top), place: place, spool: spool, limits: limits, progress: progress,
-		sums: sums{map[uint64]tree.Sum{}, maxSums}, parent: parent{path: stale, fd: -1}, times: times, timesOut: bufio.NewWriterSize(times, 64<<10), seed: maphash.MakeSeed(), Powerless: realm.Own()}
+	x := &Extractor{Here: h, top: top, inside: mount.RootAt(top), place: place, spool: spool, limits: limits, progress: progress,
+		sums: sums{map[uint64]tree.Sum{}, maxSums}, parent: parent{path: stale, fd: -1}, times: times, timesOut: bufio.NewWriterSize(times, 64<<10), seed: maphash.MakeSeed(), Powerless: h.Rootless()}
 	return x, x.setLater("", time.Unix(0, 0))
 }
 

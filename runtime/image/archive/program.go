@@ -12,13 +12,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/nsexec"
-	"mayfly/runtime/internal/realm"
+	"mayfly/runtime/here"
 )
 
 // A program compresses or decompresses. What it reads may be made to take it over, so
 // it is confined: it has ids that nobody else has, no network, sees no other process,
 // and can signal none.
 type program struct {
+	here here.Here
 	*exec.Cmd
 	name string
 	wait func() error
@@ -32,7 +33,7 @@ const own = unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC
 // 64 GiB of bzip2 take on a slow machine, and no file to write.
 var limits = []string{"--as=4294967296", "--cpu=28800", "--fsize=0", "--core=0"}
 
-func command(ctx context.Context, f format, args []string) (*program, error) {
+func command(ctx context.Context, h here.Here, f format, args []string) (*program, error) {
 	path, err := exec.LookPath(f.program)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %s is not installed: apt-get install %s", f.name, f.program, f.pkg)
@@ -40,21 +41,21 @@ func command(ctx context.Context, f format, args []string) (*program, error) {
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Env, cmd.Dir = []string{"LC_ALL=C", "MALLOC_ARENA_MAX=2"}, "/"
 	cmd.Stderr = &message{}
-	return &program{Cmd: cmd, name: f.program}, nil
+	return &program{here: h, Cmd: cmd, name: f.program}, nil
 }
 
 func (p *program) start(limits []string) (err error) {
 	c := nsexec.Confinement{Namespaces: own, Limits: limits}
-	c.UID, c.IDs = realm.Stranger()
+	c.UID, c.IDs = p.here.Stranger()
 	c.GID = c.UID
 	p.wait, err = nsexec.StartConfined(p.Cmd, c)
 	return err
 }
 
 // run starts a program that reads r and whose output is the result.
-func run(ctx context.Context, f format, args []string, r io.Reader) (io.ReadCloser, error) {
+func run(ctx context.Context, h here.Here, f format, args []string, r io.Reader) (io.ReadCloser, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	p, err := command(ctx, f, args)
+	p, err := command(ctx, h, f, args)
 	if err != nil {
 		cancel()
 		return nil, err

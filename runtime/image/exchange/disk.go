@@ -11,13 +11,12 @@ import (
 	"mayfly/runtime/image"
 	"mayfly/runtime/image/archive"
 	"mayfly/runtime/image/disk"
-	"mayfly/runtime/internal/realm"
 )
 
 // extractDisk takes the root file system of a disk image, an open file of size bytes,
 // which the kernel mounts.
 func extractDisk(ctx context.Context, file *os.File, size int64, s Source, x *archive.Extractor) (Result, error) {
-	if realm.Own() {
+	if x.Here.Rootless() {
 		return Result{}, errors.New("a disk image is mounted, which only root may: make an archive of its content")
 	}
 	part, err := disk.Root(file, size, s.Arch, image.HostArch())

@@ -10,10 +10,10 @@ import (
 	"path/filepath"
 
 	"mayfly/personality/arch"
+	"mayfly/runtime/here"
 	"mayfly/runtime/image"
 	"mayfly/runtime/image/archive"
 	"mayfly/runtime/image/oci"
-	"mayfly/runtime/internal/realm"
 )
 
 // A Target says as what an image is given away.
@@ -35,8 +35,8 @@ func Export(ctx context.Context, s *image.Store, img *image.Image, to Target, pr
 func export(ctx context.Context, s *image.Store, img *image.Image, to Target, progress func(int64)) error {
 	switch to.Format {
 	case "tar":
-		return toFile(to.Name, func(w io.Writer) error {
-			compressed, err := archive.Compress(ctx, to.Compression, w)
+		return toFile(s.Here, to.Name, func(w io.Writer) error {
+			compressed, err := archive.Compress(ctx, s.Here, to.Compression, w)
 			if err != nil {
 				return err
 			}
@@ -53,10 +53,10 @@ func export(ctx context.Context, s *image.Store, img *image.Image, to Target, pr
 				return err
 			}
 			return filepath.WalkDir(filepath.Clean(to.Name), func(name string, _ fs.DirEntry, err error) error {
-				return errors.Join(err, realm.GiveToCaller(name))
+				return errors.Join(err, s.Here.GiveToCaller(name))
 			})
 		}
-		return toFile(to.Name, func(w io.Writer) error { return oci.WriteTar(ctx, w, content) })
+		return toFile(s.Here, to.Name, func(w io.Writer) error { return oci.WriteTar(ctx, w, content) })
 	}
 	return fmt.Errorf("format %q: want tar or oci", to.Format)
 }
@@ -67,7 +67,7 @@ func describe(s *image.Store, img *image.Image, to Target) (oci.Content, error) 
 	default:
 		return oci.Content{}, fmt.Errorf("compression %q of an OCI layer: want gzip, zstd or none", to.Compression)
 	}
-	c := oci.Content{Reference: img.Name, Compression: to.Compression, Top: img.FD(), Spool: s.Spool()}
+	c := oci.Content{Here: s.Here, Reference: img.Name, Compression: to.Compression, Top: img.FD(), Spool: s.Spool()}
 	if img.Sealed() {
 		record, err := s.Record(img.Reference)
 		if err != nil {
@@ -83,7 +83,7 @@ func describe(s *image.Store, img *image.Image, to Target) (oci.Content, error) 
 	return c, err
 }
 
-func toFile(name string, write func(io.Writer) error) error {
+func toFile(h here.Here, name string, write func(io.Writer) error) error {
 	if name == "-" {
 		return write(os.Stdout)
 	}
@@ -91,7 +91,7 @@ func toFile(name string, write func(io.Writer) error) error {
 	if err != nil {
 		return err
 	}
-	err = errors.Join(write(file), file.Chmod(0o644), file.Close(), realm.GiveToCaller(file.Name()))
+	err = errors.Join(write(file), file.Chmod(0o644), file.Close(), h.GiveToCaller(file.Name()))
 	if err == nil {
 		err = os.Rename(file.Name(), name)
 	}

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/personality/arch"
+	"mayfly/runtime/here"
 	"mayfly/runtime/image/archive"
 	"mayfly/runtime/image/disk"
 	"mayfly/runtime/image/oci"
@@ -43,6 +44,7 @@ func (s Source) Size() int64 {
 
 // Where says where it is put.
 type Where struct {
+	Here     here.Here
 	Top      int    // an empty directory, the caller's
 	Spool    string // a directory of the same file system for files without a name
 	Limits   archive.Limits
@@ -60,7 +62,7 @@ type Result struct {
 
 // Import fills a directory. What it has made before an error stays for the caller to remove.
 func Import(ctx context.Context, s Source, to Where) (Result, error) {
-	x, err := archive.NewExtractor(to.Top, to.Spool, &to.Limits, to.Progress)
+	x, err := archive.NewExtractor(to.Here, to.Top, to.Spool, &to.Limits, to.Progress)
 	if err != nil {
 		return Result{}, err
 	}

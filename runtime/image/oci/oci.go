@@ -159,7 +159,7 @@ func (a *Archive) extract(ctx context.Context, x *archive.Extractor, l layer) er
 		}
 		stored, check = c, c.check
 	}
-	plain, err := archive.DecompressStream(ctx, stored)
+	plain, err := x.DecompressStream(ctx, stored)
 	if err != nil {
 		return err
 	}

@@ -14,11 +14,13 @@ import (
 	"path/filepath"
 	"time"
 
+	"mayfly/runtime/here"
 	"mayfly/runtime/image/archive"
 )
 
 // A Content is what an image is written from.
 type Content struct {
+	Here         here.Here
 	Reference    string // name of the image in the layout
 	Architecture string // Go's name
 	Labels       map[string]string
@@ -116,7 +118,7 @@ func spoolLayer(ctx context.Context, c Content, put sink) (d descriptor, content
 	}
 	defer file.Close()
 	stored, plain := sha256.New(), sha256.New()
-	compressed, err := archive.Compress(ctx, c.Compression, io.MultiWriter(file, stored))
+	compressed, err := archive.Compress(ctx, c.Here, c.Compression, io.MultiWriter(file, stored))
 	if err != nil {
 		return d, "", err
 	}

@@ -1,10 +1,11 @@
-// Package realm tells where the program is root, and where what it keeps is: on the host, by a grant or as root itself,
-// or in a user namespace of the caller's own.
+// Package here says which ids act as root, and where state is kept: on the host, by a grant or as
+// root itself, or rootless, in a user namespace of the caller's own.
 //
-// A program that is granted nothing has a new user namespace, where it is permitted everything
-// and the kernel lets it do what the caller could do anyway. To the rest of the program the two look alike: images and records
-// belong to root, who is another one in each realm.
-package realm
+// A program that is granted nothing has a new user namespace. There it is permitted everything, and
+// the kernel lets it do what the caller could do anyway. To the rest of the program the two look alike:
+// images and records belong to root, who is another one in each place. Package rootless finds out
+// where the program is, and every room that needs to know is given a Here.
+package here
 
 import (
 	"bytes"
@@ -23,7 +24,7 @@ import (
 
 // Variable is the environment variable by which the program tells itself, executed again, that it is to be in a user namespace, or
 // is in one already: as root of it. It means nothing to a program with a grant, nor to anybody else but root, nor in the host's user namespace.
-const Variable = "MAYFLY_REALM"
+const Variable = "MAYFLY_ROOTLESS"
 
 // What the variable says: see the program's entry point, and Again.
 const (
@@ -31,26 +32,24 @@ const (
 	within = "in:"
 )
 
-var here struct {
-	own       bool
-	directory string
-	root      uint32
-	group     uint32
-	ids       bool
-	caller    struct{ uid, gid uint32 }
+// A Here is where the program is. The zero Here is the host, where user 0 is root.
+type Here struct {
+	rootless  bool
+	directory string // of the caller's, with all that the program keeps for them
+	root      nsexec.Root
+	ids       bool // there are ids besides the caller's
+	caller    nsexec.Root
 }
 
-// Own tells that the program is in a user namespace of the caller's own.
-func Own() bool { return here.own }
+// Rootless tells that the program is in a user namespace of the caller's own.
+func (h Here) Rootless() bool { return h.rootless }
 
-// Root is the user to whom belongs what the program keeps.
-func Root() uint32 { return here.root }
+// Root are the user and the group to whom belongs what the program keeps.
+func (h Here) Root() nsexec.Root { return h.root }
 
-// RootGroup is root's group.
-func RootGroup() uint32 { return here.group }
-
-// HasIDs tells that there are ids besides the caller's: always but in a user namespace that was made without.
-func HasIDs() bool { return !here.own || here.ids }
+// HasIDs tells that there are ids besides the caller's: always but in a user namespace
+// that was made without.
+func (h Here) HasIDs() bool { return !h.rootless || h.ids }
 
 // strangers is the first of the ids for programs that read what may be hostile. Nobody
 // has them: directory services give out ids up to 2,000,200,000 (SSSD's and FreeIPA's
@@ -65,34 +64,34 @@ const nobody = 65534
 // other, and daemons run as nobody. Process ids, which the kernel keeps below 2^22,
 // make it this process's own. In a user namespace of the caller's it is nobody's; it is
 // not ok where there are no ids besides the caller's.
-func Stranger() (id uint32, ok bool) {
+func (h Here) Stranger() (id uint32, ok bool) {
 	switch {
-	case !here.own:
+	case !h.rootless:
 		return strangers + uint32(os.Getpid()), true
-	case here.ids:
+	case h.ids:
 		return nobody, true
 	}
 	return 0, false
 }
 
 // GiveToCaller makes a file the caller's, which root has made for them in a user namespace. On the host it stays root's.
-func GiveToCaller(name string) error {
-	if !here.own {
+func (h Here) GiveToCaller(name string) error {
+	if !h.rootless {
 		return nil
 	}
-	return os.Lchown(name, int(here.caller.uid), int(here.caller.gid))
+	return os.Lchown(name, int(h.caller.UID), int(h.caller.GID))
 }
 
 // Directory is the caller's, with all that the program keeps for them.
-func Directory() string { return here.directory }
+func (h Here) Directory() string { return h.directory }
 
 // Store is where the caller's own images are.
-func Store() string { return filepath.Join(here.directory, "images") }
+func (h Here) Store() string { return filepath.Join(h.directory, "images") }
 
 // State is where the records of running containers are.
-func State() string {
-	if here.own {
-		return filepath.Join(here.directory, "run")
+func (h Here) State() string {
+	if h.rootless {
+		return filepath.Join(h.directory, "run")
 	}
 	return "/run/mayfly"
 }
@@ -101,36 +100,36 @@ func State() string {
 func Enter() string { return Variable + "=" + enter }
 
 // Again has the program, executed again, know where it is: it is an entry of the environment.
-func Again() string {
-	return fmt.Sprintf("%s=%s%d:%d:%s", Variable, within, here.caller.uid, here.caller.gid, here.directory)
+func (h Here) Again() string {
+	return fmt.Sprintf("%s=%s%d:%d:%s", Variable, within, h.caller.UID, h.caller.GID, h.directory)
 }
 
-// Arrive finds out where the program is: in a user namespace, if it was there before it was executed. It is called first of all. It
-// believes the variable of nobody but root, who may do everything there anyway: a user namespace may also be that of a whole
-// system, with a grant in it and users who set variables.
-func Arrive() error {
+// Find finds out where the program is: in a user namespace, if it was there before it was
+// executed. It is called first of all. It believes the variable of nobody but root, who may
+// do everything there anyway: a user namespace may also be that of a whole system, with a
+// grant in it and users who set variables.
+func Find() (Here, error) {
 	value, told := strings.CutPrefix(os.Getenv(Variable), within)
 	if !told || os.Getuid() != 0 || OnHost() {
-		return nil
+		return Here{}, nil
 	}
 	f := strings.SplitN(value, ":", 3)
 	if len(f) != 3 {
-		return fmt.Errorf("%s=%s%s: want UID:GID:DIRECTORY", Variable, within, value)
+		return Here{}, fmt.Errorf("%s=%s%s: want UID:GID:DIRECTORY", Variable, within, value)
 	}
 	uid, err := strconv.ParseUint(f[0], 10, 32)
 	gid, errToo := strconv.ParseUint(f[1], 10, 32)
 	if err != nil || errToo != nil {
-		return fmt.Errorf("%s: %w", Variable, errors.Join(err, errToo))
+		return Here{}, fmt.Errorf("%s: %w", Variable, errors.Join(err, errToo))
 	}
-	return Settle(f[2], uint32(uid), uint32(gid))
+	return In(f[2], uint32(uid), uint32(gid))
 }
 
-// Settle says that the program is in a user namespace of the caller's own, which has its ids, and that what it keeps is in
-// a directory of the caller's, who has these ids in the namespace.
-func Settle(directory string, uid, gid uint32) error {
-	here.own, here.directory = true, directory
-	here.caller.uid, here.caller.gid = uid, gid
-	return findRoot()
+// In is a Here in a user namespace of the caller's own, which has its ids. What the program
+// keeps is in a directory of the caller's, who has these ids in the namespace.
+func In(directory string, uid, gid uint32) (Here, error) {
+	h := Here{rootless: true, directory: directory, caller: nsexec.Root{UID: uid, GID: gid}}
+	return h, h.findRoot()
 }
 
 // initialUserNamespace is the inode number of the host's, in every kernel (PROC_USER_INIT_INO).
@@ -146,7 +145,7 @@ func OnHost() bool {
 const maxMap = 1 << 16
 
 // findRoot finds who is root here: 0 if the namespace has that, else the caller.
-func findRoot() error {
+func (h *Here) findRoot() error {
 	text, err := file.Read("/proc/self/uid_map", maxMap)
 	if err != nil {
 		return err
@@ -163,10 +162,9 @@ func findRoot() error {
 			root = 0
 		}
 	}
-	here.root, here.ids = uint32(root), lines > 1 || count > 1
+	h.root, h.ids = nsexec.Root{UID: uint32(root)}, lines > 1 || count > 1
 	if root != 0 {
-		here.group = uint32(os.Getgid())
-		nsexec.SetRoot(os.Getuid(), os.Getgid())
+		h.root.GID = uint32(os.Getgid())
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package realm
+package here
 
 import (
 	"errors"
