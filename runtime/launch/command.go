@@ -19,8 +19,10 @@ import (
 )
 
 // startCommand executes the plan's command, or its fallback where the container does
-// not have it. The terminal is a descriptor of its own one, or 0. It runs on the
-// launch's thread, with the command's root and rights.
+// not have the command. terminal is a descriptor of the command's own terminal; 0: it
+// has none. It runs on the launch's thread, which has the command's root directory and
+// rights by then. The caller owns the Process. A status.CommandError says that the
+// command was not found or cannot be executed.
 func (l *Launch) startCommand(p *plan.Plan, files [3]uintptr, terminal int) (*nsexec.Process, error) {
 	args := p.Spec.Process.Args
 	process, err := l.startOne(p, args, files, terminal)
@@ -34,7 +36,7 @@ func (l *Launch) startCommand(p *plan.Plan, files [3]uintptr, terminal int) (*ns
 	return process, err
 }
 
-// filterOf is the system-call filter of the plan's commands.
+// filterOf returns the seccomp filter for the plan's commands.
 func filterOf(p *plan.Plan) []unix.SockFilter {
 	switch {
 	case p.Nested && p.NetworkMode == "":
@@ -91,14 +93,14 @@ func (l *Launch) startOne(p *plan.Plan, args []string, files [3]uintptr, termina
 	return process, nil
 }
 
-// isText tells a script without "#!", which the shell is to run as it is wherever
-// commands are typed, from a program for another machine: by the shells' own rule,
-// which is that there is no NUL byte in its beginning.
+// isText tells a script without "#!" from a program for another machine, by the rule of
+// POSIX shells: there is no NUL byte in the first 256 bytes. The shell runs such a
+// script.
 func isText(data []byte) bool {
 	return data != nil && bytes.IndexByte(data[:min(len(data), 256)], 0) < 0
 }
 
-// lookUp finds a command as execvp(3) does, in the PATH that it will have.
+// lookUp finds a command as execvp(3) does, in the PATH of its environment.
 func lookUp(name string, env []string) (string, error) {
 	if strings.Contains(name, "/") {
 		return name, nil
@@ -127,8 +129,9 @@ func lookUp(name string, env []string) (string, error) {
 	return "", notFound
 }
 
-// whyNot turns the errno of execve(2) into what the user can act on. dirs are those
-// that the command was given to enter, proc is as for beginning.
+// whyNot turns the errno of execve(2) into an error that the user can act on. dirs are
+// nsexec.Command.Dirs. proc is the thread's directory in procfs, as for
+// programs.Beginning. An error that is no errno comes from a step before execve(2).
 func whyNot(proc int, file string, dirs []string, err error) error {
 	if _, ofExecve := err.(syscall.Errno); !ofExecve {
 		return fmt.Errorf("start %s: %w", file, err)
@@ -156,14 +159,15 @@ func whyNot(proc int, file string, dirs []string, err error) error {
 	return &status.CommandError{Command: file, Reason: err.Error(), Code: status.ExitNotExecutable}
 }
 
-// becomesRoot has a command enter the user namespace, and its working directory with the rights that it has there.
+// becomesRoot makes the command of root inside enter the user namespace. Its working
+// directory is entered after that, with the rights that it has there.
 func (l *Launch) becomesRoot(p *plan.Plan, c *nsexec.Command) error {
 	keep, err := capabilitySet(p.Spec.Process.Capabilities)
 	if err != nil {
 		return err
 	}
 	c.UserNamespace = &nsexec.UserNamespace{Owner: l.Here.Root(), FD: int(l.Userns.Fd()), Keep: keep}
-	if !l.entered { // else it begins where the thread is
+	if !l.entered { // else it inherits the thread's working directory
 		c.Dirs, c.DirRequired = p.DirsToEnter(), p.DirRequired
 	}
 	return nil

@@ -21,7 +21,7 @@ var namespaceFlags = map[specs.LinuxNamespaceType]int{
 	specs.CgroupNamespace: unix.CLONE_NEWCGROUP,
 }
 
-// capabilityBits are the capabilities that a plan can leave to a command.
+// capabilityBits are the capabilities of plan.Capabilities by OCI's names.
 var capabilityBits = map[string]int{
 	"CAP_CHOWN":        unix.CAP_CHOWN,
 	"CAP_DAC_OVERRIDE": unix.CAP_DAC_OVERRIDE,
@@ -35,6 +35,8 @@ var capabilityBits = map[string]int{
 	"CAP_SYS_CHROOT":   unix.CAP_SYS_CHROOT,
 }
 
+// capabilitySet returns the bounding set of a plan as bits (bit N is capability N). nil
+// is the empty set. A capability that is not in plan.Capabilities is an error.
 func capabilitySet(c *specs.LinuxCapabilities) (uint64, error) {
 	var set uint64
 	if c == nil {
@@ -60,9 +62,9 @@ func setPersonality(p *specs.LinuxPersonality) error {
 	return fmt.Errorf("personality %s: none that a launch takes on", p.Domain)
 }
 
-// confine gives up everything. The order matters: each line needs what a later one
-// takes away. The seccomp filter is what a command comes under on its own way, after
-// clone(2).
+// confine gives up every privilege that the command shall not have. The order matters:
+// each call needs a capability that a later one takes away. The seccomp filter is not
+// loaded here: each command loads it after clone(2).
 func (l *Launch) confine() error {
 	nsexec.Umask(l.Umask)
 	process, linux := l.Plan.Spec.Process, l.Plan.Spec.Linux
@@ -74,7 +76,7 @@ func (l *Launch) confine() error {
 		return err
 	}
 	if l.Plan.RootInside() {
-		keep = 0 // it is the command that has them, and elsewhere
+		keep = 0 // the command gets them itself, in the user namespace
 	}
 	if err := nsexec.LimitBounding(keep); err != nil {
 		return err
@@ -92,23 +94,25 @@ func (l *Launch) confine() error {
 	return nsexec.NoNewPrivileges()
 }
 
-// shield is a capability that the thread is permitted until execve(2) takes it away,
-// and that is good for nothing: the bounding set is empty. It is there because of
-// ptrace(2) and all that asks the same question, as /proc/PID/fd does: who has fewer
-// capabilities is refused. That the memory is not dumpable, the kernel does not ask of
-// a thread that has just given it back on its way out, with its descriptors still open;
-// and the caller, whose ids the thread has by now, can send it on its way at any
-// moment.
+// shield is a capability that stays permitted until execve(2). It cannot be used for
+// anything, since the bounding set is empty. It protects the thread from ptrace(2) and
+// from all that makes the same check, such as opening /proc/PID/fd: the kernel refuses
+// a caller who has fewer capabilities than the target.
+//
+// The dumpable flag does not protect a thread at its end: exit_mm() detaches the memory
+// before the descriptors are closed, and the kernel does not look at the flag of a
+// thread without memory. The thread has the caller's ids by now, so the caller can kill
+// it at any moment.
 const shield = privilege.SetPCap
 
-// intoGroup is what the thread is permitted besides where commands are born in a
-// control group, or become root of a user namespace (nsexec.Command). A command has
-// lost it before it is executed.
+// intoGroup is permitted as well where commands are born in a control group or become
+// root of a user namespace (nsexec.Command). The command gives it up before execve(2).
 const intoGroup = 1 << unix.CAP_SETUID
 
-// becomeUser takes on the command's ids. A caller who runs as themself, through
-// file capabilities, has them already, and keeps their groups as the kernel knows
-// them: with nothing to set, there is nothing to get wrong.
+// becomeUser sets the command's ids. With root inside these are the owner's on the
+// host: the command becomes root later, in the user namespace. A caller who runs as
+// themself by file capabilities has the ids already; then only the ids for files are
+// set, and the supplementary groups stay as the kernel has them.
 func (l *Launch) becomeUser() error {
 	who := l.Plan.Spec.Process.User
 	if l.Plan.RootInside() {

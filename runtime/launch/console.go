@@ -6,7 +6,8 @@ import (
 	"mayfly/runtime/console"
 )
 
-// openConsole makes the container's terminal, from its own devpts.
+// openConsole opens a terminal in the container's own devpts, for a plan that wants
+// one. Unless the plan wants it as /dev/tty only, it is bound onto /dev/console.
 func (l *Launch) openConsole() error {
 	if !l.Plan.Spec.Process.Terminal && !l.Plan.TTY {
 		return nil
@@ -16,7 +17,8 @@ func (l *Launch) openConsole() error {
 		return err
 	}
 	l.Console = terminal
-	// Before the command can ask for it. A terminal without a size is one all the same.
+	// The size is set before the command can ask for it. Without a terminal on 0, 1 or
+	// 2 it stays 0 by 0, which is no error.
 	for fd := 0; fd <= 2 && terminal.Resize(fd) != nil; fd++ {
 	}
 	if l.Plan.TTY {
@@ -29,7 +31,8 @@ func (l *Launch) openConsole() error {
 	return l.ScratchInRoot().CloneOnto("/dev/pts/"+strconv.Itoa(number), "/dev/console")
 }
 
-// slaveOf is the descriptor of a terminal for a command; 0: there is none.
+// slaveOf returns the slave's descriptor, owned by the Console; 0: there is no
+// terminal.
 func slaveOf(terminal *console.Console) int {
 	if terminal == nil {
 		return 0

@@ -14,13 +14,15 @@ import (
 	"mayfly/runtime/plan"
 )
 
-// A fork is a command that the launch's thread is asked to start.
+// A fork is another command for the launch's thread to start: `exec` asks the
+// supervisor, whose goroutine sends the fork.
 type fork struct {
 	control.Exec
 	files  []int
 	result chan forked
 }
 
+// A forked is the answer to a fork.
 type forked struct {
 	process *nsexec.Process
 	console *console.Console
@@ -29,7 +31,12 @@ type forked struct {
 
 var errEnding = errors.New("the container is ending")
 
-// Ask has the launch's thread start another command.
+// Ask makes the launch's thread fork another command and waits for that. files are
+// descriptors 0, 1 and 2, or those of them that are not to be the terminal's (see
+// control.Exec); they stay the caller's. The caller owns the Process and the Console,
+// which is nil for a command without a terminal. Ask is called on goroutines of the
+// supervisor, after Start. It returns EINVAL for a request that contradicts itself, and
+// an error once the container is ending.
 func (l *Launch) Ask(e control.Exec, files []int) (*nsexec.Process, *console.Console, error) {
 	if len(e.Args) == 0 || e.Terminal && (len(files) > 1 || e.TTY) || !e.Terminal && len(files) != 3 {
 		return nil, nil, unix.EINVAL
@@ -47,8 +54,9 @@ func (l *Launch) Ask(e control.Exec, files []int) (*nsexec.Process, *console.Con
 	}
 }
 
-// startOthers starts what is asked for until the container ends. The thread has been confined: what it forks is
-// confined in the same way.
+// startOthers starts the commands of Ask until Over is closed. The thread is confined
+// by now, and a clone inherits that, so they are confined like the container's first
+// command.
 func (l *Launch) startOthers() {
 	for {
 		select {
@@ -84,7 +92,10 @@ func (l *Launch) fork(f fork) (*nsexec.Process, *console.Console, error) {
 	return process, terminal, nil
 }
 
-// descriptors are the command's 0, 1 and 2: those of whoever asks, or a terminal's.
+// descriptors returns the command's descriptors 0, 1 and 2, and its terminal. They are
+// those of the asking process (control.Exec), or the slave of a terminal that it opens
+// in the container's devpts. The caller closes the Console. The thread must be in the
+// container.
 func (f *fork) descriptors() ([3]uintptr, *console.Console, error) {
 	var files [3]uintptr
 	if !f.Terminal {
@@ -110,8 +121,8 @@ func (f *fork) descriptors() ([3]uintptr, *console.Console, error) {
 	return files, terminal, nil
 }
 
-// withTerm is the plan of a command that joins, with a terminal that the container
-// knows. It is for a thread in the container.
+// withTerm returns the plan with a TERM that the container has a description of, or the
+// plan itself. The thread must be in the container.
 func withTerm(p *plan.Plan) *plan.Plan {
 	env := p.Spec.Process.Env
 	term := plan.Value(env, "TERM")

@@ -1,10 +1,13 @@
-// Package launch takes one thread from the caller's world into the container's: launch.go has the list
-// of steps, with the capabilities beside each. The steps that are about the file system are those of
-// package rootfs, whose Builder a Launch embeds.
+// Package launch takes one thread from the host's namespaces into the container's and
+// forks the command there. launch.go has the list of steps, with the capabilities
+// beside each. The steps that build the file system are methods of rootfs.Builder,
+// which a Launch embeds.
 //
-// The supervisor starts it, and nobody else. Everything here runs on the launch's thread, which is
-// locked and never unlocked, but New, Start and Ask, which the supervisor's goroutines call. It decides
-// nothing: it carries out a plan.Plan, and has an error for whatever a plan says that it does not do.
+// Package supervisor creates a Launch; no other package does. New, Start and Ask are
+// called on the supervisor's goroutines. Everything else runs on the launch's thread,
+// which is locked to its goroutine and never unlocked. The package decides nothing: it
+// carries out a plan.Plan, and returns an error for anything in the plan that it cannot
+// do.
 package launch
 
 import (
@@ -31,52 +34,63 @@ import (
 	"mayfly/runtime/status"
 )
 
-// A Launch takes one locked thread from the caller's world into the container's,
-// and forks the command at the end of the way. Read steps from top to bottom: that
-// is the whole of it.
+// A Launch takes one locked thread from the host's namespaces into the container's. Its
+// last step forks the command. Read steps from top to bottom: that is the whole launch.
 type Launch struct {
 	rootfs.Builder
 	Outside
 
-	Netns   *os.File        // the container's network; nil: the host's
-	Lease   *network.Lease  // of its address; nil: it has none
-	device  *network.Device // of the host's that it has taken over; nil: none
+	Netns   *os.File        // network namespace; nil: the host's
+	Lease   *network.Lease  // the network's address; nil: it has none
+	device  *network.Device // host interface that was moved into Netns; nil: none
 	entered bool            // the thread is in the command's working directory
 
 	Feed    *console.Feed    // nil: standard input is not copied
-	Console *console.Console // the command's terminal; nil: it has none
-	Process *nsexec.Process  // nil: not started
+	Console *console.Console // the command's own terminal; nil: none
+	Process *nsexec.Process  // nil: the command was not started
 
-	attempts  int           // to start a command
-	Interrupt atomic.Int32  // a signal that came before the command was started
-	Executing atomic.Bool   // the last step has begun: what hangs now is a process of the container
-	Started   chan error    // is told once how the steps ended
-	forks     chan fork     // commands to start besides
+	attempts  int          // how many commands the thread has tried to start
+	Interrupt atomic.Int32 // signal that came before the command started; 0: none
+	// Executing is set when the last step begins. A process that hangs from here on is
+	// one of the container's.
+	Executing atomic.Bool
+	Started   chan error    // receives the error of the steps once, nil for success
+	forks     chan fork     // commands of `exec` for the thread to fork
 	Over      chan struct{} // closed when the command has ended
 }
 
-// An Outside is what a launch has of its supervisor. The functions wait for what the supervisor makes
-// meanwhile.
+// An Outside is what the supervisor gives to a launch. Recorded and Told wait for the
+// supervisor's thread. Group is read after the root file system has come (see
+// rootfs.Builder.TakeRoot).
 type Outside struct {
-	Note, Warn func(string)         // tell the user something that is no error; and that is not to be missed
-	Recorded   func() error         // waits until the container has its record
-	Group      func() *cgroup.Group // of the container; nil: it has none
-	Told       func() error         // waits until the log knows of the command
-	Userns     *os.File             // whose root the command will be; nil: none
-	Output     *output.Output       // nil: it is not copied
-	Umask      int                  // the caller's
+	// Note tells the user what they may want to know, Warn what they must know.
+	Note, Warn func(string)
+	// Recorded waits until the container has its record. An error means that it gets
+	// none.
+	Recorded func() error
+	// Group returns the container's control group, or nil for none.
+	Group func() *cgroup.Group
+	// Told waits until the start is logged. Its error ends the launch.
+	Told func() error
+	// Userns is the user namespace that the command will be root of; nil: none.
+	Userns *os.File
+	Output *output.Output // nil: output is not copied
+	Umask  int            // the caller's file mode creation mask
 }
 
-// New prepares a launch; start begins it.
+// New prepares a launch of a plan; Start begins it. rootTree waits for the root file
+// system and returns its detached mount, which the launch closes. Outside.Userns stays
+// the caller's.
 func New(h here.Here, p *plan.Plan, rootTree func() (mount.Tree, error), s Outside) *Launch {
 	return &Launch{Builder: rootfs.Builder{Here: h, Plan: p, RootTree: rootTree}, Outside: s,
 		Started: make(chan error, 1), forks: make(chan fork), Over: make(chan struct{})}
 }
 
-// steps is the story of a launch. It runs on a locked thread, whose namespaces,
-// ids and capabilities are in the end those of the command.
+// steps are the steps of a launch, in order. They run on a locked thread. After the
+// last one its namespaces, ids and capabilities are those of the command.
 //
-// Beside each step stand the capabilities that are effective while it is taken.
+// The capabilities beside a step are the thread's effective set when the step begins.
+// privilege.None leaves the set as it was.
 func (l *Launch) steps() []step {
 	return []step{
 		{"act on files as root", privilege.SetIDs, l.BecomeRootForFiles},
@@ -104,16 +118,16 @@ type step struct {
 	do    func() error
 }
 
-// Start takes the steps on a new thread and returns at once. The thread stays, as confined as
-// the command, and starts what else is asked for. It is never unlocked: when its goroutine ends,
-// the Go runtime throws it away.
+// Start takes the steps on a new locked thread and returns at once; Started receives
+// their error. After a success the thread stays, as confined as the command, and forks
+// the commands that Ask hands over. It ends when Over is closed. The thread is never
+// unlocked, so the Go runtime destroys it when its goroutine ends.
 func (l *Launch) Start() {
 	go func() {
 		goruntime.LockOSThread()
 		err := l.run()
 		l.Started <- err
-		// Descriptors of mounts are of no use any more, and the command's running
-		// time is a good time to close them.
+		// The command runs by now. The descriptors of the mounts are closed meanwhile.
 		l.Undo.All()
 		if err == nil {
 			l.startOthers()
@@ -121,7 +135,7 @@ func (l *Launch) Start() {
 	}()
 }
 
-// run takes the steps, unless a signal comes.
+// run takes the steps, and stops between two of them when Interrupt is set.
 func (l *Launch) run() error {
 	for _, s := range l.steps() {
 		if signal := l.Interrupt.Load(); signal != 0 {
@@ -138,7 +152,8 @@ func (l *Launch) run() error {
 	return nil
 }
 
-// take takes a step with its capabilities, which are there to be raised until confine.
+// take raises the step's capabilities and does the step. Before confine all of them are
+// permitted.
 func (s step) take() error {
 	if s.raise != privilege.None {
 		if err := nsexec.SetEffective(s.raise); err != nil {
@@ -148,13 +163,15 @@ func (s step) take() error {
 	return s.do()
 }
 
-// makeNamespaces unshares, and enters the network. From here on the thread has a copy of the host's
-// mounts, from which nothing propagates in either direction.
+// makeNamespaces unshares the plan's namespaces and enters the container's network.
+// From here on the thread has a copy of the host's mounts, made private: nothing
+// propagates in either direction.
 func (l *Launch) makeNamespaces() error {
 	flags := 0
 	for _, n := range l.Plan.Spec.Linux.Namespaces {
 		flag, known := namespaceFlags[n.Type]
-		if !known && n.Type != specs.NetworkNamespace && n.Type != specs.UserNamespace { // those are made in steps of their own
+		// makeNetwork and the supervisor make these two.
+		if !known && n.Type != specs.NetworkNamespace && n.Type != specs.UserNamespace {
 			return fmt.Errorf("namespace of kind %s: none that a launch makes", n.Type)
 		}
 		flags |= flag
@@ -181,7 +198,8 @@ func (l *Launch) startInit() error {
 	return nil
 }
 
-// keepInit moves PID 1 to where the caller cannot freeze it. The control group is there by now.
+// keepInit moves PID 1 into a control group where the caller cannot freeze it (see
+// cgroup.Keep). The container's control group exists by now.
 func (l *Launch) keepInit() error {
 	if !l.Plan.KeepInit {
 		return nil
@@ -189,8 +207,8 @@ func (l *Launch) keepInit() error {
 	return privilege.AsRoot(l.Here, privilege.SetIDs, func() error { return cgroup.Keep(l.Group(), l.Init.PID()) })
 }
 
-// execute forks the command. Its descriptors are its terminal's, the caller's own 0, 1
-// and 2, or pipes; it has no other.
+// execute forks the command. Its descriptors 0, 1 and 2 are its terminal, the caller's
+// own, or pipes. Besides them it gets those of Plan.Descriptors, and no other.
 func (l *Launch) execute() error {
 	terminal := 0
 	if l.Plan.Spec.Process.Terminal {
@@ -201,7 +219,8 @@ func (l *Launch) execute() error {
 	if err != nil {
 		return err
 	}
-	// From here on whose command it is may end who would tell.
+	// The log is told first: the caller owns the command, and can kill this process as
+	// soon as it runs.
 	if err := l.Told(); err != nil {
 		return err
 	}
@@ -217,7 +236,8 @@ func (l *Launch) execute() error {
 	return err
 }
 
-// tellOfPlan tells what the plan has for the user. A launch that fails says only why.
+// tellOfPlan tells the user the plan's notes and warnings. It comes late: a launch that
+// fails shows nothing but its error.
 func (l *Launch) tellOfPlan() {
 	for _, text := range l.Plan.Notes {
 		l.Note(text)

@@ -9,14 +9,14 @@ import (
 	"mayfly/nsexec"
 )
 
-// resources are the limits that a plan can set, by OCI's names.
+// resources are the limits of plan.ResourceLimits by OCI's names.
 var resources = map[string]int{
 	"RLIMIT_AS": unix.RLIMIT_AS, "RLIMIT_DATA": unix.RLIMIT_DATA, "RLIMIT_FSIZE": unix.RLIMIT_FSIZE,
 	"RLIMIT_NOFILE": unix.RLIMIT_NOFILE, "RLIMIT_NPROC": unix.RLIMIT_NPROC,
 }
 
-// limitsOf are the limits of a command. The supervisor does not live under those that a caller has for programs of
-// another kind.
+// limitsOf converts the plan's resource limits. The command sets them after clone(2):
+// the supervisor itself stays without them.
 func limitsOf(list []specs.POSIXRlimit) ([]nsexec.Limit, error) {
 	var limits []nsexec.Limit
 	for _, l := range list {

@@ -17,7 +17,9 @@ import (
 	"mayfly/runtime/privilege"
 )
 
-// makeNetwork makes the container's network, or gets that of another one.
+// makeNetwork makes the container's network namespace, or gets a descriptor of another
+// container's. For `interface:IF` it moves the host's interface in; for a private
+// network it claims an address and connects it with the bridge.
 func (l *Launch) makeNetwork() error {
 	if l.Plan.NetworkMode == "" {
 		return nil
@@ -48,13 +50,15 @@ func (l *Launch) makeNetwork() error {
 	return nil
 }
 
-// connectNetwork gives the network an address, and a way outside.
+// connectNetwork claims an address for the network and connects it with the host's
+// bridge.
 func (l *Launch) connectNetwork() error {
 	if err := privilege.CheckNetwork(); err != nil {
 		return err
 	}
-	// Who has an address counts as a container: launches that are stopped, or refused, before
-	// they are recorded could take all.
+	// The record comes first, since containers are counted by their records. Otherwise
+	// launches that are stopped or refused before they are recorded could claim all
+	// addresses.
 	if err := l.Recorded(); err != nil {
 		return err
 	}
@@ -68,7 +72,8 @@ func (l *Launch) connectNetwork() error {
 	return privilege.AsRoot(l.Here, privilege.NetworkCapabilities, func() error { return l.Lease.Connect(int(l.Netns.Fd())) })
 }
 
-// enterNetwork moves the thread there, and sets up the container's end.
+// enterNetwork moves the thread into the container's network namespace and configures
+// the interface there.
 func (l *Launch) enterNetwork() error {
 	if l.Netns == nil {
 		return nil

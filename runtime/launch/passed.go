@@ -7,8 +7,10 @@ import (
 	"mayfly/runtime/plan"
 )
 
-// listenPID says which process the sockets are for: the command, by its number inside.
-// Every attempt to start the command takes the next one.
+// listenPID returns the command's environment, with LISTEN_PID where systemd's sockets
+// are passed (sd_listen_fds(3)). It is the command's number in the container's PID
+// namespace. Each clone takes the next number, so it must be called once for each
+// attempt to start a command.
 func (l *Launch) listenPID(p *plan.Plan) []string {
 	l.attempts++
 	if !p.ListenPID {

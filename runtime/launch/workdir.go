@@ -11,11 +11,13 @@ import (
 	"mayfly/runtime/programs"
 )
 
-// changeDir enters the working directory with the user's own rights.
+// changeDir enters the working directory of the plan's command, with the user's own
+// rights.
 func (l *Launch) changeDir() error { return l.enterDir(l.Plan) }
 
-// enterDir makes the working directory of the plan's command the thread's, where it is
-// for the thread to enter it.
+// enterDir enters the working directory of the plan's command. Root inside has other
+// rights, so its command enters the directory itself (see becomesRoot), unless the
+// directory is known by its inode.
 func (l *Launch) enterDir(p *plan.Plan) error {
 	l.entered = false
 	if p.CwdID != nil {
@@ -26,7 +28,7 @@ func (l *Launch) enterDir(p *plan.Plan) error {
 		}
 	}
 	if p.RootInside() {
-		return nil // that is for the command to do
+		return nil // the command enters it itself
 	}
 	for _, dir := range p.DirsToTry() {
 		err := syscall.Chdir(dir)
@@ -41,9 +43,9 @@ func (l *Launch) enterDir(p *plan.Plan) error {
 	return errors.New("not even / can be entered")
 }
 
-// goneSince says of the directory in which the container began that it is not there for
-// a command that joins it. That one is not run elsewhere: it may have been meant for
-// that directory.
+// goneSince explains why a command that joins does not find the container's working
+// directory: it was removed or replaced. The command is refused, and not run elsewhere:
+// it may have been meant for that directory.
 func goneSince(p *plan.Plan, err error) error {
 	if !p.Joins || !errors.Is(err, errAnother) && !errors.Is(err, syscall.ENOENT) {
 		return err
@@ -54,8 +56,8 @@ func goneSince(p *plan.Plan, err error) error {
 
 var errAnother = errors.New("is another directory in the container")
 
-// enterSame enters a directory by the first of its names that leads to it. Something
-// else may be mounted there, or have come into its place.
+// enterSame enters the first of the names that leads to the inode. A name may lead
+// elsewhere: something else may be mounted there, or the directory was replaced.
 func enterSame(names []string, id plan.FileID) error {
 	var problem error
 	for _, name := range names {
@@ -74,7 +76,8 @@ func enterSame(names []string, id plan.FileID) error {
 	return problem
 }
 
-// tellWhere looks where a command has started that was given dirsToEnter.
+// tellWhere warns if the command was given directories to enter (Plan.DirsToEnter) and
+// started in another than its working directory.
 func (l *Launch) tellWhere(p *plan.Plan, process *nsexec.Process) {
 	if dirs := p.DirsToEnter(); process.Dir >= 0 && process.Dir < len(dirs) {
 		l.tellOfElsewhere(p, dirs[process.Dir])
