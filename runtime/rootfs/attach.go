@@ -14,11 +14,14 @@ import (
 	"mayfly/runtime/privilege"
 )
 
-// MountAll attaches everything to the root file system: what stands ready on the
-// scratch, then the other mounts in the plan's order, then the files.
+// MountAll attaches everything to the root file system: the mounts that are ready on
+// the scratch and the others, in the plan's order, then the container's own files, then
+// empty directories over what is to be hidden.
 //
-// The root file system's author may be hostile. Every target is resolved inside
-// it to a descriptor, which is looked at before anything is attached to it.
+// The root file system's author may be hostile. Every target is resolved to a
+// descriptor inside the root (RESOLVE_IN_ROOT), and that descriptor is checked before
+// anything is attached to it. The thread needs CAP_SYS_ADMIN, and CAP_SETUID and
+// CAP_SETGID permitted.
 func (b *Builder) MountAll() error {
 	if err := b.identify(); err != nil {
 		return err
@@ -56,7 +59,7 @@ func (b *Builder) MountAll() error {
 	return nil
 }
 
-// hide covers a directory inside with emptiness.
+// hide mounts an empty directory over a directory inside.
 func (b *Builder) hide(inside mount.Root, name string) error {
 	target, err := b.find(inside, name, false)
 	if err != nil {
@@ -71,7 +74,8 @@ func (b *Builder) hide(inside mount.Root, name string) error {
 	return tree.Attach(target)
 }
 
-// identify finds the ids of the mounts that nothing else is mounted on.
+// identify finds the mount ids that checkTarget compares with: of the root file system,
+// of /dev and of the mounts in it.
 func (b *Builder) identify() error {
 	root, err := b.tree.Place()
 	if err != nil {
@@ -80,7 +84,7 @@ func (b *Builder) identify() error {
 	b.rootID = root.MountID
 	for destination, tree := range b.Scratch.Own {
 		if !strings.HasPrefix(destination+"/", "/dev/") {
-			continue // the kernel's file systems tell by their type
+			continue // procfs and sysfs are known by their type
 		}
 		place, err := tree.Place()
 		if err != nil {
@@ -91,9 +95,10 @@ func (b *Builder) identify() error {
 	return nil
 }
 
-// attachTo attaches a tree at a destination inside. In a snapshot a missing
-// destination is made; the image itself is never changed for the sake of a mount. What
-// cannot be attached is an error: a container without it is not what was asked for.
+// attachTo attaches a tree at a destination inside. A missing mount point is made in a
+// snapshot, in a session, or in a tmpfs of the container's (see mayCreate); never in an
+// image. What cannot be attached is an error: the container would lack what was asked
+// for.
 func (b *Builder) attachTo(inside mount.Root, tree mount.Tree, destination string) error {
 	source, err := tree.Place()
 	if err != nil {
@@ -118,8 +123,8 @@ func (b *Builder) attachTo(inside mount.Root, tree mount.Tree, destination strin
 	return tree.Attach(target)
 }
 
-// create makes a missing mount point, in the snapshot or in the container's own
-// memory: nowhere else, since the rest is the host's.
+// create makes a missing mount point in the root file system or in a tmpfs of the
+// container's. Everywhere else the directory is the host's, and nothing is made.
 func (b *Builder) create(inside mount.Root, destination string, dir bool) error {
 	writable := []mount.Tree{b.tree}
 	for _, m := range b.Plan.Spec.Mounts {
@@ -139,7 +144,7 @@ func (b *Builder) create(inside mount.Root, destination string, dir bool) error 
 	return err
 }
 
-// find finds a mount point.
+// find resolves a mount point to a descriptor, which the caller must close.
 func (b *Builder) find(inside mount.Root, destination string, follow bool) (target mount.Target, err error) {
 	err = b.withCallersRights(func() error {
 		target, err = resolve(inside, destination, follow)
@@ -148,9 +153,9 @@ func (b *Builder) find(inside mount.Root, destination string, follow bool) (targ
 	return target, err
 }
 
-// withCallersRights calls f, and once more with the caller's rights where it has been
-// refused: a directory of the caller's, a home on a bind or that of XDG_RUNTIME_DIR,
-// may be closed to root without capabilities.
+// withCallersRights calls f. If that fails with EACCES it calls f once more with the
+// caller's rights: a directory of the caller's, such as a home or XDG_RUNTIME_DIR, may
+// be closed to a root without capabilities.
 func (b *Builder) withCallersRights(f func() error) error {
 	err := f()
 	if !errors.Is(err, unix.EACCES) {
@@ -159,8 +164,9 @@ func (b *Builder) withCallersRights(f func() error) error {
 	return privilege.AsCaller(b.Plan.Owner.UID, b.Plan.Owner.GID, f)
 }
 
-// resolve takes a directory through symbolic links; a file, and what must be where it says,
-// by the name itself.
+// resolve resolves a destination inside the root. With follow it must be a directory,
+// and symbolic links are followed. Otherwise the last component is the mount point
+// itself, also if it is a link.
 func resolve(inside mount.Root, destination string, follow bool) (mount.Target, error) {
 	if follow {
 		return inside.Dir(destination)
@@ -168,7 +174,8 @@ func resolve(inside mount.Root, destination string, follow bool) (mount.Target, 
 	return inside.Name(destination)
 }
 
-// mayCreate tells whether a missing mount point may be made: in a copy, or on a file system of the container's own.
+// mayCreate tells whether a missing mount point may be made: in a snapshot or session,
+// or below a tmpfs of the container's own.
 func (b *Builder) mayCreate(destination string) bool {
 	if b.Plan.Root.MayCreate() {
 		return true
@@ -178,8 +185,9 @@ func (b *Builder) mayCreate(destination string) bool {
 	})
 }
 
-// checkTarget refuses what an image could make of an innocent destination: something
-// of another kind, the root directory itself, the kernel's file systems.
+// checkTarget refuses targets that an image's symbolic links could lead to: a target of
+// another kind than the source, the root directory, /dev, and the kernel's file
+// systems.
 func (b *Builder) checkTarget(target mount.Target, dir bool) error {
 	place, err := target.Place()
 	switch {
@@ -210,7 +218,8 @@ func mismatch(dir bool) error {
 	return errors.New("the source is a file, this is a directory")
 }
 
-// explain says what a lookup in the image met with.
+// explain turns the errno of a lookup in the image into an error that the user can act
+// on.
 func explain(err error, dir bool) error {
 	switch {
 	case errors.Is(err, unix.ENOTDIR) && dir:

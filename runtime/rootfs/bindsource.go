@@ -16,7 +16,7 @@ import (
 	"mayfly/runtime/privilege"
 )
 
-// openBinds takes copies of the sources of those mounts that are binds.
+// openBinds takes detached copies of the sources of those mounts that are binds.
 func (s *sources) openBinds(p *plan.Plan, mounts []specs.Mount) error {
 	binds, err := openBinds(p, mounts)
 	defer func() {
@@ -45,20 +45,22 @@ func (s *sources) openBinds(p *plan.Plan, mounts []specs.Mount) error {
 	return nil
 }
 
-// An openedBind is a bind whose source is open.
+// An openedBind is a bind with its source open (O_PATH).
 type openedBind struct {
 	specs.Mount
 	fd    int
-	asked bool // by the caller
+	asked bool // the caller asked for it, not the policy
 }
 
-// openBinds opens the sources of binds, once: whoever swaps a path afterwards swaps
-// nothing. What the caller asked for is opened with nothing but the caller's own
-// rights. So is what the administrator has named, where that is enough; else as root,
-// but then by no symbolic link, which might be of the caller's making. It leaves the
-// thread as it was.
+// openBinds opens the source of each bind once, so that swapping the path afterwards
+// has no effect. What the caller asked for is opened with the caller's ids and no
+// capability. What the policy names is opened in the same way first. If that fails with
+// EACCES it is opened as root, without following any symbolic link
+// (RESOLVE_NO_SYMLINKS): the caller could have made one. Ids and capabilities of the
+// thread are afterwards what they were. The descriptors in the list are the caller's,
+// after an error too.
 func openBinds(p *plan.Plan, mounts []specs.Mount) (list []openedBind, err error) {
-	var closed []int // indices of those that the caller cannot reach
+	var closed []int // indices of sources that the caller cannot reach
 	err = privilege.AsCaller(p.Owner.UID, p.Owner.GID, func() error {
 		for _, m := range mounts {
 			if m.Type != "bind" {
@@ -91,9 +93,10 @@ func openBinds(p *plan.Plan, mounts []specs.Mount) (list []openedBind, err error
 	return list, nil
 }
 
-// mayOpen asks whether the caller may open what fd is. Without AT_EACCESS the check is
-// for the real user, which is the caller. Who connects to a socket needs the right to
-// write; a FIFO has two ends, of which one may be another's.
+// mayOpen checks that the caller may open the file of an O_PATH descriptor. Without
+// AT_EACCESS the kernel checks the real ids, which are the caller's. For a socket it
+// checks the right to write, which connect(2) takes. For a FIFO either right is enough:
+// the caller may use one end, and another user the other.
 func mayOpen(fd int) error {
 	may := func(mode uint32) error { return unix.Faccessat2(fd, "", mode, unix.AT_EMPTY_PATH) }
 	kind, err := file.Kind(fd)
@@ -106,14 +109,15 @@ func mayOpen(fd int) error {
 	return may(unix.R_OK)
 }
 
-// clone takes a copy of the source's mounts.
+// clone takes a detached copy of the source's mounts, with the attributes of the bind.
+// A source that the caller asked for must be in a directory that the plan allows.
 func (b openedBind) clone(p *plan.Plan) (mount.Tree, error) {
 	readOnly := slices.Contains(b.Options, "ro")
 	if err := bindable(b.fd, readOnly); err != nil {
 		return mount.Tree{}, err
 	}
 	if b.asked {
-		// Where it really is, by whatever links it was reached.
+		// The kernel's name for it (/proc/self/fd), whatever links led there.
 		place, err := file.PathOf(b.fd)
 		if err == nil {
 			err = p.Allows(place, readOnly)
@@ -137,8 +141,9 @@ func (b openedBind) clone(p *plan.Plan) (mount.Tree, error) {
 	return tree, nil
 }
 
-// hideStore appends where the directory with the caller's own images is in the bind:
-// inside, its owner could change them.
+// hideStore appends the place inside of the directory with the caller's own images, if
+// the bind has it. In a rootless container the caller could change the images there. A
+// bind of something in that directory is an error.
 func (b openedBind) hideStore(hidden []string, store string) ([]string, error) {
 	place, err := file.PathOf(b.fd)
 	switch {
@@ -152,11 +157,11 @@ func (b openedBind) hideStore(hidden []string, store string) ([]string, error) {
 	return hidden, nil
 }
 
-// bindable accepts files and directories, and sockets and FIFOs, which are a way out of
-// the container to the process at the other end: as those in a bound directory are. It
-// takes a writable bind for them, since a read-only mount does not keep anybody from
-// connecting or writing to them. Devices are the policy's to name; procfs shows the
-// host's processes.
+// bindable accepts files, directories, sockets and FIFOs. A socket or FIFO leads out of
+// the container to the process at its other end, as one in a bound directory does. It
+// must be bound writable: a read-only mount stops nobody from connecting or writing to
+// it. Devices are refused, since only the policy names them (Plan.Devices), and so is
+// everything in a procfs, which would show the host's processes.
 func bindable(fd int, readOnly bool) error {
 	kind, err := file.Kind(fd)
 	if err != nil {
@@ -181,8 +186,8 @@ func bindable(fd int, readOnly bool) error {
 	return nil
 }
 
-// checkPlace refuses what is opened again in /dev, where the host's is no more: the
-// container's own root file system is there.
+// checkPlace refuses a source in /dev that is opened a second time: the scratch covers
+// the host's /dev by then, with the container's root file system on it.
 func (s *sources) checkPlace(fd int) error {
 	if !s.again {
 		return nil
@@ -194,13 +199,13 @@ func (s *sources) checkPlace(fd int) error {
 	return err
 }
 
-// reopenings is how often a bind is opened again because its source has been replaced.
+// reopenings bounds how often a bind is opened again because its source was replaced.
 const reopenings = 1000
 
-// attachAgain attaches a bind whose source was replaced since it was opened, as
-// useradd(8) replaces /etc/passwd: the kernel attaches nothing that has no name any
-// more (ENOENT). The copy of the host's mounts that the thread has by now leads to the
-// new file. It is opened and asked about as the first one was.
+// attachAgain attaches a bind whose source was replaced after it was opened, as
+// useradd(8) replaces /etc/passwd. The kernel attaches no file that has no name any
+// more (ENOENT). The thread has a copy of the host's mounts, in which the path leads to
+// the new file. It is opened with the same rights and the same checks as the first one.
 func (b *Builder) attachAgain(inside mount.Root, m specs.Mount) error {
 	b.sources.again = true
 	for range reopenings {

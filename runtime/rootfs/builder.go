@@ -1,9 +1,10 @@
-// Package rootfs builds the file system of a container and enters it: what is bound from the host,
-// /dev, /proc and /sys on a scratch, all of it attached by descriptors below the root file system.
+// Package rootfs builds the file system of a container and enters it. /dev, /proc and
+// /sys are put together on a scratch tmpfs. Then they, the binds from the host and the
+// container's own files are attached to the root file system, by descriptors.
 //
-// Its Builder is part of a launch.Launch, whose steps are its methods, and runs on the launch's thread.
-// The root file system's author may be hostile, and so may the caller who owns what is bound. Where the
-// caller may bind from, the plan answers (Plan.Allows).
+// A launch.Launch embeds a Builder and has its methods as steps; they run on the
+// launch's thread. The root file system's author may be hostile, and so may the caller,
+// who owns sources of binds. Plan.Allows decides what the caller may bind.
 package rootfs
 
 import (
@@ -14,29 +15,37 @@ import (
 	"mayfly/runtime/privilege"
 )
 
-// A Builder puts the file system of a container together, on the launch's thread. It names no path
-// of the host or of the image twice: what is mounted, and what it is mounted on, are descriptors.
+// A Builder builds the file system of a container, on the launch's thread. It looks up
+// each path of the host or of the image once: what is mounted, and what it is mounted
+// on, are descriptors.
 type Builder struct {
-	Here     here.Here
-	Plan     *plan.Plan
-	RootTree func() (mount.Tree, error) // waits for the root file system
+	Here here.Here
+	Plan *plan.Plan
+	// RootTree waits for the root file system and returns its detached mount.
+	RootTree func() (mount.Tree, error)
 
-	Init       *nsexec.Init // which makes the container's procfs
-	sources    *sources     // what is mounted from the host
-	Scratch    *scratch
-	tree       mount.Tree // the container's root file system
-	rootID     uint64     // the id of its mount
-	devIDs     []uint64   // and of those in /dev
-	ThreadProc int        // the thread's directory in the host's procfs, until the end
-	Undo       undo
+	Init    *nsexec.Init // PID 1, which makes the container's procfs
+	sources *sources     // detached copies of the host's mounts
+	Scratch *scratch
+	tree    mount.Tree // the container's root file system; Undo closes it
+	rootID  uint64     // mount id of the root file system
+	devIDs  []uint64   // mount ids of /dev and of the mounts in it
+	// ThreadProc is a descriptor of the thread's directory in the host's procfs, from
+	// Pivot on; 0: there is none yet. The supervisor closes it.
+	ThreadProc int
+	// Undo closes descriptors that are of no use when the command runs.
+	Undo undo
 }
 
-// BecomeRootForFiles makes what the thread creates belong to root, with its exact
-// mode, and lets it enter the store.
+// BecomeRootForFiles makes the thread act on files as root (setfsuid(2)): what it
+// creates belongs to root, and it can enter the store. The thread needs CAP_SETUID and
+// CAP_SETGID.
 func (b *Builder) BecomeRootForFiles() error {
 	return nsexec.ActOnFilesAs(int(b.Here.Root().UID), int(b.Here.Root().GID), privilege.SetIDs)
 }
 
+// OpenSources takes detached copies of the mounts of all bind sources and device nodes.
+// The thread must still be in the host's mount namespace, and needs SourceCapabilities.
 func (b *Builder) OpenSources() error {
 	sources, err := openSources(b.Here, b.Plan)
 	b.sources = sources
@@ -44,7 +53,8 @@ func (b *Builder) OpenSources() error {
 	return err
 }
 
-// TakeRoot waits for the snapshot.
+// TakeRoot waits for the root file system and attaches it to the scratch. The thread
+// needs CAP_SYS_ADMIN.
 func (b *Builder) TakeRoot() error {
 	tree, err := b.RootTree()
 	if err != nil {
@@ -55,8 +65,9 @@ func (b *Builder) TakeRoot() error {
 	return b.Scratch.attachRoot(tree)
 }
 
-// BecomeRootInside makes the thread act on files as root inside: all that it makes from now on is theirs, and the root file
-// system is put together for them as it is for root.
+// BecomeRootInside makes the thread act on files with the host ids of root inside,
+// where the plan has such a root. All files that the thread makes from here on belong
+// to it.
 func (b *Builder) BecomeRootInside() error {
 	if !b.Plan.RootInside() {
 		return nil

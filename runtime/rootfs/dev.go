@@ -8,15 +8,16 @@ import (
 	"mayfly/mount"
 )
 
-// devLinks are the symbolic links of /dev.
+// devLinks are the symbolic links of /dev: target, name.
 var devLinks = [][2]string{
 	{"/proc/self/fd", "fd"}, {"/proc/self/fd/0", "stdin"}, {"/proc/self/fd/1", "stdout"},
 	{"/proc/self/fd/2", "stderr"}, {"pts/ptmx", "ptmx"},
 }
 
-// populateDev fills /dev: device nodes bound from the host, so that no privilege to
-// make them is needed, links, and mount points for what comes next. /dev/console
-// is the null device until there is a terminal.
+// populateDev fills /dev with links, with mount points, and with device nodes that are
+// bound from the host: to make them would take CAP_MKNOD. /dev/console is the null
+// device until openConsole (package launch) mounts a terminal on it. Afterwards /dev is
+// read-only.
 func (b *Builder) populateDev(dev mount.Tree) error {
 	for _, link := range devLinks {
 		if err := dev.Symlink(link[0], link[1]); err != nil {
@@ -50,7 +51,7 @@ func (b *Builder) populateDev(dev mount.Tree) error {
 	return dev.SetAttrs(unix.MOUNT_ATTR_RDONLY, 0, false)
 }
 
-// makeParents makes the directories above a name.
+// makeParents makes the directories above a name that are missing.
 func makeParents(tree mount.Tree, name string) error {
 	for i := range len(name) {
 		if name[i] != '/' {

@@ -14,16 +14,17 @@ import (
 	"mayfly/runtime/privilege"
 )
 
-// CoverHostProc sees to it that no mount of the container shows a procfs of the host's,
-// which a bind has brought along from below its source: it would show the host's
-// processes, and their root directories. Below what the caller asked for it is refused.
-// Below what the policy binds for everybody it is covered with emptiness, since
-// somebody's chroot in /home is no reason to run nothing.
+// CoverHostProc covers or refuses every procfs other than the container's own. A
+// recursive bind may have brought one along, such as that of a chroot in /home; it
+// would show the host's processes and their root directories. Below a bind that the
+// caller asked for it is refused. Below a bind of the policy's, which everybody gets,
+// it is covered, so that one user's chroot does not stop everybody's containers.
 //
-// What is looked at is the container's own mount namespace, after it was put together: a
-// look at the host's mounts says nothing of the moment in which they were copied, and the
-// caller, who can stop the process, chooses how far that is away. The root directory is
-// the container's already, so the kernel tells nothing but its mounts.
+// The list of mounts is that of the container's own namespace, after everything was
+// mounted. A look at the host's mounts would tell nothing about the moment in which
+// they were copied, and the caller can stop the process to choose that moment. The
+// thread must have pivoted, so its list has only the container's mounts. It needs
+// CAP_SYS_ADMIN, and CAP_SETUID and CAP_SETGID permitted.
 func (b *Builder) CoverHostProc() error {
 	if b.nothingCameAlong() {
 		return nil
@@ -63,8 +64,9 @@ func (b *Builder) CoverHostProc() error {
 	return nil
 }
 
-// nothingCameAlong tells whether the kernel says that no bind has brought a mount. It takes
-// two calls for each, where the list of all mounts takes a thirtieth of the launch.
+// nothingCameAlong tells whether no bind has brought a mount along. That takes two
+// system calls for each bind; to read the list of all mounts takes a thirtieth of a
+// launch.
 func (b *Builder) nothingCameAlong() bool {
 	for _, tree := range b.sources.binds {
 		place, err := tree.Place()
@@ -72,7 +74,8 @@ func (b *Builder) nothingCameAlong() bool {
 			return false
 		}
 		if !place.IsDir {
-			continue // on a file nothing is mounted but over it, which was not copied
+			// A mount on a file covers it, and then was the source itself.
+			continue
 		}
 		if has, err := tree.HasMounts(); has || err != nil {
 			return false
@@ -81,8 +84,8 @@ func (b *Builder) nothingCameAlong() bool {
 	return true
 }
 
-// foreignProc lists the mounts of a procfs that is another instance than that of the
-// mount own.
+// foreignProc lists the mounts of other instances of procfs than the mount with the id
+// own: each instance has a device number.
 func foreignProc(mounts []mount.Info, own uint64) ([]mount.Info, error) {
 	i := slices.IndexFunc(mounts, func(m mount.Info) bool { return m.ID == own })
 	if i < 0 {
@@ -97,14 +100,14 @@ func foreignProc(mounts []mount.Info, own uint64) ([]mount.Info, error) {
 	return foreign, nil
 }
 
-// covered tells whether another mount is on the root of a mount.
+// covered tells whether another mount lies on the root of a mount.
 func covered(mounts []mount.Info, m mount.Info) bool {
 	return slices.ContainsFunc(mounts, func(o mount.Info) bool { return o.Parent == m.ID && o.Point == m.Point })
 }
 
-// refuseBelowCallerBinds refuses a mount that came along with a bind of the caller's: one
-// that is the bind's own mount, or has that above it. Paths would not tell, since binds
-// cover each other.
+// refuseBelowCallerBinds returns an error if a mount belongs to a bind that the caller
+// asked for: it is the bind's own mount, or that mount is one of its ancestors. Paths
+// would not tell, since binds can cover each other.
 func (b *Builder) refuseBelowCallerBinds(mounts []mount.Info, m mount.Info) error {
 	above := ancestors(mounts, m)
 	for _, bind := range b.Plan.Spec.Mounts {
@@ -123,10 +126,10 @@ func (b *Builder) refuseBelowCallerBinds(mounts []mount.Info, m mount.Info) erro
 	return nil
 }
 
-// ancestors are the ids of a mount and of all above it.
+// ancestors returns the ids of a mount and of all mounts above it.
 func ancestors(mounts []mount.Info, m mount.Info) []uint64 {
 	ids := []uint64{m.ID}
-	for range mounts { // each at most once, whatever the list says
+	for range mounts { // ends even if the list has a cycle
 		i := slices.IndexFunc(mounts, func(o mount.Info) bool { return o.ID == m.Parent && o.ID != m.ID })
 		if i < 0 {
 			break
@@ -137,15 +140,15 @@ func ancestors(mounts []mount.Info, m mount.Info) []uint64 {
 	return ids
 }
 
-// coverMount mounts emptiness over a mount. Directories on the way may be the caller's,
-// who can rename them at any moment: so the kernel is asked whether what the path led to
-// is that very mount.
+// coverMount mounts an empty directory, or the null device, over a mount. The caller
+// may own directories on the way and rename them at any moment. So the mount id of what
+// the path led to is compared before anything is attached.
 func (b *Builder) coverMount(m mount.Info) error {
 	inside := mount.RootAt(b.tree.FD())
 	target, err := b.find(inside, m.Point, false)
 	switch {
 	case errors.Is(err, unix.EACCES) && b.Plan.Rootless:
-		return nil // who has no grant can be nobody else, and sees there what they see outside
+		return nil // the command sees no more there than the caller does outside
 	case errors.Is(err, unix.EACCES):
 		target, err = b.findAsOwners(inside, m.Point)
 	}
@@ -168,9 +171,9 @@ func (b *Builder) coverMount(m mount.Info) error {
 	return tree.Attach(target)
 }
 
-// findAsOwners finds a mount point below a directory that is closed to the caller and to a
-// root without capabilities, such as another user's home, with the rights of each
-// directory's owner. Nothing is opened but the path.
+// findAsOwners resolves a mount point below a directory that neither the caller nor a
+// root without capabilities can enter, such as another user's home. Each directory is
+// looked up with the ids of the one above it. Only O_PATH descriptors are opened.
 func (b *Builder) findAsOwners(inside mount.Root, name string) (target mount.Target, err error) {
 	target, err = inside.Name("/")
 	for part := range strings.SplitSeq(strings.Trim(name, "/"), "/") {
@@ -190,7 +193,8 @@ func (b *Builder) findAsOwners(inside mount.Root, name string) (target mount.Tar
 	return target, err
 }
 
-// emptiness is a directory with nothing in it, or the null device.
+// emptiness returns a new read-only empty tmpfs, or for a file a copy of the
+// container's null device.
 func (b *Builder) emptiness(inside mount.Root, dir bool) (mount.Tree, error) {
 	const attrs = unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC
 	if dir {

@@ -15,26 +15,28 @@ import (
 	"mayfly/runtime/privilege"
 )
 
-// ScratchInRoot resolves in the container's root, where /dev is by now.
+// ScratchInRoot returns a scratch whose paths are resolved in the container's root,
+// where /dev is after MountAll.
 func (b *Builder) ScratchInRoot() *scratch {
 	return &scratch{root: mount.RootAt(b.tree.FD())}
 }
 
-// A scratch is a private tmpfs, mounted where only descriptors reach it, on which
-// a launch puts together what does not need the root file system: /dev, /proc and
-// /sys with all that is mounted in them, and the container's own small files. The
-// snapshot is being made meanwhile. The scratch goes away with the old root.
+// A scratch is a private tmpfs on the thread's copy of the host's /dev. A launch builds
+// there what does not need the root file system: /dev, /proc and /sys with everything
+// mounted in them, and the container's own small files. The supervisor makes the
+// snapshot meanwhile. The scratch is detached with the old root by Pivot.
 type scratch struct {
 	tree mount.Tree
 	root mount.Root
 	Own  map[string]mount.Tree // by destination: what was made for this container
 }
 
-// ScratchCapabilities are the capabilities to build it with: to mount, and to be the user for
-// a moment.
+// ScratchCapabilities are what BuildScratch needs: CAP_SYS_ADMIN mounts, CAP_SETUID and
+// CAP_SETGID are for making the user's directory in /run with their ids.
 const ScratchCapabilities = privilege.SysAdmin | privilege.SetIDs
 
-// BuildScratch makes everything that stands on the scratch.
+// BuildScratch makes the scratch and everything on it. It needs Init, and the sources
+// that OpenSources has opened.
 func (b *Builder) BuildScratch() error {
 	tree, err := mount.New("tmpfs", []string{"mode=0755", "size=4m"}, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
 	if err != nil {
@@ -42,7 +44,7 @@ func (b *Builder) BuildScratch() error {
 	}
 	b.Undo.add(tree.Close)
 	b.Scratch = &scratch{tree: tree, root: mount.RootAt(tree.FD()), Own: map[string]mount.Tree{}}
-	// The host's /dev is certain to be there: device nodes were just taken from it.
+	// The host's /dev exists: device nodes were just taken from it.
 	if err := tree.AttachTo("/dev"); err != nil {
 		return err
 	}
@@ -76,8 +78,8 @@ func (b *Builder) BuildScratch() error {
 	return b.hidePaths()
 }
 
-// makeFilesystem makes a file system for this container, and attaches it on the
-// scratch if its place is in /dev, /proc or /sys.
+// makeFilesystem makes a file system of the plan's mounts, or takes the bind in its
+// place. It is attached on the scratch if it belongs in /dev, /proc or /sys.
 func (b *Builder) makeFilesystem(m specs.Mount) error {
 	tree, ok := b.sources.binds[m.Destination]
 	if !ok {
@@ -103,6 +105,8 @@ func (b *Builder) makeFilesystem(m specs.Mount) error {
 	return nil
 }
 
+// newFilesystem returns a detached mount, which the caller must close. procfs comes
+// from PID 1, since it shows the PID namespace of its maker.
 func (b *Builder) newFilesystem(m specs.Mount) (mount.Tree, error) {
 	options := mount.ParseOptions(m.Options)
 	if m.Type == "proc" {
@@ -111,7 +115,7 @@ func (b *Builder) newFilesystem(m specs.Mount) (mount.Tree, error) {
 	}
 	set := options.Set
 	if m.Destination == "/dev" {
-		set &^= unix.MOUNT_ATTR_RDONLY // until it is populated
+		set &^= unix.MOUNT_ATTR_RDONLY // it is read-only after populateDev
 	}
 	return mount.New(m.Type, append(options.Data, "source="+m.Source), set)
 }
@@ -127,7 +131,7 @@ func (s *scratch) attach(tree mount.Tree, destination string) error {
 
 func (s *scratch) attachRoot(tree mount.Tree) error { return s.attach(tree, "/root") }
 
-// bindFile attaches a tree whose root is a file.
+// bindFile attaches a tree whose root is a file, or a directory of the scratch.
 func (s *scratch) bindFile(tree mount.Tree, destination string) error {
 	target, err := s.root.Name(destination)
 	if err != nil {
@@ -137,7 +141,8 @@ func (s *scratch) bindFile(tree mount.Tree, destination string) error {
 	return tree.Attach(target)
 }
 
-// CloneOnto mounts a copy of what is at source on destination, both on the scratch.
+// CloneOnto mounts a copy of the mount at source on destination, both names in the
+// scratch. The thread needs CAP_SYS_ADMIN.
 func (s *scratch) CloneOnto(source, destination string) error {
 	from, err := s.root.Name(source)
 	if err != nil {
@@ -152,8 +157,9 @@ func (s *scratch) CloneOnto(source, destination string) error {
 	return s.bindFile(tree, destination)
 }
 
-// hidePaths covers the plan's masked paths with emptiness and makes its read-only
-// paths read-only. A path that this kernel does not have needs neither.
+// hidePaths covers the plan's masked paths with the null device or an empty directory,
+// and makes its read-only paths read-only. A path that this kernel does not have is
+// left out.
 func (b *Builder) hidePaths() error {
 	for source, name := range map[string]string{"/dev/null": hiddenFile, hiddenDir: hiddenDir} {
 		if err := b.Scratch.stamp(source, name); err != nil {
@@ -184,11 +190,12 @@ func (b *Builder) hidePaths() error {
 	return nil
 }
 
-// What masked paths are covered with, on the scratch.
+// Names on the scratch of what covers masked paths.
 const hiddenFile, hiddenDir = "hidden", "empty"
 
-// stamp mounts a copy of what is at source on a name of the scratch, with the attributes that its further copies will
-// have. It is attached: the kernel copies a mount that is attached nowhere only since Linux 6.15.
+// stamp mounts a copy of the mount at source on a name of the scratch, with the
+// attributes that copies of it are to have. It is attached, since the kernel copies a
+// detached mount only from Linux 6.15 on.
 func (s *scratch) stamp(source, name string) error {
 	from, err := s.root.Name(source)
 	if err != nil {
@@ -207,7 +214,7 @@ func (s *scratch) stamp(source, name string) error {
 	return s.bindFile(tree, name)
 }
 
-// cover mounts on a path what with makes for it, if the path is there.
+// cover calls with for a path and mounts the result there. A missing path is left out.
 func (s *scratch) cover(name string, with func(target mount.Target, isDir bool) (mount.Tree, error)) error {
 	target, err := s.root.Name(name)
 	if err == unix.ENOENT {
@@ -229,7 +236,7 @@ func (s *scratch) cover(name string, with func(target mount.Target, isDir bool) 
 	return tree.Attach(target)
 }
 
-// readOnlyCopy makes a read-only mount of the target itself.
+// readOnlyCopy returns a read-only copy of the target's own mount.
 func readOnlyCopy(target mount.Target, _ bool) (mount.Tree, error) {
 	tree, err := mount.Clone(target.FD(), "", false)
 	if err != nil {
@@ -241,7 +248,8 @@ func readOnlyCopy(target mount.Target, _ bool) (mount.Tree, error) {
 	return tree, nil
 }
 
-// file makes a read-only mount of a new small file, which the caller must close.
+// file writes a new small file and returns a read-only mount of it, which the caller
+// must close.
 func (s *scratch) file(name, content string) (mount.Tree, error) {
 	name = "files/" + name
 	if err := s.tree.WriteFile(name, content); err != nil {

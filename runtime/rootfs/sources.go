@@ -14,25 +14,26 @@ import (
 	"mayfly/runtime/privilege"
 )
 
-// devices are the host's device nodes that a container sees: those of the OCI
-// specification.
+// devices are the host's device nodes that every container has: those of the OCI
+// runtime specification.
 var devices = []string{"null", "zero", "full", "random", "urandom", "tty"}
 
-// sources are the host's files and directories that a container will see, each a
-// detached copy of its mount. They are taken while the thread is still in the
-// host's mount namespace, since the kernel copies no other namespace's mounts.
+// sources are what the container gets from the host: detached copies of mounts
+// (open_tree(2)). They are taken while the thread is still in the host's mount
+// namespace, since the kernel copies no mounts of another namespace.
 type sources struct {
 	here    here.Here
 	binds   map[string]mount.Tree // by destination
 	devices map[string]mount.Tree // by name
-	hidden  []string              // destinations that are covered with emptiness
-	again   bool                  // the scratch is on /dev by now
+	hidden  []string              // destinations that an empty directory covers
+	again   bool                  // the scratch covers the host's /dev by now
 }
 
-// SourceCapabilities are the capabilities with which the thread opens sources: to copy mounts,
-// and to be the caller in between.
+// SourceCapabilities are what OpenSources needs: CAP_SYS_ADMIN copies mounts,
+// CAP_SETUID and CAP_SETGID are for opening sources with the caller's ids.
 const SourceCapabilities = privilege.SysAdmin | privilege.SetIDs
 
+// openSources opens everything. The result must be closed, after an error too.
 func openSources(h here.Here, p *plan.Plan) (*sources, error) {
 	s := &sources{here: h, binds: map[string]mount.Tree{}, devices: map[string]mount.Tree{}}
 	for _, name := range devices {
@@ -45,7 +46,7 @@ func openSources(h here.Here, p *plan.Plan) (*sources, error) {
 	for _, name := range p.Devices {
 		tree, err := openDevice(name)
 		if err == unix.ENOENT {
-			continue // as with binds: what the host does not have
+			continue // left out, as the policy's binds that the host does not have
 		}
 		if err != nil {
 			return s, fmt.Errorf("device %s: %w", name, err)
@@ -55,7 +56,8 @@ func openSources(h here.Here, p *plan.Plan) (*sources, error) {
 	return s, s.openBinds(p, p.Spec.Mounts)
 }
 
-// openDevice takes a copy of a device node of the host's /dev.
+// openDevice takes a detached copy of the mount of a device node in the host's /dev. A
+// symbolic link is not followed.
 func openDevice(name string) (mount.Tree, error) {
 	fd, err := unix.Open(name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -72,7 +74,8 @@ func openDevice(name string) (mount.Tree, error) {
 	return mount.Clone(fd, "", false)
 }
 
-// Close releases what was not attached, and the descriptors of what was.
+// Close closes the descriptors of all copies. A copy that was not attached is gone with
+// it.
 func (s *sources) Close() error {
 	var errs []error
 	for _, trees := range []map[string]mount.Tree{s.binds, s.devices} {
