@@ -14,8 +14,9 @@ import (
 	"mayfly/runtime/privilege"
 )
 
-// ExecuteAgain executes the program again, without any privilege, to be in a user namespace. It returns only with an error.
-// limits gives the caller's soft limits back, as the program is to find them.
+// ExecuteAgain executes the program again without any privilege, so that the entry
+// point makes a user namespace. It returns only with an error. limits restores the
+// caller's soft limits before that.
 func ExecuteAgain(limits func()) error {
 	if os.Getenv(here.Variable) != "" {
 		return errors.New("this program makes no user namespaces: it was not built with make")
@@ -28,7 +29,7 @@ func ExecuteAgain(limits func()) error {
 		return err
 	}
 	path := "/proc/self/exe"
-	if have.Permitted != 0 { // which the file would grant again
+	if have.Permitted != 0 { // execve(2) of the file would grant them again
 		if path, err = copyOfProgram(); err != nil {
 			return err
 		}
@@ -41,7 +42,8 @@ func ExecuteAgain(limits func()) error {
 	return fmt.Errorf("execute runtime again: %w", err)
 }
 
-// copyOfProgram makes a copy of the program, in memory, that grants nothing.
+// copyOfProgram copies the program into memory (memfd_create(2)), where the file has no
+// capabilities. The descriptor stays open for execve(2), which closes it.
 func copyOfProgram() (path string, err error) {
 	program, err := os.Open("/proc/self/exe")
 	if err != nil {

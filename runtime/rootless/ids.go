@@ -19,8 +19,9 @@ import (
 	"mayfly/runtime/user/passwd"
 )
 
-// mapIDs gives the user namespace its ids: with subordinate ones all that a system has, by way of the mappers; else one, the
-// caller's, and as root's where the program is to be root. It returns who the caller is.
+// mapIDs maps ids into the user namespace and returns who the caller is. With
+// subordinate ids newuidmap and newgidmap map all that a system has. Without them the
+// caller's own id is the only one; it is mapped as root's with asRoot.
 func (b *Bootstrap) mapIDs(h here.Here, asRoot bool) (who passwd.Entry, err error) {
 	database, err := user.Load(h)
 	if err != nil {
@@ -56,11 +57,13 @@ func (b *Bootstrap) mapIDs(h here.Here, asRoot bool) (who passwd.Entry, err erro
 	return who, errors.Join(errs...)
 }
 
-// ErrNoMappers: with other ids than those of the caller's images these would be of no
-// use.
+// ErrNoMappers means that no_new_privs keeps newuidmap and newgidmap from having an
+// effect. The caller has subordinate ids, and their images need them: a single id would
+// be of no use.
 var ErrNoMappers = fmt.Errorf("%w, nor newuidmap and newgidmap, which give a user namespace your subordinate ids", here.ErrNoNewPrivileges)
 
-// EntryOf describes a caller, whom the database need not know.
+// EntryOf returns the caller's entry in the user database, or a made-up one for a
+// caller who is not in it. The group is the caller's current one.
 func EntryOf(database *user.Database, c caller.Caller) passwd.Entry {
 	who, _, err := database.ByID(c.UID)
 	if err != nil {
@@ -70,9 +73,9 @@ func EntryOf(database *user.Database, c caller.Caller) passwd.Entry {
 	return who
 }
 
-// SameGroup refuses what newuidmap(1) and newgidmap(1) would: a process whose group is
-// not the user's in the database, as after newgrp(1). They speak of somebody else's
-// process.
+// SameGroup refuses a caller whose group is not their group in the user database, as
+// after newgrp(1). newuidmap(1) and newgidmap(1) would refuse it too, and say that the
+// process is somebody else's.
 func SameGroup(database *user.Database, who passwd.Entry) error {
 	entry, _, err := database.ByID(who.UID)
 	if err != nil || entry.GID == who.GID {
@@ -89,8 +92,10 @@ func SameGroup(database *user.Database, who passwd.Entry) error {
 		name(who.GID), who.Name, own, own)
 }
 
-// MapperCommands are the command lines of newuidmap(1) and newgidmap(1), which are privileged and see to it that the ids are the
-// caller's. The error is user.ErrNoRange or os.ErrNotExist where there are no such ids or programs.
+// MapperCommands returns the command lines of newuidmap(1) and newgidmap(1) for this
+// process. The two programs are privileged, and check that the ids are the caller's.
+// The error wraps passwd.ErrNoRange where the caller has no subordinate ids, and
+// os.ErrNotExist where the programs are not installed.
 func MapperCommands(database *user.Database, who passwd.Entry) (commands [2][]string, err error) {
 	for i, c := range []struct {
 		program, file string
@@ -113,7 +118,8 @@ func MapperCommands(database *user.Database, who passwd.Entry) (commands [2][]st
 	return commands, nil
 }
 
-// findProgram finds a program of the system's where PATH says. (Package exec would have this process look after it.)
+// findProgram finds an executable file in the directories of PATH. (Package exec would
+// start it as a child of this process; the mapper executes it.)
 func findProgram(name string) (string, error) {
 	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
 		path := filepath.Join(dir, name)
@@ -124,7 +130,8 @@ func findProgram(name string) (string, error) {
 	return "", fmt.Errorf("%s: %w", name, os.ErrNotExist)
 }
 
-// tell has a mapper execute a command. The block of the other one is not touched: it has been read, or is in the pipe.
+// tell sends a mapper the command to execute. Block is used for both in turn: what the
+// first mapper was told is in its pipe by then, or has been read.
 func (b *Bootstrap) tell(m Mapper, command []string) error {
 	block, err := nsexec.ArgumentBlock(b.Block, command)
 	if err == nil {
@@ -136,7 +143,8 @@ func (b *Bootstrap) tell(m Mapper, command []string) error {
 	return nil
 }
 
-// wait waits until the mapper's command has ended, which writes to standard error what is wrong.
+// wait waits until the mapper's command has ended. The command itself writes to
+// standard error what is wrong.
 func (m Mapper) wait() error {
 	var ws unix.WaitStatus
 	_, err := unix.Wait4(m.PID, &ws, 0, nil)
@@ -149,7 +157,8 @@ func (m Mapper) wait() error {
 	return err
 }
 
-// dismiss lets the mappers go. The second one has the line of the first open, too.
+// dismiss ends the mappers, by closing both lines, and waits for them. Both are closed
+// before that, since the second mapper has a copy of the first line.
 func (b *Bootstrap) dismiss() error {
 	for _, m := range b.Mappers {
 		unix.Close(m.Line)
@@ -162,7 +171,9 @@ func (b *Bootstrap) dismiss() error {
 	return nil
 }
 
-// mapOne maps a single id. The kernel wants that nobody in there can leave a group, which may be one that is denied something.
+// mapOne maps a single user and group id. The kernel wants setgroups(2) denied first:
+// otherwise a process inside could leave a group, which may be one that is denied a
+// file.
 func mapOne(who passwd.Entry, asRoot bool) error {
 	line := func(id uint32) string {
 		if asRoot {
@@ -178,7 +189,8 @@ func mapOne(who passwd.Entry, asRoot bool) error {
 	return nil
 }
 
-// ownDirectory is where what is the caller's own is kept. It is made where it is missing.
+// ownDirectory returns the directory for the caller's own images and records, with
+// links resolved. It is made if it is missing.
 func ownDirectory(who passwd.Entry) (string, error) {
 	above := os.Getenv("XDG_DATA_HOME")
 	if !filepath.IsAbs(above) {

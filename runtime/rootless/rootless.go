@@ -1,10 +1,11 @@
-// Package rootless is for callers without a grant: the program runs in a user namespace of theirs, with
-// a copy of the host's mounts. There it is permitted what a grant permits, over nothing but what is the
-// caller's.
+// Package rootless is for callers without a grant. It runs the program in a user
+// namespace of the caller's, with a copy of the host's mounts. The program is permitted
+// there what a grant permits, over the caller's own files and processes only.
 //
-// A process with several threads, as every Go program is, cannot enter a user namespace; so the program's
-// entry point makes it before the Go runtime starts, and this package completes it. Package main calls
-// it before anything that the caller said is looked at.
+// unshare(2) makes a user namespace only for a process with one thread, and every Go
+// program has several. So the program's entry point makes it before the Go runtime
+// starts, and this package gives it its ids. Package main calls Arrive first of all,
+// Enter before it parses flags, and Wanted and ExecuteAgain after that.
 package rootless
 
 import (
@@ -45,7 +46,9 @@ type Bootstrap struct {
 // ends when Line is closed.
 type Mapper struct{ PID, Line int }
 
-// Arrive is called first of all, with what the entry point did. It finds out where the
+// Arrive takes the entry point's result, and finds out which descriptors the program
+// was started with and whether it is in a user namespace already. It is called first of
+// all, before anything opens a descriptor.
 // program is.
 func Arrive(b Bootstrap) (here.Here, error) {
 	if err := inherit.Find(b.Opened); err != nil {
@@ -54,12 +57,14 @@ func Arrive(b Bootstrap) (here.Here, error) {
 	return here.Find()
 }
 
-// errForbidden is the policy's word, which binds nobody but us.
+// errForbidden means that the policy wants no rootless containers. It binds this
+// program only: the caller may make a user namespace with any other.
 var errForbidden = errors.New("the policy wants no containers without a grant (unprivileged = false)")
 
-// Enter completes the user namespace that the entry point has made, if it has: with ids,
-// and with a directory of the caller's. asRoot makes the program root there where the
-// caller has no ids but their own. It returns where the program is now.
+// Enter completes the user namespace that the entry point has made: it maps ids, and
+// finds the directory for the caller's own images. Without such a namespace it does
+// nothing. With asRoot, and without subordinate ids, the caller's id is mapped as
+// root's.
 func (b *Bootstrap) Enter(h here.Here, asRoot bool) (here.Here, error) {
 	if !b.Tried || h.Rootless() {
 		return h, nil
@@ -81,8 +86,9 @@ func (b *Bootstrap) Enter(h here.Here, asRoot bool) (here.Here, error) {
 	return here.In(directory, uint32(os.Getuid()), uint32(os.Getgid()))
 }
 
-// Wanted tells whether the program is to be executed again, to be in a user namespace:
-// where the caller asks for it, or has no grant at all.
+// Wanted tells whether the program has to execute itself again to be in a user
+// namespace: the caller asked for it (--unprivileged), or has no grant. The error says
+// why there is no user namespace, or that the policy or root's own id forbids it.
 func (b *Bootstrap) Wanted(h here.Here, asked bool) (bool, error) {
 	uid := os.Getuid()
 	switch {
@@ -97,7 +103,8 @@ func (b *Bootstrap) Wanted(h here.Here, asked bool) (bool, error) {
 	}
 	have, err := nsexec.CurrentCapabilities()
 	switch {
-	case err != nil || have.Permitted != 0 && !asked: // a grant that lacks something is to be mended
+	// An incomplete grant is an error of its own, see privilege.Check.
+	case err != nil || have.Permitted != 0 && !asked:
 		return false, err
 	case !policy.Unprivileged():
 		return false, fmt.Errorf("%w: %w", privilege.ErrNoPrivilege, errForbidden)

@@ -12,14 +12,16 @@ import (
 	"mayfly/runtime/privilege"
 )
 
-// Settings of the kernel that forbid user namespaces to users: of every kernel, of Debian's, of Ubuntu's.
+// Kernel settings that forbid users to make user namespaces: of every kernel, of
+// Debian's, of Ubuntu's.
 const (
 	maxUserNamespaces   = "/proc/sys/user/max_user_namespaces"
 	unprivilegedClone   = "/proc/sys/kernel/unprivileged_userns_clone"
 	AppArmorRestriction = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
 )
 
-// explainUserNamespace says why there is no user namespace, and what to do.
+// explainUserNamespace explains why there is no user namespace, and what to do. err is
+// that of the entry point, or errForbidden.
 func explainUserNamespace(err error) error {
 	why := UserNamespacesOff()
 	switch {
@@ -36,7 +38,8 @@ func explainUserNamespace(err error) error {
 	return fmt.Errorf("%w, and no user namespace (%w): %w; root gives a grant with `runtime grant`", privilege.ErrNoPrivilege, err, why)
 }
 
-// UserNamespacesOff tells which setting of the kernel lets users have no user namespaces.
+// UserNamespacesOff returns an error that names the kernel setting by which users may
+// make no user namespaces; nil: none does.
 func UserNamespacesOff() error {
 	switch {
 	case Setting(maxUserNamespaces) == "0":
@@ -49,7 +52,8 @@ func UserNamespacesOff() error {
 	return nil
 }
 
-// Setting reads a kernel setting, "" where there is none.
+// Setting reads a kernel setting, without white space around it; "" where there is
+// none.
 func Setting(name string) string {
 	data, _ := file.Read(name, 256)
 	return strings.TrimSpace(string(data))
