@@ -1,10 +1,11 @@
-// Package supervisor carries out a plan, and is the end of it that stays outside: it provides the root
-// file system, waits for the command, hands it signals, keeps its limits, answers who joins, and removes
+// Package supervisor carries out a plan. It stays outside of the container: it provides
+// the root file system, waits for the command, passes signals on to it, keeps its
+// limits of time and output, answers requests (for `exec`, for instance), and removes
 // what was made.
 //
-// Package runtime calls Execute. The calling thread stays in the host's namespaces, as do the goroutines
-// that serve; the launch has a thread of its own. What acts with root's rights does so in the brackets
-// of package privilege.
+// Package runtime calls Execute. The calling thread and the goroutines that serve stay
+// in the host's namespaces; the launch has a thread of its own. Root's rights are taken
+// in privilege.AsRoot and privilege.AsUser only.
 package supervisor
 
 import (
@@ -33,21 +34,23 @@ import (
 	"mayfly/runtime/status"
 )
 
-// Signals are those that a program should receive (signal.Notify) and hand to
-// Execute, which sends them on to the command.
+// Signals are the signals that a program should receive (signal.Notify) and hand to
+// Execute, which passes them on to the command.
 var Signals = []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT,
 	syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGTSTP, syscall.SIGCONT, syscall.SIGWINCH}
 
-// Options are what the outside world has to do with a run. All fields may be zero.
+// Options connect a run with the program that asked for it. All fields may be zero.
 type Options struct {
-	// Signals returns a channel of signals for the command. It is called before anything
-	// is made that would outlive the process, and may wait until signals are received.
+	// Signals returns a channel of signals for the command. It is called before
+	// anything is made that would outlive the process, and may wait until signals are
+	// received.
 	Signals func() <-chan os.Signal
-	Note    func(text string) // is told what the user should know and is no error
-	Warn    func(text string) // is told what the user must know; nil: Note is
-	Record  io.Writer         // gets a copy of what is shown, as an asciicast
-	// Started is called when the root file system is there and the command is about to be
-	// executed, with the digest of the image's version ("": it has none). An error ends the launch.
+	Note    func(text string) // tells the user what they may want to know
+	Warn    func(text string) // tells the user what they must know; nil: Note does
+	Record  io.Writer         // gets a copy of the output, as an asciicast; nil: none
+	// Started is called when the root file system exists and before the command is
+	// executed. digest is that of the image's version; "": it has none. An error ends
+	// the launch.
 	Started func(digest string) error
 }
 
@@ -66,28 +69,33 @@ func (o *Options) setDefaults() {
 	}
 }
 
-// A supervisor is the end of a run that stays outside: it makes the root file system, waits for the
-// command, hands it signals, keeps its limits, answers who joins, and removes what was made.
+// A supervisor is what stays outside of the container during a run. Its methods run on
+// the goroutine of Execute, except those of suspend.go, which run on that of
+// signals.attend.
 type supervisor struct {
 	*launch.Launch
 	store   *image.Store
 	image   *image.Image
-	root    *provision // made on the supervisor's thread while the launch does the rest
+	root    *provision // makes the root file system while the launch does the rest
 	signals <-chan os.Signal
-	ports   *network.Published // that are published
-	relay   *console.Relay     // nil: not connected
-	limit   <-chan time.Time   // tells when the command's time is over; nil: it has no limit
+	ports   *network.Published // published ports
+	relay   *console.Relay     // nil: the terminals are not connected
+	limit   <-chan time.Time   // fires at the command's time limit; nil: none
 	jobs    job.Control
-	service *service      // nil: not listening
-	logged  chan struct{} // closed when the log knows of the command, or there is none
-	unsaid  error         // why the log cannot be told, where that is the caller's doing; valid then
+	service *service      // nil: no requests are answered
+	logged  chan struct{} // closed when tellOfStart is done
+	// unsaid is why the start cannot be logged, where the caller has caused that. It is
+	// valid when logged is closed.
+	unsaid error
 }
 
-// Execute carries out a plan and leaves nothing behind, however the command ends.
-// When the context is done, the container is killed.
+// Execute carries out a plan and leaves nothing behind, however the command ends. When
+// the context is done the container is killed.
 //
-// The error tells that the command could not be run, with ExitCodeOf its exit
-// status; how a command ended that ran is in the Status.
+// The error means that the command could not be run; status.ExitCodeOf is its exit
+// status. How a command that ran has ended is in the Status. ErrReplaced asks for a new
+// attempt. The process must have been through privilege.Settle, with LaunchCapabilities
+// permitted.
 func Execute(ctx context.Context, h here.Here, p *plan.Plan, o Options) (status.Status, error) {
 	o.setDefaults()
 	if err := p.Check(); err != nil {
@@ -117,8 +125,8 @@ func Execute(ctx context.Context, h here.Here, p *plan.Plan, o Options) (status.
 	if userns != nil {
 		defer userns.Close()
 	}
-	// Whatever is made on the way has the mode that the code says, not what the
-	// caller's mask makes of it.
+	// What the launch makes has the mode that the code says. The caller's mask, which
+	// is kept for the command, does not change it.
 	umask := nsexec.Umask(0o022)
 	defer nsexec.Umask(umask)
 	s := &supervisor{store: store, image: img, root: newProvision(h, userns), ports: published, jobs: job.New(), logged: make(chan struct{})}
@@ -136,7 +144,8 @@ func hostPorts(p *plan.Plan) []network.Port {
 	return list
 }
 
-// needs are the capabilities that a launch takes. A grant may have come with more.
+// needs returns the capabilities that this launch uses. A grant may have given more,
+// which KeepOnly gives up.
 func needs(p *plan.Plan, store *image.Store) uint64 {
 	needed := privilege.LaunchCapabilities
 	if !store.BTRFS {
@@ -148,8 +157,8 @@ func needs(p *plan.Plan, store *image.Store) uint64 {
 	return needed
 }
 
-// run makes the root file system while the launch does the rest, and stays with the command until
-// its end.
+// run makes the root file system while the launch's thread does the rest. Then it waits
+// for the command and removes what was made.
 func (s *supervisor) run(ctx context.Context, o Options) (status.Status, error) {
 	if overlap {
 		s.Start()
@@ -168,7 +177,7 @@ func (s *supervisor) run(ctx context.Context, o Options) (status.Status, error) 
 	}
 	err = errors.Join(err, s.stopOutput(ctx, status))
 	if err := s.Output.EndRecording(); err != nil {
-		o.Note(err.Error()) // a record that could not be written is no reason for a build to fail
+		o.Note(err.Error()) // a failed recording does not fail a build
 	}
 	if s.Plan.Measure && s.Process != nil {
 		status.Used = s.used(began)
@@ -179,8 +188,9 @@ func (s *supervisor) run(ctx context.Context, o Options) (status.Status, error) 
 	return status, err
 }
 
-// stopOutput ends the copying of output, and returns what was lost of it. A command
-// that was ended because its time was over leaves what nobody takes.
+// stopOutput ends the copying of output, and returns what was lost of it. It waits for
+// a slow reader; after a command that was ended for its time, no longer than
+// output.DrainWithin.
 func (s *supervisor) stopOutput(ctx context.Context, status status.Status) error {
 	p := output.Patience{Cancelled: ctx.Done(), Signals: s.signals, Limit: s.limit}
 	if status.TimedOut {
@@ -189,10 +199,12 @@ func (s *supervisor) stopOutput(ctx context.Context, status status.Status) error
 	return errors.Join(s.relay.Lost(), s.Output.Stop(p))
 }
 
-// ErrReplaced means that the version that was current has been removed since it was looked at. Nothing has been
-// done; a new Survey finds the one that is current now.
+// ErrReplaced means that the image's version was removed after the survey. Nothing has
+// been made yet: a new survey finds the version that is current now.
 var ErrReplaced = errors.New("the image was changed meanwhile")
 
+// open opens the store and the plan's image, session or draft, as root. The caller
+// closes both.
 func open(h here.Here, p *plan.Plan) (store *image.Store, img *image.Image, err error) {
 	err = privilege.AsRoot(h, privilege.None, func() error {
 		if store, err = image.Open(h, p.Root.Store); err != nil {

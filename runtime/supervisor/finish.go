@@ -11,9 +11,10 @@ import (
 	"mayfly/runtime/status"
 )
 
-// finish ends what is left of the container: its processes, which may still write
-// to the terminal, then the terminal, then what the launch held. While the kernel
-// ends the processes, the snapshot is deleted; what they have open in it stays theirs.
+// finish ends the container and removes what was made for it. It kills the processes by
+// way of PID 1. It deletes the snapshot while the kernel ends them; their open files
+// stay usable until then. It waits for their end, and then stops and closes the rest:
+// terminals, the socket, the network, descriptors.
 func (s *supervisor) finish(status status.Status) error {
 	var errs []error
 	close(s.Over)
@@ -45,12 +46,14 @@ func (s *supervisor) finish(status status.Status) error {
 	return errors.Join(errs...)
 }
 
-// killedWithin bounds how long the processes of a container may take to end that have
-// been killed: one may wait for a file system that does not answer.
+// killedWithin bounds how long killed processes of a container may take to end: one may
+// wait for a file system that does not answer.
 const killedWithin = 30 * time.Second
 
-// awaitEnd waits until every process of the container has ended. One that could not be
-// waited for ends with this process, and keeps PID 1 until then: the others are killed.
+// awaitEnd waits until every process of the container has ended. It does not wait if
+// the command could not be waited for: PID 1 ends only after the command was reaped,
+// which the host's init does when this process has ended. The other processes are
+// killed by then.
 func (s *supervisor) awaitEnd() error {
 	if s.Init == nil || s.Process != nil && !s.Process.Reaped() {
 		return nil

@@ -7,7 +7,7 @@ import (
 	"mayfly/runtime/privilege"
 )
 
-// releaseNetwork gives the address back.
+// releaseNetwork releases the address of a private network.
 func (s *supervisor) releaseNetwork() error {
 	if s.Lease == nil {
 		return nil
@@ -15,7 +15,9 @@ func (s *supervisor) releaseNetwork() error {
 	return privilege.AsRoot(s.Here, privilege.NetworkCapabilities, s.Lease.Release)
 }
 
-// sendNetwork gives the container's network to another container of its owner's.
+// sendNetwork answers a request for the container's network. It sends a descriptor of
+// the network namespace and, for a private network, the descriptor that holds the lease
+// of its address.
 func (s *service) sendNetwork(c *control.Conn) {
 	if s.supervisor.Netns == nil {
 		_ = c.Send(problem(errors.New("has no network of its own")))

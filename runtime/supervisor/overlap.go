@@ -2,6 +2,6 @@
 
 package supervisor
 
-// overlap makes the snapshot while the rest of the container is being set up. The
-// build tag turns it off, to measure what it is worth.
+// overlap: the snapshot is made while the launch's thread sets up the rest of the
+// container. The build tag mayfly_sequential turns it off, to measure what it saves.
 const overlap = true

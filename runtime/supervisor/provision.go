@@ -18,48 +18,51 @@ import (
 	"mayfly/runtime/state"
 )
 
-// A provision makes the root file system: a snapshot, on the supervisor's thread,
-// while the launch's thread does all that can be done without. The snapshot's cost
-// is a commit of the file system, most of it waiting, and the launch needs the root
-// only near its end. The supervisor's thread stays in the host's mount namespace.
+// A provision makes the container's record, its control group and its root file system,
+// on the supervisor's thread, which stays in the host's mount namespace. The launch's
+// thread does meanwhile all that needs no root file system. A snapshot costs a
+// transaction commit of BTRFS, which is mostly waiting.
 type provision struct {
 	here     here.Here
 	recorded chan struct{} // closed when the container has its record
-	made     chan struct{} // closed when the fields below are valid
+	made     chan struct{} // closed when Make is done and the fields below are valid
 	record   *state.Entry
 	group    *cgroup.Group // nil: the container has none
 	snapshot *image.Snapshot
 	tree     mount.Tree
-	userns   *os.File // whose root the command will be; nil: none
+	userns   *os.File // user namespace that the command will be root of; nil: none
 	err      error
-	used     cgroup.Stats         // by the group, once it is removed
-	replaced []*mount.Replacement // in an image that is being changed
+	used     cgroup.Stats // what the group has used, when Remove is done
+	// Files that replace puts into an image that is being changed.
+	replaced []*mount.Replacement
 }
 
-// newProvision returns a source whose Make the caller must call, and after it Remove. The user namespace is the caller's.
+// newProvision returns a provision. The caller must call Make, and Remove after it.
+// userns stays the caller's.
 func newProvision(h here.Here, userns *os.File) *provision {
 	return &provision{here: h, recorded: make(chan struct{}), made: make(chan struct{}), userns: userns}
 }
 
-// Make makes the root file system. What is wrong is told by Tree.
+// Make makes the root file system. Tree and awaitRecord return its error.
 func (s *provision) Make(p *plan.Plan, store *image.Store, img *image.Image) {
 	s.err = privilege.AsRoot(s.here, access.StoreCapabilities(store), func() error { return s.make(p, store, img) })
 	close(s.made)
 }
 
-// ReadAhead reads ahead in a copy that Make has made, with the caller's own rights.
+// ReadAhead reads ahead in the snapshot that Make has made, if any, with the caller's
+// own rights.
 func (s *provision) ReadAhead(p *plan.Plan) {
 	if s.err == nil && s.snapshot != nil {
 		readAhead(s.snapshot.FD(), p.Root.ReadAhead)
 	}
 }
 
-// readAheadAtMost bounds what is read of a file, in bytes.
+// readAheadAtMost bounds what is read ahead of a file, in bytes.
 const readAheadAtMost = 2 << 20
 
 // readAhead fills the page cache while the thread has nothing else to do. A snapshot's
-// files have a page cache of their own, which is empty: what every command reads at its
-// start, it would wait for, page by page.
+// files have a page cache of their own, which is empty at first. Without this, the
+// command would wait for its program and libraries page by page.
 func readAhead(root int, names []string) {
 	inside := mount.RootAt(root)
 	for _, name := range names {
@@ -97,7 +100,8 @@ func (s *provision) make(p *plan.Plan, store *image.Store, img *image.Image) err
 	return s.makeMapped(p, store, img)
 }
 
-// mount mounts the root file system.
+// mount returns a detached mount of the root file system. With root inside it is
+// ID-mapped by the user namespace, unless the container is rootless.
 func (s *provision) mount(p *plan.Plan, img *image.Image) (mount.Tree, error) {
 	attrs := uint64(unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV)
 	userns := s.userns
@@ -113,7 +117,8 @@ func (s *provision) mount(p *plan.Plan, img *image.Image) (mount.Tree, error) {
 	return img.Mount(attrs, userns)
 }
 
-// awaitRecord waits until the container has its record.
+// awaitRecord waits until the container has its record; the error is why it gets none.
+// The launch's thread calls it.
 func (s *provision) awaitRecord() error {
 	select {
 	case <-s.recorded:
@@ -123,21 +128,23 @@ func (s *provision) awaitRecord() error {
 	}
 }
 
-// Tree waits for the root file system: a detached mount that the caller owns.
+// Tree waits for the root file system and returns its detached mount, which the caller
+// owns. The launch's thread calls it.
 func (s *provision) Tree() (mount.Tree, error) {
 	<-s.made
 	return s.tree, s.err
 }
 
-// record is what others may know of the container. In UTC: to write a local time is to
-// read the file that the caller's TZ names.
+// record returns the container's record, which `ps` and others read. The time is in
+// UTC: to format a local time would read the file that the caller's TZ names.
 func record(p *plan.Plan) state.Record {
 	ref := ref.Reference{Name: p.Root.Image, Version: p.Root.Version}
 	return state.Record{Name: p.Container, Image: ref.String(), UID: p.Owner.UID, PID: os.Getpid(),
 		Command: p.Spec.Process.Args, Root: p.Path(), Started: time.Now().UTC(), Network: p.NetworkMode, AsOwner: !p.AnotherUser()}
 }
 
-// makeGroup makes the container's control group. Without bounds to keep, a machine that cannot is no reason not to run.
+// makeGroup makes the container's control group. Without limits to keep, a machine that
+// cannot make one is no error, and there is none.
 func makeGroup(p *plan.Plan) (*cgroup.Group, error) {
 	settings := p.Spec.Linux.Resources.Unified
 	group, err := cgroup.Make(p.Owner.UID, p.Container, settings)
@@ -147,8 +154,9 @@ func makeGroup(p *plan.Plan) (*cgroup.Group, error) {
 	return group, err
 }
 
-// Remove deletes the snapshot and the control group, where there are such, and then the record: until
-// it is gone nobody else has the name. The thread must act on files as root.
+// Remove deletes the snapshot and the control group, and after them the record: as long
+// as it exists no other container gets the name. The thread must act on files as root
+// and needs access.StoreCapabilities. Processes of the container may still be ending.
 func (s *provision) Remove() error {
 	var errs []error
 	if s.snapshot != nil {

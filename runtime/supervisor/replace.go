@@ -8,9 +8,10 @@ import (
 	"mayfly/runtime/plan"
 )
 
-// replace puts the plan's files into the root file system. An image that is being
-// changed gets its own ones back, see restore; in a session stays what somebody has changed
-// there. The thread must act on files as root of it.
+// replace puts the plan's files into the root file system. In an image that is being
+// changed the image's own files are kept beside them, for restore. In a session a file
+// that somebody has changed there stays. The thread must act on files as root of the
+// root file system.
 func (s *provision) replace(p *plan.Plan, img *image.Image) error {
 	for _, f := range p.Root.Replace {
 		r := &mount.Replacement{Name: f.Path, Content: f.Content, Link: f.Link, KeepOld: p.Root.Changes(), KeepChanged: p.Root.Kind == plan.RootSession}
@@ -28,8 +29,8 @@ func (s *provision) replace(p *plan.Plan, img *image.Image) error {
 	return nil
 }
 
-// restore takes the container's files out of an image that was changed: they are of this
-// machine, and no part of it. Every process of the container must have ended.
+// restore puts the image's own files back after an image was changed: those of the
+// container belong to this machine. Every process of the container must have ended.
 func (s *provision) restore() error {
 	var errs []error
 	for _, r := range s.replaced {

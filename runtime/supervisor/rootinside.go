@@ -17,7 +17,8 @@ import (
 	"mayfly/runtime/privilege"
 )
 
-// makeUserNamespace makes the one that the command will be root of; nil, where it is to be no such root.
+// makeUserNamespace makes the user namespace that the command will be root of. It
+// returns nil for a plan without root inside. The caller closes the file.
 func makeUserNamespace(h here.Here, p *plan.Plan) (*os.File, error) {
 	if !p.RootInside() {
 		return nil, nil
@@ -32,8 +33,9 @@ func makeUserNamespace(h here.Here, p *plan.Plan) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "user namespace"), nil
 }
 
-// makeMapped mounts the root file system with root inside as the owner of root's files, and adds their lines to it as
-// that one.
+// makeMapped mounts the root file system for root inside, so that root's files are root
+// inside's. With the host ids of root inside it then appends the plan's lines to files
+// and puts the plan's files into it.
 func (s *provision) makeMapped(p *plan.Plan, store *image.Store, img *image.Image) error {
 	uid, gid := p.RootOnHost()
 	return privilege.AsUser(uint32(uid), uint32(gid), access.StoreCapabilities(store), func() (err error) {

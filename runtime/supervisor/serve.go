@@ -18,30 +18,34 @@ import (
 	"mayfly/runtime/status"
 )
 
-// A service answers those who join a container, signal it, wait for it or look at it. They are its owner and
-// root; what they say is looked at by a process with privilege, so it is bounded in size, number and time.
+// A service answers requests that come by the container's socket: to run a command
+// (`exec`), to send a signal, to wait for the end, for the plan, for the network. Only
+// the owner and root are admitted. A privileged process reads their messages, so size,
+// number and time of these are bounded.
 type service struct {
 	supervisor *supervisor
-	listener   *control.Listener // nil: not listening
+	listener   *control.Listener // nil: it does not listen
 	working    sync.WaitGroup
 
 	mu      sync.Mutex
-	asking  map[*control.Conn]bool // true: has not said what it wants
+	asking  map[*control.Conn]bool // true: has sent no request yet
 	stopped bool
 	over    chan struct{} // closed when the container has ended
-	ended   status.End    // valid then
+	ended   status.End    // valid when over is closed
 }
 
 const (
-	// maxAsking bounds how many are answered at a time.
+	// maxAsking bounds how many connections are served at a time.
 	maxAsking = 256
-	// answerWithin bounds how long a single message may take.
+	// answerWithin bounds how long the first message of a connection may take.
 	answerWithin = 10 * time.Second
-	// stopWithin bounds how long the end of the container waits for answers.
+	// stopWithin bounds how long the end of the container waits for connections to be
+	// served.
 	stopWithin = 2 * time.Second
 )
 
-// serve begins to answer. The thread must act on files as root.
+// serve listens at the container's socket and answers on goroutines of the service. The
+// thread must act on files as root.
 func (v *supervisor) serve() error {
 	s := &service{supervisor: v, asking: map[*control.Conn]bool{}, over: make(chan struct{})}
 	v.service = s
@@ -88,8 +92,9 @@ func (s *service) dismiss(c *control.Conn) {
 	_ = c.Close()
 }
 
-// stop tells those who wait how the container's command has ended, and returns when all are answered. Every
-// process of the container must have ended.
+// stop answers the requests to wait with the end of the container's command, and
+// returns when all connections are served. Every process of the container must have
+// ended.
 func (s *service) stop(status status.Status) error {
 	if s == nil || s.listener == nil {
 		return nil
@@ -118,7 +123,7 @@ func (s *service) stop(status status.Status) error {
 	}
 }
 
-// answer answers one connection.
+// answer serves one connection.
 func (s *service) answer(c *control.Conn) {
 	var q control.Request
 	if c.Within(answerWithin) != nil {
@@ -135,7 +140,9 @@ func (s *service) answer(c *control.Conn) {
 	switch {
 	case q.Exec != nil:
 		process, terminal, err := s.supervisor.Ask(*q.Exec, files)
-		file.CloseAll(files) // the command has its own, whose end somebody may be waiting for
+		// The command has copies. A reader may wait until the last copy of a pipe is
+		// closed.
+		file.CloseAll(files)
 		files = nil
 		if err != nil {
 			_ = c.Send(problem(err))
@@ -176,7 +183,7 @@ func signal(process *nsexec.Process, q control.Request) error {
 	return process.Signal(syscall.Signal(q.Signal))
 }
 
-// wait answers when the container has ended, unless the other has gone.
+// wait answers when the container has ended, or gives up when the peer has hung up.
 func (s *service) wait(c *control.Conn) {
 	gone := make(chan struct{})
 	go func() {
@@ -193,12 +200,13 @@ func (s *service) wait(c *control.Conn) {
 	<-gone
 }
 
-// exec looks after a command that has joined the container: it tells of its beginning and end, and passes signals to it.
-// When the other goes, so does the command.
+// exec serves the connection of a command that has joined the container. It sends that
+// the command has started, stopped and ended, and passes the peer's signals on to it.
+// When the peer hangs up the command is killed.
 func (s *service) exec(c *control.Conn, process *nsexec.Process, terminal *console.Console) {
 	started := make(chan struct{})
 	done := make(chan struct{})
-	var stopped atomic.Bool // the other knows, and has not said that it goes on
+	var stopped atomic.Bool // the peer was told, and has not continued it yet
 	if terminal != nil {
 		process.Stopped = func() {
 			<-started

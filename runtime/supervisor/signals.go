@@ -8,21 +8,22 @@ import (
 	"mayfly/runtime/job"
 )
 
-// A signals forwards signals and keeps the time limit of a running command.
+// A signals passes signals on to a running command and keeps its limits of time and
+// output. Its methods run on the goroutine of attend.
 type signals struct {
 	*supervisor
 	kill     <-chan struct{}
 	ended    chan struct{} // closed when the command has ended
-	done     chan struct{} // closed when attend has
-	timedOut bool          // valid when done
-	ending   bool          // the command was told to end
+	done     chan struct{} // closed when attend has returned
+	timedOut bool          // valid when done is closed
+	ending   bool          // the command was sent SIGTERM for a limit
 }
 
 func (a *signals) attend(ctx context.Context) {
 	defer close(a.done)
 	process := a.Process
 	limit := a.limit
-	if a.timedOut { // while it was being started
+	if a.timedOut { // its time was over before it had started
 		limit = a.end()
 	}
 	var full <-chan struct{}
@@ -37,7 +38,8 @@ func (a *signals) attend(ctx context.Context) {
 		case got := <-a.signals:
 			a.handle(got.(syscall.Signal))
 		case <-limit:
-			// Twice: TERM, and after a while the end.
+			// The limit fires twice: SIGTERM comes first, and SIGKILL after
+			// Plan.KillAfter.
 			if a.ending {
 				_ = process.Signal(syscall.SIGKILL)
 				continue
@@ -64,7 +66,7 @@ func (a *signals) attend(ctx context.Context) {
 	}
 }
 
-// end tells the command to end. The channel tells when it has had its time.
+// end sends the command SIGTERM. The channel fires when it has had time to end.
 func (a *signals) end() <-chan time.Time {
 	a.ending = true
 	_ = a.Process.Signal(syscall.SIGTERM)
@@ -81,7 +83,7 @@ func (a *signals) handle(got syscall.Signal) {
 		}
 		return
 	case syscall.SIGINT, syscall.SIGQUIT:
-		// What a terminal's keys send goes to all of the job, as it would without us.
+		// The kernel sends what a terminal's keys mean to the whole foreground group.
 		_ = process.SignalGroup(got)
 		return
 	case syscall.SIGTSTP:

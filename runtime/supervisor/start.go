@@ -10,8 +10,9 @@ import (
 	"mayfly/runtime/status"
 )
 
-// tellOfStart tells the log of a command whose root file system is there, while the
-// launch's thread does the rest. A launch that has failed tells how it ended.
+// tellOfStart logs the start of the command when the root file system exists, while the
+// launch's thread does the rest. The start of a failed launch is not logged; its end
+// is.
 func (s *supervisor) tellOfStart(tell func(digest string) error) {
 	defer close(s.logged)
 	if s.root.err == nil {
@@ -25,18 +26,18 @@ func (s *supervisor) awaitLog() error {
 	return s.unsaid
 }
 
-// startWithin is how long a command may take to be executed once it is to end. What
-// takes longer is a program, or a working directory, in a file system that does not
-// answer.
+// startWithin is how long the last step may take after the command was told to end. A
+// step that takes longer waits for a program or working directory in a file system that
+// does not answer.
 const startWithin = time.Second
 
-// awaitStart waits until the command runs. What ends it earlier, a signal, the time
-// limit, the context, is looked at by the launch before its next step. The last step
-// may never return: the kernel looks up paths of the caller's there, which a file
-// system of theirs (FUSE) need not answer. By then the command is a process of the
-// container, and PID 1 ends it.
+// awaitStart waits until the command runs. A signal, the time limit or the context may
+// end it before: they set Interrupt, which the launch reads before its next step. The
+// last step may never return, since the kernel looks up the caller's paths in it, and a
+// file system of the caller's (FUSE) need not answer. The command is a process of the
+// container by then, and is ended by way of PID 1.
 //
-// ended tells that it has been ended so; the status is then how.
+// ended means that the command was ended in this way, and how is then the result.
 func (s *supervisor) awaitStart(ctx context.Context) (ended bool, how status.Status, err error) {
 	var late <-chan time.Time
 	if t := s.Plan.Timeout; t > 0 {
@@ -75,8 +76,8 @@ func (s *supervisor) awaitStart(ctx context.Context) (ended bool, how status.Sta
 	}
 }
 
-// begun tells how the launch has ended: what the command's beginning is, where PID 1
-// has been told to end.
+// begun evaluates the error of the steps. With ended, PID 1 was told to end the
+// container, and the command is waited for.
 func (s *supervisor) begun(ended bool, how status.Status, err error) (bool, status.Status, error) {
 	var interrupted status.ErrInterrupted
 	if how.TimedOut && errors.As(err, &interrupted) {
@@ -85,7 +86,7 @@ func (s *supervisor) begun(ended bool, how status.Status, err error) (bool, stat
 	if err != nil {
 		return false, status.Status{}, err
 	}
-	if !ended { // the command runs, maybe past its time
+	if !ended { // the command runs, maybe past its time limit
 		return false, how, nil
 	}
 	if _, err := s.Process.Wait(); err != nil {

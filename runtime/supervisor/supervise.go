@@ -13,11 +13,12 @@ import (
 	"mayfly/runtime/status"
 )
 
-// collectAtMost bounds how many snapshots a launch looks at in passing.
+// collectAtMost bounds how many leftover snapshots a launch looks at.
 const collectAtMost = 64
 
-// supervise waits for the launch, and then for the command, while attend looks
-// after both.
+// supervise waits for the steps of the launch and then for the command. Meanwhile
+// signals are passed on, requests and published ports are served, and leftovers of
+// earlier containers are removed.
 func (s *supervisor) supervise(ctx context.Context) (status.Status, error) {
 	ended, late, err := s.awaitStart(ctx)
 	if ended || err != nil {
@@ -30,7 +31,8 @@ func (s *supervisor) supervise(ctx context.Context) (status.Status, error) {
 		return status.Status{}, err
 	}
 	a := &signals{supervisor: s, kill: kill, ended: make(chan struct{}), done: make(chan struct{}), timedOut: late.TimedOut}
-	if missed := s.Interrupt.Load(); missed != 0 && !a.timedOut { // it came while the command was being started
+	// The signal came during the last step.
+	if missed := s.Interrupt.Load(); missed != 0 && !a.timedOut {
 		a.handle(syscall.Signal(missed))
 	}
 	if s.relay != nil {
@@ -53,9 +55,10 @@ func (s *supervisor) supervise(ctx context.Context) (status.Status, error) {
 	return status, err
 }
 
-// collectInPassing removes what dead supervisors of the same owner have left, while the command
-// runs and the thread has nothing else to do; bounded, so that it is back when the command ends.
-// It waits for nobody. What is left of others root collects.
+// collectInPassing removes what dead supervisors of the same owner have left, while the
+// command runs and the thread has nothing else to do. It is bounded, to be back when
+// the command ends, and waits for no lock. Leftovers of other owners are for `gc` as
+// root.
 func (s *supervisor) collectInPassing(ctx context.Context) {
 	_ = privilege.AsRoot(s.Here, access.StoreCapabilities(s.store), func() error {
 		used := s.image.Used()
@@ -70,8 +73,8 @@ func (s *supervisor) collectInPassing(ctx context.Context) {
 	})
 }
 
-// connectTerminals connects the user's terminal with the container's, when there
-// are two. The channel tells that the user typed the escape.
+// connectTerminals connects the user's terminal with the container's, where there is
+// one. The channel fires when the user has typed the escape.
 func (s *supervisor) connectTerminals() (<-chan struct{}, error) {
 	if s.Console == nil {
 		return nil, nil

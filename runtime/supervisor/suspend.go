@@ -7,9 +7,9 @@ import (
 	"mayfly/runtime/job"
 )
 
-// suspend stops this process, whose command has been stopped, and has both go on
-// together. With job, all of its process group stops: a script that waits for it, the
-// rest of the pipeline.
+// suspend stops this process after its command has been stopped. When this process is
+// continued it continues the command. With job all of its process group stops: a script
+// that waits for it, the rest of the pipeline.
 func (s *supervisor) suspend(job bool) {
 	if s.relay != nil {
 		s.relay.Leave()
@@ -24,9 +24,9 @@ func (s *supervisor) suspend(job bool) {
 	}
 }
 
-// resume has all of the job go on, when this process does. After suspend all of it does
-// already, and the signal that tells of it may come late, when the job is to stop
-// again.
+// resume continues the command when this process has got SIGCONT. After suspend the
+// command runs already; its SIGCONT may come late, when the job is to stop again, so
+// one is ignored (job.Control.Resumed).
 func (s *supervisor) resume() {
 	if s.jobs.Resumed {
 		s.jobs.Resumed = false
@@ -38,15 +38,17 @@ func (s *supervisor) resume() {
 	_ = s.Process.SignalGroup(syscall.SIGCONT)
 }
 
-// stopJob follows a signal that stops the job, which others of it have got, too.
+// stopJob stops the command and this process after SIGTSTP. The other processes of the
+// job have got the same signal.
 func (s *supervisor) stopJob() {
 	_ = s.Process.SignalGroup(syscall.SIGSTOP)
 	s.suspend(false)
 }
 
-// followCommand follows a command on a terminal that has been stopped, as a shell's
-// `suspend` does: else nobody could get at the user's terminal. One that was stopped by
-// way of our socket goes on the same way, and we have to listen for that.
+// followCommand stops the job when the command on the container's terminal has stopped,
+// as by a shell's `suspend`: otherwise nobody could get at the user's terminal. A
+// command that was stopped by a request (job.Control.Parked) is continued by a request,
+// for which this process has to listen.
 func (s *supervisor) followCommand() {
 	if !s.jobs.Parked.Load() && job.IsStopped(s.Process.PID) {
 		s.suspend(true)

@@ -8,7 +8,7 @@ import (
 	"mayfly/runtime/status"
 )
 
-// used sums up, after everything has ended.
+// used returns what the container has used, after everything has ended.
 func (s *supervisor) used(began time.Time) *status.Usage {
 	u := &status.Usage{Of: "command", Wall: time.Since(began).Seconds()}
 	switch {
@@ -28,7 +28,7 @@ func ofContainer(u *status.Usage, g cgroup.Stats) {
 }
 
 func ofCommand(u *status.Usage, p *nsexec.Process) {
-	const kibi, block = 1024, 512 // units of getrusage(2)
+	const kibi, block = 1024, 512 // bytes in the units of getrusage(2)
 	r := &p.Usage
 	u.User, u.System = time.Duration(r.Utime.Nano()).Seconds(), time.Duration(r.Stime.Nano()).Seconds()
 	peak, read, written := r.Maxrss*kibi, r.Inblock*block, r.Oublock*block
