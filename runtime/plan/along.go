@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// A FileID tells a file from all others of this machine.
+// A FileID identifies a file among all of this machine, as in stat(2).
 type FileID struct {
 	Device uint64 `json:"device"`
 	Inode  uint64 `json:"inode"`
@@ -16,26 +16,29 @@ type FileID struct {
 
 // A HostDir is a directory of the host that the command is to find inside.
 type HostDir struct {
-	Path   string // the kernel's name for it; "": it has none
+	Path   string // the kernel's name for it; "": none
 	ID     FileID
-	Inside []string // its names inside, by way of binds; its own first, if that is one
-	Err    error    // why it cannot be bound, or why it has no name
+	Inside []string // its names inside by way of binds, Path first
+	Err    error    // why it cannot be bound, or has no Path
 }
 
-// A BoundSource is the source of a bind, and where it appears.
+// A BoundSource is the source of a bind, and its destination.
 type BoundSource struct {
 	FileID
 	Destination string
 }
 
-// A homeInside is what HOME is to be.
+// A homeInside is the decision about HOME.
 type homeInside struct {
-	value string // "": as it is
-	bind  bool   // the home is bound at the kernel's name for it
+	value string // what HOME is to be; "": unchanged
+	bind  bool   // the home is bound, at its Path
 	Note  string
 }
 
-// ChosenHome decides on it. Root's is the image's; another one that is not inside is bound.
+// ChosenHome decides what HOME is inside, and whether the caller's home is bound. Root
+// has the image's. Another home is bound if it is not inside already and the policy
+// allows it. Otherwise HOME is a directory of the image of that name, or /tmp with a
+// note.
 func (f *Facts) ChosenHome(r Request) homeInside {
 	h := f.Home
 	if f.HomeName == "" || f.HomeIsOurs || names(r.Env, "HOME") || f.Caller.UID == 0 && f.User.UID == 0 || slices.Contains(h.Inside, f.HomeName) {
@@ -60,13 +63,13 @@ func (f *Facts) ChosenHome(r Request) homeInside {
 	return homeInside{value: "/tmp", Note: fmt.Sprintf("the home %q is not in the container, HOME is /tmp%s", f.HomeName, advice)}
 }
 
-// Covered tells whether the policy's binds hide what an image has of that name.
+// Covered tells whether a bind of the policy's covers a name in the image.
 func (f *Facts) Covered(name string) bool {
 	return slices.ContainsFunc(f.Bound, func(s BoundSource) bool { return Within(name, s.Destination) })
 }
 
-// mayBindDir tells whether the policy lets a directory be bound that nobody asked for.
-// It is asked again when the directory is open.
+// mayBindDir tells whether the policy lets a directory be bound that the request does
+// not name. Plan.Allows is asked again when the directory is open.
 func (f *Facts) mayBindDir(d HostDir) bool {
 	if d.Path == "" || d.Err != nil {
 		return false
@@ -74,7 +77,8 @@ func (f *Facts) mayBindDir(d HostDir) bool {
 	return f.Policy.Unbound || slices.ContainsFunc(f.Policy.AllowBind, func(dir string) bool { return Within(d.Path, dir) })
 }
 
-// Along are the binds that come unasked: of the home and of the working directory.
+// Along are the binds that the request does not name: of the home and the working
+// directory.
 func (f *Facts) Along(r Request) []Bind {
 	var binds []Bind
 	if f.ChosenHome(r).bind && !r.mountsOn(f.Home.Path) {
@@ -86,7 +90,8 @@ func (f *Facts) Along(r Request) []Bind {
 	return binds
 }
 
-// dirInside are the names of the working directory inside, also by way of the home.
+// dirInside are the names of the working directory inside. A home that is bound has it
+// too.
 func (f *Facts) dirInside(r Request) []string {
 	if f.ChosenHome(r).bind && Within(f.Dir.Path, f.Home.Path) {
 		return []string{f.Dir.Path}
@@ -94,20 +99,21 @@ func (f *Facts) dirInside(r Request) []string {
 	return f.Dir.Inside
 }
 
-// bindsDir tells whether the working directory is bound. Another user than the caller
-// gets nothing that is the caller's.
+// bindsDir tells whether the working directory is bound. A command that runs as another
+// user gets no directory of the caller's.
 func (f *Facts) bindsDir(r Request) bool {
 	return r.Dir == "" && !r.NoEphemeral && !r.mountsOn(f.Dir.Path) && f.User.UID == f.Caller.UID && len(f.dirInside(r)) == 0 &&
 		!f.DirHides && f.Dir.Path != "/" && f.Policy.BindCwd && f.mayBindDir(f.Dir)
 }
 
-// mountsOn tells whether the caller wants something else at a place.
+// mountsOn tells whether the request mounts something on a path.
 func (r Request) mountsOn(name string) bool {
 	return slices.ContainsFunc(r.Binds, func(b Bind) bool { return b.Destination == name }) ||
 		slices.ContainsFunc(r.Tmpfs, func(t Tmpfs) bool { return t.Destination == name })
 }
 
-// whyNotInside tells why the working directory is not inside, and what to do.
+// whyNotInside returns an error that tells why the working directory is not inside, and
+// what to do.
 func (f *Facts) whyNotInside(r Request) error {
 	dir, why := fmt.Sprintf("%q", f.Dir.Path), f.Dir.Err
 	switch {
@@ -130,8 +136,9 @@ func (f *Facts) whyNotInside(r Request) error {
 	return fmt.Errorf("working directory %s is not in the container: %w: --chdir DIR runs the command elsewhere, as in --chdir %s", dir, why, elsewhere)
 }
 
-// LeaveOut takes those of the policy's binds away that the request does not want: the
-// image's own files are there instead.
+// LeaveOut removes binds from the policy's list that the request does not want
+// (--no-bind). The image's own files appear there. A name that the policy does not bind
+// is an error.
 func (f *Facts) LeaveOut(names []string) error {
 	for _, name := range names {
 		name = path.Clean(name)

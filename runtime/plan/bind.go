@@ -12,8 +12,8 @@ import (
 	"mayfly/runtime/policy/rule"
 )
 
-// ParseBind reads SRC[:DST]. A backslash takes the meaning from the character
-// after it. A relative source starts at the working directory dir.
+// ParseBind reads SRC[:DST]. A backslash makes the next character stand for itself. A
+// relative source is one in dir, the working directory.
 func ParseBind(text, dir string, readOnly bool) (Bind, error) {
 	fields, err := splitEscaped(text)
 	if err != nil {
@@ -68,11 +68,12 @@ func splitEscaped(text string) ([]string, error) {
 	return append(fields, field.String()), nil
 }
 
-// Ours are the file systems that Mayfly itself puts into a container: nothing is
+// Ours are the file systems that Mayfly makes for each container. Nothing else is
 // mounted over them or into them.
 var Ours = []string{"/proc", "/sys", "/dev"}
 
-// CleanDestination accepts the absolute paths that something may be mounted on.
+// CleanDestination returns a cleaned path that something may be mounted on: absolute,
+// without "..", not / and not in one of Ours.
 func CleanDestination(name string) (string, error) {
 	if !path.IsAbs(name) {
 		return "", fmt.Errorf("destination %q is not absolute", name)
@@ -94,15 +95,16 @@ func CleanDestination(name string) (string, error) {
 	return clean, nil
 }
 
-// mayBeAsked tells whether the policy's rule lets a caller ask for any bind of the kind. From where,
-// Allows tells when the source is open.
+// mayBeAsked tells whether the rule lets a caller ask for any bind of this kind.
+// Plan.Allows checks the source when it is open.
 func (b Bind) mayBeAsked(d rule.Decision) bool {
 	return len(d.AllowBind) > 0 || b.ReadOnly && len(d.AllowBindReadOnly) > 0
 }
 
-// Allows tells whether the policy lets the caller bind what is open, by the kernel's name for its
-// place. The policy's directories are taken as they are written, since a link on the way to one
-// might be of the caller's making.
+// Allows returns an error unless the policy lets the caller bind an open source. place
+// is the kernel's name for it. The policy's directories are compared as they are
+// written: a symbolic link on the way to one could be the caller's. The error wraps
+// rule.ErrDenied.
 func (p *Plan) Allows(place string, readOnly bool) error {
 	allowed := p.BindFrom
 	if readOnly {
@@ -116,7 +118,7 @@ func (p *Plan) Allows(place string, readOnly bool) error {
 	return fmt.Errorf("is %q: %w, which lets you bind what is in %q", place, rule.ErrDenied, allowed)
 }
 
-// requested adds what the request asks for.
+// requested adds the mounts that the request asks for.
 func (p *Plan) requested(r Request, f Facts) error {
 	var list []specs.Mount
 	for _, t := range r.Tmpfs {
@@ -138,8 +140,8 @@ func (p *Plan) requested(r Request, f Facts) error {
 	return nil
 }
 
-// makeWay removes what the container would have at a destination of the request's. A
-// second request for the same, after the earlier ones, is a mistake.
+// makeWay removes what the plan has on a destination that the request mounts on. It is
+// an error if an earlier mount of the request is there.
 func (p *Plan) makeWay(earlier []specs.Mount, destination string) error {
 	same := func(m specs.Mount) bool { return m.Destination == destination }
 	if slices.ContainsFunc(earlier, same) {

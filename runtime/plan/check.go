@@ -9,8 +9,8 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// Check refuses a plan that says something which Execute does not do. A plan is an OCI
-// specification, which has words for much more: a container that lacks what was asked
+// Check returns an error for a plan with something in it that a launch cannot do. OCI
+// specifications have words for much more, and a container that lacks what was asked
 // for is worse than none.
 func (p *Plan) Check() error {
 	spec := &p.Spec
@@ -44,7 +44,8 @@ func orZero[T any](p *T) (value T) {
 	return value
 }
 
-// unhandled is the JSON name of a field that is set and not among the handled ones.
+// unhandled returns the JSON name of a field that is set and not among the handled
+// ones; "": none.
 func unhandled(v reflect.Value, handled []string) string {
 	for i := range v.NumField() {
 		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
@@ -102,7 +103,7 @@ func checkCapabilities(c *specs.LinuxCapabilities) error {
 }
 
 // checkNamespace accepts new namespaces of the types that a launch makes. A network and
-// a user namespace come with other parts of the plan.
+// a user namespace must agree with NetworkMode and the id mappings.
 func (p *Plan) checkNamespace(n specs.LinuxNamespace) error {
 	made := slices.Contains(Namespaces, n.Type)
 	switch {
@@ -119,21 +120,21 @@ func (p *Plan) checkNamespace(n specs.LinuxNamespace) error {
 	return nil
 }
 
-// What the executor can do, by OCI's names. The rooms that do it have tables with numbers in them; a
-// test of theirs holds each against these.
+// What a launch can do, by OCI's names. The packages that do it have tables with
+// numbers; their tests compare the two.
 var (
-	// Namespaces are the kinds that every launch makes.
+	// Namespaces are the types that every launch makes.
 	Namespaces = []specs.LinuxNamespaceType{specs.MountNamespace, specs.PIDNamespace, specs.UTSNamespace, specs.IPCNamespace, specs.CgroupNamespace}
-	// ResourceLimits are those that a command may have.
+	// ResourceLimits are the resource limits that a command may have.
 	ResourceLimits = []string{"RLIMIT_AS", "RLIMIT_DATA", "RLIMIT_FSIZE", "RLIMIT_NOFILE", "RLIMIT_NPROC"}
-	// Capabilities are those of root who changes an image, and of root inside: those that package
-	// managers and their scripts use.
+	// Capabilities are those of root who changes an image, and of root inside: what
+	// package managers and their scripts use.
 	Capabilities = []string{"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL",
 		"CAP_SETGID", "CAP_SETUID", "CAP_SETPCAP", "CAP_SETFCAP", "CAP_SYS_CHROOT"}
 	// MountAttributes are the option words of mount(8) that every mount may have.
 	MountAttributes = []string{"ro", "rw", "nosuid", "suid", "nodev", "dev", "noexec", "exec", "nosymfollow", "symfollow",
 		"nodiratime", "diratime", "noatime", "relatime", "strictatime"}
-	// bindOptions are those that say how the source of a bind is copied.
+	// bindOptions are the option words that tell how the source of a bind is copied.
 	bindOptions = []string{"bind", "defaults", "rbind", "private", "rprivate", "slave", "rslave"}
 )
 

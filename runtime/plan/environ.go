@@ -11,6 +11,7 @@ import (
 	"mayfly/runtime/user/passwd"
 )
 
+// Value returns the value of the first entry of that name; "" if there is none.
 func Value(env []string, name string) string {
 	for _, entry := range env {
 		if v, ok := strings.CutPrefix(entry, name+"="); ok {
@@ -27,18 +28,17 @@ func homeOf(env []string) string {
 	return "/"
 }
 
-// searchPath is where commands are looked for inside, unless the image or the request
-// sets PATH.
+// searchPath is the PATH inside, unless the image or the request sets one.
 const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// runtimeDirVariable names the user's directory in /run. The caller's is another one,
-// outside.
+// runtimeDirVariable names the user's directory in /run. The caller's value names one
+// outside, so it does not pass.
 const runtimeDirVariable = "XDG_RUNTIME_DIR"
 
-// Environment composes the command's environment: what the image says, then what the
-// container is, then who the user is, then what passes from the caller, then what the
-// request sets. For another user than the caller, nothing that tells of the caller
-// passes.
+// Environment composes the command's environment. A later entry replaces an earlier one
+// of its name: first come the image's, then those about the container and the user,
+// then those that pass from the caller, then those that the request sets. If the
+// command runs as another user, the caller's USER, LOGNAME, HOME and SHELL do not pass.
 func Environment(r Request, image []string, caller caller.Caller, passes func(name string) bool, who passwd.Entry) ([]string, error) {
 	env := newEnviron(slices.Concat([]string{"PATH=" + searchPath}, image, []string{
 		"container=mayfly", "USER=" + who.Name, "LOGNAME=" + who.Name, "HOME=" + who.Home, "SHELL=" + who.Shell,
@@ -60,10 +60,10 @@ func Environment(r Request, image []string, caller caller.Caller, passes func(na
 	return env.list, err
 }
 
-// whoIsRoot tells root inside who they are outside. sudo(8) has the same variables, and
-// programs that are run as root on a user's files go by them: git asks SUDO_UID whether
-// a repository is somebody else's. Where root is the caller, their files are root's
-// own.
+// whoIsRoot returns variables that tell root inside who they are outside. They are
+// those of sudo(8), by which programs that run as root treat a user's files: git asks
+// SUDO_UID whether a repository is somebody else's. If root has the caller's own id,
+// the caller's files are root's, and those variables would mislead.
 func (f *Facts) whoIsRoot() []string {
 	who := f.User
 	if f.RootInside.IsCaller {
@@ -72,7 +72,7 @@ func (f *Facts) whoIsRoot() []string {
 	return []string{"MAYFLY_USER=" + who.Name, "SUDO_USER=" + who.Name, fmt.Sprintf("SUDO_UID=%d", who.UID), fmt.Sprintf("SUDO_GID=%d", who.GID)}
 }
 
-// unlessAsked sets entries, but those whose name the request sets.
+// unlessAsked sets entries, except those whose name the request sets.
 func unlessAsked(env, request, entries []string) []string {
 	e := newEnviron(env...)
 	for _, entry := range entries {
@@ -91,7 +91,8 @@ func names(request []string, variable string) bool {
 	})
 }
 
-// Requested resolves what is to be set, NAME=VALUE, or passed, NAME.
+// Requested resolves entries to set (NAME=VALUE) or to pass (NAME, with the caller's
+// value). A variable to pass that the caller does not have is left out.
 func Requested(list, callers []string) ([]string, error) {
 	var set []string
 	for _, entry := range list {
@@ -114,8 +115,8 @@ func Requested(list, callers []string) ([]string, error) {
 	return set, nil
 }
 
-// environ is an environment in the order of first mention; a later value replaces
-// an earlier one in its place.
+// environ is an environment in the order in which names come first. A later value
+// replaces an earlier one in its place.
 type environ struct {
 	list  []string
 	place map[string]int
@@ -139,10 +140,10 @@ func (e *environ) set(entry string) {
 	e.list = append(e.list, entry)
 }
 
-// UserDirs is where each user has what XDG_RUNTIME_DIR names.
+// UserDirs is the directory in /run with a directory for each user.
 const UserDirs = "user"
 
-// RuntimeDir is what XDG_RUNTIME_DIR names inside.
+// RuntimeDir is the value of XDG_RUNTIME_DIR inside.
 func RuntimeDir(uid uint32) string {
 	return path.Join("/run", UserDirs, strconv.FormatUint(uint64(uid), 10))
 }

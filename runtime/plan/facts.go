@@ -7,49 +7,62 @@ import (
 	"mayfly/runtime/user/passwd"
 )
 
-// Facts are what a plan depends on besides the request. Survey finds them.
+// Facts are what a plan depends on besides the request. survey.Find finds them.
 type Facts struct {
-	Caller       caller.Caller
-	Policy       rule.Decision
-	Host         arch.Architecture
-	Version      int               // of the image, 0: it has none
-	Root         string            // the image's root file system on the host
-	ImageEnv     []string          // entries NAME=VALUE of its configuration
-	CopyFirst    bool              // the image can change, or must not be shared, or lacks a mount point
-	Image        arch.Architecture // zero: /bin/sh tells none
-	NoShell      bool              // it does not have the shell that SHELL would name
-	NoLocales    []string          // of those that the environment names it does not have these
-	Term         string            // what TERM is to be; "": whatever it is
-	User         passwd.Entry      // who the command runs as
-	Groups       []uint32          // and the supplementary groups
-	Delegated    bool              // the caller may move processes between control groups here; asked where a limit depends on it
-	Neighbour    Neighbour         // the container whose network is asked for
-	RootInside   *RootInside       // nil: the command is no root of a user namespace
-	Rootless     bool              // in a user namespace of the caller's own, which
-	HasIDs       bool              // has more ids than theirs
-	GrantIgnored error             // why a grant would have no effect; nil: it would
-	Passwd       string            // content of a private /etc/passwd; "": the host's own will do
-	Group        string            // the same for /etc/group
-	Hosts        string            // the host's /etc/hosts
-	Zone         zone              // the host's time zone
-	Resolv       string            // the host's resolv.conf, where the root file system can be written to
-	Servers      string            // a resolv.conf for networks of which the host's loopback is no part
-	Present      map[string]bool   // which host files of the defaults exist
-	Bound        []BoundSource     // what the policy binds
-	Dir          HostDir           // the caller's working directory
-	DirHides     bool              // bound at its own name it would hide what the image has there
-	Home         HostDir           // the directory that HOME names
-	HomeName     string            // and how it is named there
-	HomeLink     bool              // that is a symbolic link to it, which is inside
-	HomeHides    bool              // bound at its own name it would hide what the image has there
-	HomeIsOurs   bool              // it is a file system of the container's own, as /tmp
-	HomeInImage  bool              // the image has a directory of that name
-	RandomDigits string            // 16 hex digits
+	Caller   caller.Caller
+	Policy   rule.Decision
+	Host     arch.Architecture
+	Version  int      // version of the image; 0: it has none
+	Root     string   // path of the image's root file system on the host
+	ImageEnv []string // NAME=VALUE entries of the image's configuration
+	// CopyFirst: the container needs a snapshot, since the image can change, must not
+	// be shared, or lacks a mount point.
+	CopyFirst bool
+	Image     arch.Architecture // the image's; zero: its /bin/sh tells none
+	NoShell   bool              // the image lacks the shell of SHELL
+	NoLocales []string          // locales of the environment that it lacks
+	Term      string            // what TERM is to be; "": unchanged
+	User      passwd.Entry      // who the command runs as
+	Groups    []uint32          // the user's supplementary groups
+	// Delegated: the caller may move processes between control groups here. It is
+	// looked up where a limit of the policy's depends on it.
+	Delegated    bool
+	Neighbour    Neighbour   // the container whose network is asked for
+	RootInside   *RootInside // nil: there is no root inside
+	Rootless     bool        // see Plan.Rootless
+	HasIDs       bool        // not rootless, or with subordinate ids
+	GrantIgnored error       // why a grant has no effect; nil: it has
+	Passwd       string      // a private /etc/passwd; "": the host's will do
+	Group        string      // a private /etc/group; "": the host's will do
+	Hosts        string      // the host's /etc/hosts
+	Zone         zone        // the host's time zone
+	// Resolv is the host's resolv.conf. It is read where the root file system is
+	// writable.
+	Resolv string
+	// Servers is a resolv.conf without servers on the host's loopback interface, for
+	// other networks than the host's.
+	Servers string
+	// Present tells which paths of HostFiles and of the policy's binds exist on the
+	// host.
+	Present  map[string]bool
+	Bound    []BoundSource // sources of the policy's binds
+	Dir      HostDir       // the caller's working directory
+	DirHides bool          // a bind at its Path would hide files of the image
+	// Home is the directory that HOME names, HomeName its value.
+	Home     HostDir
+	HomeName string // see Home
+	// HomeLink: HomeName is a symbolic link to the home, and is inside.
+	HomeLink     bool
+	HomeHides    bool   // a bind at its Path would hide files of the image
+	HomeIsOurs   bool   // HomeName is a mount of the container's own, as /tmp
+	HomeInImage  bool   // the image has a directory HomeName
+	RandomDigits string // 16 hex digits
 }
 
 // A Neighbour is a container whose network another one shares.
 type Neighbour struct {
-	Name    string `json:"name"`
-	UID     uint32 `json:"uid"`               // of the owner
-	Network string `json:"network,omitempty"` // which kind of its own it has; "": the host's
+	Name string `json:"name"`
+	UID  uint32 `json:"uid"` // the owner's
+	// Network is its NetworkMode; "": it has the host's network.
+	Network string `json:"network,omitempty"`
 }

@@ -6,20 +6,23 @@ import (
 	"mayfly/runtime/policy/rule"
 )
 
-// A zone is the host's time zone, and what the image says of its own.
+// A zone is the host's time zone, and what the image says about its own.
 type zone struct {
-	Name    string // as "Europe/Berlin"; "": the host does not tell
-	Data    string // the host's /etc/localtime, where the image does not have the zone; see tzfile(5)
-	InImage string // what the image's /etc/timezone says; "": it has none
+	Name string // such as "Europe/Berlin"; "": the host does not tell
+	// Data is the host's /etc/localtime, where the image does not have the zone
+	// (tzfile(5)).
+	Data    string
+	InImage string // content of the image's /etc/timezone; "": it has none
 }
 
-// ZoneDirectory is where zones are, by name.
+// ZoneDirectory has the time zones by name.
 const ZoneDirectory = "/usr/share/zoneinfo/"
 
-// ChangesRoot tells whether the command's root file system can be written to.
+// ChangesRoot tells whether the root file system is writable inside.
 func (r Request) ChangesRoot() bool { return r.Writable || r.NoEphemeral || r.Session != "" }
 
-// files adds the container's own files of /etc.
+// files adds the container's own files of /etc: as mounts, or where the root file
+// system is writable as files in it.
 func (p *Plan) files(f Facts) {
 	name := p.Spec.Hostname
 	hosts := f.Hosts
@@ -49,7 +52,7 @@ func (p *Plan) files(f Facts) {
 	p.Files = append(p.Files, own...)
 }
 
-// copied are the host's files that are mounted elsewhere.
+// copied are the host's files that are bound where the root file system is read-only.
 func (f *Facts) copied(outside bool) []File {
 	var list []File
 	if f.Present[ResolvConf] && !outside {

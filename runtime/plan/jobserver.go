@@ -5,33 +5,34 @@ import (
 	"strings"
 )
 
-// MakeFlags is the variable by which make tells those whom it calls of its jobserver: a
-// pipe with a byte for each job that may be begun. See "Sharing Job Slots with GNU
-// make" in its manual.
+// MakeFlags is the variable by which make tells the programs that it starts about its
+// jobserver: a pipe with a byte for each job that may be begun. See "Sharing Job Slots
+// with GNU make" in make's manual.
 const MakeFlags = "MAKEFLAGS"
 
-// A Jobserver is the one of a make that has called us.
+// A Jobserver is that of the make that has started this program.
 type Jobserver struct {
-	Word        string // of MAKEFLAGS, that names it
+	Word        string // the word of MAKEFLAGS that names it
 	Read, Write int
 }
 
-// inside is the word for the command. It names descriptors also where make has said a
-// path (`fifo:`): a make before 4.4, which is what older images have, knows nothing
-// else, and a path would have to be there.
+// inside returns the word for the command's MAKEFLAGS. It names descriptors even if the
+// caller's names a FIFO (`fifo:PATH`): make before 4.4, as older images have it, does
+// not know FIFOs, and the path need not exist inside.
 func (j *Jobserver) inside() string { return fmt.Sprintf("--jobserver-auth=%d,%d", j.Read, j.Write) }
 
-// JobserverAuth is what a word of MAKEFLAGS says of a jobserver, if it does.
+// JobserverAuth returns the value of a word of MAKEFLAGS that names a jobserver.
 func JobserverAuth(word string) (auth string, is bool) {
 	name, auth, _ := strings.Cut(word, "=")
-	return auth, name == "--jobserver-auth" || name == "--jobserver-fds" // before make 4.2
+	// make before 4.2 has --jobserver-fds.
+	return auth, name == "--jobserver-auth" || name == "--jobserver-fds"
 }
 
-// withoutJobserver takes out of MAKEFLAGS what names a jobserver's descriptors. After
-// "--" come variables of the user's.
+// withoutJobserver removes the words of MAKEFLAGS that name a jobserver's descriptors.
+// The words after "--" are variables of the user's, and stay.
 func withoutJobserver(flags string) string {
 	var kept []string
-	words := strings.Split(flags, " ") // and no others, so that all blanks stay
+	words := strings.Split(flags, " ") // a single space, so that all blanks stay
 	for i, word := range words {
 		if word == "--" {
 			kept = append(kept, words[i:]...)

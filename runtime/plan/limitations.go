@@ -1,6 +1,7 @@
 package plan
 
-// limitations tell what a container without a grant lacks, "" for one that lacks nothing.
+// limitations tells what a rootless container lacks, and why it is rootless; "" for one
+// that is not.
 func limitations(f Facts) string {
 	if !f.Rootless {
 		return ""

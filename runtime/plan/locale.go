@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// plainLocale is the one that every image has which has any, and is in the C library
-// itself since glibc 2.35. Under it text is UTF-8, as under the caller's.
+// plainLocale exists in every image that has locales, and in glibc itself since 2.35.
+// Its text is UTF-8, as the caller's is.
 const plainLocale = "C.UTF-8"
 
-// IsLocale tells whether a variable of the environment names a locale. (LANGUAGE names
-// languages.)
+// IsLocale tells whether the value of an environment variable is a locale. (That of
+// LANGUAGE is a list of languages.)
 func IsLocale(name string) bool { return name == "LANG" || strings.HasPrefix(name, "LC_") }
 
 // AsksFor tells whether a request sets a variable to a value of its own.
@@ -19,7 +19,7 @@ func AsksFor(request []string, variable string) bool {
 	return slices.ContainsFunc(request, func(entry string) bool { return strings.HasPrefix(entry, variable+"=") })
 }
 
-// setLocales has variables that name a locale which the image lacks name another.
+// setLocales replaces locales that the image lacks in the environment, and notes that.
 func (p *Plan) setLocales(r Request, f Facts) {
 	env := p.Spec.Process.Env
 	var changed []string

@@ -11,10 +11,10 @@ import (
 	"mayfly/runtime/user/passwd"
 )
 
-// mounts lists the file systems of the container, in the order in which they are
-// attached: the container's own, the administrator's binds, the request's. Of the
-// administrator's, and of the request's, one that is in another comes after it, since
-// it would be hidden by it.
+// mounts lists the container's mounts in the order in which they are attached: the file
+// systems of the container's own, the policy's binds and the host's files, then the
+// request's. Within the last two groups a mount comes after the one that it lies in,
+// which would cover it.
 func (p *Plan) mounts(r Request, f Facts) error {
 	p.Spec.Mounts = ownMounts(f.User.UID, p.terminals()...)
 	p.withoutGrant(f)
@@ -35,8 +35,9 @@ func parentsFirst(list []specs.Mount) {
 	slices.SortStableFunc(list, func(a, b specs.Mount) int { return depth(a) - depth(b) })
 }
 
-// ownMounts are the file systems that every container has. Memory-backed ones
-// are bounded in proportion to the machine, so that none of them alone can take it. terminals are further options of devpts.
+// ownMounts are the file systems that every container has. Those in memory are limited
+// in proportion to the machine's memory, so that one alone cannot use it up. terminals
+// are further options of devpts.
 func ownMounts(uid uint32, terminals ...string) []specs.Mount {
 	secure := []string{"nosuid", "nodev"}
 	kernel := []string{"nosuid", "nodev", "noexec"}
@@ -56,8 +57,8 @@ func ownMounts(uid uint32, terminals ...string) []specs.Mount {
 	}
 }
 
-// withoutGrant replaces what a user namespace cannot have: a sysfs of its own, which belongs to a network; a group that it
-// has no id for.
+// withoutGrant replaces what a rootless container cannot have: a sysfs of its own,
+// which belongs to a network namespace, and devpts options for a group that has no id.
 func (p *Plan) withoutGrant(f Facts) {
 	if !p.Rootless {
 		return
@@ -66,7 +67,7 @@ func (p *Plan) withoutGrant(f Facts) {
 		switch m := &p.Spec.Mounts[i]; m.Destination {
 		case "/sys":
 			if p.NetworkMode != "" {
-				continue // it has a network
+				continue // its own network has a sysfs
 			}
 			*m = bindMount("/sys", "/sys", true, false)
 		case "/dev/pts":
@@ -77,8 +78,8 @@ func (p *Plan) withoutGrant(f Facts) {
 	}
 }
 
-// hostBinds are the administrator's binds, and the host's name resolution and
-// time zone. A private copy of /etc/passwd or /etc/group takes the bind's place.
+// hostBinds adds the policy's binds. A private copy of /etc/passwd or /etc/group is
+// mounted instead of the host's.
 func (p *Plan) hostBinds(f Facts) {
 	for _, name := range f.Policy.BindReadOnly {
 		switch {
@@ -98,10 +99,10 @@ func (p *Plan) hostBinds(f Facts) {
 	}
 }
 
-// bindMount copies the mounts of the source as they are. What the host mounts there
-// later does not appear, unless slave says so: it would have the attributes that it has
-// on the host, neither nosuid nor nodev, and could be a procfs. Where the bind is
-// read-only it never does, since it would be writable.
+// bindMount returns a bind of the source with all mounts below it, as they are at the
+// launch. A mount that the host makes there later does not appear, unless slave says
+// so: it has the attributes of the host's mount, neither nosuid nor nodev, and could be
+// a procfs. In a read-only bind it never appears, since it could be writable.
 func bindMount(source, destination string, readOnly, slave bool) specs.Mount {
 	options := []string{"rbind", "nosuid", "nodev"}
 	switch {

@@ -12,19 +12,24 @@ import (
 	"mayfly/runtime/policy/rule"
 )
 
-// JoinPrefix begins what a container can have besides the networks that a rule names: that of another container of the same owner.
+// JoinPrefix begins a network `join:NAME`: that of another container of the same owner.
+// No rule names it.
 const JoinPrefix = "join:"
 
-// InterfacePrefix begins what only root can have: an interface of the host's, moved into a network of the container's own.
+// InterfacePrefix begins a network `interface:IF`: the host's interface is moved into a
+// network of the container's own. Only root may ask for it. Its NetworkMode is
+// NetworkInterface.
 const (
 	InterfacePrefix  = "interface:"
 	NetworkInterface = "interface"
 )
 
-// maxInterface bounds the name of an interface, with the NUL at its end (IFNAMSIZ).
+// maxInterface bounds the length of an interface's name, with the NUL at its end
+// (IFNAMSIZ).
 const maxInterface = 16
 
-// network is what is asked for, or the first that the rule names.
+// network returns the network that the request asks for, else the first that the rule
+// names.
 func (f *Facts) network(r Request) string {
 	switch {
 	case r.Network != "":
@@ -37,13 +42,13 @@ func (f *Facts) network(r Request) string {
 	return f.Policy.Network[0]
 }
 
-// Private tells whether the container's network leads outside, or may, and is not the host's.
+// Private tells whether the container's network is not the host's and can reach others.
 func (f *Facts) Private(r Request) bool {
 	wanted := f.network(r)
 	return wanted == rule.NetworkPrivate || f.Neighbour.Network == rule.NetworkPrivate || strings.HasPrefix(wanted, InterfacePrefix)
 }
 
-// network decides which network the container has: what is asked for, or the first that the rule names.
+// network decides which network the container has, and whether the caller may have it.
 func (p *Plan) network(r Request, f Facts) error {
 	p.Network = f.network(r)
 	allowed := f.Policy.Network
@@ -92,7 +97,8 @@ func (p *Plan) network(r Request, f Facts) error {
 	return nil
 }
 
-// A Port is one of the host's at which one of the container's answers (TCP).
+// A Port is a TCP port of the host, and the container's port that connections to it
+// reach.
 type Port struct {
 	Host      uint16 `json:"host"`
 	Container uint16 `json:"container"`

@@ -13,17 +13,20 @@ import (
 	"mayfly/runtime/image/ref"
 )
 
-// HostFiles are mounted read-only where the host has them.
+// HostFiles are the host's files that are mounted read-only where they exist.
 var HostFiles = []string{ResolvConf, Localtime}
 
 const (
+	// Files of /etc that a launch gives to a container.
 	ResolvConf = "/etc/resolv.conf"
 	Localtime  = "/etc/localtime"
-	Timezone   = "/etc/timezone" // Debian's name of the zone that localtime is
+	Timezone   = "/etc/timezone" // Debian's: the name of the zone of localtime
 )
 
-// New decides everything about a launch. It is a pure function: it asks
-// nothing of the system and needs no privilege.
+// New decides everything about a launch. It is a pure function: it asks nothing of the
+// system and needs no privilege. The error wraps rule.ErrDenied where the policy
+// forbids the request, and caller.ErrNotPermitted or caller.ErrNoGrant where the caller
+// lacks the right or a grant.
 func New(r Request, f Facts) (*Plan, error) {
 	if err := check(r, f); err != nil {
 		return nil, err
@@ -61,8 +64,8 @@ func New(r Request, f Facts) (*Plan, error) {
 		return nil, err
 	}
 	p.Multiplexed = p.NetworkMode != "" && f.Image.Debian == "i386"
-	// Not what runs as the host's root, whose user namespace would have power over
-	// root's files.
+	// Not commands that run as the host's root: their user namespaces would have power
+	// over root's files.
 	p.Nested = f.Policy.NestedNamespaces && (f.RootInside != nil || f.User.UID != 0)
 	p.readAhead(f.Image)
 	return p, p.personality(r, f)
@@ -149,9 +152,9 @@ func linux() *specs.Linux {
 	}
 }
 
-// personality is set always: the caller's own would be inherited, of setarch(8) for
-// instance, and its flags. Those the kernel takes away from a program with file
-// capabilities, so they are nothing that a caller has by one grant and not by another.
+// personality sets the execution domain always: otherwise the command would inherit the
+// caller's, as set by setarch(8), with its flags. The kernel clears the flags when it
+// executes a program with file capabilities; so they depend on no kind of grant.
 func (p *Plan) personality(r Request, f Facts) error {
 	machine := f.Image
 	name := r.Personality

@@ -8,20 +8,19 @@ import (
 	"mayfly/runtime/caller"
 )
 
-// A Passing is what of the descriptors that the program was started with the command
-// gets, at the same numbers: the caller has them already. None is a directory, by which
-// one would get out of the root file system, and none a device but those that every
-// container has.
+// A Passing tells which descriptors of this program the command gets, at the same
+// numbers. The caller has them already. None is a directory, by which one could leave
+// the root file system, and none a device other than those that every container has.
 type Passing struct {
-	Asked     []int      // for themselves
-	Listening int        // sockets of systemd's (sd_listen_fds(3)), from 3 on
-	Jobserver *Jobserver // of make; nil: there is none
+	Asked     []int      // by --preserve-fds
+	Listening int        // how many sockets of systemd's, from 3 on (sd_listen_fds(3))
+	Jobserver *Jobserver // make's; nil: none
 }
 
-// FirstPassed is where descriptors begin that are no standard input, output or error.
+// FirstPassed is the first descriptor after standard input, output and error.
 const FirstPassed = 3
 
-// Descriptors are all that may be passed, in order.
+// Descriptors returns all of them in order.
 func (p Passing) Descriptors() []int {
 	list := slices.Clone(p.Asked)
 	for i := range p.Listening {
@@ -34,7 +33,7 @@ func (p Passing) Descriptors() []int {
 	return slices.Compact(list)
 }
 
-// pass has the plan's command get descriptors, and makes its environment tell of them.
+// pass gives the command its descriptors, and environment variables that tell of them.
 func (p *Plan) pass(r Request, caller caller.Caller) {
 	passing := r.Passing
 	if len(passing.Asked) == 0 && passing.Listening == 0 && passing.Jobserver == nil {
@@ -51,7 +50,7 @@ func (p *Plan) pass(r Request, caller caller.Caller) {
 	if j := passing.Jobserver; j != nil {
 		flags := Value(env.list, MakeFlags)
 		if !slices.Contains(strings.Fields(flags), j.Word) {
-			passing.Jobserver = nil // MAKEFLAGS does not pass
+			passing.Jobserver = nil // the command gets no MAKEFLAGS that names it
 		} else {
 			env.set(MakeFlags + "=" + strings.Replace(flags, j.Word, j.inside(), 1))
 		}
@@ -59,8 +58,8 @@ func (p *Plan) pass(r Request, caller caller.Caller) {
 	p.Spec.Process.Env, p.Descriptors = env.list, passing.Descriptors()
 }
 
-// withoutPassed is an environment for a command that joins the container: without what
-// tells of descriptors, which it has not.
+// withoutPassed returns the environment for a command that joins the container: without
+// the variables that tell of descriptors, which that command does not get.
 func withoutPassed(env []string) []string {
 	var kept []string
 	for _, entry := range env {
@@ -76,8 +75,9 @@ func withoutPassed(env []string) []string {
 	return kept
 }
 
-// Joining is the plan of another command, which joins the container. It has these variables
-// besides, and a directory in which it must start ("": the container's).
+// Joining returns the plan of another command that joins the container. env is added to
+// the environment of the container's command. The command must start in dir; "" is the
+// working directory of the container's command.
 func (p *Plan) Joining(args, env []string, dir string) *Plan {
 	other, process := *p, *p.Spec.Process
 	e := newEnviron(withoutPassed(process.Env)...)

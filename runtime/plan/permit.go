@@ -7,7 +7,8 @@ import (
 	"mayfly/runtime/policy/rule"
 )
 
-// Permitted refuses what the policy's rule does not let a caller ask for.
+// Permitted returns an error that wraps rule.ErrDenied if the request asks for
+// something that the rule does not allow.
 func Permitted(r Request, d rule.Decision) error {
 	refuse := func(what string) error {
 		return fmt.Errorf("%s: %w: the rule at %s does not let you", what, rule.ErrDenied, d.Place())
@@ -35,7 +36,7 @@ func Permitted(r Request, d rule.Decision) error {
 	return nil
 }
 
-// bound takes over the bounds that the rule sets. Root has none but those that they ask for.
+// bound takes over the rule's limits. Root has only the limits that root asks for.
 func (p *Plan) bound(asked Resources, d rule.Decision) {
 	p.Devices = d.Devices
 	p.BindFrom, p.BindReadOnlyFrom = d.AllowBind, d.AllowBindReadOnly
@@ -55,15 +56,14 @@ func (p *Plan) bound(asked Resources, d rule.Decision) {
 }
 
 const (
-	// mostKillAfter bounds how long a command is given to end when its time is over, where
-	// the policy limits that.
+	// mostKillAfter bounds KillAfter where the policy limits the time.
 	mostKillAfter = 10 * time.Second
-	// grace is how much later PID 1 ends the container by itself: the supervisor, which
-	// does it more gently, can be stopped by the caller.
+	// grace is how much later PID 1 ends the container by itself. The supervisor ends
+	// it more gently, but the caller can stop the supervisor.
 	grace = 5 * time.Second
 )
 
-// AtMost is when the container has ended at the latest, 0 for no limit.
+// AtMost is how long PID 1 lets the container live; 0: no limit.
 func (p *Plan) AtMost() time.Duration {
 	if p.Timeout == 0 {
 		return 0

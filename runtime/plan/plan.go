@@ -1,9 +1,10 @@
-// Package plan decides everything about a launch: New makes a Plan of a Request and of Facts, which
-// package survey has found.
+// Package plan decides everything about a launch: New makes a Plan of a Request and of
+// the Facts that package survey has found.
 //
-// It is pure. It asks nothing of the system, needs no privilege and imports no package that makes system
-// calls, which a test holds; so every decision can be printed (`--dry-run`) and tested as a table. Check
-// refuses what the executor, packages supervisor, launch and rootfs, cannot do.
+// It is pure. It asks nothing of the system, needs no privilege, and imports no package
+// that makes system calls; a test checks that. So every decision can be printed
+// (`--dry-run`) and tested as a table. Check refuses a plan that the packages
+// supervisor, launch and rootfs cannot carry out.
 package plan
 
 import (
@@ -14,23 +15,26 @@ import (
 	"mayfly/runtime/image/ref"
 )
 
-// A Plan is everything that a launch does, decided. Its core is an OCI runtime
-// specification; the rest is what OCI has no word for.
+// A Plan is everything that a launch does. Its core is an OCI runtime specification;
+// the other fields are what OCI has no word for.
 type Plan struct {
 	Owner     Owner  `json:"owner"`
 	Container string `json:"container"`
 	Root      Root   `json:"root"`
 
-	// Own: in a user namespace of the caller's, without a grant.
+	// Rootless: the program runs in a user namespace of the caller's, without a grant.
 	Rootless bool `json:"unprivileged,omitempty"`
 
-	// CallerBinds are the destinations of those mounts whose source is opened with
-	// the caller's own rights.
+	// CallerBinds are the destinations of the binds that the caller asked for. Their
+	// sources are opened with the caller's own rights.
 	CallerBinds []string `json:"callerBinds,omitempty"`
-	// They must be in one of these directories of the host, with links resolved.
+	// BindFrom are the directories of the host in which sources of CallerBinds must be,
+	// after symbolic links are resolved. Sources of read-only binds may be in
+	// BindReadOnlyFrom, too.
 	BindFrom         []string `json:"bindFrom,omitempty"`
 	BindReadOnlyFrom []string `json:"bindReadOnlyFrom,omitempty"`
-	// Devices are device nodes of the host, besides those of every container.
+	// Devices are paths of the host's device nodes that the container has besides the
+	// usual ones.
 	Devices []string `json:"devices,omitempty"`
 	// Files are small files of the container's own, mounted read-only.
 	Files []File `json:"files,omitempty"`
@@ -38,49 +42,60 @@ type Plan struct {
 	Login bool `json:"login,omitempty"`
 	// Fallback is executed where the image does not have the command.
 	Fallback []string `json:"fallback,omitempty"`
-	// TTY: the command has a terminal of its own as /dev/tty, and descriptors that are
-	// passed through.
+	// TTY: the command has a terminal of its own as /dev/tty, and the caller's
+	// descriptors 0, 1 and 2.
 	TTY bool `json:"tty,omitempty"`
 	// SetIDs: the command runs as another user than the caller.
 	SetIDs bool `json:"setIDs"`
-	// KeepGroups: root inside cannot give up the caller's groups.
+	// KeepGroups: setgroups(2) is denied in the user namespace, so that root inside
+	// cannot give up the caller's groups.
 	KeepGroups bool `json:"keepGroups,omitempty"`
-	// CwdID is which directory of the host the working directory is; nil: whatever has
-	// the name. CwdNames are other names of it inside, in case something hides it by
-	// the first.
+	// CwdID identifies the host's directory that must be the working directory; nil:
+	// any directory of that name will do. CwdNames are other names of it inside, in
+	// case something covers the first.
 	CwdID    *FileID  `json:"cwdID,omitempty"`
 	CwdNames []string `json:"cwdNames,omitempty"`
-	// DirRequired: no other working directory will do.
+	// DirRequired: the command starts in no other directory.
 	DirRequired bool `json:"dirRequired,omitempty"`
-	// Descriptors are those that the program was started with and the command gets,
-	// besides 0, 1 and 2.
+	// Descriptors lists the descriptors, besides 0, 1 and 2, that the command gets, in
+	// order. The program was started with them, or has opened make's jobserver.
 	Descriptors []int `json:"descriptors,omitempty"`
-	// ListenPID: the command is told that sockets among them are for it.
+	// ListenPID: the command gets LISTEN_PID, since there are sockets among
+	// Descriptors.
 	ListenPID bool `json:"listenPID,omitempty"`
 
-	// KeepInit: PID 1 is moved out of the control groups in which the caller may move processes.
+	// KeepInit: PID 1 is moved into a control group in which the caller may move no
+	// processes.
 	KeepInit bool `json:"keepInit,omitempty"`
-	// Containers is how many the owner may have at a time, this one included; 0: any number.
+	// Containers is how many containers the owner may have at a time, this one
+	// included; 0: any number.
 	Containers int `json:"containers,omitempty"`
 
-	// Network is as it was asked for; NetworkMode what kind the container has of its own, "" for the host's.
-	Network     string     `json:"network"`
-	NetworkMode string     `json:"networkMode,omitempty"`
-	Join        *Neighbour `json:"join,omitempty"` // whose network it is
-	// NetworkRange are the addresses of which a private network has one; Publish are the host's ports that lead to it.
+	// Network is the network as the request or the policy writes it. NetworkMode is the
+	// kind of the container's own network, none, private or interface; "": it has the
+	// host's.
+	Network     string `json:"network"`
+	NetworkMode string `json:"networkMode,omitempty"`
+	// Join is the container whose network is shared; nil: none.
+	Join *Neighbour `json:"join,omitempty"`
+	// NetworkRange is the range from which a private network gets its address. Publish
+	// are the ports of the host that lead to ports of the container.
 	NetworkRange string `json:"networkRange,omitempty"`
 	Publish      []Port `json:"publish,omitempty"`
 
-	// Multiplexed: the image's programs are of 32-bit x86, which make sockets by socketcall(2).
+	// Multiplexed: the image's programs are for 32-bit x86, and the container has a
+	// network of its own. They make sockets by socketcall(2), which the seccomp filter
+	// has to let pass.
 	Multiplexed bool `json:"multiplexed,omitempty"`
 
 	// Nested: commands may make user namespaces.
 	Nested bool `json:"nestedNamespaces,omitempty"`
 
-	// Measure: tell afterwards what the container has used.
+	// Measure: the Status tells what the container has used.
 	Measure bool `json:"measure,omitempty"`
 
-	// Limitations are what the container lacks for want of a grant; "": nothing.
+	// Limitations tells what a rootless container lacks; "": the container is not
+	// rootless.
 	Limitations string `json:"limitations,omitempty"`
 
 	// Notes are what the user may want to know, and Warnings what they must.
@@ -89,62 +104,66 @@ type Plan struct {
 
 	Timeout   time.Duration `json:"timeout,omitempty"`
 	KillAfter time.Duration `json:"killAfter,omitempty"`
-	// OutputLimit is how many bytes the command may write to standard output and error; 0: any number.
+	// OutputLimit is how many bytes the command may write to standard output and error
+	// together; 0: any number.
 	OutputLimit int64 `json:"outputLimit,omitempty"`
 
 	Spec specs.Spec `json:"spec"`
 
-	Joins bool `json:"-"` // the command joins a container that is there
+	Joins bool `json:"-"` // the command joins a running container
 }
 
-// A RootKind is what a root file system is, and so what becomes of it.
+// A RootKind is the kind of a root file system, which tells what becomes of it
+// afterwards.
 type RootKind string
 
 // The kinds of root file systems.
 const (
-	RootVersion  RootKind = "version"  // an image that does not change, itself, read-only
-	RootSnapshot RootKind = "snapshot" // a copy, which is thrown away
-	RootSession  RootKind = "session"  // the owner's writable copy, which stays
-	RootDraft    RootKind = "draft"    // an image that is being made
-	RootImage    RootKind = "image"    // an image that has no versions, itself, to be changed
+	RootVersion  RootKind = "version"  // a version of an image, read-only
+	RootSnapshot RootKind = "snapshot" // a snapshot, deleted at the end
+	RootSession  RootKind = "session"  // the owner's writable snapshot, which stays
+	RootDraft    RootKind = "draft"    // a version that is being made
+	RootImage    RootKind = "image"    // an image without versions, which is changed
 )
 
 // A Root is the root file system of a container.
 type Root struct {
 	Kind    RootKind `json:"kind"`
 	Store   string   `json:"store"`
-	Image   string   `json:"image"`             // name
+	Image   string   `json:"image"`             // its name
 	Version int      `json:"version,omitempty"` // 0: the image has no versions
 	Name    string   `json:"name,omitempty"`    // of the snapshot, session or draft
-	// Replace are files that the container has its own of. Where the root file system can be
-	// written to they are no mounts: programs put new ones in their place.
+	// Replace are files of the container's own where the root file system is writable.
+	// They are plain files and no mounts, since programs replace them by rename(2).
 	Replace []File `json:"replace,omitempty"`
-	// Append are lines that are added to files.
+	// Append are lines that are added to files of the root file system.
 	Append []File `json:"append,omitempty"`
 	// ReadAhead are files that the command's start is likely to read.
 	ReadAhead []string `json:"readAhead,omitempty"`
 }
 
-// MayCreate tells whether a missing mount point may be made in it.
+// MayCreate tells whether a missing mount point may be made in the root file system.
 func (r Root) MayCreate() bool { return r.Kind == RootSnapshot || r.Kind == RootSession }
 
-// Changes tells that it is an image, and that what is written is kept in it.
+// Changes tells that the root file system is an image or draft, in which changes are
+// kept.
 func (r Root) Changes() bool { return r.Kind == RootDraft || r.Kind == RootImage }
 
-// An Owner is whose the container is: the caller, as the host knows them.
+// An Owner is the user to whom a container belongs: the caller, with their ids on the
+// host.
 type Owner struct {
 	UID uint32 `json:"uid"`
 	GID uint32 `json:"gid"`
 }
 
-// A File is a file that exists only in one container.
+// A File is a file that exists in one container only.
 type File struct {
 	Path    string `json:"path"`
 	Content string `json:"content"`
-	Link    string `json:"link,omitempty"` // instead of a content: what a symbolic link says
+	Link    string `json:"link,omitempty"` // target of a symbolic link; then no Content
 }
 
-// Path is where the root file system is on the host while the container runs.
+// Path is the path of the root file system on the host while the container runs.
 func (p *Plan) Path() string {
 	if p.Root.Kind != RootSnapshot {
 		return p.Spec.Root.Path

@@ -22,7 +22,7 @@ func (p *Plan) process(r Request, f Facts) error {
 		env = unlessAsked(env, r.Env, f.whoIsRoot())
 	}
 	home := f.ChosenHome(r)
-	if home.value != "" { // of a HOME that the request does not set
+	if home.value != "" { // unless the request sets HOME
 		env = unlessAsked(env, r.Env, []string{"HOME=" + home.value})
 	}
 	if home.Note != "" {
@@ -36,7 +36,8 @@ func (p *Plan) process(r Request, f Facts) error {
 		Rlimits:         r.Limits,
 		NoNewPrivileges: true,
 	}
-	// What another user shows on it, and reads from it, would be from root's terminal.
+	// For another user's command it would be root's terminal: that user could write on
+	// it, and read what root types.
 	p.TTY = r.Terminal == Auto && !p.Spec.Process.Terminal && f.Caller.TTY && !p.SetIDs
 	if err := p.workingDir(r, f); err != nil {
 		return err
@@ -53,10 +54,10 @@ func (p *Plan) process(r Request, f Facts) error {
 	return nil
 }
 
-// wantsTerminal tells whether the command gets a terminal of its own. That takes the
-// caller's: to have it, a job in the background would be stopped, also for a command
-// that never reads. So it has one only if asked for, and for a shell, which reads first
-// of all.
+// wantsTerminal tells whether the command gets a terminal of its own. Its relay takes
+// over the caller's terminal, and the kernel stops a background job that does so, even
+// if the command never reads. So a command in the background gets one only if asked
+// for; a shell gets one, since it reads at once.
 func (r Request) wantsTerminal(c caller.Caller) bool {
 	if r.Terminal != Auto {
 		return r.Terminal == Yes
@@ -67,9 +68,9 @@ func (r Request) wantsTerminal(c caller.Caller) bool {
 // PlainShell is the shell of every image that has one.
 const PlainShell = "/bin/sh"
 
-// command decides what is executed. A command that the login shell shall run is
-// handed to it as its arguments, so that nothing needs quoting; which only a
-// shell with POSIX syntax understands.
+// command decides what is executed. With --login the login shell gets the command as
+// arguments, so that nothing has to be quoted. Only a shell with POSIX syntax can run
+// them.
 func (p *Plan) command(r Request, shell string) {
 	if !path.IsAbs(shell) {
 		shell = PlainShell
@@ -89,11 +90,11 @@ func (p *Plan) command(r Request, shell string) {
 	p.Login = p.Login && !r.NoLogin
 }
 
-// readAhead guesses what the command's start reads: the program, a shell if it is a
-// script, the dynamic loader, the C library. A wrong guess costs an open(2).
+// readAhead guesses which files the command's start reads: the program, a shell in case
+// it is a script, the dynamic loader, the C library. A wrong guess costs an open(2).
 func (p *Plan) readAhead(arch arch.Architecture) {
 	if p.Root.Kind != RootSnapshot {
-		return // an image's files are in the page cache after their first use
+		return // after its first use a version's files are in the page cache
 	}
 	program := p.Spec.Process.Args[0]
 	if !strings.Contains(program, "/") {
@@ -105,7 +106,8 @@ func (p *Plan) readAhead(arch arch.Architecture) {
 	}
 }
 
-// capabilities are none, except where root maintains an image, or is root of a user namespace only.
+// capabilities returns Capabilities where root changes an image, and for root inside;
+// otherwise none.
 func capabilities(r Request, f Facts) *specs.LinuxCapabilities {
 	if f.RootInside == nil && (!r.NoEphemeral || f.User.UID != 0) {
 		return &specs.LinuxCapabilities{}
@@ -113,8 +115,8 @@ func capabilities(r Request, f Facts) *specs.LinuxCapabilities {
 	return &specs.LinuxCapabilities{Bounding: Capabilities, Effective: Capabilities, Permitted: Capabilities}
 }
 
-// AnotherUser tells that the command has another user id on the host than the caller.
-// Another process with that id may take descriptors out of its processes (pidfd_getfd(2)):
-// with the caller's terminal they could read what the caller types for other programs,
-// and write on the screen in their name.
+// AnotherUser tells whether the command has another user id on the host than the
+// caller. A process of that user may take descriptors out of the command
+// (pidfd_getfd(2)). With the caller's terminal it could read what the caller types for
+// other programs, and write on the caller's screen.
 func (p *Plan) AnotherUser() bool { return p.SetIDs || p.RootInside() }

@@ -7,66 +7,74 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// Choice is a decision that can be left to the circumstances.
+// A Choice is yes, no, or left to the circumstances.
 type Choice int
 
-// The choices. Auto decides by what is found.
+// The choices. With Auto the circumstances decide.
 const (
 	Auto Choice = iota
 	Yes
 	No
 )
 
-// A Request says what to run and how. Only Image is needed.
+// A Request says what to run and how. Only Image or Session is needed.
 type Request struct {
 	Store   string // directory of the images; "": the policy's. Only root may choose.
-	Image   string // of the store: NAME, or NAME@VERSION
-	Session string // of the caller's, to run in instead of Image: see Resolve
-	Draft   string // name of an image that is being made, which is run instead of Image; root only
-	// DraftEnv is what Draft's configuration sets, as entries NAME=VALUE.
+	Image   string // NAME or NAME@VERSION
+	Session string // instead of Image: the caller's session to run in
+	Draft   string // name of a draft of Image to run in; root only
+	// DraftEnv are NAME=VALUE entries of Draft's configuration.
 	DraftEnv []string
 	Command  []string // empty: the user's login shell
-	Login    bool     // run Command by way of the login shell
-	NoLogin  bool     // and the shell is not started as one
+	Login    bool     // the login shell runs Command
+	NoLogin  bool     // the shell is not started as a login shell
 
-	Name     string // of the container; "": the image's with 16 random hex digits
+	// Name is the container's; "": the image's name with 16 random hex digits.
+	Name     string
 	Hostname string // "": the container's name
 
 	Binds   []Bind
-	NoBinds []string // the policy's binds on these are left out
+	NoBinds []string // destinations of the policy's binds to leave out
 	Tmpfs   []Tmpfs
 
-	Passing Passing // what the command gets of open descriptors
+	Passing Passing // which open descriptors the command gets
 
-	Env    []string // NAME (the caller's value) or NAME=VALUE
-	EnvAll bool     // the caller's whole environment passes
+	Env    []string // NAME (with the caller's value) or NAME=VALUE
+	EnvAll bool     // all variables of the caller's pass
 
-	Dir          string // working directory; "": the caller's, where it exists inside
-	RootInside   bool   // the command is root of a user namespace, with subordinate ids of the caller's
-	RootIsCaller bool   // with RootInside: but root has the caller's own id on the host, and the caller root's
+	Dir string // working directory; "": the caller's, where it is inside
+	// RootInside: the command is root of a user namespace, with subordinate ids of the
+	// caller's.
+	RootInside bool
+	// RootIsCaller: with RootInside, root has the caller's own id on the host, and the
+	// caller's id inside is a subordinate one.
+	RootIsCaller bool
 	User         string // name or number; "": the caller
 	Personality  string // "": found from the image
 
-	Network string // "": the first that the policy names; host, none, private, join:NAME, interface:IF
-	Publish []Port // with a private network
+	// Network is host, none, private, join:NAME or interface:IF; "": the first that the
+	// policy names.
+	Network string
+	Publish []Port // for a private network
 
-	Writable    bool // the snapshot may be written to, and is thrown away all the same
-	NoEphemeral bool // the image itself, writable, for maintenance; root only
+	Writable    bool // the root file system is a writable snapshot
+	NoEphemeral bool // changes the image itself; root only
 
-	Resources Resources // what the container may use
-	Measure   bool      // tell afterwards what it has used
+	Resources Resources // limits on what the container uses
+	Measure   bool      // see Plan.Measure
 
-	// Limits are soft limits for the command, where the process itself has higher ones.
+	// Limits are soft resource limits for the command, where the process itself has
+	// higher ones.
 	Limits []specs.POSIXRlimit
 
-	Terminal  Choice        // a pseudo-terminal of the container's own
-	Timeout   time.Duration // 0: none
-	KillAfter time.Duration // from SIGTERM at a limit to the end of the container
+	Terminal  Choice        // whether the command gets a pseudo-terminal
+	Timeout   time.Duration // 0: no limit
+	KillAfter time.Duration // from SIGTERM at a limit to SIGKILL
 
-	OutputLimit int64 // bytes of standard output and error together; 0: none
+	OutputLimit int64 // see Plan.OutputLimit
 }
 
-// ImageName is the image's name alone.
+// ImageName is the image's name without its version.
 func (r Request) ImageName() string {
 	name, _, _ := strings.Cut(r.Image, "@")
 	return name

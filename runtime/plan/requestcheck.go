@@ -7,8 +7,9 @@ import (
 	"mayfly/runtime/caller"
 )
 
-// Check refuses what goes together for nobody, or not for this caller. Nothing has been
-// looked up yet: an error of that would hide what is wrong with the request.
+// Check returns an error for a request that contradicts itself or is not permitted to
+// this caller. It comes before anything is looked up, since an error of a lookup would
+// hide what is wrong with the request.
 func (r Request) Check(c caller.Caller, own bool) error {
 	if err := r.Exclusions(); err != nil {
 		return err
@@ -19,7 +20,7 @@ func (r Request) Check(c caller.Caller, own bool) error {
 		return fmt.Errorf("limits on what all processes together use: %w", caller.ErrNoGrant)
 	case r.NoEphemeral && !root:
 		return fmt.Errorf("--no-ephemeral changes the image for everybody: %w", caller.ErrNotPermitted)
-	case r.RootIsCaller && own: // where nothing maps the owners of the image's files
+	case r.RootIsCaller && own: // nothing maps the owners of the image's files there
 		return fmt.Errorf("--root-as caller: %w", caller.ErrNoGrant)
 	case r.RootIsCaller && root:
 		return errors.New("--root-as caller is for others than root: root inside would be root of the host")
@@ -29,7 +30,7 @@ func (r Request) Check(c caller.Caller, own bool) error {
 	return r.Resources.check()
 }
 
-// Exclusions refuses what excludes each other, whoever asks.
+// Exclusions returns an error for options that exclude each other, for every caller.
 func (r Request) Exclusions() error {
 	switch {
 	case r.RootInside && r.User != "":

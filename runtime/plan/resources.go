@@ -11,17 +11,17 @@ import (
 	"mayfly/runtime/policy/rule"
 )
 
-// Resources bound what all processes of a container use together. Zero: no bound.
+// Resources limit what all processes of a container use together. Zero: no limit.
 type Resources struct {
 	Memory    int64   // bytes
-	Swap      *int64  // bytes besides; nil: none where Memory is bounded
+	Swap      *int64  // bytes besides Memory; nil: none if Memory is limited
 	Tasks     int     // processes and threads
 	CPUs      float64 // processors
-	CPUWeight int     // share beside others, 1 to 10000; who says nothing has 100
-	IOWeight  int     // the same for disks
+	CPUWeight int     // share of processor time beside others, 1 to 10000; usual is 100
+	IOWeight  int     // share of disk time, in the same way
 }
 
-// none tells that nothing is bounded.
+// none tells that there is no limit.
 func (r Resources) none() bool { return r == Resources{} }
 
 func (r Resources) check() error {
@@ -29,7 +29,7 @@ func (r Resources) check() error {
 	switch {
 	case r.Memory < 0 || r.Swap != nil && *r.Swap < 0 || r.Tasks < 0 || r.CPUs < 0:
 		return errors.New("a limit cannot be negative")
-	case !(r.CPUs <= mostCPUs): // nor is NaN a number of them
+	case !(r.CPUs <= mostCPUs): // also refuses NaN
 		return fmt.Errorf("--cpus %v: want a number such as 1.5", r.CPUs)
 	case r.CPUs > 0 && r.CPUs < leastCPUs:
 		return fmt.Errorf("--cpus %v: the kernel's least is %v", r.CPUs, leastCPUs)
@@ -40,12 +40,13 @@ func (r Resources) check() error {
 }
 
 const (
-	cpuPeriod = 100_000 // microseconds, in which a quota is used up
-	leastCPUs = 0.01    // the kernel takes no quota below a millisecond
+	cpuPeriod = 100_000 // of a quota, in microseconds
+	leastCPUs = 0.01    // the kernel takes no quota below 1 ms
 	mostCPUs  = 1 << 20
 )
 
-// within bounds what is asked for by what the policy allows, which is what a caller has who asks for nothing.
+// within returns the limits that are asked for, or those of the policy where these are
+// lower or nothing is asked for.
 func (r Resources) within(most rule.Limits) Resources {
 	r.Memory, r.Tasks = least(r.Memory, most.Memory), least(r.Tasks, most.Tasks)
 	r.CPUs = least(r.CPUs, most.CPU)
@@ -60,7 +61,7 @@ func (r Resources) within(most rule.Limits) Resources {
 	return r
 }
 
-// least is the smaller of two bounds, of which 0 is none.
+// least is the lower of two limits, of which 0 is none.
 func least[T int | int64 | float64](a, b T) T {
 	if a == 0 || b != 0 && b < a {
 		return b
@@ -68,7 +69,7 @@ func least[T int | int64 | float64](a, b T) T {
 	return a
 }
 
-// settings are the files of the control group and what they say.
+// settings returns the files of the control group and their content.
 func (r Resources) settings() map[string]string {
 	set := map[string]string{}
 	if r.Memory > 0 {
@@ -92,8 +93,9 @@ func (r Resources) settings() map[string]string {
 	return set
 }
 
-// keepInit has PID 1 out of the caller's reach, where they could freeze it and kill the
-// supervisor. Where systemd runs there has to be a scope for that.
+// keepInit moves PID 1 out of the caller's reach, if the caller could freeze its
+// control group and kill the supervisor. Under systemd that takes a scope, so the
+// container gets a control group.
 func (p *Plan) keepInit(f Facts) {
 	if !f.Delegated {
 		return
@@ -104,9 +106,11 @@ func (p *Plan) keepInit(f Facts) {
 	}
 }
 
-// resources gives the container a control group, if it needs one. It has no cgroup namespace then: one can only be made
-// around the group that a process is in, and where the hierarchy is delegated the kernel lets nobody be born outside
-// of theirs. So its /sys/fs/cgroup shows all groups, as it does to the caller, and none can be written to.
+// resources gives the container a control group, if it needs one. Such a container has
+// no cgroup namespace. That could only be made around the group that the process is in;
+// and where the hierarchy is delegated (nsdelegate) the kernel lets no process be born
+// outside of its namespace's group. So /sys/fs/cgroup shows all groups inside, as it
+// does outside, read-only.
 func (p *Plan) resources(r Resources) {
 	settings := r.settings()
 	if p.Rootless || len(settings) == 0 && !p.Measure {

@@ -2,9 +2,9 @@ package plan
 
 import "github.com/opencontainers/runtime-spec/specs-go"
 
-// changedPlaces are the same ids on the host, with root and the caller in each other's
-// place: what root makes is the caller's. It gives root inside no file that idMappings
-// does not: the ids that are mapped are the same.
+// changedPlaces returns IdMappings with root and the caller swapped: what root inside
+// makes is the caller's on the host. The same ids are mapped, so root inside can reach
+// no other files.
 func changedPlaces(own, first uint32) []specs.LinuxIDMapping {
 	var list []specs.LinuxIDMapping
 	for _, m := range IdMappings(own, first) {
@@ -22,7 +22,8 @@ func changedPlaces(own, first uint32) []specs.LinuxIDMapping {
 	return list
 }
 
-// IdMappings makes the ids inside subordinate ones from first on, but the caller's own, which is itself. Root's is not.
+// IdMappings maps ids inside to subordinate ids from first on, and the caller's own id
+// to itself. If the caller is root, all of them are subordinate.
 func IdMappings(own, first uint32) []specs.LinuxIDMapping {
 	mapped := func(inside, outside, n uint32) specs.LinuxIDMapping {
 		return specs.LinuxIDMapping{ContainerID: inside, HostID: outside, Size: n}
@@ -38,7 +39,7 @@ func IdMappings(own, first uint32) []specs.LinuxIDMapping {
 	return list
 }
 
-// onHost is whose an id inside is on the host.
+// onHost returns the id on the host of an id inside.
 func onHost(list []specs.LinuxIDMapping, inside uint32) uint32 {
 	for _, m := range list {
 		if inside >= m.ContainerID && inside-m.ContainerID < m.Size {

@@ -13,16 +13,19 @@ import (
 // RootIDs is how many ids there are inside, from 0 on.
 const RootIDs = rule.RootIDs
 
-// A RootInside is what is known of it before a plan is made.
+// A RootInside has the facts about root inside.
 type RootInside struct {
-	UIDs, GIDs passwd.Range      // on the host
-	IsCaller   bool              // root has the caller's own ids there, and the caller's inside are subordinate
-	Root       passwd.Entry      // who root is in the image
-	Lines      map[string]string // by file of the image: a line of the caller's that it lacks
-	Content    map[string]string // the same files as a whole, with the line
+	UIDs, GIDs passwd.Range // subordinate ids, on the host
+	// IsCaller: see Request.RootIsCaller.
+	IsCaller bool
+	Root     passwd.Entry // the image's line for id 0
+	// Lines are lines about the caller that files of the image lack, by the file's
+	// path.
+	Lines   map[string]string
+	Content map[string]string // those files with that line
 }
 
-// RunsAs is who the command is, inside.
+// RunsAs is the user that the command is inside.
 func (f *Facts) RunsAs() passwd.Entry {
 	if f.RootInside != nil {
 		return f.RootInside.Root
@@ -30,7 +33,7 @@ func (f *Facts) RunsAs() passwd.Entry {
 	return f.User
 }
 
-// root makes the plan's command root of a user namespace.
+// root makes the command root of a user namespace, where the facts have root inside.
 func (p *Plan) root(f Facts) error {
 	r := f.RootInside
 	if r == nil {
@@ -56,15 +59,16 @@ func (p *Plan) root(f Facts) error {
 	return nil
 }
 
-// keepsGroups decides whether root inside is kept from giving up the caller's groups.
-// subgid(5) lets whom it names, as newgidmap(1) does; ids of the policy's alone do not,
-// since a file may be closed to a group and open to all others.
+// keepsGroups decides whether setgroups(2) is denied to root inside. A file may be
+// closed to a group and open to all others, so to leave the group is a right. subgid(5)
+// gives it to the users that it names, as newgidmap(1) does; the policy's root-ids
+// alone do not.
 func (f *Facts) keepsGroups() bool {
 	return !f.Rootless && f.Caller.UID != 0 && f.Policy.RootIDs != 0 && !f.Policy.DropGroups
 }
 
-// groups are those that the command has besides its own. Root inside has the group 0
-// for its own: that of a caller who may give up none is one of the others.
+// groups are the supplementary groups of the command. Root inside has group 0, so a
+// caller whose groups are kept has their primary group among these.
 func (p *Plan) groups(f Facts) []uint32 {
 	if !p.KeepGroups || slices.Contains(f.Groups, f.User.GID) {
 		return f.Groups
@@ -75,10 +79,11 @@ func (p *Plan) groups(f Facts) []uint32 {
 // RootInside tells whether the command is root of a user namespace.
 func (p *Plan) RootInside() bool { return len(p.Spec.Linux.UIDMappings) > 0 }
 
-// ttyGroup is that of terminals, in every Debian.
+// ttyGroup is the id of the group tty, in every Debian.
 const ttyGroup = 5
 
-// terminals are options that make them root's inside.
+// terminals are devpts options: the uid of root inside and the gid of the tty group,
+// both as on the host.
 func (p *Plan) terminals() []string {
 	if !p.RootInside() {
 		return nil
@@ -87,11 +92,12 @@ func (p *Plan) terminals() []string {
 	return []string{fmt.Sprintf("uid=%d", onHost(linux.UIDMappings, 0)), fmt.Sprintf("gid=%d", onHost(linux.GIDMappings, ttyGroup))}
 }
 
-// userFiles has the image's users inside, and the caller among them: in the copy itself where it can be written to,
-// for programs that add users put a new file in the old one's place.
+// userFiles adds the caller's lines to the image's passwd(5) and group(5). Where the
+// root file system is writable they are appended to the files in it, and not mounted
+// over them: programs that add users replace these files by rename(2).
 func (p *Plan) userFiles(f Facts) {
 	if p.Root.Kind == RootDraft {
-		return // an image is nobody's
+		return // a draft gets no line of the caller's
 	}
 	for _, name := range []string{passwd.PasswdFile, passwd.GroupFile} {
 		switch line := f.RootInside.Lines[name]; {
@@ -104,7 +110,7 @@ func (p *Plan) userFiles(f Facts) {
 	}
 }
 
-// RootOnHost are the ids that root inside has on the host.
+// RootOnHost returns the ids that root inside has on the host.
 func (p *Plan) RootOnHost() (uid, gid int) {
 	return int(onHost(p.Spec.Linux.UIDMappings, 0)), int(onHost(p.Spec.Linux.GIDMappings, 0))
 }

@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// ParseTmpfs reads DST[:OPTION,...]. Options are of a list, since the file system has some
-// that undo its bounds: size=0 and nr_inodes=0 are no bound at all to the kernel, noswap
-// and huge keep memory from being reclaimed.
+// ParseTmpfs reads DST[:OPTION,...]. Only listed options are accepted, since some
+// remove the limits of a tmpfs: the kernel takes size=0 and nr_inodes=0 for no limit,
+// and noswap and huge keep memory from being reclaimed.
 func ParseTmpfs(text string) (Tmpfs, error) {
 	fields, err := splitEscaped(text)
 	if err == nil && len(fields) > 2 {
@@ -36,7 +36,8 @@ func ParseTmpfs(text string) (Tmpfs, error) {
 	return tmpfs, nil
 }
 
-// tmpfsOptions are those that a tmpfs can be asked for, besides attributes of the mount.
+// tmpfsOptions are the options that a tmpfs may have, for messages; with them
+// attributes of the mount.
 const tmpfsOptions = "size=64M or size=10%, nr_inodes=10k, mode=0755, uid=ID, gid=ID, ro, noexec, nosymfollow, noatime"
 
 func checkTmpfsOption(option string) error {
@@ -66,8 +67,8 @@ func checkTmpfsOption(option string) error {
 	return nil
 }
 
-// tmpfsAmount reads an amount as the kernel does, in decimal digits only: a percentage, of
-// whole, is for a size alone.
+// tmpfsAmount reads an amount as the kernel does, in decimal digits only. A percentage,
+// which is of whole, is for a size only.
 func tmpfsAmount(key, value string, whole int64) (int64, error) {
 	digits, shift := value, 0
 	if percent, is := strings.CutSuffix(value, "%"); is && key == "size" {
@@ -90,12 +91,13 @@ func tmpfsAmount(key, value string, whole int64) (int64, error) {
 	return int64(n) << shift, nil
 }
 
-// inodeSize is how much memory the kernel counts for an inode where it is asked for no
-// number of them: as many as half of the memory has pages.
+// inodeSize is how many bytes of memory the kernel counts for an inode by default:
+// nr_inodes is half of the number of pages.
 const inodeSize = 4096
 
-// Bounded refuses more than a tmpfs has unasked, which is half of the machine's memory and
-// an inode for each page of that. Root may have more.
+// Bounded returns an error for a tmpfs that is larger than the kernel's default: half
+// of the machine's memory (in bytes), and an inode for each page of that. It is not
+// called for root.
 func (t Tmpfs) Bounded(memory int64) error {
 	for _, option := range t.Options {
 		key, value, _ := strings.Cut(option, "=")

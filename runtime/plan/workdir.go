@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// workingDir decides where the command starts. One that is asked for must be there. The
-// caller's own must be the same one inside; a command that is the login shell starts in
-// the home instead, any other is refused: it could do there what was meant for another
-// place.
+// workingDir decides where the command starts. A directory that is asked for must exist
+// inside. The caller's own must be the same directory inside. A login shell starts in
+// the home instead where it is not; any other command is refused, since it could do
+// there what was meant for another place.
 func (p *Plan) workingDir(r Request, f Facts) error {
 	switch {
 	case r.Dir != "":
@@ -19,7 +19,8 @@ func (p *Plan) workingDir(r Request, f Facts) error {
 		}
 		p.Spec.Process.Cwd, p.DirRequired = r.Dir, true
 		return nil
-	case f.Dir.Path == "/" || r.mountsOn(f.Dir.Path): // the container's, and what the caller puts there
+	// The container has its own there, or the request mounts one.
+	case f.Dir.Path == "/" || r.mountsOn(f.Dir.Path):
 		p.Spec.Process.Cwd, p.DirRequired = f.Dir.Path, true
 		return nil
 	}
@@ -40,8 +41,8 @@ func (p *Plan) workingDir(r Request, f Facts) error {
 	return nil
 }
 
-// DirsToTry are the directories in which the command may start, the first that can be
-// entered counts.
+// DirsToTry are the directories in which the command may start. The first that can be
+// entered is taken.
 func (p *Plan) DirsToTry() []string {
 	if p.DirRequired {
 		return []string{p.Spec.Process.Cwd}
@@ -53,7 +54,8 @@ func (p *Plan) DirsToTry() []string {
 	return dirs
 }
 
-// DirsToEnter are the same for a command that enters each that it can: the last counts.
+// DirsToEnter are those of DirsToTry in reverse, for a command that enters each that it
+// can: the last one stays.
 func (p *Plan) DirsToEnter() []string {
 	dirs := p.DirsToTry()
 	slices.Reverse(dirs)
