@@ -14,7 +14,9 @@ import (
 	"mayfly/runtime/plan"
 )
 
-// namesInside are the names that a directory of the host has inside.
+// namesInside returns the names that a directory of the host has inside, by way of the
+// binds of the directory and of those above it. The directory's own name comes first,
+// if it is one.
 func namesInside(sources []plan.BoundSource, dir string) []string {
 	var names []string
 	for above := dir; ; above = path.Dir(above) {
@@ -34,7 +36,7 @@ func namesInside(sources []plan.BoundSource, dir string) []string {
 	return names
 }
 
-// findDirs finds the home and the working directory of the caller.
+// findDirs finds the caller's home and working directory.
 func (f *finder) findDirs(r plan.Request, env []string) {
 	sources := f.bindsOf(r)
 	f.findHome(r, env, sources)
@@ -48,16 +50,17 @@ func (f *finder) findDirs(r plan.Request, env []string) {
 	}
 }
 
-// systemDirs are directories of the host's system: with all that is in them, but for
-// sources and what the administrator has added; and those that are no place for work
-// themselves. They are bound by --bind only.
+// Directories of the host's system, which are bound by --bind only. systemTrees are
+// meant with all that is in them, except sourceTrees: sources, and what the
+// administrator has installed. systemDirs are meant without what is in them.
 var (
 	systemTrees = []string{"/etc", "/boot", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/usr", "/run/mayfly"}
 	sourceTrees = []string{"/usr/src", "/usr/local"}
 	systemDirs  = []string{"/var", "/var/lib", "/run", "/root"}
 )
 
-// bindableDir tells why a directory cannot be bound unasked at its own name.
+// bindableDir returns an error if a directory cannot be bound at its own name unless
+// the request names it.
 func (f *finder) bindableDir(dir string) error {
 	if _, err := plan.CleanDestination(dir); err != nil {
 		return err
@@ -65,7 +68,8 @@ func (f *finder) bindableDir(dir string) error {
 	in := func(trees []string) bool {
 		return slices.ContainsFunc(trees, func(tree string) bool { return plan.Within(dir, tree) })
 	}
-	ofStore := !f.Rootless && (plan.Within(dir, f.Policy.Store) || plan.Within(f.Policy.Store, dir)) // one's own store is hidden anyway
+	// A rootless caller's own store is hidden by rootfs.
+	ofStore := !f.Rootless && (plan.Within(dir, f.Policy.Store) || plan.Within(f.Policy.Store, dir))
 	if in(systemTrees) && !in(sourceTrees) || slices.Contains(systemDirs, dir) || ofStore {
 		return errors.New("it is one of the system's, which is bound only if you say --bind")
 	}
@@ -78,7 +82,7 @@ func (f *finder) bindableDir(dir string) error {
 // findHome finds the directory that HOME will name.
 func (f *finder) findHome(r plan.Request, env []string, sources []plan.BoundSource) {
 	if r.NoEphemeral || r.RootInside {
-		return // the image's
+		return // HOME is the image's
 	}
 	f.HomeName = path.Clean(plan.Value(env, "HOME"))
 	if !path.IsAbs(f.HomeName) || f.HomeName == "/" {
@@ -115,8 +119,8 @@ func lookAt(name string) plan.HostDir {
 	return d
 }
 
-// findHides looks whether the working directory, or the home, would hide something of the
-// image's if it were bound. --bind does it all the same.
+// findHides finds whether a bind of the working directory or the home would hide files
+// of the image. --bind does it all the same.
 func (f *finder) findHides(inside mount.Root, r plan.Request) {
 	hides := func(d plan.HostDir) bool {
 		return d.Path != "" && len(d.Inside) == 0 && !f.Covered(d.Path) && !plan.OnOwnMount(d.Path, r) &&

@@ -13,8 +13,9 @@ import (
 	"mayfly/runtime/user/passwd"
 )
 
-// Explain tells what a user, by name or number ("": the caller), may do with an image. The
-// error is policy.ErrDenied where that is nothing.
+// Explain returns what the policy lets a user do with an image, and the user. who is a
+// name or number; "": the caller. The error wraps rule.ErrDenied where the policy
+// allows nothing.
 func Explain(h here.Here, name, who string) (rule.Decision, passwd.Entry, error) {
 	if err := ref.CheckName("image", name); err != nil {
 		return rule.Decision{}, passwd.Entry{}, err

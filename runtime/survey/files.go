@@ -16,7 +16,7 @@ import (
 // maxZone bounds what is read of a time zone, maxName what is read of a name, in bytes.
 const maxZone, maxName = 1 << 16, 256
 
-// findZone finds the host's time zone by the link that /etc/localtime is.
+// findZone finds the host's time zone by the target of the link /etc/localtime.
 func (f *finder) findZone() {
 	link, err := os.Readlink(plan.Localtime)
 	if _, name, ok := strings.Cut(link, plan.ZoneDirectory); err == nil && ok {
@@ -24,7 +24,7 @@ func (f *finder) findZone() {
 	}
 }
 
-// findImageZone looks what the image has of it.
+// findImageZone finds which time zone the image names, and whether it has the host's.
 func (f *finder) findImageZone(inside mount.Root, r plan.Request) {
 	if f.Zone.Name == "" && !r.ChangesRoot() {
 		return
@@ -57,7 +57,7 @@ func readInside(inside mount.Root, name string, most int) string {
 // maxHosts bounds what a container's /etc/hosts takes over from the host's, in bytes.
 const maxHosts = 1 << 20
 
-// findHostFiles finds which of the host's files there are to bind.
+// findHostFiles finds which of the host's files exist, and reads those that are copied.
 func (f *finder) findHostFiles(r plan.Request) {
 	f.Present = map[string]bool{}
 	for i, list := range [][]string{plan.HostFiles, f.Policy.BindReadOnly, f.Policy.Bind} {
@@ -66,7 +66,7 @@ func (f *finder) findHostFiles(r plan.Request) {
 			if err == nil && i > 0 && !r.NoEphemeral {
 				f.Bound = append(f.Bound, plan.BoundSource{FileID: id, Destination: name})
 			}
-			if errors.Is(err, unix.EACCES) { // what the policy names may be closed to the caller
+			if errors.Is(err, unix.EACCES) { // the path may be closed to the caller
 				err = privilege.AsRoot(f.here, privilege.None, func() error {
 					_, err := os.Lstat(name)
 					return err

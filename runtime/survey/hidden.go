@@ -12,11 +12,12 @@ import (
 	"mayfly/runtime/policy/rule"
 )
 
-// shownOfHidden is how many names of a directory are told.
+// shownOfHidden is how many names in a directory are told.
 const shownOfHidden = 3
 
-// Hidden are the directories of an image that are not empty and that the policy's binds
-// hide; for root with some of the names in them, which may be in a closed directory.
+// Hidden returns the directories of an image that are not empty and that the policy's
+// binds hide. For root some of the names in them follow; these may be in a closed
+// directory, so nobody else is told. The thread must be able to read the image.
 func Hidden(inside mount.Root, d rule.Decision) []string {
 	var list []string
 	for _, dir := range slices.Concat(d.Bind, d.BindReadOnly) {
@@ -36,8 +37,8 @@ func Hidden(inside mount.Root, d rule.Decision) []string {
 	return list
 }
 
-// namesIn are some of the names in a directory of an image. It has none where it is no
-// directory, or not there.
+// namesIn returns at most so many names in a directory of an image; none if the
+// directory cannot be read.
 func namesIn(inside mount.Root, dir string, most int) []string {
 	fd, err := inside.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {

@@ -13,16 +13,15 @@ import (
 	"mayfly/runtime/plan"
 )
 
-// A C library that has locales in files has them here, each a directory, or all in an
-// archive. Others, such as musl, take any name; of an image without this directory
-// nothing is said.
+// localeDirectory has glibc's locales, each as a directory or all in an archive. Other
+// C libraries, such as musl, take any name: nothing is said about an image without this
+// directory.
 const localeDirectory = "/usr/lib/locale"
 
-// findLocales finds the locales that are named in the environment and the image does
-// not have.
+// findLocales finds the locales that the environment names and the image does not have.
 func (f *finder) findLocales(inside mount.Root, r plan.Request, env []string) {
 	if plan.Value(env, "LOCPATH") != "" || plan.Value(env, "LOCALE_ARCHIVE") != "" || f.Covers(r, localeDirectory) {
-		return // there are others
+		return // locales are elsewhere, or on a bind
 	}
 	known := map[string]bool{"": true, "C": true, "POSIX": true, "C.UTF-8": true, "C.utf8": true}
 	for _, entry := range env {
@@ -37,7 +36,7 @@ func (f *finder) findLocales(inside mount.Root, r plan.Request, env []string) {
 	}
 }
 
-// hasLocale tells whether an image has a locale. What cannot be told is not missing.
+// hasLocale tells whether an image has a locale, or cannot be known to lack it.
 func hasLocale(inside mount.Root, locale string) bool {
 	if strings.Contains(locale, "/") || locale[0] == '.' || !has(inside, localeDirectory) {
 		return true
@@ -52,9 +51,9 @@ func hasLocale(inside mount.Root, locale string) bool {
 	return !told || slices.ContainsFunc(names, func(name string) bool { return bytes.Contains(archive, []byte("\x00"+name+"\x00")) })
 }
 
-// localeNames are the names by which glibc finds a locale,
-// language[_territory][.codeset][@modifier], which may leave out the modifier or the
-// territory.
+// localeNames returns the names by which glibc finds a locale
+// language[_territory][.codeset][@modifier]: the modifier or the territory may be left
+// out.
 func localeNames(locale string) []string {
 	rest, modifier := cutFrom(locale, "@")
 	rest, codeset := cutFrom(rest, ".")
@@ -76,7 +75,7 @@ func localeNames(locale string) []string {
 	return names
 }
 
-// cutFrom cuts a text before a separator, which begins the second part.
+// cutFrom cuts a text before a separator, which stays with the second part.
 func cutFrom(text, separator string) (before, from string) {
 	if i := strings.Index(text, separator); i >= 0 {
 		return text[:i], text[i:]
@@ -84,7 +83,7 @@ func cutFrom(text, separator string) (before, from string) {
 	return text, ""
 }
 
-// normalized is a codeset as glibc has it in names: utf8, iso885915.
+// normalized returns a codeset as it is in glibc's names: utf8, iso885915.
 func normalized(codeset string) string {
 	digits := true
 	letters := strings.Map(func(c rune) rune {
@@ -104,15 +103,16 @@ func normalized(codeset string) string {
 }
 
 const (
-	// archiveMagic begins a locale-archive of a machine that has the lowest byte first.
+	// archiveMagic begins a locale-archive of a little-endian machine.
 	archiveMagic = 0xde020109
-	// maxArchiveNames bounds what is read of its names, in bytes: all locales of glibc
-	// take 13,000.
+	// maxArchiveNames bounds the size of its table of names, in bytes: all locales of
+	// glibc take 13,000.
 	maxArchiveNames = 1 << 18
 )
 
-// localeArchive reads the names in an image's locale-archive, with a NUL before each
-// and after. told is whether it could; an archive that is not there has none.
+// localeArchive reads the names in an image's locale-archive, with a NUL before and
+// after each. told is false if it cannot be read; an archive that does not exist has no
+// names.
 func localeArchive(inside mount.Root) (names []byte, told bool) {
 	fd, err := inside.OpenRegular(localeDirectory + "/locale-archive")
 	if err == unix.ENOENT {
@@ -122,8 +122,8 @@ func localeArchive(inside mount.Root) (names []byte, told bool) {
 		return nil, false
 	}
 	defer unix.Close(fd)
-	// magic, serial; of the table of names where it is, how much of it is used, its
-	// size; of the names the same.
+	// struct locarhead: magic, serial; offset, used and size of the table of names; the
+	// same of the names.
 	var head [8 * 4]byte
 	if n, err := unix.Pread(fd, head[:], 0); err != nil || n < len(head) || binary.LittleEndian.Uint32(head[:]) != archiveMagic {
 		return nil, false

@@ -12,8 +12,8 @@ import (
 	"mayfly/runtime/plan"
 )
 
-// missesMountPoint tells whether something is to be mounted where a version has nothing to mount on. The usual mount points were
-// made when it was sealed.
+// missesMountPoint tells whether a mount point of the plan is missing in the image. The
+// usual mount points were made when a version was sealed.
 func (f *finder) missesMountPoint(inside mount.Root, r plan.Request) bool {
 	var wanted []string
 	for name, present := range f.Present {
@@ -40,7 +40,7 @@ func (f *finder) missesMountPoint(inside mount.Root, r plan.Request) bool {
 	})
 }
 
-// checkTmpfs bounds what a caller asks for.
+// checkTmpfs refuses a tmpfs that is too large for the caller, see plan.Tmpfs.Bounded.
 func (f *finder) checkTmpfs(list []plan.Tmpfs) error {
 	if len(list) == 0 || f.Caller.UID == 0 {
 		return nil
@@ -57,18 +57,19 @@ func (f *finder) checkTmpfs(list []plan.Tmpfs) error {
 	return nil
 }
 
-// bindsOf adds what the request binds to what the policy does.
+// bindsOf returns the sources of the policy's binds and of the request's.
 func (f *finder) bindsOf(r plan.Request) []plan.BoundSource {
 	sources := slices.Clone(f.Bound)
 	for _, b := range r.Binds {
-		if id, err := identify(b.Source); err == nil { // else the launch says what is wrong
+		if id, err := identify(b.Source); err == nil { // else the launch tells why
 			sources = append(sources, plan.BoundSource{FileID: id, Destination: b.Destination})
 		}
 	}
 	return sources
 }
 
-// identify follows symbolic links, with the rights that the thread has.
+// identify returns the device and inode of a file, with the thread's rights. It follows
+// symbolic links.
 func identify(name string) (plan.FileID, error) {
 	device, inode, err := file.Identify(name)
 	return plan.FileID{Device: device, Inode: inode}, err

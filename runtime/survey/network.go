@@ -13,7 +13,7 @@ import (
 	"mayfly/runtime/user"
 )
 
-// findJoined finds the container whose network is to be joined.
+// findJoined finds the container whose network is to be shared.
 func (f *finder) findJoined(r plan.Request, database *user.Database) error {
 	name, joins := strings.CutPrefix(r.Network, plan.JoinPrefix)
 	if !joins {
@@ -37,10 +37,12 @@ func (f *finder) findJoined(r plan.Request, database *user.Database) error {
 	return nil
 }
 
-// resolvers are where the names of the host's own name servers are: what systemd-resolved asks stands in the second, where the first names only itself.
+// resolvers are the files that name the host's name servers. Where the first names only
+// systemd-resolved itself, on the loopback interface, the second names its servers.
 var resolvers = []string{plan.ResolvConf, "/run/systemd/resolve/resolv.conf"}
 
-// nameServers is a resolv.conf without servers on the host's loopback interface, which is another one in a private network.
+// nameServers returns a resolv.conf without servers on the host's loopback interface,
+// which a private network does not reach.
 func nameServers() string {
 	var none string
 	for _, name := range resolvers {
@@ -59,7 +61,7 @@ func nameServers() string {
 	return none
 }
 
-// withoutLoopback leaves out the name servers that are at a loopback address, and counts the others.
+// withoutLoopback removes name servers at loopback addresses, and counts the others.
 func withoutLoopback(text string) (kept string, servers int) {
 	var b strings.Builder
 	for line := range strings.Lines(text) {

@@ -9,7 +9,8 @@ import (
 	"mayfly/runtime/plan"
 )
 
-// Resolve finds the image of a request that names a session. It comes before anything else that looks at the request.
+// Resolve sets Image in a request that names a session. It must be called before
+// anything else that looks at the request's image.
 func Resolve(h here.Here, r *plan.Request) error {
 	if r.Session == "" {
 		return nil

@@ -14,10 +14,11 @@ import (
 	"mayfly/runtime/user/passwd"
 )
 
-// findRootInside finds the ids that the caller may use.
+// findRootInside finds the subordinate ids for root inside: those of the policy's rule,
+// else those of subuid(5) and subgid(5).
 func (f *finder) findRootInside(r plan.Request, database *user.Database) error {
 	f.RootInside = &plan.RootInside{IsCaller: r.RootIsCaller}
-	if f.Rootless && f.HasIDs { // they are the namespace's already
+	if f.Rootless && f.HasIDs { // the namespace has them already
 		return nil
 	}
 	if f.Policy.RootIDs != 0 && !f.Rootless {
@@ -39,7 +40,7 @@ func (f *finder) findRootInside(r plan.Request, database *user.Database) error {
 	return nil
 }
 
-// checkSources asks NSS whether the ids are somebody's.
+// checkSources asks the name service whether some of the ids belong to a user or group.
 func (f *finder) checkSources(database *user.Database) error {
 	err := database.CheckSources(passwd.SubUIDFile, f.User, f.RootInside.UIDs)
 	if err == nil {
@@ -48,7 +49,8 @@ func (f *finder) checkSources(database *user.Database) error {
 	return err
 }
 
-// reservedIDs takes those of the policy.
+// reservedIDs takes the ids of the policy's rule (root-ids), if they belong to nobody
+// else.
 func (f *finder) reservedIDs(database *user.Database) error {
 	ids := passwd.Range{First: uint32(f.Policy.RootIDs), Count: plan.RootIDs}
 	f.RootInside.UIDs, f.RootInside.GIDs = ids, ids
@@ -62,14 +64,16 @@ func (f *finder) reservedIDs(database *user.Database) error {
 // maxUserFile bounds what is read of an image's /etc/passwd or /etc/group, in bytes.
 const maxUserFile = 1 << 20
 
-// findUsers finds who root is in the image, and what tells the caller's name there. The host's own files, which other
-// runs have inside, are not for root inside to change.
+// findUsers finds who root is in the image, and the lines that tell the caller's name
+// there. The image's own files are used: the host's are shared with other containers,
+// and root inside must not change them.
 func (f *finder) findUsers(inside mount.Root) error {
 	r := f.RootInside
 	r.Root = passwd.Entry{Name: "root", Home: "/root", Shell: plan.PlainShell}
 	r.Lines, r.Content = map[string]string{}, map[string]string{}
 	own, group := f.User, passwd.Entry{Name: f.User.Name, UID: f.User.GID, Line: fmt.Sprintf("%s:x:%d:", f.User.Name, f.User.GID)}
-	own.Line = fmt.Sprintf("%s:*:%d:%d::%s:%s", own.Name, own.UID, own.GID, own.Home, own.Shell) // no password, not even in /etc/shadow
+	// The "*" means: no password, and none in /etc/shadow.
+	own.Line = fmt.Sprintf("%s:*:%d:%d::%s:%s", own.Name, own.UID, own.GID, own.Home, own.Shell)
 	for name, entry := range map[string]passwd.Entry{passwd.PasswdFile: own, passwd.GroupFile: group} {
 		fd, err := inside.OpenRegular(name)
 		if errors.Is(err, unix.ENOENT) {
@@ -88,7 +92,7 @@ func (f *finder) findUsers(inside mount.Root) error {
 			r.Root = root
 		}
 		if r.IsCaller || knows(string(text), entry.UID) {
-			continue // or the caller is root, who has a line
+			continue // root, who has a line; or the caller has one
 		}
 		r.Content[name] = string(passwd.Append(text, entry.Line))
 		r.Lines[name] = strings.TrimPrefix(r.Content[name], string(text))
@@ -96,7 +100,7 @@ func (f *finder) findUsers(inside mount.Root) error {
 	return nil
 }
 
-// knows tells whether passwd(5) or group(5) has a line of an id.
+// knows tells whether a text of passwd(5) or group(5) has a line of an id.
 func knows(text string, id uint32) bool {
 	_, known := passwd.Range{First: id, Count: 1}.Owner(text)
 	return known

@@ -9,14 +9,13 @@ import (
 	"mayfly/runtime/plan"
 )
 
-// findShell finds whether the image lacks that shell.
+// findShell finds whether the image lacks the shell that SHELL would name.
 func (f *finder) findShell(inside mount.Root, r plan.Request) {
 	shell := f.ShellOf(r)
 	f.NoShell = path.IsAbs(shell) && shell != plan.PlainShell && !f.Covers(r, shell) && !has(inside, shell)
 }
 
-// has tells whether there is something of a name, or may be: what cannot be looked at
-// is not missing.
+// has tells whether a name exists in the image, or cannot be known to be missing.
 func has(inside mount.Root, name string) bool {
 	fd, err := inside.Open(name, unix.O_PATH)
 	if err == nil {

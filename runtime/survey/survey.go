@@ -1,9 +1,10 @@
-// Package survey finds the facts that a plan depends on: who calls, what the policy decides for them,
-// what the image is, what the host has. It changes nothing, of the host or of the process.
+// Package survey finds the facts that a plan depends on: who calls, what the policy
+// decides for them, what the image is, what the host has. It changes nothing of the
+// host, and nothing of the process.
 //
-// Package runtime calls it before there is a plan, on any thread. What the caller's own rights do not
-// reach it looks at in the brackets of package privilege; what a path of the caller's leads to it looks
-// at with nothing but theirs.
+// Package runtime calls it before there is a plan, on any thread. It looks up the
+// caller's paths with the caller's own rights only. What those do not reach, such as
+// the store, it looks up in the brackets of package privilege.
 package survey
 
 import (
@@ -25,8 +26,9 @@ import (
 	"mayfly/runtime/user"
 )
 
-// Find finds the facts that a plan depends on: who calls, what the
-// administrator has decided, what the image is. It changes nothing.
+// Find finds the facts that a plan depends on. It changes nothing. The Facts are valid
+// as far as they were found, even with an error. The error wraps rule.ErrDenied,
+// caller.ErrNotPermitted or caller.ErrNoGrant where the request is refused.
 func Find(h here.Here, r plan.Request) (plan.Facts, error) {
 	f := finder{here: h}
 	err := f.find(r)
@@ -85,7 +87,8 @@ func (f *finder) find(r plan.Request) (err error) {
 	if f.Host, err = programs.HostArchitecture(); err != nil {
 		return err
 	}
-	// Without what the image says, which is no home, shell, terminal or locale of its own.
+	// The image's own environment is not known yet. It has no say in the home, the
+	// shell, the terminal and the locales.
 	env, err := plan.Environment(r, nil, f.Caller, f.Policy.Passes, f.RunsAs())
 	if err != nil {
 		return err
@@ -103,7 +106,8 @@ func (f *finder) find(r plan.Request) (err error) {
 	return nil
 }
 
-// findDelegated asks what could undo the policy's limits, where there are such.
+// findDelegated finds whether the caller could undo limits of the policy's by moving
+// PID 1 into another control group, where there are such limits.
 func (f *finder) findDelegated() (err error) {
 	if f.Rootless || f.Policy.Unbound || f.Policy.Limits.Time == 0 && f.Policy.Limits.Containers == 0 {
 		return nil
@@ -145,8 +149,8 @@ func (f *finder) findImage(r plan.Request, env []string) error {
 		}
 		f.findImageZone(mount.RootAt(img.FD()), r)
 		f.CopyFirst = img.Private || f.missesMountPoint(mount.RootAt(img.FD()), r)
-		// An image without a readable /bin/sh runs as the host's own architecture:
-		// it may hold nothing but one static program.
+		// An image without a readable /bin/sh may hold a single static program. It gets
+		// the personality of the host's own architecture.
 		f.Image, _ = img.Architecture()
 		if f.RootInside != nil {
 			if err := f.findUsers(mount.RootAt(img.FD())); err != nil {

@@ -10,8 +10,9 @@ import (
 	"mayfly/runtime/plan"
 )
 
-// wantsTerm is the terminal of the environment, if it is one to look for: the request
-// says no other, and the caller's home and variables do not describe it.
+// wantsTerm returns the TERM whose description is to be looked for in the image; "":
+// none. None is looked for if the request sets TERM, or if variables or the caller's
+// home describe it.
 func (f *finder) wantsTerm(r plan.Request, env []string) string {
 	term, home := plan.Value(env, "TERM"), plan.Value(env, "HOME")
 	switch {
@@ -25,7 +26,7 @@ func (f *finder) wantsTerm(r plan.Request, env []string) string {
 	return term
 }
 
-// findTerm finds what takes the place of a terminal that the image does not know.
+// findTerm replaces a terminal that the image does not know by one that it knows.
 func (f *finder) findTerm(inside mount.Root) {
 	if f.Term == "" {
 		return

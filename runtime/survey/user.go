@@ -8,15 +8,15 @@ import (
 	"mayfly/runtime/user/passwd"
 )
 
-// findUser finds who the command runs as. A caller has the groups that the kernel
-// says; a user whom root chose, those of the database.
+// findUser finds the user that the command runs as. A caller has the groups that the
+// kernel tells; a user whom root has named has those of the database.
 func (f *finder) findUser(r plan.Request, database *user.Database) error {
 	var err error
 	listed := false
 	switch {
 	case r.User == "":
 		f.User, listed, err = database.ByID(f.Caller.UID)
-		if errors.Is(err, passwd.ErrUnknown) { // a bare number, as in some CI systems
+		if errors.Is(err, passwd.ErrUnknown) { // no name, as in some CI systems
 			f.User, err = passwd.Nameless(f.Caller.UID, f.Caller.GID), nil
 		}
 	default:
