@@ -9,26 +9,29 @@ import (
 	"mayfly/runtime/here"
 )
 
-// AsRoot and AsUser are the only two brackets that change what a thread may do. Each gives the
-// thread back exactly as it found it.
+// AsRoot and AsUser are the only brackets that change what a thread may do. Each
+// restores the thread's rights as it found them.
 
-// AsRoot calls f on a locked thread that acts on files as root, with these capabilities effective
-// and no others. What f opens it opens with root's rights: no path of the caller's belongs in there.
+// AsRoot calls f on a locked thread that acts on files as root (setfsuid(2)). Exactly
+// these capabilities are effective meanwhile; in a rootless program OverlayCapabilities
+// too. f opens files with root's rights, so it must use no path of the caller's. The
+// thread needs CAP_SETUID and CAP_SETGID permitted. If the rights cannot be restored
+// the thread stays locked.
 func AsRoot(h here.Here, capabilities uint64, f func() error) error {
 	if h.Rootless() {
-		capabilities |= OverlayCapabilities // the way to the caller's directory is the caller's
+		capabilities |= OverlayCapabilities // the directory is below the caller's own
 	}
 	return bracket(func() error { return nsexec.ActOnFilesAs(int(h.Root().UID), int(h.Root().GID), capabilities) }, f)
 }
 
-// AsUser calls f on a locked thread that acts on files as a user could: with their ids, and these
-// capabilities.
+// AsUser calls f on a locked thread that acts on files with a user's ids and exactly
+// these capabilities. It needs what AsRoot needs.
 func AsUser(uid, gid uint32, capabilities uint64, f func() error) error {
 	return bracket(func() error { return nsexec.ActOnFilesAs(int(uid), int(gid), capabilities) }, f)
 }
 
-// AsCaller calls f as the caller could act on files, without this program: with no capability,
-// or for root with root's.
+// AsCaller calls f with the caller's rights on files as they would be without this
+// program: with no capability, or if the caller is root, with all that are permitted.
 func AsCaller(uid, gid uint32, f func() error) error {
 	capabilities := None
 	if os.Getuid() == 0 {
@@ -41,7 +44,7 @@ func AsCaller(uid, gid uint32, f func() error) error {
 	return AsUser(uid, gid, capabilities, f)
 }
 
-// bracket calls f between enter and the return to the thread's own rights.
+// bracket calls enter and f on a locked thread, and restores its rights.
 func bracket(enter, f func() error) error {
 	goruntime.LockOSThread()
 	before, err := nsexec.CurrentRights()
@@ -52,7 +55,8 @@ func bracket(enter, f func() error) error {
 	if err = enter(); err == nil {
 		err = f()
 	}
-	// If this fails the thread stays locked, and is thrown away with its goroutine.
+	// If this fails the thread stays locked, and the Go runtime destroys it with its
+	// goroutine.
 	if restore := before.Restore(); restore != nil {
 		return errors.Join(err, restore)
 	}

@@ -8,13 +8,14 @@ import (
 	"mayfly/runtime/internal/file"
 )
 
-// DumpableFile is a kernel setting: what a change of a thread's ids does to the
-// dumpable flag of its memory (proc_sys_fs(5)).
+// DumpableFile is a kernel setting: which value the dumpable flag of a process gets
+// when a thread changes its ids (proc_sys_fs(5)).
 const DumpableFile = "/proc/sys/fs/suid_dumpable"
 
 // hideMemory closes the process to ptrace(2) of everybody without CAP_SYS_PTRACE: of
-// the caller, and of the container, whose PID 1 shares this memory. Under the kernel's
-// debugging mode 1 it would be open again with the next change of ids.
+// the caller, and of the container, whose PID 1 shares the memory. Under the kernel's
+// debugging mode fs.suid_dumpable=1 the next change of ids would open it again, so that
+// is an error.
 func hideMemory() error {
 	setting, err := file.Read(DumpableFile, 16)
 	if err != nil {
