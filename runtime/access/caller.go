@@ -1,10 +1,10 @@
-// Package access answers who calls, what the policy says for them, and opens the store with root's
-// rights on files.
+// Package access answers who calls and what the policy decides for them, and opens the
+// store with root's rights on files.
 //
-// It is called by survey, supervisor, client, session, imageadmin, doctor and audit, and by package main
-// for subcommands of the store, on any thread: what it does with other rights it does in the brackets
-// of package privilege. It may import the policy, the user database and the store; no room that
-// launches anything.
+// It is called by survey, supervisor, client, session, imageadmin, doctor and audit,
+// and by package main for commands of the store, on any thread: it takes other rights
+// in the brackets of package privilege only. It may import the policy, the user
+// database and the store, and no package that launches anything.
 package access
 
 import (
@@ -24,8 +24,8 @@ import (
 	"mayfly/runtime/here"
 )
 
-// CurrentCaller asks the kernel who is calling: the real ids, which a set-user-ID
-// bit does not change.
+// CurrentCaller asks the kernel who calls: the real ids, which no set-user-ID bit
+// changes, and the terminals. Only Env is from the environment.
 func CurrentCaller() (caller.Caller, error) {
 	groups, err := syscall.Getgroups()
 	if err != nil {
@@ -35,8 +35,8 @@ func CurrentCaller() (caller.Caller, error) {
 	for _, g := range groups {
 		caller.Groups = append(caller.Groups, uint32(g))
 	}
-	// Not os.Getwd, which believes $PWD. The kernel writes "(unreachable)" before
-	// the name of a directory that is outside the root.
+	// os.Getwd would believe $PWD. The kernel writes "(unreachable)" before the name of
+	// a directory outside of the root.
 	caller.Dir, caller.DirErr = unixGetwd()
 	caller.Terminal = term.IsTerminal(0) && term.IsTerminal(1)
 	caller.TTY = OnTerminal()
@@ -45,7 +45,7 @@ func CurrentCaller() (caller.Caller, error) {
 }
 
 // OnTerminal tells whether one of standard input, output and error is a terminal, and
-// the process has a controlling one.
+// the process has a controlling terminal.
 func OnTerminal() bool {
 	if !term.IsTerminal(0) && !term.IsTerminal(1) && !term.IsTerminal(2) {
 		return false
@@ -58,10 +58,12 @@ func OnTerminal() bool {
 	return true
 }
 
-// hiddenGO is what the command's entry point makes of GO at the beginning of a name, so that
-// the caller's environment does not set up the Go runtime.
+// hiddenGO is what the program's entry point writes over GO at the beginning of a
+// variable's name, so that the Go runtime takes no settings from the caller.
 const hiddenGO = "\x01O"
 
+// CallerEnviron returns the caller's environment: with the names that the entry point
+// has changed, and without the variables by which the program tells itself something.
 func CallerEnviron() []string {
 	env := slices.DeleteFunc(os.Environ(), func(entry string) bool {
 		return strings.HasPrefix(entry, here.Variable+"=") || strings.HasPrefix(entry, callerVariable+"=")
@@ -90,12 +92,13 @@ func unixGetwd() (string, error) {
 	return string(buffer[:n-1]), nil
 }
 
-// callerVariable is the environment variable by which ExecuteAsRoot tells the program,
-// executed again as root, who has called it.
+// callerVariable is the environment variable by which imageadmin.ExecuteAsRoot tells
+// the program, executed again as root, who has called it.
 const callerVariable = "MAYFLY_CALLER"
 
-// WhoCalls is the caller, or of root the member of the image group who has become root.
-// The variable is believed of root alone, who could write anything into the log.
+// WhoCalls returns the caller's uid. For root it is the member of the image group who
+// has become root, if any. Only root's variable is believed: root could write anything
+// into the log.
 func WhoCalls(c caller.Caller) uint32 {
 	if c.UID != 0 {
 		return c.UID
@@ -107,4 +110,5 @@ func WhoCalls(c caller.Caller) uint32 {
 	return uint32(uid)
 }
 
+// TellRoot returns the entry of the environment that WhoCalls reads.
 func TellRoot(c caller.Caller) string { return fmt.Sprintf("%s=%d", callerVariable, c.UID) }

@@ -9,7 +9,8 @@ import (
 	"mayfly/runtime/user"
 )
 
-// OwnerOf takes [OWNER/]NAME apart, where only root may name another owner than themself.
+// OwnerOf splits [OWNER/]NAME. Only root may name another owner than themself: the
+// error wraps caller.ErrNotPermitted otherwise. Without OWNER it is the caller.
 func OwnerOf(database *user.Database, c caller.Caller, text string) (uid uint32, name string, err error) {
 	owner, name, ok := strings.Cut(text, "/")
 	if !ok {
@@ -25,7 +26,7 @@ func OwnerOf(database *user.Database, c caller.Caller, text string) (uid uint32,
 	return entry.UID, name, nil
 }
 
-// OwnerName is a user's name, or number.
+// OwnerName returns a user's name, or the number of a user without a name.
 func OwnerName(database *user.Database, uid uint32) string {
 	if entry, listed, err := database.ByID(uid); err == nil && listed {
 		return entry.Name

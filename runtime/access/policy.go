@@ -12,7 +12,9 @@ import (
 	"mayfly/runtime/user/passwd"
 )
 
-// Decide asks the policy, whose files may be for root's eyes only.
+// Decide returns what the policy lets the caller do with an image. It reads the
+// policy's files as root, since they may be closed to the caller. The error wraps
+// rule.ErrDenied where no rule allows anything.
 func Decide(h here.Here, name string, c caller.Caller, database *user.Database) (d rule.Decision, err error) {
 	who := PolicyCaller(c.UID, append([]uint32{c.GID}, c.Groups...), database)
 	err = privilege.AsRoot(h, privilege.None, func() error {
@@ -22,7 +24,7 @@ func Decide(h here.Here, name string, c caller.Caller, database *user.Database) 
 	return d, err
 }
 
-// Settings reads what the policy says for everything, in the same way.
+// Settings reads the policy's settings, in the same way.
 func Settings(h here.Here, c caller.Caller) (settings rule.Settings, err error) {
 	err = privilege.AsRoot(h, privilege.None, func() error {
 		settings, err = policy.LoadSettings(h)
@@ -31,7 +33,8 @@ func Settings(h here.Here, c caller.Caller) (settings rule.Settings, err error) 
 	return settings, err
 }
 
-// PolicyCaller is a user as the policy wants to know them.
+// PolicyCaller describes a user to the policy, with functions that look up names in the
+// database.
 func PolicyCaller(uid uint32, gids []uint32, database *user.Database) rule.Caller {
 	return rule.Caller{UID: uid, GIDs: gids,
 		UserID: func(name string) (uint32, bool, error) {

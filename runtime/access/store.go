@@ -12,7 +12,8 @@ import (
 	"mayfly/runtime/privilege"
 )
 
-// CheckStore says what is missing for a store that is not on BTRFS.
+// CheckStore returns an error if the store is not on BTRFS and a capability for
+// overlays is missing.
 func CheckStore(store *image.Store) error {
 	if store.BTRFS {
 		return nil
@@ -20,7 +21,8 @@ func CheckStore(store *image.Store) error {
 	return privilege.Require(privilege.OverlayRequirements, ": the image store "+store.Path+" is not on BTRFS; root grants it with `runtime grant`")
 }
 
-// StoreCapabilities are the capabilities to make and remove a copy in a store.
+// StoreCapabilities returns the capabilities that making and removing a snapshot in a
+// store takes.
 func StoreCapabilities(store *image.Store) uint64 {
 	if store.BTRFS {
 		return privilege.SysAdmin
@@ -28,9 +30,9 @@ func StoreCapabilities(store *image.Store) uint64 {
 	return privilege.SysAdmin | privilege.OverlayCapabilities
 }
 
-// AsRoot calls f with root's rights on files, for subcommands that look at the
-// store or collect what is left in it. It needs the same capabilities as a launch, or
-// to be root.
+// AsRoot calls f with root's rights on files, for commands that look at the store or
+// collect leftovers in it. It needs the same grant as a launch, or root. See
+// privilege.AsRoot.
 func AsRoot(h here.Here, f func() error) error {
 	if err := privilege.Check(); err != nil {
 		return err
@@ -42,13 +44,14 @@ func AsRoot(h here.Here, f func() error) error {
 	return privilege.AsRoot(h, privilege.SysAdmin|(privilege.OverlayCapabilities|privilege.NetworkCapabilities)&have.Permitted, f)
 }
 
-// OwnsStore tells whether all that is in the store is the caller's to remove: root's, or of a user
-// namespace of their own.
+// OwnsStore tells whether the caller may remove everything in the store: root, or a
+// rootless caller in their own.
 func OwnsStore(h here.Here) bool { return os.Getuid() == 0 || h.Rootless() }
 
-// WithStore opens a store, the policy's if path is empty, and calls f with the rights of root on files, for what any user may
-// see or do. Only root may choose a path. What f prints it prints elsewhere: to write a time, say, is to read what the
-// caller's TZ names.
+// WithStore opens a store and calls f with root's rights on files, for what any user
+// may see or do. path "" is the policy's store; only root and rootless callers may name
+// another. The store is closed after f. f must print nothing: to format a time, for
+// instance, would read the file that the caller's TZ names.
 func WithStore(h here.Here, path string, f func(*image.Store) error) error {
 	if path != "" && os.Getuid() != 0 && !h.Rootless() {
 		return fmt.Errorf("--store: %w", caller.ErrNotPermitted)

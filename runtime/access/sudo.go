@@ -15,12 +15,13 @@ import (
 	"mayfly/runtime/user/passwd"
 )
 
-// BecomeSudoCaller makes a process that sudo(8) started as root one of the user who called
-// sudo, with the capabilities of a launch: what a file capability would have made of it.
+// BecomeSudoCaller gives a process that sudo(8) started as root the ids and groups of
+// the user who called sudo, with GrantCapabilities permitted: the state that file
+// capabilities would have given. It acts on the whole process.
 //
-// It is the one place where the environment is believed: SUDO_UID and SUDO_GID are
-// sudo's own words, which it puts over whatever the user had there. Nothing can be won
-// by forging them, since only root gets this far, and it only takes away.
+// The environment is believed here: sudo sets SUDO_UID and SUDO_GID itself, over what
+// the user had there. To forge them wins nothing: only root gets this far, and the
+// function only takes rights away.
 func BecomeSudoCaller(h here.Here) error {
 	if unix.Getuid() != 0 {
 		return errors.New("as-caller is for a line in sudoers: `runtime grant --sudo` prints it")
@@ -66,7 +67,8 @@ func sudoID(name string) (uint32, error) {
 	return uint32(id), nil
 }
 
-// sudoGroups finds the user's groups, which sudo has replaced by root's.
+// sudoGroups finds the user's groups in the database, since sudo has replaced them by
+// root's.
 func sudoGroups(database *user.Database, entry passwd.Entry, known bool, gid uint32) ([]int, error) {
 	groups := []int{int(gid)}
 	if !known {
@@ -84,12 +86,12 @@ func sudoGroups(database *user.Database, entry passwd.Entry, known bool, gid uin
 	return groups, nil
 }
 
-// unsudo makes the environment say who the caller is, where sudo has said that it is
-// root: it passes into the container.
+// unsudo sets HOME, USER, LOGNAME and SHELL to the caller's, where sudo has set them to
+// root's: they pass into the container.
 func unsudo(caller passwd.Entry) {
 	for name, value := range map[string]string{"HOME": caller.Home, "USER": caller.Name, "LOGNAME": caller.Name, "SHELL": caller.Shell} {
 		if _, set := os.LookupEnv(name); set {
-			_ = os.Setenv(name, value) // fails for no name and no value of these
+			_ = os.Setenv(name, value) // cannot fail for these names and values
 		}
 	}
 }
