@@ -11,30 +11,32 @@ import (
 
 // An Activity is what the processes of a container use at a moment.
 type Activity struct {
-	CPU    time.Duration `json:"cpuNanoseconds"` // of the living, and of those that they have waited for
-	Memory uint64        `json:"memoryBytes"`    // resident; what several share counts for each
-	Tasks  int           `json:"tasks"`          // threads
+	// CPU is the time of living processes, and of those that they have reaped.
+	CPU time.Duration `json:"cpuNanoseconds"`
+	// Memory is resident memory. Shared memory counts for each process.
+	Memory uint64 `json:"memoryBytes"`
+	Tasks  int    `json:"tasks"` // threads
 }
 
-// A process is a line of /proc: what proc_pid_stat(5) tells of one.
+// A process is what proc_pid_stat(5) tells of one.
 type process struct {
 	pid, parent int
 	name        string
-	exiting     bool // it runs nothing any more
+	exiting     bool // it is ending (PF_EXITING)
 	Activity
 }
 
-// What a supervisor's own children call themselves, which share its memory: PID 1 of
-// the container, and who keeps descriptors (nsexec.Keeper).
+// Names of a supervisor's own children, which share its memory: PID 1 of the container,
+// and the process that keeps descriptors open (nsexec.Keeper).
 const initName, keeperName = "mayfly-init", "mayfly-keeper"
 
 const (
 	maxStat    = 4096
-	clockTicks = 100 // of the kernel's clock_t in a second, for all of user space
+	clockTicks = 100 // clock ticks in a second, in every architecture's user space
 )
 
-// usages adds up what the descendants of each supervisor use. (In a PID namespace all
-// who have lost their parents are children of PID 1, which is the supervisor's.)
+// usages adds up what the descendants of each supervisor use. (In a PID namespace an
+// orphan becomes a child of PID 1, which is a child of the supervisor.)
 func usages(supervisors []int) (map[int]Activity, error) {
 	all, err := processes()
 	if err != nil {
@@ -85,7 +87,8 @@ func processes() ([]process, error) {
 	return list, nil
 }
 
-// parseStat reads a line of /proc/PID/stat. A name can hold anything, parentheses too.
+// parseStat reads a line of /proc/PID/stat. The name in it can hold anything,
+// parentheses too.
 func parseStat(pid int, line string) (process, bool) {
 	open, shut := strings.IndexByte(line, '('), strings.LastIndexByte(line, ')')
 	if open < 0 || shut < open {

@@ -17,26 +17,27 @@ import (
 )
 
 // A Conn is a connection to the supervisor of a running container. Its holder must
-// Close it. Its methods are for one use.
+// Close it. It serves one request: one call of one of its methods.
 type Conn struct {
 	here here.Here
 	state.Record
-	Unlogged error // the system's log did not take what it was told
+	Unlogged error // why the system's log did not take the event; nil: it did
 	conn     *control.Conn
 	caller   caller.Caller
 }
 
-// Call connects with a running container: of the caller's, by NAME; root reaches
-// everybody's, as OWNER/NAME where a name is not enough. What is going to be run there
-// (nil: nothing) is told the system's log. Then the process gives up every capability:
-// nothing further needs one.
+// Call connects to a running container. NAME is one of the caller's; root reaches
+// everybody's, as OWNER/NAME if several have the name. command is what will be run
+// there, for the system's log; nil: nothing. Then the process gives up every
+// capability, since nothing further needs one. The caller must Close the Conn. The
+// error wraps ErrNoContainer where there is none.
 func Call(h here.Here, name string, command []string) (*Conn, error) {
 	l, err := call(h, name, command)
 	return l, errors.Join(err, privilege.Renounce())
 }
 
-// CallAll is Call for several. Those that could be reached are returned even with an
-// error.
+// CallAll is Call for several containers. It returns the Conns to those that it has
+// reached even with an error.
 func CallAll(h here.Here, names []string) ([]*Conn, error) {
 	var lines []*Conn
 	var errs []error
@@ -69,8 +70,8 @@ func call(h here.Here, name string, command []string) (*Conn, error) {
 	return l, err
 }
 
-// dialWithin is how long a supervisor is called that does not answer: one that has just
-// begun listens later.
+// dialWithin is how long a supervisor may take to accept a connection: one that has
+// just begun does not listen yet.
 const dialWithin = 10 * time.Second
 
 func (l *Conn) dial(which ownedName) error {
@@ -82,13 +83,15 @@ func (l *Conn) dial(which ownedName) error {
 	return err
 }
 
-// Close hangs up.
+// Close closes the connection.
 func (l *Conn) Close() error { return l.conn.Close() }
 
-// replyWithin is how long a supervisor may take to answer what needs no waiting.
+// replyWithin is how long a supervisor may take to answer a request that waits for
+// nothing.
 const replyWithin = 10 * time.Second
 
-// ask sends a request and receives the answer.
+// ask sends a request and receives the answer. within 0 means no limit. The caller owns
+// the descriptors that it returns; files stay the caller's.
 func (l *Conn) ask(q control.Request, within time.Duration, files ...int) (control.Reply, []int, error) {
 	var r control.Reply
 	if err := l.conn.Within(within); err != nil {
@@ -111,7 +114,7 @@ func (l *Conn) ask(q control.Request, within time.Duration, files ...int) (contr
 	return r, received, nil
 }
 
-// Wait waits until the container has ended, and tells how.
+// Wait waits until the container has ended, and tells how its command did.
 func (l *Conn) Wait() (status.Status, error) {
 	r, _, err := l.ask(control.Request{Wait: true}, 0)
 	if err != nil {

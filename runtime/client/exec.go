@@ -19,7 +19,7 @@ import (
 // Exec runs a command in the container and tells how it ended. The supervisor's launch
 // thread forks it, as confined as the container's own command. It gets descriptors 0, 1
 // and 2 of this process, or a terminal of its own; if it runs as another user than the
-// caller, pipes in the place of devices. Signals are passed on to it. The Line must be
+// caller, pipes in the place of devices. Signals are passed on to it. The Conn must be
 // closed afterwards.
 func (l *Conn) Exec(e control.Exec, signals <-chan os.Signal) (how status.Status, err error) {
 	j := &remote{line: l, ended: make(chan remoteEnd, 1), kill: make(chan struct{}, 1), jobs: job.New()}

@@ -12,14 +12,15 @@ import (
 	"mayfly/runtime/user"
 )
 
-// An ownedName is a container that somebody names.
+// An ownedName names a container and its owner.
 type ownedName struct {
 	owner   uint32
-	anybody bool // root says no owner
+	anybody bool // root has named no owner
 	name    string
 }
 
-// Find finds the record. The thread must act on files as root.
+// Find finds the container's record; the error is state.ErrUnknown if there is none.
+// The thread must act on files as root.
 func (o ownedName) Find(h here.Here) (state.Record, error) {
 	if o.anybody {
 		return state.FindAny(h, o.name)
@@ -27,7 +28,7 @@ func (o ownedName) Find(h here.Here) (state.Record, error) {
 	return state.Find(h, o.name, o.owner)
 }
 
-// named finds out who calls, and whose container they mean by [OWNER/]NAME.
+// named returns the caller, and the container that they mean by [OWNER/]NAME.
 func named(h here.Here, text string) (caller caller.Caller, which ownedName, err error) {
 	if caller, err = access.CurrentCaller(); err != nil {
 		return caller, which, err
@@ -44,7 +45,7 @@ func unknown(name string) error {
 	return fmt.Errorf("container %s: %w; `runtime ps` lists yours", name, ErrNoContainer)
 }
 
-// SplitOwner takes [OWNER/]NAME apart.
+// SplitOwner reads [OWNER/]NAME. Only root may name another owner than themself.
 func SplitOwner(database *user.Database, c caller.Caller, text string) (ownedName, error) {
 	uid, name, err := access.OwnerOf(database, c, text)
 	if err != nil {

@@ -11,8 +11,10 @@ import (
 	"mayfly/runtime/network/address"
 )
 
-// Network asks another container's supervisor for its network. The thread must act on
-// files as root.
+// Network asks another container's supervisor for its network. It returns a descriptor
+// of the network namespace, which the caller owns, and the lease of its address, which
+// the caller must Release; nil: it has no address. The thread must act on files as
+// root.
 func Network(h here.Here, name string, owner uint32) (int, *network.Lease, error) {
 	l := &Conn{here: h}
 	if err := l.dial(ownedName{owner: owner, name: name}); err != nil {
