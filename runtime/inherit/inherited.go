@@ -1,9 +1,10 @@
 // Package inherit takes care of the descriptors that the program was started with:
 // which stay open until it ends, and which the command gets.
 //
-// Package main calls it first and last of all, since a descriptor that is opened
-// earlier would look like the caller's. What it keeps is of the process, as descriptors
-// are. It runs with the caller's own rights.
+// Package main calls it first and last of all: a descriptor that was opened before Find
+// would look like the caller's. Its state is the process's, as descriptors are. It runs
+// with the caller's own rights, on the main goroutine; ClosePassed is called on the
+// launch's thread.
 package inherit
 
 import (
@@ -17,17 +18,19 @@ import (
 	"mayfly/runtime/internal/given"
 )
 
-// inherited is what the program was started with besides descriptors 0, 1 and 2: a lock
-// of flock(1), the end of a pipe. Callers rely on its being open until the program
-// ends. No program that this one starts gets it (the entry point has marked it
-// close-on-exec).
+// inherited are the descriptors besides 0, 1 and 2 that the program was started with: a
+// lock of flock(1), the end of a pipe. Callers rely on their being open until the
+// program ends. No program that this one starts gets them, since the entry point has
+// marked them close-on-exec.
 var inherited struct {
 	fds    []int
-	passed []int          // are open here too, for the command
-	keeper *nsexec.Keeper // has them instead; nil: nobody
+	passed []int          // also open in this process, for the command
+	keeper *nsexec.Keeper // has fds instead; nil: this process has them
 }
 
-// Find comes before anything else is opened.
+// Find finds the descriptors that the program was started with, except opened, which
+// the entry point has opened itself. It must be called before anything else is opened.
+// It fails if the limit of open files leaves too little room.
 func Find(opened []int) error {
 	if err := given.Err; err != nil {
 		return fmt.Errorf("read /proc/self/fd: %w%s", err, ifTooMany(err))
@@ -38,12 +41,12 @@ func Find(opened []int) error {
 	return checkRoom(given.Descriptors)
 }
 
-// room is how many descriptors there are to be left for the program until a keeper has
-// those that it was started with. (The Go runtime ends the program where it has too
-// few.)
+// room is how many descriptors the program needs until a keeper has the caller's. (The
+// Go runtime ends the program if it has too few.)
 const room = 16
 
-// checkRoom refuses where there is less. What is open beyond the limit takes no room.
+// checkRoom returns an error if the limit of open files leaves less than room.
+// Descriptors above the limit take no room.
 func checkRoom(fds []int) error {
 	if len(fds) == 0 {
 		return nil
@@ -59,7 +62,7 @@ func checkRoom(fds []int) error {
 	return nil
 }
 
-// ifTooMany says what to do where there are too many descriptors.
+// ifTooMany returns advice for EMFILE, "" for other errors.
 func ifTooMany(err error) string {
 	if !errors.Is(err, unix.EMFILE) {
 		return ""
@@ -67,9 +70,9 @@ func ifTooMany(err error) string {
 	return ", and the limit lets not many more be: close some, or raise it (`ulimit -Hn`)"
 }
 
-// Keep keeps what the program was started with open until Depart, in a
-// process of its own. Of those that are passed, this one keeps a copy, until the
-// command has its own.
+// Keep moves the descriptors that the program was started with into a process of their
+// own (nsexec.Keeper), which keeps them open until Depart. Those in passed stay open in
+// this process too, until ClosePassed.
 func Keep(passed ...int) error {
 	inherited.passed = passed
 	if len(inherited.fds) == 0 {
@@ -88,14 +91,15 @@ func Keep(passed ...int) error {
 	return nil
 }
 
-// Depart is called last of all.
+// Depart ends the keeper. It is called last of all.
 func Depart() {
 	if inherited.keeper != nil {
 		inherited.keeper.Release()
 	}
 }
 
-// HandOn lets the program have them that this one is about to execute in its place.
+// HandOn makes the program that this one is about to execute in its place inherit the
+// descriptors.
 func HandOn() error {
 	if inherited.keeper != nil {
 		return inherited.keeper.Outlive()
@@ -103,7 +107,7 @@ func HandOn() error {
 	return nsexec.Inherit(inherited.fds)
 }
 
-// ClosePassed closes here what is passed, when the command has it.
+// ClosePassed closes the passed descriptors in this process, when the command has them.
 func ClosePassed() {
 	for _, fd := range inherited.passed {
 		unix.Close(fd)

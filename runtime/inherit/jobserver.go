@@ -13,7 +13,7 @@ import (
 	"mayfly/runtime/plan"
 )
 
-// flagsOf returns what the command's MAKEFLAGS would be, should they pass.
+// flagsOf returns the command's MAKEFLAGS, if they pass.
 func flagsOf(r *plan.Request) string {
 	flags := os.Getenv(plan.MakeFlags)
 	for _, entry := range r.Env {
@@ -24,8 +24,8 @@ func flagsOf(r *plan.Request) string {
 	return flags
 }
 
-// findJobserver finds the jobserver that MAKEFLAGS name, nil where there is none that
-// can be used: make then goes on without, and says so.
+// findJobserver finds the jobserver that MAKEFLAGS name. It returns nil if there is
+// none that can be used; make then goes on without one, and says so.
 func findJobserver(h here.Here, flags string) *plan.Jobserver {
 	for _, word := range strings.Fields(flags) {
 		auth, is := plan.JobserverAuth(word)
@@ -47,16 +47,16 @@ func findJobserver(h here.Here, flags string) *plan.Jobserver {
 	return nil
 }
 
-// isPipe tells whether the program was started with a descriptor, and it is one of a
-// pipe.
+// isPipe tells whether the program was started with a descriptor that is a pipe and may
+// be passed.
 func isPipe(h here.Here, fd int) bool {
 	kind, err := file.Kind(fd)
 	return err == nil && kind == unix.S_IFIFO && slices.Contains(inherited.fds, fd) && mayPass(h, fd) == nil
 }
 
-// openJobserver opens the FIFO of a make from 4.4 on, with nothing but the caller's
-// rights: as they are before a step is taken. It waits for nobody: make has both ends
-// open.
+// openJobserver opens the FIFO of make from 4.4 on, with the caller's own rights: the
+// process has no others yet. It does not wait, since make has both ends open. The
+// descriptors stay open for the command.
 func openJobserver(word, path string) *plan.Jobserver {
 	open := func(flags int) int {
 		fd, err := unix.Open(path, flags|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOCTTY, 0)

@@ -16,13 +16,12 @@ import (
 	"mayfly/runtime/plan"
 )
 
-// mostPassed bounds how many a caller can ask for.
+// mostPassed bounds how many descriptors a caller can ask to pass.
 const mostPassed = 256
 
-// Pass finds what a request passes: count descriptors from 3 on; the sockets that a
-// service manager has listened on for this process; the jobserver of a make that has
-// called it, should MAKEFLAGS pass. It is to be called before KeepDescriptors, and
-// Descriptors then tells which to leave open.
+// Pass finds the descriptors that a request passes: count of them from 3 on; the
+// sockets that a service manager has opened for this process (sd_listen_fds(3)); make's
+// jobserver. It is called before Keep, which is told plan.Passing.Descriptors.
 func Pass(h here.Here, r *plan.Request, count int) error {
 	if count < 0 || count > mostPassed {
 		return fmt.Errorf("--preserve-fds %d: want a number from 0 to %d", count, mostPassed)
@@ -41,8 +40,8 @@ func Pass(h here.Here, r *plan.Request, count int) error {
 	return nil
 }
 
-// passable returns the first descriptors from 3 on, all of which must be fit to be
-// passed.
+// passable returns count descriptors from 3 on. It is an error if one of them may not
+// be passed.
 func passable(h here.Here, count int) (fds []int, err error) {
 	for fd := plan.FirstPassed; fd < plan.FirstPassed+count; fd++ {
 		if !slices.Contains(inherited.fds, fd) {
@@ -56,8 +55,8 @@ func passable(h here.Here, count int) (fds []int, err error) {
 	return fds, nil
 }
 
-// mayPass accepts what can be passed as standard input, output and error of a command
-// that is another user: files, pipes and sockets.
+// mayPass accepts descriptors that a command of another user may have as standard
+// input, output and error, too: files, pipes and sockets.
 func mayPass(h here.Here, fd int) error {
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
 	if err != nil {
@@ -92,9 +91,10 @@ func mayPass(h here.Here, fd int) error {
 	return nil
 }
 
-// answering are the types of file systems (statfs(2)) that no user answers for: the
-// kernel's own, and those of servers that root has mounted. The supervisor, which
-// closes what it has passed, waits for none of its caller's (see nsexec.Keeper).
+// answering are the types of file systems (statfs(2)) whose close no user's process can
+// delay: the kernel's own, and those of servers that root has mounted. The supervisor
+// closes the descriptors that it has passed, and must not wait for a server of the
+// caller's (see nsexec.Keeper).
 var answering = []uint32{
 	unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.F2FS_SUPER_MAGIC,
 	zfsMagic, bcachefsMagic, unix.TMPFS_MAGIC, unix.RAMFS_MAGIC, unix.HUGETLBFS_MAGIC,
@@ -109,10 +109,10 @@ const (
 	ntfs3Magic    = 0x7366746e
 )
 
-// answers tells whether nobody but the kernel and root lets a file be closed. An
-// overlay asks the file systems below it, and does not tell which they are. Anybody can
-// make one in a user namespace, of FUSE too; but what is mounted here, where a grant
-// counts, root has mounted.
+// answers tells whether only the kernel or root's servers can delay the close of a
+// file. An overlay passes it on to the file systems below, and does not tell which
+// these are. Anybody can mount one in a user namespace, with FUSE below it; but one in
+// the host's mount namespace, where a grant counts, was mounted by root.
 func answers(h here.Here, fd int, kind uint32) bool {
 	if kind != unix.OVERLAYFS_SUPER_MAGIC || h.Rootless() {
 		return slices.Contains(answering, kind) || kind == unix.OVERLAYFS_SUPER_MAGIC
@@ -129,7 +129,8 @@ func answers(h here.Here, fd int, kind uint32) bool {
 	return listed
 }
 
-// listening is how many sockets a service manager has opened for this very process.
+// listening returns how many sockets a service manager has opened for this very
+// process.
 func listening() (int, error) {
 	if os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) {
 		return 0, nil

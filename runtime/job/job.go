@@ -1,11 +1,11 @@
-// Package job is about a command as a job of the caller's shell: what stops it, has it
-// go on, and takes it to the user's terminal. The supervisor uses it for the
-// container's command, the client for one that has joined a container.
+// Package job handles a command as a job of the caller's shell: what stops and
+// continues it, and its connection to the user's terminal. The supervisor uses it for
+// the container's command, the client for a command that has joined a container.
 //
 // A job that a shell's user stops is this process and the container's command. The
-// kernel cannot stop the command for them: it is the leader of another session, and so
-// in an orphaned process group, to which SIGTSTP means nothing. Hence SIGSTOP for its
-// group, and SIGCONT when this process goes on. What the policy says of time holds
+// kernel does not stop the command for a terminal: the command leads another session,
+// so its process group is orphaned, and SIGTSTP is ignored there. So its group gets
+// SIGSTOP, and SIGCONT when this process is continued. The policy's time limit holds
 // meanwhile: PID 1 keeps it.
 package job
 
@@ -22,35 +22,38 @@ import (
 	"mayfly/runtime/internal/file"
 )
 
-// A Control tells the attendant what may stop the job. It does not wait for the
-// kernel's word that the command has stopped: a shell that is just starting a program
-// (vfork(2)) is not told to have.
+// A Control tells the goroutine that waits for signals what may stop the job. It does
+// not wait until the kernel reports that the command has stopped: a shell that is just
+// starting a program (vfork(2)) is not reported.
 type Control struct {
-	Stops   chan struct{} // the command may have been stopped
-	Keys    chan int      // ^Z was typed on its terminal, which this process group has
-	Parked  atomic.Bool   // the command was stopped by a request
-	Resumed bool          // the job has gone on
+	Stops chan struct{} // the command may have stopped
+	// Keys tells that ^Z was typed on the command's terminal while this process group
+	// was in its foreground.
+	Keys    chan int
+	Parked  atomic.Bool // a request has stopped the command
+	Resumed bool        // suspend has continued the job; its SIGCONT may still come
 }
 
+// New returns a Control whose channels hold one event each.
 func New() Control {
 	return Control{Stops: make(chan struct{}, 1), Keys: make(chan int, 1)}
 }
 
-// KeyTyped is called when the user has typed ^Z on the container's terminal. There it
-// goes to the job in the foreground, which is a shell's inside.
+// KeyTyped is called when the user has typed ^Z on the container's terminal. The key is
+// meant for the job in the foreground there, which may be one of a shell inside.
 func (c *Control) KeyTyped(terminal *console.Console) {
 	if foreground, err := terminal.Foreground(); err == nil {
 		Offer(c.Keys, foreground)
 	}
 }
 
-// StopByKey stops the command where it is the job in the foreground itself, unless it
-// makes something else of the key, as every shell does. It tells whether it has.
+// StopByKey stops the command if it is the foreground job itself and neither handles
+// nor ignores SIGTSTP, as shells do. It tells whether it has stopped it.
 func StopByKey(process *nsexec.Process, foreground int) bool {
 	return foreground == process.PID && stopsByDefault(foreground) && process.SignalGroup(syscall.SIGSTOP) == nil
 }
 
-// Offer sends what need not be known twice.
+// Offer sends v unless the channel is full: the event need not be told twice.
 func Offer[T any](c chan<- T, v T) {
 	select {
 	case c <- v:

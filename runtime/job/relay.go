@@ -8,9 +8,9 @@ import (
 	"mayfly/runtime/console"
 )
 
-// StartRelay connects a terminal of a container's with the user's: with standard input
-// and output, or with /dev/tty while somebody has it open. The channel is told that the
-// user typed the escape.
+// StartRelay connects a container's terminal with the user's: with standard input and
+// output, or with onDemand with /dev/tty while a process inside has its terminal open.
+// kill is told when the user types the escape. The caller must Stop the Relay.
 func StartRelay(c *console.Console, onDemand bool, kill chan<- struct{}) (*console.Relay, error) {
 	told := func() { Offer(kill, struct{}{}) }
 	if !onDemand {
