@@ -1,6 +1,6 @@
-// Package output brings what the command writes to the user where it does not go straight through:
-// it is limited, recorded, or would else reach a terminal that the command may not have. The supervisor
-// and the client use it; goroutines of its own do the copying.
+// Package output copies what the command writes to the user, where it cannot go there
+// directly: it is limited or recorded, or would reach a terminal that the command may
+// not have. The supervisor and the client use it. Goroutines of its own copy.
 package output
 
 import (
@@ -22,28 +22,30 @@ import (
 	"mayfly/runtime/status"
 )
 
-// An Output comes to the user by way of this process: it is bounded, or recorded, or on
-// a terminal that the command may not have. Where the command has no terminal of its
-// own, there are pipes.
+// An Output is a command's output that this process copies: it is limited, or recorded,
+// or goes to a terminal that the command may not have. Without a terminal of its own
+// the command writes to pipes. A nil Output copies nothing.
 type Output struct {
-	limit int64         // bytes; 0: none
-	Full  chan struct{} // closed when there is more
-	piped [2]bool       // standard output, standard error
+	limit int64         // bytes; 0: no limit
+	Full  chan struct{} // closed when the limit is exceeded
+	piped [2]bool       // which of standard output and error are pipes
 
 	mu      sync.Mutex
 	passed  int64
-	lost    error         // the first that could not be written
+	lost    error         // the first error of writing
 	cast    *console.Cast // nil: no recording
-	writers []int         // the container's ends of the pipes
-	ending  [2]int        // a pipe: the second end is closed when there will be no more
+	writers []int         // the command's ends of the pipes
+	ending  [2]int        // a pipe; its second end is closed at the command's end
 	copying sync.WaitGroup
 }
 
-// New returns nil where output goes straight through. A command of another user
-// has no device of the caller's.
+// New returns nil if the command's output needs no copying. A command of another user
+// gets no device of the caller's. limit is in bytes; 0: none. terminal tells that the
+// command has its own. command is for the head of the recording. record gets an
+// asciicast; nil: none.
 func New(limit int64, terminal, anotherUser bool, command string, record io.Writer) *Output {
 	piped := [2]bool{true, true}
-	if terminal { // which shows what comes by way of it
+	if terminal { // the terminal's relay calls Pass
 		piped = [2]bool{false, !term.IsTerminal(2)}
 	}
 	if limit == 0 && record == nil {
@@ -63,8 +65,9 @@ func New(limit int64, terminal, anotherUser bool, command string, record io.Writ
 	return o
 }
 
-// OfAnother is the output of another user's command: of what does not go to its
-// own terminal, what goes to a device goes through pipes. nil: nothing does.
+// OfAnother returns the Output of a command of another user. of tells which of standard
+// output and error are not on a terminal of the command's own; those that go to a
+// device are copied. It returns nil if none is.
 func OfAnother(of [2]bool) *Output {
 	o := &Output{piped: [2]bool{of[0] && console.IsDevice(1), of[1] && console.IsDevice(2)}}
 	if o.piped == [2]bool{} {
@@ -73,7 +76,8 @@ func OfAnother(of [2]bool) *Output {
 	return o
 }
 
-// Pass takes note of output and returns how much of it may pass.
+// Pass counts and records output, and returns how much of it may pass. It is called on
+// goroutines that copy.
 func (o *Output) Pass(data []byte) []byte {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -84,7 +88,7 @@ func (o *Output) Pass(data []byte) []byte {
 	return data
 }
 
-// allow is how many of so many further bytes may pass. The caller holds mu.
+// allow returns how many of n further bytes may pass. The caller holds mu.
 func (o *Output) allow(n int) int {
 	if o.limit == 0 || o.passed+int64(n) <= o.limit {
 		o.passed += int64(n)
@@ -98,9 +102,9 @@ func (o *Output) allow(n int) int {
 	return n
 }
 
-// Pipes makes the command's descriptors 1 and 2, and copies what comes. Where both are
-// one device they are one pipe, so that everything comes in its order; but for a
-// recording and a limit, which never had it.
+// Pipes makes the command's descriptors 1 and 2, owned by the Output, and starts to
+// copy. If both go to the same device they are one pipe, which keeps their order; but
+// not if the output is recorded or limited.
 func (o *Output) Pipes() (files [2]uintptr, err error) {
 	files = [2]uintptr{1, 2}
 	if err := unix.Pipe2(o.ending[:], unix.O_CLOEXEC); err != nil {
@@ -118,12 +122,13 @@ func (o *Output) Pipes() (files [2]uintptr, err error) {
 		var pipe [2]int
 		err := unix.Pipe2(pipe[:], unix.O_CLOEXEC)
 		if err == nil {
-			err = unix.SetNonblock(pipe[0], true) // that end alone
+			err = unix.SetNonblock(pipe[0], true) // the command's end stays blocking
 		}
 		if err != nil {
 			return files, fmt.Errorf("pipe: %w", err)
 		}
-		_, _ = unix.FcntlInt(uintptr(pipe[1]), unix.F_SETPIPE_SZ, pieceSize) // a smaller one does, too
+		// The pipe is enlarged. A smaller one will do, too.
+		_, _ = unix.FcntlInt(uintptr(pipe[1]), unix.F_SETPIPE_SZ, pieceSize)
 		o.writers = append(o.writers, pipe[1])
 		files[i] = uintptr(pipe[1])
 		o.copying.Go(func() { (&passage{output: o, from: pipe[0], to: i + 1}).copy() })
@@ -136,8 +141,8 @@ func sameDevice(a, b int) bool {
 	return unix.Fstat(a, &one) == nil && unix.Fstat(b, &other) == nil && one.Rdev == other.Rdev
 }
 
-// lose takes note of what could not be written. A reader that has gone is none: the
-// command is told that by its signal, as it is without us.
+// lose keeps the first error of writing. EPIPE is none: the command gets SIGPIPE for
+// it, as it would without this process between.
 func (o *Output) lose(to int, err error) {
 	if err == unix.EPIPE {
 		return
@@ -147,7 +152,7 @@ func (o *Output) lose(to int, err error) {
 	o.lost = cmp.Or(o.lost, fmt.Errorf("write standard %s: %w", [...]string{1: "output", 2: "error"}[to], err))
 }
 
-// Started closes what the command has by now.
+// Started closes the command's ends of the pipes, when the command has them.
 func (o *Output) Started() {
 	if o == nil {
 		return
@@ -158,7 +163,7 @@ func (o *Output) Started() {
 	o.writers = nil
 }
 
-// Resized records that the user's terminal has another size.
+// Resized records the new size of the user's terminal.
 func (o *Output) Resized() {
 	if o == nil || o.cast == nil {
 		return
@@ -168,18 +173,19 @@ func (o *Output) Resized() {
 	}
 }
 
-// DrainWithin bounds how long the rest is waited for when the command's time is over.
+// DrainWithin bounds how long a reader is waited for after a command that was ended for
+// its time.
 const DrainWithin = 2 * time.Second
 
-// A Patience is what ends the waiting for who takes the output.
+// A Patience tells what ends the waiting for a reader.
 type Patience struct {
 	Cancelled <-chan struct{}
 	Signals   <-chan os.Signal
 	Limit     <-chan time.Time
 }
 
-// Stop waits for the rest, after the command has ended, and returns what could not be
-// written. A reader that takes its time is waited for, as the command would have.
+// Stop waits after the command's end until its output is copied. A slow reader is
+// waited for, as the command itself would. It returns what could not be written.
 func (o *Output) Stop(p Patience) error {
 	if o == nil {
 		return nil
@@ -202,7 +208,7 @@ func (o *Output) Stop(p Patience) error {
 	return o.lost
 }
 
-// await returns nil when the copying has come to its end.
+// await waits until drained is closed. The error tells what has ended the waiting.
 func (p Patience) await(drained <-chan struct{}) error {
 	for {
 		select {
@@ -216,14 +222,15 @@ func (p Patience) await(drained <-chan struct{}) error {
 			if status.Terminates(got) {
 				return status.ErrInterrupted{Signal: got.(syscall.Signal)}
 			}
-			if got == syscall.SIGTSTP { // who takes the output has stopped, and a shell waits for all of the job
+			// The reader has been stopped, and a shell waits until all of the job is.
+			if got == syscall.SIGTSTP {
 				_ = nsexec.Suspend(false)
 			}
 		}
 	}
 }
 
-// EndRecording ends the recording, and returns the first error of it.
+// EndRecording ends the recording and returns the first error of it.
 func (o *Output) EndRecording() error {
 	if o == nil || o.cast == nil {
 		return nil
@@ -234,7 +241,7 @@ func (o *Output) EndRecording() error {
 	return nil
 }
 
-// Exceeded tells that there was more than the limit.
+// Exceeded tells that the command wrote more than the limit.
 func (o *Output) Exceeded() bool {
 	if o == nil {
 		return false

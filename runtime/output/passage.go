@@ -6,29 +6,29 @@ import (
 	"mayfly/runtime/console"
 )
 
-// A passage copies what comes by one of an output's pipes.
+// A passage copies from one of an Output's pipes to standard output or error.
 type passage struct {
 	output   *Output
 	from, to int
 	buffer   []byte
-	noSplice bool // it is known that the target takes none
+	noSplice bool // the target does not support splice(2)
 }
 
-// pieceSize is how much is passed on at a time, in bytes, and how much a pipe is to
-// hold. Of pipes of a mebibyte sixty use up what a user may have (pipe-user-pages-soft
-// in proc(5)), with those of their other programs.
+// pieceSize is how many bytes are copied at a time, and the size of the pipe. With a
+// mebibyte, sixty pipes would use up what a user may have (pipe-user-pages-soft in
+// proc(5)).
 const pieceSize = 256 << 10
 
-// recordedSize is how much of it is recorded at a time: what becomes of that, six times
-// as much at most, should fit into a processor's cache.
+// recordedSize is how many bytes are recorded at a time. The asciicast of them, at most
+// six times as large, should fit into a processor's cache.
 const recordedSize = 64 << 10
 
-// copy reads to the end even when nothing may pass any more: the command is being told
-// to end. When it has ended, what it wrote is in the pipe: somebody else who holds that
-// open is not waited for.
+// copy reads to the end of the pipe, also when nothing may pass any more: the command
+// is being told to end. After the command's end it copies what is in the pipe by then,
+// and does not wait for other processes that hold the pipe open.
 func (p *passage) copy() {
 	defer unix.Close(p.from)
-	for rest := -1; rest != 0; { // -1: all that comes
+	for rest := -1; rest != 0; { // -1: the command has not ended
 		fds := [...]unix.PollFd{{Fd: int32(p.from), Events: unix.POLLIN}, {Fd: int32(p.output.ending[0]), Events: unix.POLLIN}}
 		if _, err := unix.Poll(fds[:], -1); err == unix.EINTR {
 			continue
@@ -42,10 +42,10 @@ func (p *passage) copy() {
 		n, err := p.piece()
 		if err != nil {
 			p.output.lose(p.to, err)
-			return // the command gets SIGPIPE
+			return // the pipe is closed, and the command gets SIGPIPE
 		}
 		if n == 0 && (rest >= 0 || fds[0].Revents&unix.POLLIN == 0) {
-			return // the end: else the command has read what it wrote
+			return // the end; otherwise the command has read it back
 		}
 		if rest > 0 {
 			rest = max(0, rest-n)
@@ -53,7 +53,7 @@ func (p *passage) copy() {
 	}
 }
 
-// piece passes on what is there, and waits for nothing to come. The error is that of
+// piece copies what is in the pipe, and waits for nothing to come. The error is that of
 // writing.
 func (p *passage) piece() (n int, err error) {
 	if p.output.cast == nil && !p.noSplice {
@@ -63,7 +63,8 @@ func (p *passage) piece() (n int, err error) {
 	return len(data), console.WriteAll(p.to, p.output.Pass(data))
 }
 
-// splice passes on what is in the pipe without a look at it, which is nobody's copying.
+// splice moves what is in the pipe by splice(2), which copies nothing through this
+// process.
 func (p *passage) splice() (n int, err error) {
 	n = unread(p.from)
 	p.output.mu.Lock()
@@ -86,7 +87,7 @@ func (p *passage) splice() (n int, err error) {
 	return n, nil
 }
 
-// move moves some of what is in the pipe, and nothing when nothing is.
+// move moves at most so many bytes that are in the pipe. It waits for the reader only.
 func (p *passage) move(most int) (int, error) {
 	for !p.noSplice && unread(p.from) > 0 {
 		moved, err := unix.Splice(p.from, nil, p.to, nil, most, 0)
@@ -94,7 +95,7 @@ func (p *passage) move(most int) (int, error) {
 		case unix.EINTR:
 		case unix.EAGAIN:
 			_, _ = unix.Poll([]unix.PollFd{{Fd: int32(p.to), Events: unix.POLLOUT}}, -1)
-		case unix.EINVAL: // of a file that is appended to, for one
+		case unix.EINVAL: // the target is opened with O_APPEND, for instance
 			p.noSplice = true
 		default:
 			return max(int(moved), 0), err
@@ -104,8 +105,8 @@ func (p *passage) move(most int) (int, error) {
 	return len(data), console.WriteAll(p.to, data)
 }
 
-// read reads what is in the pipe, and no more than so much. It does not wait: the pipe
-// is not only ours, since the command can open it by procfs and read there.
+// read reads at most so many bytes that are in the pipe. It does not wait: the command
+// can open the pipe in procfs and read from it, too.
 func (p *passage) read(most int) []byte {
 	if p.buffer == nil {
 		p.buffer = make([]byte, pieceSize)
@@ -118,7 +119,7 @@ func (p *passage) read(most int) []byte {
 	}
 }
 
-// unread is how many bytes are in a pipe.
+// unread returns how many bytes are in a pipe.
 func unread(pipe int) int {
 	n, err := unix.IoctlGetInt(pipe, unix.TIOCINQ) // FIONREAD
 	if err != nil {

@@ -6,13 +6,14 @@ import (
 	"mayfly/runtime/console"
 )
 
-// Streams are descriptors 0, 1 and 2 of a command: its own terminal (0: it has none)
-// where the caller's is, else the caller's, or a pipe where something is between. The
-// feed is nil where standard input is the caller's.
+// Streams returns descriptors 0, 1 and 2 of a command. Each is the command's own
+// terminal (its descriptor; 0: it has none) if the caller's is a terminal; else the
+// caller's, or a pipe if the output is copied. The Output and the Feed own the pipes.
+// The Feed is nil if standard input is the caller's own.
 //
-// The terminal of a caller in the background is read by a feed, which waits for the
-// foreground: it is not the terminal of the command's session, so the kernel would not
-// stop the command, and let it read what is typed for others.
+// If the caller is in the background of a terminal, a Feed reads it and waits for the
+// foreground. The command must not read it itself: it belongs to another session, so
+// the kernel would not stop the command, and it could read what is typed for others.
 func Streams(anotherUser bool, o *Output, terminal int) (files [3]uintptr, feed *console.Feed, err error) {
 	for i := range files {
 		files[i] = uintptr(i)
