@@ -13,16 +13,18 @@ import (
 	"mayfly/runtime/internal/file"
 )
 
-// Binfmt is where the kernel tells which programs run others (binfmt_misc).
+// Binfmt is where the kernel lists the programs that run others (binfmt_misc).
 const Binfmt = "/proc/sys/fs/binfmt_misc"
 
 // ErrNoEmulator means that this machine does not run programs for an architecture.
 var ErrNoEmulator = errors.New("this machine does not run")
 
+// InstallQemu is the command that installs emulators on Debian.
 const InstallQemu = "apt-get install qemu-user-static"
 
-// Emulator finds which program runs those for an architecture, "" for the kernel
-// itself. Where the kernel does not tell, nothing is known of it, which is no error.
+// Emulator returns the program that runs programs for an architecture; "": the kernel
+// itself runs them, or it cannot be known. The error wraps ErrNoEmulator if none runs
+// them in a container.
 func Emulator(arch arch.Architecture) (string, error) {
 	list, told := Registrations(Binfmt)
 	header := arch.Header()
@@ -43,31 +45,34 @@ func Emulator(arch arch.Architecture) (string, error) {
 	return "", fmt.Errorf("%w %s programs: %s", ErrNoEmulator, arch.Debian, InstallQemu)
 }
 
-// EmulatorsUnknown tells that the kernel does not tell who runs programs for an
-// architecture that is another than its own.
+// EmulatorsUnknown tells that an architecture needs an emulator and the kernel does not
+// tell whether there is one.
 func EmulatorsUnknown(arch arch.Architecture) bool {
 	_, told := Registrations(Binfmt)
 	host, err := HostArchitecture()
 	return !told && err == nil && (!arch.RunsOn(host) || arch.Debian == "i386" && !runsI386())
 }
 
-// runsI386 tells whether the kernel of an amd64 machine runs i386 programs: this is a
-// setting that only one with IA32 emulation has.
+// runsI386 tells whether the kernel of an amd64 machine runs i386 programs: this
+// setting exists only with IA32 emulation.
 func runsI386() bool {
 	_, err := os.Stat("/proc/sys/abi/vsyscall32")
 	return err == nil
 }
 
-// A registration is a program that the kernel has run others, known by how they begin.
+// A registration is an entry of binfmt_misc: a program that the kernel executes for
+// files that begin in a certain way.
 type registration struct {
 	interpreter string
-	fixed       bool // it was opened when it was registered, and need not be in the container
+	// fixed: the kernel has opened the interpreter at the registration (flag F), so it
+	// need not exist in a container.
+	fixed       bool
 	offset      int
 	magic, mask []byte
 }
 
-// Registrations are those in a directory that are in effect. told is false if the
-// kernel tells none here, whether there are any or not.
+// Registrations returns the enabled entries in the directory of binfmt_misc. told is
+// false if the kernel does not list them here.
 func Registrations(directory string) (list []registration, told bool) {
 	status, err := file.Read(filepath.Join(directory, "status"), 64)
 	if err != nil {
@@ -89,8 +94,8 @@ func Registrations(directory string) (list []registration, told bool) {
 	return list, true
 }
 
-// parseRegistration reads what the kernel tells of one that goes by the beginning of a
-// file.
+// parseRegistration reads an entry that is recognised by the beginning of a file. ok is
+// false for others, and for disabled ones.
 func parseRegistration(text string) (r registration, ok bool) {
 	enabled := false
 	for line := range strings.Lines(text) {
@@ -117,7 +122,7 @@ func parseRegistration(text string) (r registration, ok bool) {
 	return r, enabled && r.interpreter != "" && r.offset >= 0 && len(r.magic) > 0 && (r.mask == nil || len(r.mask) == len(r.magic))
 }
 
-// runs tells whether a program that begins so is run by it.
+// runs tells whether the entry is for a program that begins so.
 func (r registration) runs(header []byte) bool {
 	if r.offset > len(header) || len(r.magic) > len(header)-r.offset {
 		return false
@@ -131,7 +136,7 @@ func (r registration) runs(header []byte) bool {
 	return bytes.Equal(begin, want)
 }
 
-// By names an emulator for people. Debian's qemu is
+// By returns an emulator's name for people. Debian's qemu is
 // /usr/libexec/qemu-binfmt/aarch64-binfmt-P, for instance.
 func By(interpreter string) string {
 	if strings.Contains(interpreter, "qemu") {

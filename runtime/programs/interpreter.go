@@ -17,13 +17,13 @@ import (
 )
 
 // maxBeginning bounds what is read of a program that could not be executed, in bytes.
-// The kernel itself looks at 256 of a script, and linkers put what matters here at the
-// beginning.
+// The kernel reads 256 of a script, and linkers put what matters here at the beginning.
 const maxBeginning = 4096
 
-// Beginning reads the beginning of a regular file, with the rights of the thread, whose
-// directory in procfs is open as proc. A file system of the caller's need not answer,
-// and a thread of the supervisor must not wait for it: such a file is not opened.
+// Beginning reads the beginning of a regular file, with the thread's rights; nil if it
+// cannot. proc is a descriptor of the thread's directory in procfs. A file in a file
+// system of the caller's (FUSE) is not opened: that need not answer, and no thread of
+// the supervisor's process may wait for it.
 func Beginning(proc int, name string) []byte {
 	look, err := syscall.Open(name, unix.O_PATH|syscall.O_CLOEXEC, 0)
 	if err != nil {
@@ -47,8 +47,9 @@ func Beginning(proc int, name string) []byte {
 	return data[:n]
 }
 
-// isReadable tells whether a place is a regular file in a file system that answers for
-// itself. The file system is not asked: not for its type either, as by fstatfs(2).
+// isReadable tells whether an O_PATH descriptor is of a regular file in a file system
+// that answers by itself. The file system is not asked, not even for its type, as
+// fstatfs(2) would.
 func isReadable(proc, look int) bool {
 	var st unix.Statx_t
 	err := unix.Statx(look, "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE|unix.STATX_MNT_ID, &st)
@@ -68,8 +69,8 @@ func isReadable(proc, look int) bool {
 	return listed && !strings.HasPrefix(m.Type, "fuse") && m.Type != "ecryptfs"
 }
 
-// WhereIs is the name of a program for the thread. The command, which is given dirs to
-// enter, starts in the last that is there.
+// WhereIs returns the name of a program for the thread. The command, which is given
+// directories to enter (nsexec.Command.Dirs), starts in the last one that it can enter.
 func WhereIs(name string, dirs []string) string {
 	if path.IsAbs(name) {
 		return name
@@ -83,11 +84,11 @@ func WhereIs(name string, dirs []string) string {
 	return name
 }
 
-// maxInterpreters is how many interpreters the kernel takes in a row.
+// maxInterpreters is how many interpreters the kernel follows in a row.
 const maxInterpreters = 5
 
-// MissingInterpreter says what a program needs that is not there, as far as it can be
-// seen. dirs are as for whereIs, proc as for beginning.
+// MissingInterpreter tells which interpreter or dynamic loader of a program is missing,
+// as far as it can be found. dirs are as for WhereIs, proc as for Beginning.
 func MissingInterpreter(proc int, name string, dirs []string) string {
 	needs := "its"
 	for range maxInterpreters {
@@ -109,7 +110,7 @@ func MissingInterpreter(proc int, name string, dirs []string) string {
 	return "its interpreter or dynamic loader is not in the container"
 }
 
-// Visible is a name in quotes where it has something that does not show.
+// Visible returns a name, in quotes if it has characters that do not show.
 func Visible(name string) string {
 	if quoted := strconv.Quote(name); quoted != `"`+name+`"` || strings.ContainsAny(name, " \t") {
 		return quoted
@@ -117,8 +118,8 @@ func Visible(name string) string {
 	return name
 }
 
-// interpreterOf finds what a program names that executes it, and what that is called;
-// "": nothing.
+// interpreterOf returns which file executes a program that begins so, and the kind of
+// that file; name "": none.
 func interpreterOf(data []byte) (kind, name string) {
 	if script, ok := bytes.CutPrefix(data, []byte("#!")); ok {
 		line, _, _ := bytes.Cut(script, []byte("\n"))
@@ -131,7 +132,7 @@ func interpreterOf(data []byte) (kind, name string) {
 	return "dynamic loader", loaderOf(data)
 }
 
-// loaderOf finds the dynamic loader in the beginning of an ELF file (elf(5),
+// loaderOf returns the dynamic loader that the beginning of an ELF file names (elf(5),
 // PT_INTERP).
 func loaderOf(data []byte) string {
 	const headerSize = 64 // of the wider class

@@ -1,7 +1,9 @@
-// Package programs knows which programs this machine runs, and why one could not be executed: the
-// kernel's emulators (binfmt_misc), interpreters and dynamic loaders. Doctor, survey and package main
-// ask it for the host; the launch's thread asks it inside a container, with the command's own rights,
-// and it waits for no file system there.
+// Package programs knows which programs this machine runs, and why one could not be
+// executed: the kernel's emulators (binfmt_misc), interpreters and dynamic loaders.
+//
+// Doctor, survey and package main ask it about the host. The launch's thread asks it
+// inside the container, with the command's own rights; it waits for no file system
+// there.
 package programs
 
 import (
@@ -13,7 +15,8 @@ import (
 	"mayfly/runtime/status"
 )
 
-// CheckMachine refuses a program that is for another machine.
+// CheckMachine returns a status.CommandError if the beginning of a program tells that
+// it is for a machine whose programs this one does not run.
 func CheckMachine(name string, beginning []byte) error {
 	arch, err := arch.OfProgram(beginning)
 	host, unknown := HostArchitecture()
@@ -23,13 +26,15 @@ func CheckMachine(name string, beginning []byte) error {
 	return &status.CommandError{Command: name, Reason: "a program for " + arch.Debian + ", which this machine does not run: `runtime doctor` tells what does", Code: status.ExitNotExecutable}
 }
 
+// HostArchitecture returns the architecture of the machine, whatever the caller's
+// personality is.
 func HostArchitecture() (arch.Architecture, error) {
 	var name unix.Utsname
 	if err := unix.Uname(&name); err != nil {
 		return arch.Architecture{}, fmt.Errorf("uname: %w", err)
 	}
 	machine := unix.ByteSliceToString(name.Machine[:])
-	if machine == "i686" { // the caller's own personality, not the machine's
+	if machine == "i686" { // by the caller's personality
 		machine = "x86_64"
 	}
 	return arch.ByName(machine)
