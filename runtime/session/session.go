@@ -1,5 +1,6 @@
-// Package session begins, lists and ends sessions, which are writable copies of images that stay between
-// runs. Package main calls it. A run in a session is a launch like any other.
+// Package session begins, lists and ends sessions: writable snapshots of images that
+// stay between runs. Package main calls it. A run in a session is a launch like any
+// other.
 package session
 
 import (
@@ -21,9 +22,9 @@ import (
 	"mayfly/runtime/user"
 )
 
-// Begin makes a session of an image for the caller, and returns its name: the one asked for, or the image's with
-// random digits.
-// note is told that the system's log did not take what it was told.
+// Begin makes a session of an image for the caller, and returns its name: the one asked
+// for, or the image's with random digits. note is told if the system's log did not take
+// an event. The error wraps rule.ErrDenied where the policy allows none.
 func Begin(ctx context.Context, h here.Here, ref, name string, note func(string)) (begun string, err error) {
 	account, logged := audit.BeginChange(h, "session begin", ref, name, nil)
 	defer func() {
@@ -33,7 +34,7 @@ func Begin(ctx context.Context, h here.Here, ref, name string, note func(string)
 	return begin(ctx, h, ref, name)
 }
 
-// noteLost tells what there is to tell of the log.
+// noteLost tells the first error of logging.
 func noteLost(note func(string), errs ...error) {
 	if err := cmp.Or(errs...); err != nil {
 		note(err.Error())
@@ -93,7 +94,8 @@ type Session struct {
 	User string `json:"user"`
 }
 
-// List lists the caller's sessions, or everybody's.
+// List lists the caller's sessions, or everybody's. Only root may list everybody's: the
+// error wraps caller.ErrNotPermitted otherwise.
 func List(h here.Here, everybody bool) ([]Session, error) {
 	who, err := access.CurrentCaller()
 	if err != nil {
@@ -125,7 +127,8 @@ func List(h here.Here, everybody bool) ([]Session, error) {
 	return list, nil
 }
 
-// End removes a session: NAME of the caller's, or for root OWNER/NAME.
+// End removes a session: NAME of the caller's, or OWNER/NAME for root. note is as for
+// Begin.
 func End(h here.Here, text string, note func(string)) (err error) {
 	account, logged := audit.BeginChange(h, "session end", "", text, nil)
 	defer func() { noteLost(note, logged, account.Ended(err)) }()

@@ -1,5 +1,6 @@
-// Package status tells how a command ended, and which exit status that is; and it has the errors that
-// have an exit status of their own. It is a leaf: it imports nothing of the project.
+// Package status tells how a command ended, and which exit status that is. It also has
+// the errors that have an exit status of their own. It is a leaf: it imports nothing of
+// the project.
 package status
 
 import (
@@ -20,13 +21,14 @@ const (
 
 // An End is how a command ended.
 type End struct {
-	Code     int            `json:"code"`             // exit code, when no signal ended it
-	Signal   syscall.Signal `json:"signal,omitempty"` // that ended it, or 0
+	Code     int            `json:"code"`             // 0 if a signal ended it
+	Signal   syscall.Signal `json:"signal,omitempty"` // 0: no signal ended it
 	TimedOut bool           `json:"timedOut,omitempty"`
 	Flooded  bool           `json:"flooded,omitempty"` // it wrote more than its limit
 }
 
-// EndOf reads a wait
+// EndOf reads a wait status of a process that has ended. TimedOut and Flooded are the
+// caller's to set.
 func EndOf(ws syscall.WaitStatus) End {
 	if ws.Signaled() {
 		return End{Signal: ws.Signal()}
@@ -34,7 +36,7 @@ func EndOf(ws syscall.WaitStatus) End {
 	return End{Code: ws.ExitStatus()}
 }
 
-// ExitCode is what a shell would see.
+// ExitCode is the exit status for a shell.
 func (s End) ExitCode() int {
 	switch {
 	case s.TimedOut, s.Flooded:
@@ -45,7 +47,7 @@ func (s End) ExitCode() int {
 	return s.Code
 }
 
-// String tells it in the words of nspawn-run.
+// String describes the end in the words of nspawn-run.
 func (s End) String() string {
 	switch {
 	case s.TimedOut:
@@ -60,7 +62,7 @@ func (s End) String() string {
 	return "exited successfully"
 }
 
-// SignalName is a signal's name without SIG, or its number.
+// SignalName returns a signal's name without SIG, or its number.
 func SignalName(s syscall.Signal) string {
 	if name := unix.SignalName(s); len(name) > 3 {
 		return name[3:]

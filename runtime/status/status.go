@@ -7,15 +7,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Status is how a command ended, and what is known besides.
+// A Status tells how a command ended, and what is known besides.
 type Status struct {
 	End
-	Used *Usage // nil: was not asked for
-	// OutOfMemory is how many processes the kernel has killed at the container's limit of memory.
+	Used *Usage // nil: it was not asked for
+	// OutOfMemory is how many processes the kernel has killed at the container's memory
+	// limit.
 	OutOfMemory int64
 }
 
-// A CommandError means that the command could not be started.
+// A CommandError means that the command was not found or cannot be executed.
 type CommandError struct {
 	Command string
 	Reason  string
@@ -29,7 +30,8 @@ type ErrInterrupted struct{ Signal syscall.Signal }
 
 func (e ErrInterrupted) Error() string { return "interrupted by " + unix.SignalName(e.Signal) }
 
-// ExitCodeOf is the exit status of runtime for an error of this package.
+// ExitCodeOf returns the exit status for an error: that of a CommandError or
+// ErrInterrupted, else ExitFailure.
 func ExitCodeOf(err error) int {
 	var command *CommandError
 	if errors.As(err, &command) {
