@@ -1,6 +1,7 @@
 // Package audit tells the system's log who ran what, and who changed images. One event
-// is one structured line, in the journal where systemd-journald is present, else by
-// syslog.
+// is one structured line: in the journal if systemd-journald is there, else by
+// syslog(3). Package runtime calls it for launches, the client for `exec`, session and
+// package main for changes; on any thread.
 package audit
 
 import (
@@ -12,11 +13,12 @@ import (
 	"mayfly/runtime/printable"
 )
 
-// Identifier is what the events are logged under.
+// Identifier is the name of the program in the log.
 const Identifier = "mayfly"
 
-// What is told of. A container has a Start and an End, or a Refusal. What changes
-// sessions and images bears the name of its command, and is told of before and after.
+// Kinds of events. A container has a Start and an End, or a Refusal. A command that
+// changes sessions or images has two events with its own name: one before the change,
+// one after it.
 const (
 	Start   = "start"
 	End     = "end"
@@ -24,33 +26,33 @@ const (
 	Exec    = "exec"
 )
 
-// Decisions.
+// Decisions of an event.
 const (
 	Allowed = "allowed"
-	Refused = "refused" // by the policy, or because the request made no sense
-	Failed  = "failed"  // allowed, and could not be done
+	Refused = "refused" // by the policy, or for lack of a right
+	Failed  = "failed"  // allowed, but it could not be done, or was no valid request
 )
 
-// An Event is what one line tells.
+// An Event is what one line of the log tells.
 type Event struct {
 	Kind      string
 	UID       uint32
-	User      string // "": no name is known
+	User      string // "": not known
 	Image     string
-	Version   int    // 0: it has none, or it is not known
-	Digest    string // of the version's content; "": it is not known
+	Version   int    // 0: none, or not known
+	Digest    string // of the version; "": not known
 	Session   string // "": none
-	Container string // "": there was none
+	Container string // "": none
 	Command   []string
-	Dir       string // where the command is to start; "": nothing is said of it
+	Dir       string // the command's working directory; "": not told
 	Decision  string
 	Rule      string // FILE:LINE
-	Result    string // how it ended, or why there was nothing; "": it begins
+	Result    string // how it ended, or why it was refused; "": it begins
 	Duration  time.Duration
-	Lost      int // how many events of the same call the log did not take
+	Lost      int // how many earlier events of this call were lost
 }
 
-// A field is a name and a value, which has no control characters.
+// A field is a name and a value. The value has no control characters.
 type field struct{ name, value string }
 
 // maxCommand bounds what is logged of a command, in bytes.
@@ -82,7 +84,7 @@ func (e Event) fields() []field {
 		{"result", clean(e.Result, maxCommand)},
 		{"duration", strconv.FormatFloat(e.Duration.Seconds(), 'f', 3, 64)},
 	}
-	// Of the rest only what there is.
+	// The other fields are there only if they have a value.
 	if e.Version != 0 {
 		list = append(list, field{"version", strconv.Itoa(e.Version)})
 	}
@@ -97,10 +99,11 @@ func (e Event) fields() []field {
 	return list
 }
 
-// clean escapes what could end a line or speak to a terminal, and bounds the length.
+// clean escapes what could end a line or control a terminal, and limits the length in
+// bytes.
 func clean(text string, limit int) string { return printable.Text(text[:min(len(text), limit)]) }
 
-// journal is the event in the native protocol of systemd-journald.
+// journal returns the event in the native protocol of systemd-journald.
 func (e Event) journal() []byte {
 	var b strings.Builder
 	fmt.Fprintf(&b, "SYSLOG_IDENTIFIER=%s\nPRIORITY=%d\nMESSAGE=%s\n", Identifier, e.priority(), e.line())
@@ -110,7 +113,7 @@ func (e Event) journal() []byte {
 	return []byte(b.String())
 }
 
-// line is the event as name=value, for people and for syslog.
+// line returns the event as name=value pairs, for people and for syslog.
 func (e Event) line() string {
 	var b strings.Builder
 	for i, f := range e.fields() {
@@ -126,7 +129,7 @@ func (e Event) line() string {
 	return b.String()
 }
 
-// Numbers of syslog(3).
+// Levels and facility of syslog(3).
 const (
 	levelNotice      = 5
 	levelInfo        = 6
@@ -140,7 +143,7 @@ func (e Event) priority() int {
 	return levelNotice
 }
 
-// syslog is the event as a datagram of syslog(3).
+// syslog returns the event as a datagram for /dev/log.
 func (e Event) syslog(pid int, now time.Time) []byte {
 	return fmt.Appendf(nil, "<%d>%s %s[%d]: %s", facilityAuthpriv|e.priority(), now.UTC().Format(time.Stamp), Identifier, pid, e.line())
 }

@@ -10,19 +10,19 @@ import (
 	"mayfly/runtime/user"
 )
 
-// A Change is the account, for the system's log, of a command that changes images or
-// sessions: one event before it does, since who may end the process could do so in the
-// moment after, and one when it has.
+// A Change logs a command that changes images or sessions: one event before the change,
+// since the caller could kill the process right after it, and one when it is done.
 type Change struct {
 	here  here.Here
 	Event Event
 	began time.Time
-	quiet bool // the policy wants no log, or there is nothing that is the system's
+	quiet bool // the policy wants no log, or the change is no concern of the system's
 }
 
-// BeginChange begins the account: kind is the command's name, image what it is about
-// ("" if that is not known), command how it was called. It needs the grant, or to be
-// root. That the log did not take the event is an error that stops nothing: see Ended.
+// BeginChange logs that a change begins. kind is the command's name, image what it
+// changes ("": not known), command its command line. It needs the grant or root;
+// without them, and in a rootless program, nothing is logged. The Change is valid even
+// with an error, which says that the event was lost and is no reason to stop.
 func BeginChange(h here.Here, kind, image, session string, command []string) (*Change, error) {
 	c := &Change{here: h, began: time.Now(), quiet: true}
 	if h.Rootless() || privilege.Check() != nil {
@@ -36,7 +36,7 @@ func BeginChange(h here.Here, kind, image, session string, command []string) (*C
 	if err == nil && !settings.Audit {
 		return c, nil
 	}
-	c.quiet = false // a policy that cannot be read did not say that it wants none
+	c.quiet = false // a policy that cannot be read does not turn the log off
 	c.Event = Event{Kind: kind, UID: access.WhoCalls(caller), Image: image, Session: session, Command: command, Decision: Allowed}
 	if database, err := user.Load(h); err == nil {
 		if entry, listed, err := database.ByID(c.Event.UID); err == nil && listed {
@@ -46,7 +46,8 @@ func BeginChange(h here.Here, kind, image, session string, command []string) (*C
 	return c, c.send()
 }
 
-// Ended logs how the command ended. Events that the log did not take are an error.
+// Ended logs how the change ended; err is the change's error. It returns an error if an
+// event of the change was lost.
 func (c *Change) Ended(err error) error {
 	c.Event.Result, c.Event.Duration = "done", time.Since(c.began)
 	if err != nil {

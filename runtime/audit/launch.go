@@ -16,46 +16,48 @@ import (
 	"mayfly/runtime/status"
 )
 
-// A Launch is the account of one launch for the system's log: that it begins, before
-// the caller's command does, since afterwards the caller can kill who would tell of it;
-// and how it ended, or why there was none.
+// A Launch logs one launch: that the command begins, before it does, since the caller
+// can kill this process as soon as it runs; and how it ended, or why it was refused.
 type Launch struct {
 	here    here.Here
 	Facts   plan.Facts // as far as they are known
 	request plan.Request
 	began   time.Time
-	lost    int // how many events the log did not take
+	lost    int // how many events were lost
 }
 
-// BeginLaunch begins the account.
+// BeginLaunch begins the account of a launch. It logs nothing yet.
 func BeginLaunch(h here.Here, r plan.Request) *Launch {
 	return &Launch{here: h, request: r, began: time.Now()}
 }
 
-// Refused logs that there was no launch.
+// Refused logs that there was no launch. The error says that the event was lost.
 func (a *Launch) Refused(why error) error {
 	e := a.event(Refusal)
 	e.Decision, e.Result = decision(why), why.Error()
 	return a.send(e)
 }
 
-// Started logs that a command is about to be executed, in a version of this digest ("":
-// it has none). An error is the caller's doing, and no reason to run it unlogged.
+// Started logs that a command is about to be executed. digest is the version's; "": it
+// has none. An error ends the launch: the caller has caused that the event cannot be
+// logged. note is told about other failures of the log.
 func (a *Launch) Started(p *plan.Plan, digest string, note func(string)) error {
 	e := a.planned(Start, p)
 	e.Digest = digest
 	err := a.send(e)
 	switch {
-	case err == nil, errors.Is(err, ErrLost): // which the end tells
+	case err == nil, errors.Is(err, ErrLost): // Ended tells that it was lost
 	case errors.Is(err, unix.EMFILE):
-		return fmt.Errorf("%w: is `ulimit -n` too low?", err) // it is the caller's to say, at any moment
+		// The caller sets this limit, and can do so at any moment.
+		return fmt.Errorf("%w: is `ulimit -n` too low?", err)
 	default:
 		note(err.Error())
 	}
 	return nil
 }
 
-// Ended logs how a launch ended.
+// Ended logs how a launch ended; err is the launch's error. It returns ErrLost if an
+// earlier event was lost.
 func (a *Launch) Ended(p *plan.Plan, s status.Status, err error) error {
 	e := a.planned(End, p)
 	e.Result = result(s)
@@ -66,7 +68,7 @@ func (a *Launch) Ended(p *plan.Plan, s status.Status, err error) error {
 	var interrupted status.ErrInterrupted
 	switch {
 	case err == nil || errors.As(err, &command) || errors.As(err, &interrupted):
-		// The container was theirs to have; what they wanted in it was not to be had.
+		// The container was allowed. What the caller wanted in it could not be had.
 	default:
 		e.Decision = decision(err)
 	}
@@ -77,7 +79,7 @@ func (a *Launch) Ended(p *plan.Plan, s status.Status, err error) error {
 	return logged
 }
 
-// decision tells the policy's answer from what went wrong.
+// decision tells whether an error is a refusal or a failure.
 func decision(err error) string {
 	for _, no := range []error{rule.ErrDenied, caller.ErrNotPermitted, state.ErrTooMany} {
 		if errors.Is(err, no) {
@@ -100,7 +102,7 @@ func (a *Launch) event(kind string) Event {
 	return e
 }
 
-// planned is an event of a launch that has a plan.
+// planned returns an event of a launch that has a plan.
 func (a *Launch) planned(kind string, p *plan.Plan) Event {
 	e := a.event(kind)
 	e.Version, e.Container, e.Command, e.Dir = p.Root.Version, p.Container, p.Spec.Process.Args, p.Spec.Process.Cwd
@@ -120,8 +122,8 @@ func result(s status.Status) string {
 }
 
 // send logs an event with root's credentials, unless the policy wants no log. A policy
-// that could not be read did not say so. Without the grant nothing happened, and nothing
-// can be said in root's name.
+// that could not be read does not turn the log off. Without the grant nothing has
+// happened, and no event can have root's credentials.
 func (a *Launch) send(e Event) error {
 	if privilege.Check() != nil {
 		return nil

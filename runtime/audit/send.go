@@ -9,23 +9,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The sockets of the two logs.
+// Sockets of the two logs.
 const (
 	journalSocket = "/run/systemd/journal/socket"
 	syslogSocket  = "/dev/log"
 )
 
-// A Place is where events go.
+// A Destination is where events go.
 type Destination int
 
-// The places, of which the first that is there is taken.
+// The destinations. The first one whose socket exists is taken.
 const (
 	Journal Destination = iota
 	Syslog
 	Nowhere
 )
 
-// Where tells where events go, as far as that can be seen: somebody may listen or not.
+// Where returns the destination whose socket exists. Whether a process listens there
+// cannot be seen.
 func Where() Destination {
 	for i, socket := range []string{journalSocket, syslogSocket} {
 		if _, err := os.Stat(socket); err == nil {
@@ -35,17 +36,17 @@ func Where() Destination {
 	return Nowhere
 }
 
-// ErrLost means that a log is there and did not take the event in time.
+// ErrLost means that a log exists and did not take the event in time.
 var ErrLost = errors.New("the system's log is full, and an event of this call is lost")
 
-// patience is how long a log is waited for that does not keep up. Anybody may write to
-// its socket, and so fill it: a launch is not to hang for that.
+// patience is how long a log that does not keep up is waited for. Anybody may write to
+// its socket and so fill it; that must not delay a launch.
 const patience = 100 * time.Millisecond
 
-// Send logs the event. It waits no longer than a moment for a log that is slow, since a
-// build is worth more, and says when that was not enough. The thread needs CAP_SETUID
-// and CAP_SETGID where it is not root's: the event bears root's credentials, by which a
-// reader tells it from one that a user made up.
+// Send logs the event, with root's credentials: by these a reader tells it from an
+// event that a user made up. The thread must be root, or needs CAP_SETUID and
+// CAP_SETGID effective. Send waits 100 ms at most, and returns ErrLost if the log does
+// not take the event by then. If there is no log it returns nil.
 func (e Event) Send() error {
 	err := send(journalSocket, e.journal())
 	if err == unix.ENOENT || err == unix.ECONNREFUSED {
