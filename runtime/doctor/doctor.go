@@ -1,6 +1,6 @@
-// Package doctor examines the machine for what a launch depends on, and says what to do where something
-// is missing. It changes nothing. It is called by package main, and may import any room that knows
-// what it needs.
+// Package doctor examines the machine for what a launch needs, and says what to do if
+// something is missing. It changes nothing. Package main calls it. It may import any
+// package that knows what it needs itself.
 package doctor
 
 import (
@@ -26,16 +26,16 @@ import (
 	"mayfly/runtime/user/passwd"
 )
 
-// A Finding is what an examination of the machine found in one place.
+// A Finding is the result of one examination.
 type Finding struct {
 	What   string `json:"what"`
 	OK     bool   `json:"ok"`
 	Found  string `json:"found"`
-	Advice string `json:"advice,omitempty"` // what to do
-	Needed bool   `json:"needed"`           // without it nothing runs
+	Advice string `json:"advice,omitempty"` // what to do, if OK is false
+	Needed bool   `json:"needed"`           // nothing runs if it is not OK
 }
 
-// Examine looks at everything that a launch depends on. It changes nothing.
+// Examine examines everything that a launch depends on.
 func Examine(h here.Here) []Finding {
 	m := machine{h}
 	var list []Finding
@@ -46,10 +46,9 @@ func Examine(h here.Here) []Finding {
 	return list
 }
 
-// A machine is what is examined, as it looks from here.
+// finding returns what was found, or the error and what to do about it.
 type machine struct{ here here.Here }
 
-// finding is what was found, or what is wrong and what to do about it.
 func finding(what string, needed bool, found string, err error, advice string) Finding {
 	if err != nil {
 		return Finding{What: what, Found: err.Error(), Advice: advice, Needed: needed}
@@ -100,7 +99,7 @@ func (m machine) examine32Bit() Finding {
 	return finding("32-bit", false, found, err, "boot with ia32_emulation=1, or have qemu-user-static run them")
 }
 
-// examineForeign looks at who runs programs of other machines.
+// examineForeign finds which emulators run programs of other machines.
 func (m machine) examineForeign() Finding {
 	host, err := programs.HostArchitecture()
 	var have []string
@@ -126,7 +125,7 @@ func (m machine) examineForeign() Finding {
 	return finding("foreign programs", false, found, err, programs.InstallQemu)
 }
 
-// runsPrograms tells by what programs of an architecture run.
+// runsPrograms tells what runs programs of an architecture.
 func runsPrograms(name string) (string, error) {
 	arch, err := arch.ByName(name)
 	if err != nil {
@@ -148,7 +147,7 @@ func (m machine) examineDumpable() Finding {
 	return finding("fs.suid_dumpable", true, setting, err, "`sysctl fs.suid_dumpable=0`")
 }
 
-// whereGrantCounts is what to do where the kernel heeds no grant.
+// whereGrantCounts is the advice where the kernel ignores a grant.
 const whereGrantCounts = "call it from where that is not so; in a unit, without what sets it"
 
 func (m machine) examineGrant() Finding {
@@ -171,9 +170,9 @@ func (m machine) examineGrant() Finding {
 	return finding("grant", true, found, err, advice)
 }
 
-// examineOwn looks at what there is for whoever has no grant.
+// examineOwn examines whether rootless containers can run.
 func (m machine) examineOwn() Finding {
-	advice := "" // most errors say what to do
+	advice := "" // most errors say it themselves
 	caller, err := access.CurrentCaller()
 	if err == nil {
 		if err = rootless.UserNamespacesOff(); err != nil {
@@ -245,7 +244,8 @@ func (m machine) examineLSM() Finding {
 	return finding("security modules", false, list, err, "")
 }
 
-// lookAsRoot calls f with root's rights on files where the grant gives them, else with those that there are.
+// lookAsRoot calls f with root's rights on files if the grant gives them, else with the
+// caller's.
 func (m machine) lookAsRoot(f func() error) error {
 	if privilege.Check() != nil {
 		return f()

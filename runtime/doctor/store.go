@@ -15,8 +15,8 @@ import (
 	"mayfly/runtime/policy/rule"
 )
 
-// leastFree is how much space a store shall have, as a share: BTRFS is in trouble before
-// it is full.
+// leastFree is the share of a store's space that should be free: BTRFS gets into
+// trouble before it is full.
 const leastFree = 0.05
 
 func (m machine) examineStore() Finding {
@@ -48,14 +48,14 @@ func (m machine) examineStore() Finding {
 		advice = "as root `runtime grant`"
 		return access.CheckStore(s)
 	})
-	if errors.Is(err, os.ErrPermission) { // which says nothing of the store
+	if errors.Is(err, os.ErrPermission) { // the store may be in order
 		return finding("image store", false, "", err, "root can see it, and who has a grant")
 	}
 	return finding("image store", true, found, err, advice)
 }
 
-// examineStoreMount looks whether device nodes and setuid programs in images do nothing
-// outside of containers either.
+// examineStoreMount examines whether the store is mounted nosuid and nodev: otherwise
+// device nodes and setuid programs of images work outside of containers.
 func (m machine) examineStoreMount() Finding {
 	err := m.lookAsRoot(func() error {
 		settings, err := policy.LoadSettings(m.here)
@@ -90,11 +90,11 @@ func (m machine) examineState() Finding {
 	return finding("/run", true, "has room for records", err, advice)
 }
 
-// recordsAreReadOnly tells that no record of a container can be made.
+// recordsAreReadOnly returns an error if records of containers cannot be written.
 func (m machine) recordsAreReadOnly() error {
 	dir := m.here.State()
 	readOnly, err := file.IsReadOnly(dir)
-	if errors.Is(err, os.ErrNotExist) { // before the first launch
+	if errors.Is(err, os.ErrNotExist) { // it is made by the first launch
 		readOnly, err = file.IsReadOnly(filepath.Dir(dir))
 	}
 	if err == nil && readOnly {
@@ -103,7 +103,7 @@ func (m machine) recordsAreReadOnly() error {
 	return err
 }
 
-// examineStoreWriting looks whether there can be copies that are written to.
+// examineStoreWriting examines whether snapshots, sessions and images can be written.
 func (m machine) examineStoreWriting() Finding {
 	path, found := rule.DefaultStore, "can be written to"
 	err := m.lookAsRoot(func() error {
