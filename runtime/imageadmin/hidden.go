@@ -13,8 +13,8 @@ import (
 	"mayfly/runtime/user"
 )
 
-// Hidden tells what an image of the store has in directories over which the policy
-// binds the host's, for root. The thread must be allowed to open the store.
+// Hidden returns the directories of an image that the policy's binds hide from root
+// (see survey.Hidden). The thread must be able to read the store.
 func Hidden(h here.Here, s *image.Store, name string) ([]string, error) {
 	database, err := user.Load(h)
 	if err != nil {
@@ -32,7 +32,8 @@ func Hidden(h here.Here, s *image.Store, name string) ([]string, error) {
 	return survey.Hidden(mount.RootAt(img.FD()), d), nil
 }
 
-// HiddenBy is the same for a decision. Who may not look into the store is told nothing.
+// HiddenBy returns them for a decision of the policy. It returns nothing if the caller
+// may not read the store.
 func HiddenBy(h here.Here, d rule.Decision, name string) (list []string) {
 	_ = access.WithStore(h, "", func(s *image.Store) error {
 		img, err := s.Image(name)

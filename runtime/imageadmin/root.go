@@ -1,5 +1,5 @@
-// Package imageadmin is for those who change images: it makes root of a member of the policy's
-// image group, and tells what of an image the policy's binds hide. It is called by package main.
+// Package imageadmin makes a member of the policy's image group root, to change images,
+// and tells which files of an image the policy's binds hide. Package main calls it.
 package imageadmin
 
 import (
@@ -20,11 +20,14 @@ import (
 	"mayfly/runtime/user"
 )
 
-// passesToRoot are the variables that a member of the image group takes along.
+// passesToRoot are the environment variables that a member of the image group keeps,
+// besides LC_*.
 var passesToRoot = []string{"TERM", "LANG", "http_proxy", "https_proxy", "no_proxy"}
 
-// ExecuteAsRoot executes the program again, with the same arguments, as root with a clean environment, if the caller is in
-// the group that the policy names for images. It returns only with an error.
+// ExecuteAsRoot executes the program again as root, with the same arguments and a clean
+// environment, if the caller is in the policy's image group. In a rootless program it
+// executes it as root of the user namespace. It returns only with an error, which wraps
+// caller.ErrNotPermitted if the caller is not in the group.
 func ExecuteAsRoot(h here.Here) error {
 	if h.Rootless() {
 		return executeAsRoot(h, h.Again()) // over what is the caller's
@@ -57,8 +60,7 @@ func ExecuteAsRoot(h here.Here) error {
 	return executeAsRoot(h, access.TellRoot(who))
 }
 
-// executeAsRoot executes the program as root, with one entry of the environment
-// besides.
+// executeAsRoot executes the program as root, with one entry added to the environment.
 func executeAsRoot(h here.Here, entry string) error {
 	env := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "USER=root", "LOGNAME=root", "SHELL=/bin/sh"}
 	for _, e := range os.Environ() {
@@ -71,7 +73,7 @@ func executeAsRoot(h here.Here, entry string) error {
 		return err
 	}
 	unix.Umask(0o022)
-	// Only this thread becomes root: execve(2) makes it the only one.
+	// Only this thread becomes root. execve(2) ends the other threads.
 	err := privilege.AsRoot(h, privilege.SetIDs, func() error {
 		if err := nsexec.SetIDs(0, 0, []uint32{0}); err != nil {
 			return err
