@@ -12,21 +12,25 @@ import (
 	"mayfly/runtime/network/address"
 )
 
-// A Port is one of the host's at which one of the container's answers (TCP).
+// A Port is a TCP port of the host, and the container's port that connections to it
+// reach.
 type Port struct{ Host, Container uint16 }
 
-// Published are sockets of the supervisor's, opened with the caller's own rights: what the caller may not bind, they cannot
-// publish. Connections are passed on byte by byte, so the host's rules for packets stay as they are.
+// Published are the listening sockets of published ports, in the supervisor's process.
+// They are opened with the caller's own rights, so the caller can publish only ports
+// that they may bind. Connections are copied byte by byte, so no rule of the host's
+// firewall changes.
 type Published struct {
 	listeners []*os.File
 	working   sync.WaitGroup
 
 	mu    sync.Mutex
-	open  map[*os.File]bool // connections
+	open  map[*os.File]bool // open connections
 	ended bool
 }
 
-// Publish listens at the ports that are to be published.
+// Publish listens at the host's ports, on all addresses of IPv4. The thread must have
+// the caller's own rights. The caller must Stop the result.
 func Publish(list []Port) (*Published, error) {
 	p := &Published{open: map[*os.File]bool{}}
 	for _, port := range list {
@@ -58,7 +62,8 @@ func listenAt(port uint16) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "listener"), nil
 }
 
-// Serve passes connections on to a container until stop.
+// Serve copies connections to the container at an address, on its own goroutines, until
+// Stop. list is the one that Publish had.
 func (p *Published) Serve(list []Port, to address.Address) {
 	for i, listener := range p.listeners {
 		p.working.Go(func() {
@@ -75,7 +80,7 @@ func (p *Published) Serve(list []Port, to address.Address) {
 	}
 }
 
-// accept waits for a connection.
+// accept waits for a connection, which the caller must close.
 func accept(listener *os.File) (*os.File, error) {
 	raw, err := listener.SyscallConn()
 	if err != nil {
@@ -97,10 +102,12 @@ func accept(listener *os.File) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "connection"), nil
 }
 
-// maxConnections bounds how many are passed on at a time, for all ports of a container.
+// maxConnections bounds how many sockets are open at a time, for all ports of a
+// container. A connection takes two.
 const maxConnections = 256
 
-// add takes a connection on, or closes it.
+// add registers an open connection, or closes it if there are too many or Stop was
+// called.
 func (p *Published) add(c *os.File) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -119,7 +126,7 @@ func (p *Published) remove(c *os.File) {
 	_ = c.Close()
 }
 
-// pass passes one connection on, in both directions, to its end.
+// pass copies one connection in both directions until both have ended.
 func (p *Published) pass(c *os.File, to address.Address, port uint16) {
 	defer p.remove(c)
 	inside, err := connect(to, port)
@@ -146,7 +153,7 @@ func shutWrite(f *os.File) {
 	}
 }
 
-// connect connects with a container.
+// connect connects to a container's port. The caller must close the file.
 func connect(to address.Address, port uint16) (*os.File, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
@@ -177,7 +184,7 @@ func connect(to address.Address, port uint16) (*os.File, error) {
 	return f, nil
 }
 
-// Stop ends everything, and waits for it.
+// Stop closes all sockets and waits for the goroutines. The receiver may be nil.
 func (p *Published) Stop() error {
 	if p == nil {
 		return nil
