@@ -1,5 +1,5 @@
-// Package ref has the names of images, versions and copies: which are allowed, and how they are written.
-// It is pure: the plan of a launch uses it, as the store does.
+// Package ref has the names of images, versions and snapshots: which are allowed, and
+// how they are written. It is pure. The plan of a launch and the store use it.
 package ref
 
 import (
@@ -7,12 +7,13 @@ import (
 	"strconv"
 )
 
-// maxName is the length of a host name, which a container's name must fit.
+// maxName is the kernel's limit for a host name, which is a container's name by
+// default.
 const maxName = 64
 
-// CheckName accepts what is safe as a file name, a host name's part and a word
-// on a terminal: ASCII letters, digits, dot, underscore and hyphen, at most 64 of
-// them, beginning with a letter or digit. what is the kind of name, for the message.
+// CheckName accepts names that are safe as a file name, as part of a host name and as a
+// word on a terminal: ASCII letters, digits, dot, underscore and hyphen, at most 64, a
+// letter or digit first. what is the kind of name, for the error.
 func CheckName(what, name string) error {
 	if name == "" {
 		return fmt.Errorf("%s name is empty", what)

@@ -12,7 +12,7 @@ type Reference struct {
 	Version int
 }
 
-// ParseReference reads NAME or NAME@VERSION.
+// Parse reads NAME or NAME@VERSION.
 func Parse(text string) (Reference, error) {
 	name, number, versioned := strings.Cut(text, "@")
 	if err := CheckName("image", name); err != nil {
@@ -28,7 +28,8 @@ func Parse(text string) (Reference, error) {
 	return Reference{name, n}, nil
 }
 
-// parseVersion reads a version's number in its one way to be written.
+// ParseVersion reads a version's number as String writes it: from 1, without sign or
+// leading zeros.
 func ParseVersion(text string) (int, bool) {
 	n, err := strconv.Atoi(text)
 	return n, err == nil && n > 0 && n < 1e9 && strconv.Itoa(n) == text
