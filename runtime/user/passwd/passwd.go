@@ -1,5 +1,5 @@
-// Package passwd reads lines of passwd(5), group(5), subuid(5) and subgid(5). It is pure: package user
-// finds the lines, the plan of a launch uses what they say.
+// Package passwd reads lines of passwd(5), group(5), subuid(5) and subgid(5). It is
+// pure: package user finds the lines, and the plan of a launch uses what they say.
 package passwd
 
 import (
@@ -16,7 +16,8 @@ const (
 	GroupFile  = "/etc/group"
 )
 
-// Neither the files nor getent know them.
+// ErrUnknown and ErrUnknownGroup mean that neither the files nor getent(1) know a user
+// or group.
 var (
 	ErrUnknown      = errors.New("unknown user")
 	ErrUnknownGroup = errors.New("unknown group")
@@ -49,7 +50,8 @@ func ParseLine(line string) (Entry, error) {
 	return Entry{Name: f[0], UID: uint32(uid), GID: uint32(gid), Home: f[5], Shell: f[6], Line: line}, nil
 }
 
-// ParseGroup reads the number from a line of group(5), if it is the line of that name.
+// ParseGroup reads the group id from a line of group(5). The error wraps
+// ErrUnknownGroup if the line is not of that name.
 func ParseGroup(line, name string) (uint32, error) {
 	f := strings.Split(line, ":")
 	if len(f) != 4 || f[0] != name {
@@ -74,12 +76,12 @@ func Append(file []byte, lines ...string) []byte {
 	return out
 }
 
-// Is tells whether a user is meant by a name or number.
+// Is tells whether a name or number means the user.
 func (e Entry) Is(name string) bool {
 	return name == e.Name || name == strconv.FormatUint(uint64(e.UID), 10)
 }
 
-// Nameless describes a user who has a number and no name.
+// Nameless makes an entry for a user who has a number and no name.
 func Nameless(uid, gid uint32) Entry {
 	name := "user" + strconv.FormatUint(uint64(uid), 10)
 	line := fmt.Sprintf("%s:x:%d:%d::/:/bin/sh", name, uid, gid)

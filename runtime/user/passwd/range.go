@@ -13,12 +13,16 @@ const (
 	SubGIDFile = "/etc/subgid"
 )
 
-// A Range is a run of ids that belong to no user of the host.
+// A Range is a range of subordinate ids, which should belong to no user of the host.
 type Range struct{ First, Count uint32 }
 
-// ErrNoRange means that a user has no subordinate ids that would do.
+// ErrNoRange means that a user has no subordinate ids that can be used.
 var ErrNoRange = errors.New("no subordinate ids")
 
+// Alone returns an error that wraps ErrNoRange if some ids of the range are also
+// another user's subordinate ids, or the id of a user or group. text is subuid(5) or
+// subgid(5) and file its name; known is passwd(5) or group(5); who is the user who has
+// the range.
 func (r Range) Alone(text, known, file string, who Entry) error {
 	for line := range strings.Lines(text) {
 		name, other, ok := ParseRange(strings.TrimSuffix(line, "\n"))
@@ -32,7 +36,8 @@ func (r Range) Alone(text, known, file string, who Entry) error {
 	return nil
 }
 
-// parseRange reads one line of subuid(5). What is none is passed over, as shadow's own programs do.
+// ParseRange reads one line of subuid(5) or subgid(5). ok is false for an invalid line,
+// which shadow's own programs skip, too.
 func ParseRange(line string) (name string, r Range, ok bool) {
 	f := strings.Split(line, ":")
 	if len(f) != 3 || f[0] == "" {
@@ -43,7 +48,7 @@ func ParseRange(line string) (name string, r Range, ok bool) {
 		return "", r, false
 	}
 	count, err := strconv.ParseUint(f[2], 10, 32)
-	// 4294967295 is no id, and 0 would be root.
+	// 4294967295 is no id, and 0 is root's.
 	if err != nil || count == 0 || first == 0 || first+count > 1<<32-1 {
 		return "", r, false
 	}
@@ -57,7 +62,8 @@ func (r Range) overlaps(o Range) bool {
 // Has tells whether an id is in the range.
 func (r Range) Has(id uint32) bool { return r.overlaps(Range{id, 1}) }
 
-// Owner finds whose id of passwd(5) or group(5) is in the range: in both it is the third field.
+// Owner returns a user or group whose id is in the range. known is passwd(5) or
+// group(5): the id is the third field in both.
 func (r Range) Owner(known string) (name string, found bool) {
 	for line := range strings.Lines(known) {
 		f := strings.SplitN(line, ":", 4)
