@@ -1,6 +1,6 @@
-// Package personality gives a thread a Linux execution domain, see personality(2). The domains are
-// those of package arch. The launch's thread calls it before it forks the command; it imports
-// nothing of the project.
+// Package personality sets the Linux execution domain of a thread, see personality(2).
+// The domains are those of package arch. The launch's thread calls it before it forks
+// the command. It imports nothing of the project.
 package personality
 
 import (
@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Set gives the calling thread, and what it will execute, an execution domain.
-// The goroutine must be locked to its thread.
+// Set sets the execution domain of the calling thread, which clone(2) and execve(2)
+// pass on. The goroutine must be locked to its thread.
 func Set(domain uint32) error {
 	_, _, errno := unix.RawSyscall(unix.SYS_PERSONALITY, uintptr(domain), 0, 0)
 	if errno != 0 {
