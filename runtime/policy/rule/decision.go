@@ -7,8 +7,8 @@ import (
 	"strconv"
 )
 
-// A Caller is who asks, and the user database to read names with. A name that it does
-// not know is nobody's.
+// A Caller is a user to decide for, with functions that look up names in the user
+// database. known is false for a name that it does not have: then no user has it.
 type Caller struct {
 	UID     uint32
 	GIDs    []uint32 // primary and supplementary
@@ -20,21 +20,22 @@ type Caller struct {
 type Decision struct {
 	Settings
 	Rule
-	// Unbound: the caller is root, whom rules give the defaults and forbid nothing.
+	// Unbound: the caller is root. Rules give root defaults, and forbid nothing.
 	Unbound bool
 }
 
-// ErrDenied means that the policy does not let the caller use the image.
+// ErrDenied means that the policy does not let the caller do something.
 var ErrDenied = errors.New("not allowed by the policy")
 
-// A reservation are the ids that a rule gives to a user.
+// A Reservation is the range of RootIDs ids that a rule reserves for a user.
 type Reservation struct {
 	First int
 	User  string
 	Place Place
 }
 
-// reserves refuses ids of which another rule gives some to another user.
+// Reserves returns an error if another user's reservation has some of the rule's
+// RootIDs.
 func (r *Rule) Reserves(all []Reservation) error {
 	for _, o := range all {
 		if r.RootIDs != 0 && o.User != r.Users[0] && r.RootIDs < o.First+RootIDs && o.First < r.RootIDs+RootIDs {
@@ -44,7 +45,7 @@ func (r *Rule) Reserves(all []Reservation) error {
 	return nil
 }
 
-// clone copies a rule with its lists.
+// Clone copies a rule with its lists.
 func (r *Rule) Clone() *Rule {
 	c := *r
 	for k := range keyCount {
@@ -55,8 +56,8 @@ func (r *Rule) Clone() *Rule {
 	return &c
 }
 
-// matches looks at the image first: most rules are for other ones, and names of users may
-// have to be asked for.
+// Matches tells whether the rule is for an image and a caller. It compares the image
+// first: most rules are for other images, and to look up names of users may take long.
 func (r *Rule) Matches(image string, c Caller) (bool, error) {
 	if !matchAny(r.Images, image) {
 		return false, nil
@@ -79,7 +80,8 @@ func (r *Rule) Matches(image string, c Caller) (bool, error) {
 	return false, nil
 }
 
-// number reads a name or a number. 4294967295 is "no change" to the kernel, never an id.
+// number returns an id for a name or a number. 4294967295 is "no change" to the kernel,
+// and never an id.
 func number(who string, find func(string) (uint32, bool, error)) (uint32, bool, error) {
 	if id, err := strconv.ParseUint(who, 10, 32); err == nil {
 		return uint32(id), id != 1<<32-1, nil
@@ -87,5 +89,5 @@ func number(who string, find func(string) (uint32, bool, error)) (uint32, bool, 
 	return find(who)
 }
 
-// Passes tells whether an environment variable passes into the container unasked.
+// Passes tells whether an environment variable passes into the container by default.
 func (r *Rule) Passes(name string) bool { return matchAny(r.Env, name) }

@@ -14,10 +14,10 @@ type Setting struct {
 	Place Place  `json:"place"` // zero: built in
 }
 
-// MarshalText is String.
+// MarshalText returns String, for JSON.
 func (p Place) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
-// String is FILE:LINE.
+// String returns FILE:LINE.
 func (p Place) String() string {
 	if p.File == "" {
 		return "built in"
@@ -25,12 +25,12 @@ func (p Place) String() string {
 	return fmt.Sprintf("%s:%d", p.File, p.Line)
 }
 
-// Explain lists every setting of the rule with the line that it comes from.
+// Explain lists the rule's settings with the line that each comes from.
 func (r *Rule) Explain() []Setting {
 	var lines []Setting
 	for k := range keyCount {
 		if k < keyDeny && r.Offsets[k] == 0 {
-			continue // who it is not restricted to
+			continue // not restricted to users or groups
 		}
 		lines = append(lines, Setting{keyNames[k], tell(r.setting(k)), r.Source.Place(r.Offsets[k])})
 	}

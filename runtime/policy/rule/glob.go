@@ -7,11 +7,12 @@ import (
 	"unicode/utf8"
 )
 
-// Globs are those of fnmatch(3): * stands for any characters, ? for one, [a-z] for one
-// of these, [!a-z] and [^a-z] for one of the others, \ takes the meaning from what
-// follows. None of them stands for a slash.
+// Globs are those of fnmatch(3): * stands for any number of characters, ? for one,
+// [a-z] for one of these, [!a-z] and [^a-z] for one of the others; \ makes the next
+// character stand for itself. None of them matches a slash.
 
-// matchAny matches globs. They were checked when they were read.
+// matchAny tells whether one of the globs matches. They were checked when they were
+// read.
 func matchAny(globs []string, name string) bool {
 	for _, glob := range globs {
 		plain := literal(glob)
@@ -28,7 +29,7 @@ func matchAny(globs []string, name string) bool {
 	return false
 }
 
-// literal is how much of a glob stands for itself.
+// literal returns the length of the part of a glob before its first special character.
 func literal(glob string) int {
 	for i := range len(glob) {
 		switch glob[i] {
@@ -39,8 +40,8 @@ func literal(glob string) int {
 	return len(glob)
 }
 
-// match goes back to the last star only: an earlier one could take no more than it
-// does.
+// match tells whether a glob matches. If a part does not match it goes back to the last
+// star only: an earlier star could take no more than it does.
 func match(glob, name string) bool {
 	starred, afterStar, taken := false, "", ""
 	for glob != "" || name != "" {
@@ -69,7 +70,7 @@ func match(glob, name string) bool {
 	return true
 }
 
-// A token is a part of a glob: any characters, or one of some.
+// A token is a part of a glob: a star, or what stands for one character.
 type token struct {
 	kind    tokenKind
 	char    rune
@@ -99,7 +100,7 @@ func nextToken(glob string) (t token, rest string, err error) {
 	return token{kind: char, char: c}, rest, err
 }
 
-// nextChar reads a character, which can be behind a backslash.
+// nextChar reads a character, which may have a backslash before it.
 func nextChar(text string) (c rune, rest string, err error) {
 	text = strings.TrimPrefix(text, `\`)
 	c, n := utf8.DecodeRuneInString(text)
@@ -109,8 +110,7 @@ func nextChar(text string) (c rune, rest string, err error) {
 	return c, text[n:], nil
 }
 
-// nextBracket reads [...], in which a bracket that closes stands for itself at the
-// beginning.
+// nextBracket reads [...]. A closing bracket at the beginning stands for itself.
 func nextBracket(glob string) (t token, rest string, err error) {
 	t.kind = bracket
 	rest = glob[1:]
@@ -134,7 +134,7 @@ func nextBracket(glob string) (t token, rest string, err error) {
 	return t, rest[1:], nil
 }
 
-// nextRange reads a character between brackets, or two with a hyphen between.
+// nextRange reads one character between brackets, or two with a hyphen between them.
 func nextRange(set string) (low, high rune, rest string, err error) {
 	low, rest, err = nextChar(set)
 	if err != nil || len(rest) < 2 || rest[0] != '-' || rest[1] == ']' {
@@ -144,7 +144,7 @@ func nextRange(set string) (low, high rune, rest string, err error) {
 	return low, high, rest, err
 }
 
-// has tells whether a character is one of those that a token stands for.
+// has tells whether a token, which is no star, stands for a character.
 func (t token) has(c rune) bool {
 	switch {
 	case t.kind == char:
@@ -167,16 +167,17 @@ func (t token) has(c rune) bool {
 	return t.negated
 }
 
-// maxName is the length of the longest name of an image.
+// maxName is the length of the longest name of an image, see ref.CheckName.
 const maxName = 64
 
-// imageHas tells whether an image's name has a character, as image.CheckName does.
+// imageHas tells whether an image's name may have a character, as ref.CheckName does.
 func imageHas(c rune, first bool) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || !first && (c == '.' || c == '_' || c == '-')
 }
 
-// variableHas tells whether a variable's name has a character. The kernel lets it be
-// any but an equals sign; of what is a mistake in a list of names, no shell makes any.
+// variableHas tells whether a variable's name may have a character. The kernel allows
+// all but an equals sign. Those refused here are likely a mistake in the list; no shell
+// sets such variables.
 func variableHas(c rune, _ bool) bool {
 	return c > ' ' && c != 0x7f && c != utf8.RuneError && !strings.ContainsRune("={},;*?[]\\\"'`$|&<>~", c)
 }
@@ -197,8 +198,8 @@ func checkVariableGlob(glob string) error {
 	return err
 }
 
-// checkGlob refuses what is no glob, and what can match no name of those characters. It
-// returns the length of the shortest name.
+// checkGlob returns an error for an invalid glob, and for one that can match no name of
+// the allowed characters. It returns the length of the shortest name that matches.
 func checkGlob(glob string, has func(c rune, first bool) bool) (length int, err error) {
 	if glob == "" {
 		return 0, errors.New("an empty name")
@@ -220,8 +221,8 @@ func checkGlob(glob string, has func(c rune, first bool) bool) (length int, err 
 	return length, nil
 }
 
-// hasOne tells whether one of the characters that a token stands for is of a kind.
-// Those beyond ASCII are alike.
+// hasOne tells whether a token stands for a character of a kind. For characters beyond
+// ASCII the ends of ranges are tried only, since all of them are of one kind.
 func (t token) hasOne(kind func(rune) bool) bool {
 	for c := range rune(utf8.RuneSelf) {
 		if t.has(c) && kind(c) {

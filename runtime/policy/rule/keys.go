@@ -13,10 +13,10 @@ import (
 	"mayfly/personality/arch"
 )
 
-// key is a setting of a rule, by its place in keyNames.
+// A key is a setting of a rule, an index of keyNames.
 type key int
 
-// The settings of a rule, in the order in which they are told.
+// The settings of a rule, in the order in which Explain lists them.
 const (
 	keyImages key = iota
 	keyUsers
@@ -55,7 +55,7 @@ var keyNames = [keyCount]string{"images", "users", "groups", "deny", "bind-ro", 
 	"bind-cwd", "bind-home", "env", "env-all", "personality", "writable", "network", "root-inside", "root-ids", "drop-groups", "nested-namespaces",
 	"limits.containers", "limits.sessions", "limits.memory", "limits.swap", "limits.tasks", "limits.cpu", "limits.cpu-weight", "limits.io-weight", "limits.time"}
 
-// setting returns where a key's value is, as a pointer.
+// setting returns a pointer to a key's value.
 func (r *Rule) setting(k key) any {
 	switch k {
 	case keyImages:
@@ -121,20 +121,20 @@ func (r *Rule) setting(k key) any {
 	}
 }
 
-// memory is an amount of it in bytes, written 512M or 4G.
+// memory is an amount in bytes, written 512M or 4G.
 type memory int64
 
 // The networks that a rule can name.
 const (
 	NetworkHost    = "host"    // the host's own
-	NetworkNone    = "none"    // nothing but a loopback interface
-	NetworkPrivate = "private" // an address of a range, by which what is outside can be reached
+	NetworkNone    = "none"    // a network with a loopback interface only
+	NetworkPrivate = "private" // a network with an address, which can reach others
 )
 
 // Networks are all of them.
 var Networks = []string{NetworkHost, NetworkNone, NetworkPrivate}
 
-// check looks at a value for what its type does not tell.
+// check returns an error for a value that its type allows and its key does not.
 func (r *Rule) check(k key) error {
 	switch k {
 	case keyImages:
@@ -189,7 +189,7 @@ func each(list []string, check func(string) error) error {
 	return nil
 }
 
-// checkWhom does not let an empty list, which looks like nobody, stand for everybody.
+// checkWhom refuses an empty list: it looks like nobody, and would be everybody.
 func checkWhom(list []string) error {
 	if len(list) == 0 {
 		return errors.New("names nobody; leave it out for everybody")
@@ -225,7 +225,8 @@ func checkNetwork(mode string) error {
 	return nil
 }
 
-// ParseBytes reads an amount in bytes: 1024, 64K, 512M, 4G, 1T.
+// ParseBytes reads an amount in bytes: 1024, 64K, 512M, 4G, 1T. The units are powers of
+// 1024.
 func ParseBytes(text string) (int64, error) {
 	number, shift := text, 0
 	if i := strings.IndexAny(text, "KMGT"); i >= 0 && i == len(text)-1 {

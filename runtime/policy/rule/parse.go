@@ -14,33 +14,34 @@ import (
 )
 
 // A parser reads one file, rule by rule. It uses the library's parser without its
-// decoder: a launch reads every file, wants one rule of them, and wants to know the line
-// of each setting.
+// decoder: a launch reads every file, wants one rule of them, and wants to know the
+// line of each setting.
 type parser struct {
-	text *text // settings are parts of it, which costs no memory
+	text *text // settings are substrings of it
 	toml unstable.Parser
 	file *Contents
 	list []string // the lists of the current rule, one after the other
 
-	base    Rule // what stands before the first rule holds for all of the file
+	base    Rule // settings before the first rule, for all rules of the file
 	current Rule
 	inRule  bool
-	prefix  string         // of a table in the rule
-	seen    [keyCount]bool // in the current rule, or in base
+	prefix  string         // of the table in the rule; "": none
+	seen    [keyCount]bool // keys that the current rule, or base, has set
 	visit   func(*Rule) error
 }
 
-// Contents are what a file says besides rules.
+// Contents are a file's settings besides its rules.
 type Contents struct {
 	Settings Settings
-	Main     bool     // the file may have settings
-	has      []string // those that it has
+	Main     bool     // the file may have Settings
+	has      []string // keys of Settings that it has
 }
 
-// settingNames are the keys of a file's settings.
+// settingNames are the keys of Settings.
 var settingNames = []string{"store", "audit", "image-group", "network-range", "unprivileged"}
 
-// ErrAt is an error with its place in a file.
+// An ErrAt is an error with its place in a file. Line and Column count from 1, the
+// column in bytes.
 type ErrAt struct {
 	Name         string
 	Line, Column int
@@ -50,8 +51,10 @@ type ErrAt struct {
 func (e *ErrAt) Error() string { return fmt.Sprintf("%s:%d:%d: %v", e.Name, e.Line, e.Column, e.err) }
 func (e *ErrAt) Unwrap() error { return e.err }
 
-// Parse reads policy text and calls visit for each rule, whose memory it uses again
-// afterwards: what is to be kept must be cloned (Rule.clone).
+// Parse reads a policy file's text and calls visit for each rule. It uses the rule's
+// memory again after visit: a rule that is to be kept must be cloned (Rule.Clone).
+// Settings come into file. An error in the text is an *ErrAt; an error of visit is
+// returned as it is.
 func Parse(name string, data []byte, file *Contents, visit func(*Rule) error) error {
 	p := &parser{text: &text{name, string(data)}, file: file, base: BuiltIn(), visit: visit}
 	p.base.Source = p.text
@@ -106,7 +109,7 @@ func (p *parser) beginTable(e *unstable.Node) error {
 	return nil
 }
 
-// finishRule hands a rule on when all of it has been read.
+// finishRule checks the current rule and calls visit with it.
 func (p *parser) finishRule() error {
 	if !p.inRule {
 		return nil
@@ -193,7 +196,7 @@ func (p *parser) setting(name string, value *unstable.Node) error {
 	return nil
 }
 
-// assign converts a TOML value to what a setting wants.
+// assign sets a setting to a TOML value of its type.
 func (p *parser) assign(target any, v *unstable.Node) error {
 	switch t := target.(type) {
 	case *[]string:
@@ -253,12 +256,12 @@ func (p *parser) assignList(target *[]string, v *unstable.Node) error {
 	}
 	*target = p.list[begin:len(p.list):len(p.list)]
 	if !p.inRule {
-		*target = slices.Clone(*target) // every rule of the file begins with it
+		*target = slices.Clone(*target) // every rule of the file begins with this list
 	}
 	return nil
 }
 
-// string is a node's text: where nothing in it was escaped, a part of the file's.
+// string returns a node's text: a substring of the file if nothing in it is escaped.
 func (p *parser) string(n *unstable.Node) string {
 	begin := int(n.Raw.Offset)
 	if n.Kind == unstable.String {
@@ -270,19 +273,19 @@ func (p *parser) string(n *unstable.Node) string {
 	return string(n.Data)
 }
 
-// keyOf joins a dotted key.
+// keyOf returns a dotted key after a prefix.
 func (p *parser) keyOf(prefix string, e *unstable.Node) string {
 	name := prefix
 	for keys := e.Key(); keys.Next(); {
 		if name != prefix {
 			name += "."
 		}
-		name += p.string(keys.Node()) // does not copy where one of both is empty
+		name += p.string(keys.Node()) // does not copy if one of the two is empty
 	}
 	return name
 }
 
-// startOf is where an expression's key begins.
+// startOf returns where an expression's key begins.
 func startOf(e *unstable.Node) offset {
 	if keys := e.Key(); keys.Next() {
 		return offset(keys.Node().Raw.Offset) + 1
@@ -303,7 +306,7 @@ func (p *parser) errorAt(o offset, err error) error {
 	return &ErrAt{place.File, place.Line, column, err}
 }
 
-// syntax turns the library's error into one with a place. What it highlights is a part
+// syntax turns the library's error into an ErrAt. What the error highlights is a part
 // of the text, or nothing.
 func (p *parser) syntax(err error) error {
 	var broken *unstable.ParserError

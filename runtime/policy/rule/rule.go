@@ -1,6 +1,7 @@
-// Package rule is the policy's text as data: rules, what each may say, and which of them is for a
-// caller and an image. It reads no file and asks nothing of the system: package policy brings the
-// text, and the plan of a launch asks the rule that was found.
+// Package rule is the policy's text as data: rules, what each may say, and which of
+// them applies to a caller and an image. It reads no file and asks nothing of the
+// system. Package policy brings the text; the plan of a launch asks the rule that was
+// found.
 package rule
 
 import (
@@ -8,97 +9,106 @@ import (
 	"time"
 )
 
-// File is the only one that has settings.
+// File is the policy's main file, the only one that may have Settings.
 const File = "/etc/mayfly/policy.toml"
 
-// DefaultStore is where images are unless the policy says otherwise: machinectl's place.
+// DefaultStore is the store unless the policy names another: the directory of
+// machinectl.
 const DefaultStore = "/var/lib/machines"
 
-// Settings hold for everything, not for a rule. Only policy.toml has them.
+// Settings hold for all images and callers. Only File may have them.
 type Settings struct {
 	Store string // directory of the images
 	Audit bool   // tell the system's log of each launch and refusal
-	// ImageGroup may change images as root does, which is to be root: an image's programs are run
-	// as root when it is made. Empty: only root may.
+	// ImageGroup is the group whose members may change images as root does. That
+	// amounts to being root: programs of an image run as root when it is made. "": only
+	// root may.
 	ImageGroup string
-	// Unprivileged: whoever has no grant runs containers in a user namespace of their own without being asked for it.
+	// Unprivileged: a caller without a grant gets a rootless container without asking
+	// for it.
 	Unprivileged bool
-	// NetworkRange are the addresses that containers with private networks have, such as 10.87.0.0/16.
+	// NetworkRange is the range of addresses of private networks, such as 10.87.0.0/16.
 	NetworkRange string
 }
 
 // A Rule says who may use which images, and how. What it does not say is not allowed,
-// and what comes into every container is then that of the build server that Mayfly was made for.
+// or is as in BuiltIn, which suits the build server that Mayfly was made for.
 type Rule struct {
-	Images []string // globs; a rule names at least one
-	// Users and Groups are names or numbers. Where both are empty the rule is for
-	// everybody; else for whoever is one of the users or in one of the groups.
+	Images []string // globs, at least one
+	// Users and Groups are names or numbers. If both are empty the rule is for
+	// everybody; else for these users and for members of these groups.
 	Users, Groups []string
-	Deny          bool // no container for these
+	Deny          bool // no container for these callers
 
-	// Host paths that every container sees at the same place; one that the host does
-	// not have is left out.
+	// BindReadOnly and Bind are paths of the host that every container has at the same
+	// place. A path that the host does not have is left out.
 	BindReadOnly, Bind []string
 	// BindSlave: what the host mounts below a writable bind later appears in the
-	// container, as an automounter's file systems do, with the attributes that it has
-	// on the host.
+	// container, as the file systems of an automounter do, with the attributes that it
+	// has on the host.
 	BindSlave bool
-	// Devices are device nodes in the host's /dev that appear in the container's. Who may
-	// open them is for their mode to say.
+	// Devices are device nodes in the host's /dev that containers have. Their mode says
+	// who may open them.
 	Devices []string
-	// A caller may ask for binds of what is in these directories, and of what they
-	// may read themself. Links are resolved before that is decided.
+	// AllowBind and AllowBindReadOnly are directories. A caller may ask for a bind of a
+	// file in them that they may read themself. Symbolic links are resolved before that
+	// is decided.
 	AllowBindReadOnly, AllowBind []string
-	// The working directory, and the home, are bound unasked where they are not inside
-	// already and AllowBind lets the caller ask for it.
+	// BindCwd and BindHome: the working directory and the home are bound unless they
+	// are inside already, if AllowBind lets the caller ask for that.
 	BindCwd, BindHome bool
-	// Env names the environment variables that pass; a star stands for any characters.
+	// Env are globs for names of environment variables that pass.
 	Env    []string
-	EnvAll bool // a caller may have the whole environment passed
+	EnvAll bool // a caller may ask for their whole environment to pass
 
 	Personality string   // "": the image's, or what the caller asks for
-	Writable    bool     // a caller may ask for a snapshot that can be written to
-	Network     []string // modes a caller may ask for; the first is what they get unasked
-	RootInside  bool     // a caller may be root of a user namespace
-	RootIDs     int      // with these ids on the host from here on, so many as RootIDs says; 0: those of subuid(5)
-	DropGroups  bool     // and may, with those, give up the groups that the caller has; with ids of subgid(5) they may anyway
+	Writable    bool     // a caller may ask for a writable root file system
+	Network     []string // networks that a caller may ask for; the first is the default
+	RootInside  bool     // a caller may ask for root inside
+	// RootIDs is the first of as many ids on the host as the constant RootIDs says, for
+	// root inside; 0: the caller's of subuid(5) and subgid(5).
+	RootIDs int
+	// DropGroups: root inside with these ids may give up the caller's groups. With ids
+	// of subgid(5) it may anyway.
+	DropGroups bool
 	// NestedNamespaces: commands may make user namespaces, and in those mounts and all
 	// other namespaces.
 	NestedNamespaces bool
 	Limits           Limits
 
 	Source  *text
-	begin   offset           // of the rule
-	Offsets [keyCount]offset // of its settings
+	begin   offset           // where the rule begins
+	Offsets [keyCount]offset // where its settings begin
 }
 
 // RootIDs is how many ids root inside has, from 0 on: those that Debian's policy knows.
 const RootIDs = 65536
 
-// Limits bound what a caller can use up. Zero: no limit.
+// Limits are what a caller can use at most. Zero: no limit.
 type Limits struct {
-	Containers int           // of one user at a time
+	Containers int           // running containers of one user
 	Sessions   int           // of one user
-	Memory     int64         // bytes, of one container
-	Swap       int64         // bytes besides; where Memory is bounded, none unless this says so
-	Tasks      int           // of one container
-	CPU        float64       // processors, of one container
-	CPUWeight  int           // of one container, beside others that want the processors: 1 to 10000, usual is 100
-	IOWeight   int           // the same for disks
-	Time       time.Duration // of one command
+	Memory     int64         // bytes, for one container
+	Swap       int64         // bytes besides Memory; 0 with Memory limited: none
+	Tasks      int           // processes and threads of one container
+	CPU        float64       // processors, for one container
+	CPUWeight  int           // share of processor time, 1 to 10000; usual is 100
+	IOWeight   int           // share of disk time, in the same way
+	Time       time.Duration // for one command
 }
 
-// A text is a policy file as it was read. An offset is one more than that of a byte in it;
-// zero means that there is none.
+// A text is a policy file as it was read. An offset is one more than that of a byte in
+// it; zero means that there is none.
 type text struct{ name, data string }
 type offset int32
 
-// A Place is a line of a policy file. The zero Place means that it is built in.
+// A Place is a line of a policy file. The zero Place means built in.
 type Place struct {
 	File string
 	Line int
 }
 
+// Place returns the line of an offset.
 func (t *text) Place(o offset) Place {
 	if o == 0 {
 		return Place{}
@@ -109,7 +119,7 @@ func (t *text) Place(o offset) Place {
 // Place is where the rule begins; zero for the built-in one.
 func (r *Rule) Place() Place { return r.Source.Place(r.begin) }
 
-// builtIn is what holds where neither a rule nor its file says anything.
+// BuiltIn returns the rule that holds where neither a rule nor its file says anything.
 func BuiltIn() Rule {
 	return Rule{
 		BindReadOnly: []string{"/etc/passwd", "/etc/group", "/opt"},
