@@ -1,13 +1,13 @@
-// Package network gives a container a network of its own that leads outside: a pair of interfaces, one end of which is in the
-// container and the other on a bridge of Mayfly's own, an address of a range, and address translation.
 package network
 
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strings"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"mayfly/runtime/network/address"
@@ -18,7 +18,8 @@ const (
 	Bridge = "mayfly0"
 	// inside is the name of a container's interface, in the container.
 	inside = "eth0"
-	// bridgeMAC tells our bridge from another of that name: it is locally administered.
+	// bridgeMAC tells Mayfly's bridge from another of that name. It is locally
+	// administered.
 	bridgeMAC = "\x02mayfl"
 	nft       = "/usr/sbin/nft"
 )
@@ -29,66 +30,74 @@ var ErrTaken = errors.New("is there and is not Mayfly's")
 // hostName is the name of a container's interface on the host.
 func hostName(a address.Address) string { return fmt.Sprintf("mf%08x", uint32(a)) }
 
-// Connect connects a network namespace with the bridge, which is made where it is not there. The thread must be in the host's network, act on
-// files as root, and needs CAP_NET_ADMIN.
+// Connect connects a network namespace with the bridge, and makes the bridge if it is not
+// there. The thread must be in the host's network namespace, act on files as root, and
+// needs CAP_NET_ADMIN.
 func (l *Lease) Connect(netns int) error {
-	c, err := dial()
+	h, err := open()
 	if err != nil {
 		return err
 	}
-	defer c.close()
-	bridge, err := bridgeOf(l.Range, c)
+	defer h.Close()
+	bridge, err := bridgeOf(l.Range, h)
 	if err != nil {
 		return err
 	}
 	if err := l.admitOwner(); err != nil {
 		return err
 	}
-	name := hostName(l.Address)
-	pair := func() error {
-		return c.add(name, "veth", func(m *message) { m.attribute(unix.IFLA_MASTER, number(bridge.index)) }, func(m *message) {
-			const peer = 1 // VETH_INFO_PEER
-			m.nest(peer, func() {
-				m.data = append(m.data, ifinfo(0, 0, 0, 0)...)
-				m.attribute(unix.IFLA_IFNAME, text(inside)).attribute(unix.IFLA_NET_NS_FD, number(netns))
-			})
-		})
+	return addPair(h, hostName(l.Address), bridge, netns)
+}
+
+// addPair makes a pair of interfaces: one is an isolated port of the bridge, the other is
+// in a network namespace. After an error neither is left.
+func addPair(h *netlink.Handle, name string, bridge netlink.Link, netns int) error {
+	err := makePair(h, name, bridge, netns)
+	if err != nil {
+		err = errors.Join(err, removeInterface(h, name))
 	}
-	err = pair()
-	if err == unix.EEXIST { // of a container that was killed, whose network the kernel is still removing
-		if err = c.remove(name); err == nil {
-			err = pair()
+	return err
+}
+
+func makePair(h *netlink.Handle, name string, bridge netlink.Link, netns int) error {
+	a := attributes(name)
+	a.Flags, a.MasterIndex = net.FlagUp, bridge.Attrs().Index
+	pair := netlink.NewVeth(a)
+	pair.PeerName, pair.PeerNamespace = inside, netlink.NsFd(netns)
+	err := h.LinkAdd(pair)
+	// One of a killed container may be there: the kernel is still removing its network.
+	if errors.Is(err, unix.EEXIST) {
+		if err = removeInterface(h, name); err == nil {
+			err = h.LinkAdd(pair)
 		}
 	}
 	if err != nil {
 		return fmt.Errorf("make a pair of interfaces: %w", err)
 	}
-	port, err := c.link(name)
-	if err == nil {
-		err = c.isolate(port.index)
-	}
-	if err != nil {
-		return fmt.Errorf("isolate %s: %w", name, errors.Join(err, c.remove(name)))
+	// An isolated port does not reach other isolated ports (since Linux 4.18).
+	if err := h.LinkSetIsolated(pair, true); err != nil {
+		return fmt.Errorf("isolate %s: %w", name, err)
 	}
 	return nil
 }
 
-// Configure sets up the container's end. The thread must be in the container's network, and needs CAP_NET_ADMIN.
+// Configure sets up the container's end. The thread must be in the container's network
+// namespace, and needs CAP_NET_ADMIN.
 func (l *Lease) Configure() error {
-	c, err := dial()
+	h, err := open()
 	if err != nil {
 		return err
 	}
-	defer c.close()
-	end, err := c.link(inside)
+	defer h.Close()
+	end, err := find(h, inside)
 	if err == nil {
-		err = c.address(end.index, l.Address, l.Range)
+		err = h.AddrAdd(end, addressIn(l.Range, l.Address))
 	}
 	if err == nil {
-		err = c.up(end.index)
+		err = h.LinkSetUp(end)
 	}
-	if err == nil {
-		err = c.route(l.Range.Gateway())
+	if err == nil { // what has no other way goes by the gateway
+		err = h.RouteAdd(&netlink.Route{Gw: ipOf(l.Range.Gateway())})
 	}
 	if err != nil {
 		return fmt.Errorf("set up %s: %w", inside, err)
@@ -96,68 +105,79 @@ func (l *Lease) Configure() error {
 	return nil
 }
 
-// alias is what the bridge bears when it is complete: it is made anew where an older
-// version made it, whose alias had no colon.
+// addressIn is an address of the range as an interface gets it.
+func addressIn(r address.Range, a address.Address) *netlink.Addr {
+	return &netlink.Addr{IPNet: &net.IPNet{IP: ipOf(a), Mask: net.CIDRMask(r.Bits, 32)}, Broadcast: noBroadcast}
+}
+
+// aliasOf is the alias of a bridge that is complete. An older version of Mayfly wrote one
+// without a colon: such a bridge is made anew.
 func aliasOf(r address.Range) string { return aliasPrefix + r.String() }
 
 const aliasPrefix = "mayfly: "
 
+// isOurs tells whether an interface is Mayfly's bridge.
+func isOurs(l netlink.Link) bool { return string(l.Attrs().HardwareAddr) == bridgeMAC }
+
 // bridgeOf finds the bridge, or makes it.
-func bridgeOf(r address.Range, c *conn) (link, error) {
-	l, err := c.link(Bridge)
+func bridgeOf(r address.Range, h *netlink.Handle) (netlink.Link, error) {
+	l, err := find(h, Bridge)
 	switch {
-	case err == nil && l.mac != bridgeMAC:
-		return l, fmt.Errorf("interface %s %w: rename or remove it", Bridge, ErrTaken)
-	case err == nil && l.alias == aliasOf(r):
+	case err == nil && !isOurs(l):
+		return nil, fmt.Errorf("interface %s %w: rename or remove it", Bridge, ErrTaken)
+	case err == nil && l.Attrs().Alias == aliasOf(r):
 		return l, nil
-	case err == nil && strings.HasPrefix(l.alias, aliasPrefix):
-		return l, fmt.Errorf("the bridge %s is for %q: when no container uses it, `runtime gc` by root removes it", Bridge, strings.TrimPrefix(l.alias, aliasPrefix))
+	case err == nil && strings.HasPrefix(l.Attrs().Alias, aliasPrefix):
+		return nil, fmt.Errorf("the bridge %s is for %q: when no container uses it, `runtime gc` by root removes it",
+			Bridge, strings.TrimPrefix(l.Attrs().Alias, aliasPrefix))
 	}
-	if l, err = makeBridge(r, c); err != nil {
-		return l, fmt.Errorf("make the bridge %s: %w", Bridge, err)
+	if l, err = makeBridge(r, h); err != nil {
+		return nil, fmt.Errorf("make the bridge %s: %w", Bridge, err)
 	}
 	return l, nil
 }
 
-// makeBridge makes the bridge and what belongs to it, or what is missing of that. Several may do so at the same time, and each may be stopped or
-// killed by its caller at any moment: so nobody waits for another, every step can be taken twice, and the alias, which is
-// the last, says that all have been.
-func makeBridge(r address.Range, c *conn) (link, error) {
+// makeBridge makes the bridge and what belongs to it, or what is missing of that. Several
+// launches may do so at the same time, and each may be stopped or killed by its caller at
+// any moment. So nobody waits for another and every step can be taken twice. The alias is
+// the last step: it says that all have been taken.
+func makeBridge(r address.Range, h *netlink.Handle) (netlink.Link, error) {
 	if _, err := os.Stat(nft); err != nil {
-		return link{}, fmt.Errorf("there is no %s, which translates addresses: install nftables", nft)
+		return nil, fmt.Errorf("there is no %s, which translates addresses: install nftables", nft)
 	}
-	err := c.add(Bridge, "bridge", func(m *message) { m.attribute(unix.IFLA_ADDRESS, []byte(bridgeMAC)) }, nil)
-	if err != nil && err != unix.EEXIST {
-		return link{}, err
+	a := attributes(Bridge)
+	a.Flags, a.HardwareAddr = net.FlagUp, net.HardwareAddr(bridgeMAC)
+	if err := h.LinkAdd(&netlink.Bridge{LinkAttrs: a}); err != nil && !errors.Is(err, unix.EEXIST) {
+		return nil, err
 	}
-	l, err := c.link(Bridge)
+	l, err := find(h, Bridge)
 	if err != nil {
-		return l, err
+		return nil, err
 	}
-	if err := c.address(l.index, r.Gateway(), r); err != nil && err != unix.EEXIST {
-		return l, err
+	if err := h.AddrAdd(l, addressIn(r, r.Gateway())); err != nil && !errors.Is(err, unix.EEXIST) {
+		return nil, err
 	}
 	if err := translate(r); err != nil {
-		return l, err
+		return nil, err
 	}
 	if err := withoutIPv6(); err != nil {
-		return l, err
+		return nil, err
 	}
 	if err := setForwarding("0", forwarded); err != nil {
-		return l, err
+		return nil, err
 	}
-	return l, c.setAlias(l.index, aliasOf(r))
+	return l, h.LinkSetAlias(l, aliasOf(r))
 }
 
-// removeBridge removes the bridge and the rules, where they are ours.
+// removeBridge removes the bridge and the rules, where they are Mayfly's.
 func removeBridge() (removed bool, err error) {
-	c, err := dial()
+	h, err := open()
 	if err != nil {
 		return false, err
 	}
-	defer c.close()
-	l, err := c.link(Bridge)
-	if err == unix.ENODEV || err == nil && l.mac != bridgeMAC {
+	defer h.Close()
+	l, err := find(h, Bridge)
+	if err == unix.ENODEV || err == nil && !isOurs(l) {
 		return false, nil
 	}
 	if err == nil {
@@ -167,7 +187,7 @@ func removeBridge() (removed bool, err error) {
 		err = setForwarding(forwarded, "0")
 	}
 	if err == nil {
-		err = c.remove(Bridge)
+		err = removeInterface(h, Bridge)
 	}
 	if err != nil {
 		return false, fmt.Errorf("remove the bridge %s: %w", Bridge, err)

@@ -1,37 +1,40 @@
 package network
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
-// A Device is an interface of the host's that a container takes over, as long as it runs: the kernel gives a physical one back
-// when the container's network goes, and removes a virtual one.
+// A Device is an interface of the host's that a container takes over, as long as it runs.
+// When the container's network goes, the kernel gives a physical interface back to the
+// host, and removes a virtual one.
 type Device struct {
 	Name      string
-	addresses [][]byte // struct ifaddrmsg with attributes, of those that reach beyond the link
+	addresses []netlink.Addr // that reach beyond the link
 }
 
-// Take moves an interface of the thread's network into another one. It needs CAP_NET_ADMIN in both.
+// Take moves an interface of the thread's network namespace into another one. It needs
+// CAP_NET_ADMIN in both.
 func Take(name string, netns int) (*Device, error) {
-	c, err := dial()
+	h, err := open()
 	if err != nil {
 		return nil, err
 	}
-	defer c.close()
-	l, err := c.link(name)
-	if errors.Is(err, unix.ENODEV) {
+	defer h.Close()
+	l, err := find(h, name)
+	if err == unix.ENODEV {
 		return nil, fmt.Errorf("interface %s: the host has none of that name, `ip link` lists them", name)
 	}
 	d := &Device{Name: name}
 	if err == nil {
-		d.addresses, err = c.addresses(l.index)
+		d.addresses, err = addresses(h, l)
 	}
 	if err == nil {
-		_, err = c.do(newMessage(unix.RTM_NEWLINK, 0, ifinfo(0, l.index, 0, 0)...).attribute(unix.IFLA_NET_NS_FD, number(netns)))
+		err = h.LinkSetNsFd(l, netns)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("move interface %s into the container: %w", name, err)
@@ -39,21 +42,21 @@ func Take(name string, netns int) (*Device, error) {
 	return d, nil
 }
 
-// Configure gives the interface the addresses that it had, and brings it up. The thread must be in the container's network.
+// Configure gives the interface the addresses that it had, and sets it up. The thread
+// must be in the container's network namespace, and needs CAP_NET_ADMIN.
 func (d *Device) Configure() error {
-	c, err := dial()
+	h, err := open()
 	if err != nil {
 		return err
 	}
-	defer c.close()
-	l, err := c.link(d.Name)
+	defer h.Close()
+	l, err := find(h, d.Name)
 	if err == nil {
-		err = c.up(l.index)
+		err = h.LinkSetUp(l)
 	}
 	for _, a := range d.addresses {
 		if err == nil {
-			binary.NativeEndian.PutUint32(a[4:], uint32(l.index))
-			_, err = c.do(newMessage(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, a...))
+			err = h.AddrReplace(l, &a)
 		}
 	}
 	if err != nil {
@@ -62,22 +65,36 @@ func (d *Device) Configure() error {
 	return nil
 }
 
-// addresses are those of an interface that reach beyond the link: the kernel makes the others.
-func (c *conn) addresses(index int) (list [][]byte, err error) {
-	all, err := c.dump(newMessage(unix.RTM_GETADDR, unix.NLM_F_DUMP, make([]byte, unix.SizeofIfAddrmsg)...))
-	for _, a := range all {
-		if len(a) < unix.SizeofIfAddrmsg || int(binary.NativeEndian.Uint32(a[4:])) != index || a[3] != unix.RT_SCOPE_UNIVERSE {
-			continue
+// addresses lists the addresses of an interface that reach beyond the link, for
+// AddrReplace: the kernel makes the others itself. It starts again a few times when the
+// list has changed meanwhile.
+func addresses(h *netlink.Handle, l netlink.Link) (list []netlink.Addr, err error) {
+	const attempts = 5
+	var all []netlink.Addr
+	for range attempts {
+		all, err = h.AddrList(l, netlink.FAMILY_ALL)
+		if !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
 		}
-		m := &message{append([]byte{}, a[:unix.SizeofIfAddrmsg]...)}
-		each(a[unix.SizeofIfAddrmsg:], func(kind uint16, value []byte) {
-			switch kind {
-			case unix.IFA_ADDRESS, unix.IFA_LOCAL, unix.IFA_BROADCAST:
-				m.attribute(kind, value)
-			}
-		})
-		m.data[2] = 0 // flags are for the kernel to find out
-		list = append(list, m.data)
+	}
+	for _, a := range all {
+		if a.Scope == unix.RT_SCOPE_UNIVERSE {
+			list = append(list, again(a))
+		}
 	}
 	return list, err
 }
+
+// again is an address as it was given to an interface: without the flags, which are for
+// the kernel to find out, without its label, which names the interface, and for ever.
+func again(a netlink.Addr) netlink.Addr {
+	a = netlink.Addr{IPNet: a.IPNet, Peer: a.Peer, Scope: a.Scope, Broadcast: a.Broadcast}
+	if a.Broadcast == nil {
+		a.Broadcast = noBroadcast
+	}
+	return a
+}
+
+// noBroadcast keeps package netlink from computing a broadcast address where none is
+// given.
+var noBroadcast = net.IPv4zero

@@ -15,15 +15,15 @@ import (
 	"mayfly/runtime/network/address"
 )
 
-// Directory is where leases are: an empty file for each, whose name is the address, and
-// which is marked as long as a container has it. Only root can enter.
+// Directory holds the leases: an empty file for each, whose name is the address. The file
+// is marked as long as a container has the address. Only root can enter.
 const Directory = "/run/mayfly-network"
 
 // ErrExhausted means that every address of the range is some container's.
 var ErrExhausted = errors.New("every address is in use")
 
-// A Lease is an address that nobody else has. It lasts until all descriptors of its file are closed: with the
-// process, at the latest.
+// A Lease is an address that nobody else has. It lasts until all descriptors of its file
+// are closed, which is when the process ends, at the latest.
 type Lease struct {
 	Address address.Address
 	Range   address.Range
@@ -31,21 +31,31 @@ type Lease struct {
 	file    *os.File
 }
 
-// File is the descriptor that holds the lease, still owned by it.
+// File returns the file that holds the lease. The lease still owns it.
 func (l *Lease) File() *os.File { return l.file }
 
-// Held is the lease of a container whose network another one has joined: of the same file.
+// Held makes the lease of a container that joins the network of another one: both hold the
+// same file, which the lease owns from here on.
 func Held(a address.Address, f *os.File) *Lease { return &Lease{Address: a, file: f} }
 
-// Claim takes an address that is free for the container of an owner; which one, the
-// name decides where it can. The thread must act on files as root. The holder must
-// Release it.
+// Claim takes a free address for the container of an owner. The thread must act on files as
+// root. The caller must Release the lease.
 func Claim(r address.Range, name string, owner uint32) (*Lease, error) {
 	dir, err := openDirectory(lock.TurnShared)
 	if err != nil {
 		return nil, err
 	}
 	defer dir.Close()
+	address, f, err := takeFree(dir, r, name)
+	if err != nil {
+		return nil, err
+	}
+	return &Lease{address, r, owner, f}, nil
+}
+
+// takeFree takes the first free address of a range. The container's name decides where it
+// begins to look, so that a container mostly has the same address each time.
+func takeFree(dir *os.File, r address.Range, name string) (address.Address, *os.File, error) {
 	h := fnv.New32a()
 	h.Write([]byte(name))
 	begin := int(h.Sum32() % uint32(r.Count()))
@@ -56,16 +66,16 @@ func Claim(r address.Range, name string, owner uint32) (*Lease, error) {
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("lease of %s in %s: %w", address, Directory, err)
+			return 0, nil, fmt.Errorf("lease of %s in %s: %w", address, Directory, err)
 		}
-		return &Lease{address, r, owner, f}, nil
+		return address, f, nil
 	}
-	return nil, fmt.Errorf("%w of %s, the policy's network-range", ErrExhausted, r)
+	return 0, nil, fmt.Errorf("%w of %s, the policy's network-range", ErrExhausted, r)
 }
 
-// openDirectory opens the directory in a turn: shared for as long as a lease is being
-// taken, alone where the bridge is removed, which is for root: nobody else's process,
-// which its caller can stop, may keep others waiting.
+// openDirectory opens the directory of the leases and takes its turn. The turn is shared
+// while a lease is taken or given up. Only root takes it alone, to remove the bridge: a
+// process that its caller can stop must not keep others waiting.
 func openDirectory(turn func(fd int) error) (*os.File, error) {
 	if err := unix.Mkdir(Directory, 0o700); err != nil && err != unix.EEXIST {
 		return nil, fmt.Errorf("make %s: %w", Directory, file.ReadOnly(err, Directory))
@@ -81,8 +91,8 @@ func openDirectory(turn func(fd int) error) (*os.File, error) {
 	return os.NewFile(uintptr(fd), Directory), nil
 }
 
-// take opens and marks a file that is still there when it is marked. EWOULDBLOCK says
-// that somebody has it.
+// take makes a file, or opens it, and marks it. It begins again if somebody has removed the
+// file before it was marked. EWOULDBLOCK says that another open file has the mark.
 func take(dir *os.File, name string) (*os.File, error) {
 	for {
 		fd, err := unix.Openat(int(dir.Fd()), name, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
@@ -107,8 +117,9 @@ func take(dir *os.File, name string) (*os.File, error) {
 	}
 }
 
-// Release gives the lease up. If nobody else holds it, as a container does that has joined the network, the address and its
-// interface go. The thread must act on files as root, and needs CAP_NET_ADMIN.
+// Release gives the lease up. Another container that has joined the network may still hold
+// it. If none does, the address and its interface go. The thread must be in the host's
+// network namespace, act on files as root, and needs CAP_NET_ADMIN.
 func (l *Lease) Release() error {
 	if err := l.file.Close(); err != nil {
 		return err
@@ -122,7 +133,7 @@ func (l *Lease) Release() error {
 	return err
 }
 
-// remove removes a lease that nobody has, and what belongs to it.
+// remove removes a lease that nobody holds, and its interface.
 func remove(dir *os.File, a address.Address) (gone bool, err error) {
 	f, err := take(dir, a.String())
 	if err == unix.EWOULDBLOCK {
@@ -132,14 +143,16 @@ func remove(dir *os.File, a address.Address) (gone bool, err error) {
 		return false, err
 	}
 	defer f.Close()
-	c, err := dial()
+	h, err := open()
 	if err != nil {
 		return false, err
 	}
-	defer c.close()
-	err = c.remove(hostName(a))
-	if err == unix.EPERM {
-		return false, nil // the policy lets nobody have one any more, and the grant has no CAP_NET_ADMIN: root collects it
+	defer h.Close()
+	err = removeInterface(h, hostName(a))
+	if errors.Is(err, unix.EPERM) {
+		// No policy lets anybody have a private network any more, so the grant has no
+		// CAP_NET_ADMIN: root collects the lease.
+		return false, nil
 	}
 	if err != nil {
 		return false, fmt.Errorf("remove interface %s: %w", hostName(a), err)
@@ -147,9 +160,10 @@ func remove(dir *os.File, a address.Address) (gone bool, err error) {
 	return true, unix.Unlinkat(int(dir.Fd()), a.String(), 0)
 }
 
-// Collect removes the leases that nobody has any more: for a user their own, for root
-// all, and with the last of them the bridge and its rules. It tells what it has
-// removed. The thread must act on files as root, and needs CAP_NET_ADMIN.
+// Collect removes leases that nobody holds any more: a user's own, and for root all. With
+// the last lease root removes the bridge and its rules. Collect tells what it has removed.
+// The thread must be in the host's network namespace, act on files as root, and needs
+// CAP_NET_ADMIN.
 func Collect(h here.Here) (removed []string, err error) {
 	if _, err := os.Stat(Directory); err != nil || h.Rootless() {
 		return nil, nil // no container ever had a private network
@@ -190,8 +204,9 @@ func Collect(h here.Here) (removed []string, err error) {
 	return removed, err
 }
 
-// removeUnused removes the bridge where no container has an address. Meanwhile nobody takes
-// one. A turn that somebody has is not waited for: it is for the next time.
+// removeUnused removes the bridge if no container has an address. Nobody takes an address
+// meanwhile. If somebody has the turn of the directory, the bridge stays until the next
+// time.
 func removeUnused(dir *os.File) (bool, error) {
 	if taken, err := lock.TryTurn(int(dir.Fd())); err != nil || !taken {
 		return false, err
@@ -208,7 +223,7 @@ func removeUnused(dir *os.File) (bool, error) {
 	return removeBridge()
 }
 
-// listNames lists the directory from its beginning.
+// listNames lists a directory from its beginning, though it may have been read before.
 func listNames(dir *os.File) ([]string, error) {
 	if _, err := dir.Seek(0, io.SeekStart); err != nil {
 		return nil, err

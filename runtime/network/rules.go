@@ -16,20 +16,24 @@ import (
 	"mayfly/runtime/network/address"
 )
 
-// Names in nftables. An element of the set is an address and the uid of its container's owner.
+// Names in nftables. An element of the set is an address, and the uid of the owner of the
+// container that has it.
 const (
 	nftTable  = "mayfly"
 	nftOwners = "owners"
 )
 
-// rules let containers reach what is outside, under the host's address, and nobody
-// outside reach them. From the host they are reached by root and by their owners, whose
-// sockets tell (meta skuid): other users would find every port open that the container
-// did not publish. What answers a container passes, and what the kernel still has to say
-// of a TCP connection whose program is gone, which has no owner any more; but no new one.
+// rules are the script that makes all rules.
 //
-// Each statement can be taken twice, and none removes an element of the set: another
-// launch may have put it there since this one began.
+// Containers reach what is outside, with the host's address as theirs. Nobody outside
+// reaches them. From the host only root and their owners reach them: the rules ask for the
+// uid of the socket (meta skuid). Otherwise every user of the host would find the ports
+// open that a container does not publish. Two kinds of packets pass besides: answers to
+// what a container has begun, and what the kernel sends for a TCP connection whose program
+// has ended, which has no uid any more; but none that begins a connection.
+//
+// Each statement can be executed twice. None removes an element of the set: another launch
+// may have added it since this one began.
 const rules = `add table ip mayfly
 add set ip mayfly owners { type ipv4_addr . uid; }
 add chain ip mayfly postrouting { type nat hook postrouting priority srcnat; }
@@ -48,9 +52,11 @@ add rule ip mayfly output tcp flags & (syn | ack) != syn ct state established ac
 add rule ip mayfly output reject with icmp type admin-prohibited
 `
 
+// translate makes the rules of a range.
 func translate(r address.Range) error { return runNFT(fmt.Sprintf(rules, r, Bridge)) }
 
-// runNFT runs nft(8) with nothing of the caller's but their id, and CAP_NET_ADMIN.
+// runNFT has nft(8) execute a script. The process has CAP_NET_ADMIN, which the thread must
+// have effective, and of the caller's world only the user id.
 func runNFT(script string) error {
 	cmd := exec.Command(nft, "-f", "-")
 	cmd.Stdin = strings.NewReader(script)
@@ -64,8 +70,8 @@ func runNFT(script string) error {
 	return nil
 }
 
-// withoutIPv6 leaves the bridge without IP version 6. A container's interface has a
-// link-local address, by which every user of the host would reach it past the rules.
+// withoutIPv6 switches IP version 6 off at the bridge. A container's interface has a
+// link-local address. Every user of the host would reach it there, past the rules.
 func withoutIPv6() error {
 	err := os.WriteFile("/proc/sys/net/ipv6/conf/"+Bridge+"/disable_ipv6", []byte("1\n"), 0)
 	if errors.Is(err, os.ErrNotExist) {
@@ -74,36 +80,46 @@ func withoutIPv6() error {
 	return err
 }
 
-// forwarded is the setting of an interface by which the host passes on what it receives
-// there, as Mayfly makes it: the kernel asks whether it is 0, and everybody else writes 1.
-// So what is to be put back is known from the setting itself, whenever the process ends
-// that made it, and what others have set, before or since, stays.
+// forwarded is the value of an interface's setting forwarding when Mayfly has switched it
+// on. The kernel only asks whether the value is 0, and everybody else writes 1. So the
+// setting itself tells what is to be switched off again, even if the process that switched
+// it on was killed. What others have set, before or since, stays.
 const forwarded = "2"
 
 // setForwarding changes the setting from one value to another, for the interfaces that
-// there are and those to come. (To write net.ipv4.ip_forward would overwrite it for all,
-// whatever they have.)
+// are there and those to come. To write net.ipv4.ip_forward would change the setting of
+// every interface, whatever value it has.
 func setForwarding(from, to string) error {
 	const settings = "/proc/sys/net/ipv4/conf/"
+	// First for those to come: an interface that comes meanwhile has the new value, or is
+	// in the list that is made afterwards.
+	if err := changeSetting(settings+"default/forwarding", from, to); err != nil {
+		return err
+	}
 	names, err := filepath.Glob(settings + "*/forwarding")
 	if err != nil {
 		return err
 	}
-	// First of those to come: of one that comes meanwhile it is known either way.
-	for _, name := range append([]string{settings + "default/forwarding"}, names...) {
-		now, err := file.Read(name, 16)
-		if errors.Is(err, os.ErrNotExist) {
-			continue // an interface that is gone
-		}
-		if err != nil {
-			return err
-		}
-		if strings.TrimSpace(string(now)) != from || name == settings+"all/forwarding" {
+	for _, name := range names {
+		if name == settings+"all/forwarding" {
 			continue
 		}
-		if err := os.WriteFile(name, []byte(to+"\n"), 0); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := changeSetting(name, from, to); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// changeSetting writes a value to a file of sysctl(8) that has another one. A file that is
+// not there is one of an interface that has gone.
+func changeSetting(name, from, to string) error {
+	now, err := file.Read(name, 16)
+	if err == nil && strings.TrimSpace(string(now)) == from {
+		err = os.WriteFile(name, []byte(to+"\n"), 0)
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
 }
