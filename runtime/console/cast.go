@@ -12,19 +12,21 @@ import (
 	"mayfly/runtime/internal/exact"
 )
 
-// A Cast is a recording of what a terminal showed, in the format asciicast v2: a line of JSON that describes it, and one
-// for each event. (https://docs.asciinema.org/manual/asciicast/v2/)
+// A Cast is a recording of what a terminal showed, in the format asciicast v2: a line of
+// JSON that describes the terminal, and a line for each event. Several goroutines may use
+// it. (https://docs.asciinema.org/manual/asciicast/v2/)
 type Cast struct {
 	mu    sync.Mutex
 	w     io.Writer
 	began time.Time
 	quote *quoter
-	text  []byte // of a line, whose memory the next one takes
-	rest  []byte // the beginning of a character whose end is still to come
+	text  []byte // the line before: the next one takes its memory
+	rest  []byte // the beginning of a character whose end has not come yet
 	err   error
 }
 
-// NewCast begins a recording of a terminal of that size, in characters.
+// NewCast begins the recording of a terminal whose size is given in characters. The writer
+// stays the caller's.
 func NewCast(w io.Writer, width, height int, command string) *Cast {
 	c := &Cast{w: w, began: time.Now(), quote: newQuoter()}
 	head, err := json.Marshal(map[string]any{"version": 2, "width": width, "height": height, "timestamp": c.began.Unix(), "command": exact.Text(command)})
@@ -33,7 +35,7 @@ func NewCast(w io.Writer, width, height int, command string) *Cast {
 	return c
 }
 
-// Output records what was shown.
+// Output records what the terminal has shown.
 func (c *Cast) Output(data []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -47,7 +49,7 @@ func (c *Cast) Output(data []byte) {
 	}
 }
 
-// unfinished is how many bytes at the end begin a character.
+// unfinished counts the bytes at the end that begin a character and do not end it.
 func unfinished(text []byte) int {
 	for n := 1; n <= min(utf8.UTFMax-1, len(text)); n++ {
 		if tail := text[len(text)-n:]; utf8.RuneStart(tail[0]) {
@@ -60,14 +62,14 @@ func unfinished(text []byte) int {
 	return 0
 }
 
-// Resize records that the terminal has another size.
+// Resize records that the terminal has another size now, in characters.
 func (c *Cast) Resize(width, height int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.event('r', fmt.Appendf(nil, "%dx%d", width, height))
 }
 
-// Close ends the recording and returns the first error of it. The writer is the caller's to close.
+// Close ends the recording and returns its first error. It does not close the writer.
 func (c *Cast) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

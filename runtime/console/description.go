@@ -2,20 +2,22 @@ package console
 
 import "golang.org/x/sys/unix"
 
-// OpenOwn opens the process's terminal, for reads that do not wait: another process of
-// the job may take what was typed between poll(2) and read(2). The flag is of the open
-// file description, which others share, so it takes one that nobody else has.
+// OpenOwn opens the terminal of the process's session, for reads that do not wait: another
+// process of the job may take what the user has typed between poll(2) and read(2).
+// O_NONBLOCK belongs to the open file description, and other processes share the one of
+// standard input. So OpenOwn makes a new one. The caller must close the descriptor.
 func OpenOwn() (int, error) {
 	return unix.Open("/dev/tty", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 }
 
-// ownOf opens the terminal of a descriptor by OpenOwn, where that is the process's.
-// Where it is another session's, or nobody's, the descriptor has to do.
+// ownOf calls OpenOwn if a descriptor is of the terminal of the process's session. If it is
+// of another terminal, ownOf returns the descriptor itself.
 func ownOf(fd int) (own int, ok bool) {
-	if _, err := unix.IoctlGetInt(fd, unix.TIOCGSID); err != nil { // for the process's own alone,
+	// TIOCGSID succeeds for the process's own terminal, and for any master.
+	if _, err := unix.IoctlGetInt(fd, unix.TIOCGSID); err != nil {
 		return fd, false
 	}
-	if _, err := unix.IoctlGetInt(fd, unix.TIOCGPTN); err == nil { // and for its other end
+	if _, err := unix.IoctlGetInt(fd, unix.TIOCGPTN); err == nil { // a master
 		return fd, false
 	}
 	own, err := OpenOwn()
@@ -25,7 +27,7 @@ func ownOf(fd int) (own int, ok bool) {
 	return own, true
 }
 
-// close closes what the Relay reads from, but for the end of wake that stops it.
+// close closes what the Relay reads from. Stop closes the end of wake that is written to.
 func (r *Relay) close() {
 	unix.Close(r.wake[0])
 	if r.owns {
@@ -33,8 +35,7 @@ func (r *Relay) close() {
 	}
 }
 
-// hangUp ends the console, and the copying with it: from here on it is one of nothing,
-// which can always be read.
+// hangUp hangs the console up, and ends the copying.
 func (r *Relay) hangUp() {
 	r.over = true
 	r.console.hangUp()

@@ -7,30 +7,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Feed copies from a terminal, or another device, into a pipe, which a command gets
-// as its standard input in place of the device.
+// A Feed copies from a terminal, or another device, into a pipe. A command gets the pipe as
+// its standard input, in place of the device.
 //
-// The pipe holds one page at most, and takes more only when the command has read all of
-// it. So a line that is typed ahead stays in the terminal for the next program, but for
-// one: nobody can tell whether the reader of a pipe waits.
+// The pipe holds one page at most, and a Feed writes to it only when the command has read
+// all of it. So what the user types ahead stays in the terminal for the next program,
+// except one line: the kernel tells nobody whether the reader of a pipe waits.
 type Feed struct {
 	from    int
-	pipe    [2]int // the command's end, and ours
-	wake    [2]int // the second is closed by Stop
+	pipe    [2]int // the command's end, and the Feed's
+	wake    [2]int // Stop closes the second, which ends the copying
 	started bool
-	// unless what is typed goes there; nil: it goes nowhere else
-	unless *Console
+	unless  *Console // nothing is copied while what the user types goes there; nil: never
 }
 
-// feedAtMost is what is read at a time, in bytes: the smallest page holds it.
+// feedAtMost bounds what is read at a time, in bytes. The smallest page holds as much.
 const feedAtMost = 4096
 
 // foregroundAgain is how often a process in the background looks whether it is in the
-// foreground of its terminal: the kernel tells nobody who has not been stopped.
+// foreground of its terminal. The kernel tells only a process that it has stopped.
 const foregroundAgain = 200 * time.Millisecond
 
-// NewFeed makes a Feed of a descriptor that stays its owner's. The holder must call
-// Stop.
+// NewFeed makes a Feed that reads from a descriptor, which stays the caller's. The caller
+// must call Stop.
 func NewFeed(from int) (*Feed, error) {
 	f := &Feed{from: from}
 	if err := unix.Pipe2(f.pipe[:], unix.O_CLOEXEC); err != nil {
@@ -41,15 +40,16 @@ func NewFeed(from int) (*Feed, error) {
 		unix.Close(f.pipe[1])
 		return nil, fmt.Errorf("pipe: %w", err)
 	}
-	_, _ = unix.FcntlInt(uintptr(f.pipe[1]), unix.F_SETPIPE_SZ, feedAtMost) // a larger one reads further ahead
+	// A larger pipe would read further ahead.
+	_, _ = unix.FcntlInt(uintptr(f.pipe[1]), unix.F_SETPIPE_SZ, feedAtMost)
 	return f, nil
 }
 
-// Command returns the descriptor for the command, owned by the Feed.
+// Command returns the descriptor for the command. The Feed still owns it.
 func (f *Feed) Command() int { return f.pipe[0] }
 
-// Start begins to copy. The command has its end by now: the copying ends when it closes
-// that.
+// Start begins to copy. The command must have its end by now: the copying ends when the
+// last process that has it open closes it. Start of a nil Feed does nothing.
 func (f *Feed) Start() {
 	if f != nil {
 		f.started = true
@@ -58,7 +58,8 @@ func (f *Feed) Start() {
 	}
 }
 
-// StartUnless begins to copy what is not for a console, if there is one.
+// StartUnless is Start, but copies nothing while what the user types goes to a console. A
+// nil Console takes nothing.
 func (f *Feed) StartUnless(c *Console) {
 	if f != nil {
 		f.unless = c
@@ -66,8 +67,8 @@ func (f *Feed) StartUnless(c *Console) {
 	}
 }
 
-// Stop ends the copying and does not wait for that: a read of a device that has nothing
-// cannot be called back.
+// Stop ends the copying and does not wait for its end: nothing interrupts a read of a
+// device that has nothing to read. Stop of a nil Feed does nothing.
 func (f *Feed) Stop() {
 	if f == nil {
 		return
@@ -80,8 +81,8 @@ func (f *Feed) Stop() {
 	}
 }
 
-// copy copies until the device has no more, the command does not read any more, or
-// Stop.
+// copy copies until the device is at its end, the command does not read any more, or Stop
+// is called.
 func (f *Feed) copy(to, wake int) {
 	defer unix.Close(to)
 	defer unix.Close(wake)
@@ -104,10 +105,11 @@ func (f *Feed) copy(to, wake int) {
 	}
 }
 
+// waits tells whether a read would stop the process (SIGTTIN), or take what the user types
+// for the console.
 func (f *Feed) waits() bool { return InBackground(f.from) || f.unless != nil && f.unless.Reads() }
 
-// awaitForeground waits while a read would stop the process (SIGTTIN), or take what is
-// typed for others. It returns false when the copying is to end.
+// awaitForeground waits until it may read. It returns false when the copying has to end.
 func (f *Feed) awaitForeground(to, wake int) bool {
 	for f.waits() {
 		fds := [...]unix.PollFd{{Fd: int32(to)}, {Fd: int32(wake), Events: unix.POLLIN}}
@@ -119,9 +121,10 @@ func (f *Feed) awaitForeground(to, wake int) bool {
 	return true
 }
 
-// InBackground tells whether a descriptor is of the process's own terminal and another
-// job has that: then a read from it, or a change of its modes, would stop the process.
-// The other end of a terminal (TIOCGPTN) tells of its job too, and stops nobody.
+// InBackground tells whether a descriptor is of the terminal of the process's session, and
+// another job is in the foreground of it. Then a read from it, or a change of its modes,
+// would stop the process. A master also has a foreground job, but stops nobody: TIOCGPTN
+// tells it from a slave.
 func InBackground(fd int) bool {
 	foreground, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP)
 	if err != nil || foreground == unix.Getpgrp() {
@@ -131,8 +134,8 @@ func InBackground(fd int) bool {
 	return err != nil
 }
 
-// await waits for an event on a descriptor. It returns false when the pipe's reader has
-// gone, or at the end of wake.
+// await waits for an event on a descriptor. It returns false when nobody can read from the
+// pipe any more, or when wake is at its end.
 func await(what unix.PollFd, pipe, wake int) bool {
 	for {
 		fds := [...]unix.PollFd{what, {Fd: int32(pipe)}, {Fd: int32(wake), Events: unix.POLLIN}}

@@ -7,24 +7,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// modes are those of the user's terminal, which are raw while a container's is
-// connected with it: what is typed means something to the container's line discipline
-// only.
+// modes are the modes of the user's terminal. They are raw while the terminal is connected
+// with a container's: only the container's line discipline gives keys a meaning.
 //
-// Only who is in the foreground changes or reads a terminal: another job would be
-// stopped, and the modes belong to the job in the foreground.
+// A process changes and reads its terminal only while it is in the foreground. In the
+// background the kernel would stop it, and the modes belong to the job in the foreground.
 type modes struct {
 	fd int
-	// shared: others write to the terminal, who want its ends of lines.
+	// shared: other processes write to the terminal too, and need its processing of output.
 	shared bool
 
 	mu     sync.Mutex
 	raw    bool
-	before *unix.Termios // what they were; nil: what they are
+	before *unix.Termios // to be restored; nil: nothing was changed
 	away   bool          // the process is about to stop
 }
 
-// take makes the terminal raw, unless it has been given back.
+// take makes the terminal raw, if it is not. After leave, and until goesOn, it is EAGAIN.
 func (m *modes) take() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -56,8 +55,8 @@ func (m *modes) take() error {
 	return nil
 }
 
-// connected makes the terminal raw if the process is in its foreground, and tells
-// whether it may be read. One that has gone may: so that is noticed.
+// connected makes the terminal raw if the process is in its foreground, and tells whether
+// the terminal may be read. A terminal that has gone may: the reader notices by that.
 func (m *modes) connected() bool {
 	if m.isRaw() {
 		return true
@@ -65,7 +64,7 @@ func (m *modes) connected() bool {
 	return !InBackground(m.fd) && m.take() == nil || m.gone()
 }
 
-// endsLines tells whether the terminal makes ends of lines of its own.
+// endsLines tells whether the user's terminal itself makes \r\n of \n.
 func (m *modes) endsLines() bool { return m.shared || !m.isRaw() }
 
 func (m *modes) isRaw() bool {
@@ -74,12 +73,13 @@ func (m *modes) isRaw() bool {
 	return m.raw
 }
 
+// gone tells whether the terminal has been hung up.
 func (m *modes) gone() bool {
 	_, err := unix.IoctlGetTermios(m.fd, unix.TCGETS)
 	return err == unix.EIO
 }
 
-// giveBack makes the terminal what it was.
+// giveBack restores the modes, unless the process is in the background.
 func (m *modes) giveBack() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -97,7 +97,7 @@ func (m *modes) giveBack() error {
 	return nil
 }
 
-// leave gives the terminal back until the process goes on.
+// leave restores the modes before the process stops. take fails until goesOn is called.
 func (m *modes) leave() error {
 	err := m.giveBack()
 	m.mu.Lock()
@@ -106,9 +106,9 @@ func (m *modes) leave() error {
 	return err
 }
 
-// read reads what was typed while the terminal is raw. With a descriptor of OpenOwn it
-// waits for nothing, though others read the terminal too: who has the lock never keeps
-// the process from stopping or ending.
+// read reads what the user has typed, while the terminal is raw. A descriptor of OpenOwn
+// does not wait, even if another process has read it meanwhile. So nobody holds the lock for
+// long, and the process can stop and end at any time.
 func (m *modes) read(buffer []byte) (int, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -118,8 +118,8 @@ func (m *modes) read(buffer []byte) (int, error) {
 	return unix.Read(m.fd, buffer)
 }
 
-// goesOn tells that the process has been stopped, and others may have changed the
-// terminal.
+// goesOn says that the process was stopped and runs again. Others may have changed the
+// modes meanwhile.
 func (m *modes) goesOn() {
 	m.mu.Lock()
 	defer m.mu.Unlock()

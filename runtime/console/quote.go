@@ -6,18 +6,17 @@ import (
 	"unicode/utf8"
 )
 
-// A quoter writes strings of JSON. Package encoding/json, which has to look at types
-// and to keep HTML whole, takes many times as long, and a recording held back what was
-// recorded.
+// A quoter writes strings of JSON. Package encoding/json takes many times as long, since it
+// looks at types and escapes HTML: with it the recording slowed the command down.
 type quoter [utf8.RuneSelf]escaped
 
-// An escaped is what a byte of ASCII becomes; of size 0: itself.
+// An escaped is what a byte of ASCII becomes. One of size 0 stands for the byte itself.
 type escaped struct {
-	text uint64 // eight bytes, which are one store, and of which the first size count
+	text uint64 // eight bytes, for one store; the first size of them count
 	size int
 }
 
-// longest is the size of what a byte becomes: \u001b.
+// longest is the size of the longest escape, such as \u001b.
 const longest = 6
 
 func newQuoter() *quoter {
@@ -37,8 +36,8 @@ func (e *escaped) set(text []byte) {
 	e.text = binary.LittleEndian.Uint64(word[:])
 }
 
-// append appends data as a string. What is not UTF-8 is U+FFFD there, byte by byte, as
-// with package encoding/json.
+// append appends data as a string. Each byte that is not UTF-8 becomes U+FFFD, as with
+// package encoding/json.
 func (q *quoter) append(line, data []byte) []byte {
 	line = slices.Grow(line, longest*len(data)+len(`""`)+8)
 	line = append(line, '"')
@@ -55,7 +54,8 @@ func (q *quoter) append(line, data []byte) []byte {
 	return append(line, '"')
 }
 
-// escape appends what begins data and does not stand for itself. There is room for it.
+// escape appends the bytes at the beginning of data that do not stand for themselves, and
+// returns the rest. The line must have room for them.
 func (q *quoter) escape(line, data []byte) (longer, rest []byte) {
 	at, room := len(line), line[:cap(line)]
 	for i, c := range data {
@@ -68,7 +68,7 @@ func (q *quoter) escape(line, data []byte) (longer, rest []byte) {
 	return room[:at], nil
 }
 
-// plain is how many bytes stand for themselves at the beginning.
+// plain counts the bytes at the beginning of data that stand for themselves.
 func (q *quoter) plain(data []byte) int {
 	n := 0
 	for len(data)-n >= 8 && !hasEscape(binary.LittleEndian.Uint64(data[n:])) {
@@ -80,9 +80,9 @@ func (q *quoter) plain(data []byte) int {
 	return n
 }
 
-// hasEscape tells whether one of eight bytes does not stand for itself. (A subtraction
-// in all bytes at once sets the highest bit of each that is less, and of some beside
-// it.)
+// hasEscape tells whether one of eight bytes does not stand for itself. It subtracts in all
+// bytes at once: that sets the highest bit of each byte that is less, and sometimes of a
+// byte beside such a one.
 func hasEscape(eight uint64) bool {
 	const ones, high = 0x0101010101010101, 0x8080808080808080
 	quotes, backslashes := eight^('"'*ones), eight^('\\'*ones)

@@ -12,32 +12,32 @@ const (
 	escape       = 0x1d // ^]
 	escapeTimes  = 3
 	escapeWithin = time.Second
-	// drainTime bounds how long output is waited for after everything in the
-	// container has ended, in milliseconds: somebody may hold the terminal open.
+	// drainTime bounds the wait for more output after everything in the container has
+	// ended, in milliseconds: another process may hold the terminal open. drainAtMost
+	// bounds the whole of it.
 	drainTime   = 200
 	drainAtMost = 5 * time.Second
 )
 
 // A Relay copies between the user's terminal and a Console until Stop.
 type Relay struct {
-	console *Console
-	in, out int
-	// onDemand: only while somebody inside has the console open.
-	onDemand bool
-	owns     bool   // in is the Relay's to close
+	console  *Console
+	in, out  int
+	onDemand bool   // copy only while a process inside has the console open
+	owns     bool   // the Relay closes in
 	kill     func() // the user asked for the end
 	modes    modes
-	wake     [2]int // a byte: look again; its end: stop
+	wake     [2]int // a byte says: look again; the end of the file says: stop
 	done     chan struct{}
 
 	over    bool   // the console has been hung up
-	lost    error  // what was to be shown could not be written; valid when done
-	pending []byte // typed and not yet taken by the container
+	lost    error  // why output could not be shown; valid when done
+	pending []byte // typed, and not yet written to the console
 	escapes escapes
 }
 
-// Start puts the terminal in into raw mode and copies: in to the console, the
-// console to out. kill is called when the user types ^] three times within a second.
+// Start puts the terminal in into raw mode. Then it copies from in to the console, and from
+// the console to out. It calls kill when the user types ^] three times within a second.
 func (c *Console) Start(in, out int, kill func()) (*Relay, error) {
 	r, err := c.newRelay(in, out, kill)
 	if err != nil {
@@ -63,10 +63,10 @@ func (c *Console) newRelay(in, out int, kill func()) (*Relay, error) {
 	return r, nil
 }
 
-// StartOnDemand copies between the terminal of OpenOwn, which the Relay closes,
-// and the console while somebody has that open. At other times, and for its modes, the
-// user's terminal is as if the console were not there. The command must have been
-// started.
+// StartOnDemand copies between a terminal that OpenOwn has opened and the console, but only
+// while a process inside has the console open. At other times the user's terminal is as if
+// there were no console. The Relay owns the descriptor from here on. The command must have
+// been started.
 func (c *Console) StartOnDemand(fd int, kill func()) (*Relay, error) {
 	r, err := c.newRelay(fd, fd, kill)
 	if err != nil {
@@ -79,11 +79,11 @@ func (c *Console) StartOnDemand(fd int, kill func()) (*Relay, error) {
 	return r, nil
 }
 
-// openAgain is how often it is looked whether somebody has opened a console: the kernel
-// tells the other end that it has been closed, and not that it is open.
+// openAgain is how often a Relay looks whether a process inside has opened the console. The
+// kernel tells the master when the slave is closed, but not when it is opened.
 const openAgain = 100 * time.Millisecond
 
-// open tells whether somebody inside has the console open.
+// open tells whether a process inside has the console open.
 func (r *Relay) open() bool {
 	if !r.onDemand {
 		return true
@@ -94,17 +94,18 @@ func (r *Relay) open() bool {
 		return true
 	}
 	if fds[0].Revents&unix.POLLIN != 0 {
-		r.show() // what was written before it was closed
+		r.show() // what was written before the console was closed
 	}
 	_ = r.modes.giveBack()
 	return false
 }
 
-// Leave gives the user's terminal back, since the process is about to stop.
+// Leave restores the user's terminal before the process stops.
 func (r *Relay) Leave() { _ = r.modes.leave() }
 
-// Continue sets up the user's terminal again after somebody else, a shell while we were
-// stopped, may have changed it: at once, or as soon as we are in the foreground.
+// Continue sets the user's terminal up again after the process was stopped: its shell may
+// have changed the terminal. It does so at once, or as soon as the process is in the
+// foreground.
 func (r *Relay) Continue() {
 	r.modes.goesOn()
 	_ = r.modes.connected()
@@ -112,11 +113,11 @@ func (r *Relay) Continue() {
 	_, _ = unix.Write(r.wake[1], []byte{0})
 }
 
-// Resize passes the size of the user's terminal on.
+// Resize gives the console the window size of the user's terminal.
 func (r *Relay) Resize() { _ = r.console.Resize(r.in) }
 
-// Stop waits until what the container wrote has been shown, and restores the
-// user's terminal. Everything in the container must have ended.
+// Stop waits until what the container has written is shown, and restores the user's
+// terminal. All processes of the container must have ended.
 func (r *Relay) Stop() error {
 	unix.Close(r.wake[1])
 	<-r.done
@@ -125,8 +126,8 @@ func (r *Relay) Stop() error {
 	return err
 }
 
-// Lost returns why not all was shown, after Stop. A terminal that has gone is no
-// reason: there is nobody to tell.
+// Lost returns why not all output was shown. It is to be called after Stop. That the
+// terminal has gone is not told: there is nobody to tell.
 func (r *Relay) Lost() error {
 	if r == nil || r.lost == nil || r.lost == unix.EIO {
 		return nil
@@ -134,8 +135,8 @@ func (r *Relay) Lost() error {
 	return fmt.Errorf("write standard output: %w", r.lost)
 }
 
-// copy is the loop. Reading from the user stops while the container does not
-// read, so that nothing typed is lost and memory is bounded.
+// copy is the loop. It reads from the user only when the container has taken what was typed
+// before: so nothing is lost, and memory is bounded.
 func (r *Relay) copy() {
 	defer close(r.done)
 	defer r.console.reads.Store(false)
@@ -181,14 +182,14 @@ func (r *Relay) copy() {
 	}
 }
 
-// woken takes a byte that woke the loop, and tells whether it is the end.
+// woken takes the byte that woke the loop. It returns true at the end of the file.
 func (r *Relay) woken() bool {
 	var b [1]byte
 	n, err := unix.Read(r.wake[0], b[:])
 	return n == 0 && err == nil
 }
 
-// take reads what the user typed.
+// take reads what the user has typed, and passes it on.
 func (r *Relay) take() {
 	buffer := make([]byte, 4096)
 	n, err := r.modes.read(buffer)
@@ -209,6 +210,7 @@ func (r *Relay) take() {
 	r.deliver()
 }
 
+// deliver writes to the console as much as it takes of what is pending.
 func (r *Relay) deliver() {
 	n, err := unix.Write(r.console.master, r.pending)
 	switch {
@@ -220,7 +222,7 @@ func (r *Relay) deliver() {
 	}
 }
 
-// show copies output once. It reports whether there can be more.
+// show copies output once. It returns whether there can be more.
 func (r *Relay) show() bool {
 	var buffer [32 * 1024]byte
 	n, err := unix.Read(r.console.master, buffer[:])
@@ -239,14 +241,14 @@ func (r *Relay) show() bool {
 	}
 	if err := WriteAll(r.out, data); err != nil {
 		r.lost = err
-		r.hangUp() // nobody reads what the command writes
+		r.hangUp() // nobody will read what the command writes
 		return false
 	}
 	return true
 }
 
-// drain shows what is left once nobody writes any more. Of a command that has joined a container others may write
-// still: that is bounded, too.
+// drain shows what is left when the command has ended. Other processes of the container
+// may still write, if the command has joined it: so the whole has a bound, too.
 func (r *Relay) drain() {
 	r.console.closeSlave()
 	for begun := time.Now(); time.Since(begun) < drainAtMost; {
@@ -261,7 +263,7 @@ func (r *Relay) drain() {
 	}
 }
 
-// WriteAll writes all to a descriptor, also to one that does not wait.
+// WriteAll writes all of the data to a descriptor, even to one with O_NONBLOCK.
 func WriteAll(fd int, data []byte) error {
 	for len(data) > 0 {
 		n, err := unix.Write(fd, data)
@@ -283,8 +285,8 @@ func WriteAll(fd int, data []byte) error {
 // escapes remembers when the last escape characters were typed.
 type escapes struct{ times [escapeTimes]time.Time }
 
-// seen takes in what was typed at a moment and reports whether the last of the
-// escapes came within the time.
+// seen takes what was typed at a moment. It returns whether the last escape characters
+// came within the time.
 func (e *escapes) seen(typed []byte, now time.Time) bool {
 	for _, c := range typed {
 		if c != escape {
