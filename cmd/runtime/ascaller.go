@@ -14,7 +14,7 @@ func asCallerCommand() command {
 		name:     "as-caller",
 		passes:   true, // as COMMAND does
 		synopsis: "COMMAND ...",
-		summary:  "started by sudo: be the user who called it, then do COMMAND",
+		summary:  "for sudo: become the user who called it, then run COMMAND",
 		examples: []string{"sudo runtime as-caller run deb12-i386 -- make"},
 		setUp: func(*flag.FlagSet) action {
 			return func(self process, args []string) (int, error) {

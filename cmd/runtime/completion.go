@@ -23,7 +23,7 @@ func completionCommand() command {
 	return command{
 		name:     "completion",
 		synopsis: "bash|zsh|fish",
-		summary:  "print a script that makes the shell complete commands, flags and names",
+		summary:  "print a shell script that completes commands, flags and names",
 		examples: []string{
 			"runtime completion bash > /usr/share/bash-completion/completions/runtime",
 			"runtime completion zsh > /usr/share/zsh/vendor-completions/_runtime",

@@ -24,7 +24,7 @@ var execCommand = command{
 	granted:  true,
 	own:      asCaller,
 	synopsis: "[flags] NAME [--] COMMAND [ARG...]",
-	summary:  "run another command in a running container, confined like its own",
+	summary:  "run another command in a running container, with the same confinement",
 	examples: []string{
 		"runtime exec build-1 ps aux",
 		"runtime exec --env DEBUG=1 --chdir /src build-1 -- ./trace.sh",
@@ -33,8 +33,8 @@ var execCommand = command{
 		var env []string
 		flags.Func("env", "pass an environment variable, or set it: `NAME[=VALUE]`", appendTo(&env))
 		dir := flags.String("chdir", "", "working `DIR` inside (default: that of the container's command)")
-		tty := flags.Bool("tty", false, "give the command a terminal of its own (default: when we have one)")
-		noTTY := flags.Bool("no-tty", false, "pass standard input, output and error straight through")
+		tty := flags.Bool("tty", false, "give the command a terminal of its own (default: if the caller has one)")
+		noTTY := flags.Bool("no-tty", false, "pass standard input, output and error through unchanged")
 		return func(self process, args []string) (int, error) {
 			name, args, err := split(flags, "container", args)
 			if err != nil {
@@ -83,7 +83,7 @@ var killCommand = command{
 	examples: []string{"runtime kill build-1", "runtime kill --signal KILL --all"},
 	setUp: func(flags *flag.FlagSet) action {
 		name := flags.String("signal", "TERM", "`SIGNAL`, by name or number")
-		all := flags.Bool("all", false, "all containers of yours")
+		all := flags.Bool("all", false, "signal all your containers")
 		return func(self process, args []string) (int, error) {
 			args, err := positional(flags, args, 0, anyNumber("container", args)...)
 			if err != nil {
@@ -141,7 +141,7 @@ var waitCommand = command{
 	granted:  true,
 	own:      asCaller,
 	synopsis: "NAME",
-	summary:  "wait until a container has ended, and exit as its command did",
+	summary:  "wait until a container ends, and exit with its command's exit status",
 	examples: []string{"runtime wait build-1"},
 	setUp: func(flags *flag.FlagSet) action {
 		return calling(flags, func(line *client.Conn) (int, error) {
@@ -159,7 +159,7 @@ var inspectCommand = command{
 	granted:  true,
 	own:      asCaller,
 	synopsis: "NAME",
-	summary:  "print what a running container is and what it was started with, as JSON",
+	summary:  "print a running container's plan and state as JSON",
 	examples: []string{"runtime inspect build-1 | jq .plan.spec.process.env"},
 	setUp: func(flags *flag.FlagSet) action {
 		return calling(flags, func(line *client.Conn) (int, error) {
@@ -197,9 +197,9 @@ var psCommand = command{
 	summary:  "list running containers",
 	examples: []string{"runtime ps", "runtime ps --watch", "runtime ps --all-users --json"},
 	setUp: func(flags *flag.FlagSet) action {
-		everybody := flags.Bool("all-users", false, "the containers of all users; only root may")
+		everybody := flags.Bool("all-users", false, "list the containers of all users (root only)")
 		form := listingFlags(flags)
-		watch := flags.Bool("watch", false, "show them again every second, with CPU as a share of one processor")
+		watch := flags.Bool("watch", false, "refresh every second; CPU is then a percentage of one processor")
 		return func(self process, _ []string) (int, error) {
 			list, err := client.Containers(self.Here, *everybody)
 			if err != nil {

@@ -13,7 +13,7 @@ var doctorCommand = command{
 	granted:  true,
 	synopsis: "[--json]",
 	bare:     true,
-	summary:  "examine this machine: what runs need, what is wrong, what to do",
+	summary:  "check this machine: what containers need, what is wrong, what to do",
 	examples: []string{"runtime doctor"},
 	setUp: func(flags *flag.FlagSet) action {
 		asJSON := jsonFlag(flags)

@@ -23,11 +23,11 @@ var gcCommand = command{
 	own:      asCaller,
 	synopsis: "[flags]",
 	bare:     true,
-	summary:  "remove what killed launches and changes of images have left",
+	summary:  "remove leftovers of killed containers and image changes",
 	examples: []string{"runtime gc", "runtime gc --install-timer"},
 	setUp: func(flags *flag.FlagSet) action {
 		store := storeFlag(flags)
-		timer := flags.Bool("install-timer", false, "have systemd do it every hour (root)")
+		timer := flags.Bool("install-timer", false, "have systemd run it every hour (root only)")
 		return func(self process, _ []string) (int, error) {
 			if *timer {
 				return asRootOnly(installTimer)(self, nil)

@@ -27,7 +27,7 @@ var grantCommand = command{
 	name:     "grant",
 	synopsis: "[flags] [FILE]",
 	granted:  true,
-	summary:  "let users execute this binary with the capabilities that it needs (root)",
+	summary:  "let users execute this binary with the capabilities it needs (root only)",
 	examples: []string{
 		"runtime grant",
 		"runtime grant --group developers",
@@ -36,12 +36,12 @@ var grantCommand = command{
 	},
 	setUp: func(flags *flag.FlagSet) action {
 		var o grantOptions
-		flags.BoolVar(&o.setuid, "setuid", false, "by a set-user-ID bit, where file capabilities are not to be had")
-		flags.BoolVar(&o.sudo, "sudo", false, "change nothing, print a line for sudoers(5)")
-		flags.BoolVar(&o.remove, "remove", false, "take the grant away")
-		flags.BoolVar(&o.check, "check", false, "tell what is granted, whether it is honoured, and what works")
+		flags.BoolVar(&o.setuid, "setuid", false, "use a set-user-ID bit, where file capabilities are unavailable")
+		flags.BoolVar(&o.sudo, "sudo", false, "print a line for sudoers(5) and change nothing")
+		flags.BoolVar(&o.remove, "remove", false, "remove the grant")
+		flags.BoolVar(&o.check, "check", false, "show the grant, whether the kernel honours it, and what works")
 		flags.StringVar(&o.group, "group", "", "only members of group `NAME` may execute it")
-		flags.StringVar(&o.like, "like", "", "as another `FILE` is granted: by the same, for the same")
+		flags.StringVar(&o.like, "like", "", "grant what `FILE` is granted: the same kind, for the same users")
 		return func(self process, args []string) (int, error) {
 			args, err := positional(flags, args, 0, "file")
 			if err != nil {

@@ -136,7 +136,7 @@ func tellSealed(asJSON bool, name string, r image.Record) error {
 var imageClone = command{
 	name:     "clone",
 	synopsis: "NAME[@VERSION] NEW",
-	summary:  "make a new image of a version",
+	summary:  "create a new image from a version",
 	examples: []string{"runtime image clone deb12-i386 deb12-next", "runtime image clone deb12-i386@3 deb12-old"},
 	setUp: func(flags *flag.FlagSet) action {
 		asJSON := jsonFlag(flags)
@@ -155,7 +155,7 @@ var imageClone = command{
 var imageRename = command{
 	name:     "rename",
 	synopsis: "NAME NEW",
-	summary:  "give an image another name; what runs on it goes on",
+	summary:  "rename an image; running containers keep running",
 	examples: []string{"runtime image rename deb12-next deb12-i386"},
 	setUp: func(flags *flag.FlagSet) action {
 		asJSON := jsonFlag(flags)
@@ -171,11 +171,11 @@ var imageRename = command{
 var imageRemove = command{
 	name:     "remove",
 	synopsis: "[flags] NAME...",
-	summary:  "remove images with all their versions, unless a container runs on one",
+	summary:  "remove images with all their versions, unless a container uses one",
 	examples: []string{"runtime image remove deb11", "runtime image remove --force deb11"},
 	setUp: func(flags *flag.FlagSet) action {
-		force := flags.Bool("force", false, "let nobody have it any more at once, and remove it when the last container has ended")
-		most := flags.Duration("wait", 10*time.Minute, "with --force: how long to wait for that long; after it the image is as it was")
+		force := flags.Bool("force", false, "refuse new launches at once, and remove the image when its last container ends")
+		most := flags.Duration("wait", 10*time.Minute, "with --force: wait at most `DURATION`; after that, the image stays")
 		asJSON := jsonFlag(flags)
 		return inStore(flags, 1, strings.Split("NAME"+strings.Repeat(" NAME", 999), " "), func(ctx context.Context, s *image.Store, args []string) error {
 			var wait image.Wait

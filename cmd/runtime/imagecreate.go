@@ -23,7 +23,7 @@ import (
 var imageCreate = command{
 	name:     "create",
 	synopsis: "NAME [RECIPE | --suite SUITE | --from IMAGE] [flags]",
-	summary:  "make an image: of a Debian or Ubuntu release, or on top of another image",
+	summary:  "create an image from a Debian or Ubuntu release, or from another image",
 	examples: []string{
 		"runtime image create deb12-i386 --suite bookworm --arch i386 --include build-essential,git",
 		"runtime image create deb11 --suite bullseye --mirror http://mirror.example/debian",
@@ -62,8 +62,8 @@ const (
 func declareCreation(flags *flag.FlagSet) *creation {
 	c := &creation{}
 	r := &c.recipe
-	flags.StringVar(&r.Suite, "suite", "", "`SUITE` of the distribution: bookworm, jammy")
-	flags.StringVar(&r.From, "from", "", "`IMAGE` to begin with: NAME or NAME@VERSION")
+	flags.StringVar(&r.Suite, "suite", "", "`SUITE` of the distribution, e.g. bookworm, jammy")
+	flags.StringVar(&r.From, "from", "", "`IMAGE` to start from: NAME or NAME@VERSION")
 	flags.StringVar(&r.Arch, "arch", "", "Debian `ARCH`: amd64, i386, arm64, armhf, riscv64 (default: this machine's)")
 	flags.StringVar(&r.Variant, "variant", "", "`VARIANT` of the bootstrap program (default: "+defaultVariant+")")
 	flags.StringVar(&r.Mirror, "mirror", "", "`URL` to download from (default: "+defaultMirror+", with updates)")
@@ -79,9 +79,9 @@ func declareCreation(flags *flag.FlagSet) *creation {
 	}
 	words("include", "`PACKAGES` to add, separated by commas", &r.Include)
 	words("components", "`COMPONENTS` of the distribution, separated by commas (default: main)", &r.Components)
-	flags.Func("apt-option", "`NAME=VALUE` of apt.conf(5), for the image and the making of it; may be given several times", appendTo(&r.AptOptions))
-	flags.Func("run", "`COMMAND` to run in it as root inside, by /bin/sh; may be given several times", appendTo(&r.Run))
-	flags.BoolVar(&c.next, "next", false, "the image is there: make its next version")
+	flags.Func("apt-option", "option `NAME=VALUE` of apt.conf(5), for the image and its creation (repeatable)", appendTo(&r.AptOptions))
+	flags.Func("run", "run `COMMAND` in it with /bin/sh, as root inside (repeatable)", appendTo(&r.Run))
+	flags.BoolVar(&c.next, "next", false, "add a version to an existing image")
 	flags.BoolVar(&c.asJSON, "json", false, "print JSON")
 	return c
 }
@@ -204,17 +204,17 @@ func (m maintenance) run(ctx context.Context) (status.Status, error) {
 var imageShell = command{
 	name:     "shell",
 	synopsis: "[--keep | --discard] [--keep-downloads] [--root] NAME [-- COMMAND [ARG...]]",
-	summary:  "change an image in a shell as root inside, and keep that as its next version or not",
+	summary:  "change an image in a shell, as root inside; keep the changes as its next version, or discard them",
 	examples: []string{
 		"runtime image shell deb12-i386",
 		"runtime image shell --keep deb12-i386 -- apt-get -y upgrade",
 	},
 	setUp: func(flags *flag.FlagSet) action {
 		var e edit
-		flags.BoolVar(&e.keep, "keep", false, "keep what was done, unless the command fails (default: ask on a terminal)")
-		flags.BoolVar(&e.mapped, "root", false, "be root of a user namespace only, with subordinate ids of root's: see subuid(5)")
-		flags.BoolVar(&e.downloads, "keep-downloads", false, "keep what apt has downloaded in it, too: lists and packages")
-		flags.BoolVar(&e.discard, "discard", false, "throw away what was done")
+		flags.BoolVar(&e.keep, "keep", false, "keep the changes, unless the command fails (default: ask on a terminal)")
+		flags.BoolVar(&e.mapped, "root", false, "be root of a user namespace only, mapped to root's subordinate ids; see subuid(5)")
+		flags.BoolVar(&e.downloads, "keep-downloads", false, "keep the package lists and packages that apt downloaded")
+		flags.BoolVar(&e.discard, "discard", false, "discard the changes")
 		asJSON := jsonFlag(flags)
 		store := storeFlag(flags)
 		act := asImageAdmin(func(ctx context.Context, self process, _ []string) error {

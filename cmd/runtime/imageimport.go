@@ -24,7 +24,7 @@ const (
 var imageImport = command{
 	name:     "import",
 	synopsis: "[flags] NAME SOURCE",
-	summary:  "make an image of a directory, a tar archive, squashfs, an OCI layout, what docker save wrote or a disk image (.raw)",
+	summary:  "create an image from a directory, tar archive, squashfs, OCI layout, docker save archive or disk image (.raw)",
 	examples: []string{
 		"runtime image import deb12 rootfs.tar.xz",
 		"debootstrap-somewhere | ssh host runtime image import deb12 -",
@@ -34,10 +34,10 @@ var imageImport = command{
 	},
 	setUp: func(flags *flag.FlagSet) action {
 		var source exchange.Source
-		flags.StringVar(&source.Reference, "ref", "", "`NAME` or digest of the image, where SOURCE holds several")
-		flags.StringVar(&source.Arch, "arch", "", "`ARCH` of the image, where SOURCE holds several")
-		limit := flags.String("max-size", maxContent, "most content that SOURCE may have: `SIZE`")
-		next := flags.Bool("next", false, "the image is there: make its next version")
+		flags.StringVar(&source.Reference, "ref", "", "`NAME` or digest of the image, if SOURCE holds several")
+		flags.StringVar(&source.Arch, "arch", "", "`ARCH` of the image, if SOURCE holds several")
+		limit := flags.String("max-size", maxContent, "limit the content of SOURCE to `SIZE`")
+		next := flags.Bool("next", false, "add a version to an existing image")
 		asJSON := jsonFlag(flags)
 		return inStore(flags, 2, []string{"NAME", "SOURCE"}, func(ctx context.Context, s *image.Store, args []string) error {
 			bytes, err := image.ParseSize(*limit)
@@ -89,7 +89,7 @@ func importImage(ctx context.Context, s *image.Store, from exchange.Source, limi
 var imageExport = command{
 	name:     "export",
 	synopsis: "[flags] NAME[@VERSION] FILE",
-	summary:  "write an image as a tar archive or an OCI layout; FILE - is standard output, DIR/ an OCI layout in a directory",
+	summary:  "write an image as a tar archive or OCI layout; FILE - is standard output, DIR/ an OCI layout directory",
 	examples: []string{
 		"runtime image export deb12-i386 deb12-i386.tar.zst",
 		"runtime image export --format oci deb12-i386 deb12-i386.oci.tar",
@@ -98,7 +98,7 @@ var imageExport = command{
 	setUp: func(flags *flag.FlagSet) action {
 		var to exchange.Target
 		flags.StringVar(&to.Format, "format", "tar", "`FORMAT`: tar or oci")
-		flags.StringVar(&to.Compression, "compress", "", "`HOW`: gzip, xz, zstd, bzip2 or none (default: by FILE's name, none; of an OCI layer, gzip)")
+		flags.StringVar(&to.Compression, "compress", "", "`HOW`: gzip, xz, zstd, bzip2 or none (default: by the suffix of FILE; gzip for OCI layers)")
 		return inStore(flags, 2, []string{"NAME", "FILE"}, func(ctx context.Context, s *image.Store, args []string) error {
 			to.Name = args[1]
 			if to.Compression == "" {

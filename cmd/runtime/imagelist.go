@@ -18,7 +18,7 @@ var imageList = command{
 	name:     "list",
 	synopsis: "[--json]",
 	bare:     true,
-	summary:  "list the images",
+	summary:  "list images",
 	examples: []string{"runtime image list", "runtime image list --json"},
 	setUp: func(flags *flag.FlagSet) action {
 		form := listingFlags(flags)
@@ -143,7 +143,7 @@ type inspection struct {
 var imageInspect = command{
 	name:     "inspect",
 	synopsis: "NAME[@VERSION]",
-	summary:  "tell all that is known of an image: origin, digest, sizes, packages",
+	summary:  "show an image's origin, digest, sizes and packages",
 	examples: []string{"runtime image inspect deb12-i386", "runtime image inspect --json deb12-i386@2"},
 	setUp: func(flags *flag.FlagSet) action {
 		asJSON := jsonFlag(flags)

@@ -18,7 +18,7 @@ var imageSend = command{
 		"runtime image send --parent 3 deb12-i386@4 | ssh host runtime image receive",
 	},
 	setUp: func(flags *flag.FlagSet) action {
-		parent := flags.Int("parent", 0, "send only what has changed since version `N`, which the other host must have")
+		parent := flags.Int("parent", 0, "send only the changes since version `N`, which the other host must have")
 		return inStore(flags, 1, []string{"NAME"}, func(ctx context.Context, s *image.Store, args []string) error {
 			if isTerminalOut() {
 				return errors.New("standard output is a terminal: pipe it to `runtime image receive`")
@@ -34,7 +34,7 @@ var imageReceive = command{
 	summary:  "read what `runtime image send` wrote from standard input, and check its digest",
 	examples: []string{"ssh host runtime image send deb12-i386 | runtime image receive"},
 	setUp: func(flags *flag.FlagSet) action {
-		name := flags.String("name", "", "`NAME` of the image here (default: as it was)")
+		name := flags.String("name", "", "`NAME` of the image here (default: its name there)")
 		asJSON := jsonFlag(flags)
 		store := storeFlag(flags)
 		return asImageAdmin(func(ctx context.Context, self process, args []string) error {

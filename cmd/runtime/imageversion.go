@@ -13,7 +13,7 @@ import (
 var imageRollback = command{
 	name:     "rollback",
 	synopsis: "NAME[@VERSION]",
-	summary:  "make the version before the current one current again, or any other",
+	summary:  "make the previous version current, or another one",
 	examples: []string{"runtime image rollback deb12-i386", "runtime image rollback deb12-i386@5"},
 	setUp: func(flags *flag.FlagSet) action {
 		asJSON := jsonFlag(flags)
@@ -34,10 +34,10 @@ var imageRollback = command{
 var imagePrune = command{
 	name:     "prune",
 	synopsis: "[--keep N] NAME",
-	summary:  "remove old versions; the current one and those in use stay",
+	summary:  "remove old versions, except the current one and those in use",
 	examples: []string{"runtime image prune --keep 3 deb12-i386"},
 	setUp: func(flags *flag.FlagSet) action {
-		keep := flags.Int("keep", 3, "how many of the latest versions stay: `N`")
+		keep := flags.Int("keep", 3, "keep the latest `N` versions")
 		asJSON := jsonFlag(flags)
 		return inStore(flags, 1, []string{"NAME"}, func(_ context.Context, s *image.Store, args []string) error {
 			removed, busy, err := s.Prune(args[0], *keep)
@@ -61,7 +61,7 @@ var imagePrune = command{
 var imageVerify = command{
 	name:     "verify",
 	synopsis: "NAME[@VERSION]",
-	summary:  "compare a version's content with the digest that was recorded when it was sealed",
+	summary:  "compare a version's content with its recorded digest",
 	examples: []string{"runtime image verify deb12-i386"},
 	setUp: func(flags *flag.FlagSet) action {
 		asJSON := jsonFlag(flags)
@@ -81,10 +81,10 @@ var imageVerify = command{
 var imageDiff = command{
 	name:     "diff",
 	synopsis: "NAME[@VERSION] NAME[@VERSION]",
-	summary:  "tell how two versions or images differ, in packages and in files",
+	summary:  "compare two versions or images, by packages and files",
 	examples: []string{"runtime image diff deb12-i386@1 deb12-i386@2", "runtime image diff --packages deb11 deb12"},
 	setUp: func(flags *flag.FlagSet) action {
-		packages := flags.Bool("packages", false, "packages only")
+		packages := flags.Bool("packages", false, "compare packages only")
 		asJSON := jsonFlag(flags)
 		return inStore(flags, 2, []string{"NAME", "NAME"}, func(ctx context.Context, s *image.Store, args []string) error {
 			d, err := diff(ctx, s, args[0], args[1], *packages)

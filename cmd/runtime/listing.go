@@ -9,7 +9,7 @@ import (
 type listing struct{ asJSON, names *bool }
 
 func listingFlags(flags *flag.FlagSet) listing {
-	return listing{jsonFlag(flags), flags.Bool("names", false, "print nothing but names")}
+	return listing{jsonFlag(flags), flags.Bool("names", false, "print names only")}
 }
 
 // print prints a list in the way that was asked for, else by show.

@@ -21,8 +21,8 @@ var logCommand = command{
 	summary:  "show who ran what, from the system's journal",
 	examples: []string{"runtime log", "runtime log --since '1 hour ago'", "runtime log --json | jq .MAYFLY_IMAGE"},
 	setUp: func(flags *flag.FlagSet) action {
-		asJSON := flags.Bool("json", false, "print one JSON object a line")
-		since := flags.String("since", "", "events from `TIME` on, as journalctl(1) takes it")
+		asJSON := flags.Bool("json", false, "print one JSON object per line")
+		since := flags.String("since", "", "show events since `TIME`, as in journalctl(1)")
 		return func(self process, _ []string) (int, error) {
 			switch _, err := os.Stat(journalctl); audit.Where() {
 			case audit.Syslog:

@@ -107,10 +107,10 @@ type action func(self process, args []string) (int, error)
 func commands() []command {
 	return []command{
 		runCommand, shellCommand, psCommand, execCommand, killCommand, waitCommand, inspectCommand,
-		{name: "session", summary: "writable copies of images that stay between runs", sub: sessionCommands},
-		{name: "image", summary: "create, list and remove images", sub: imageCommands},
-		{name: "store", summary: "set up the place where images are", sub: storeCommands},
-		{name: "policy", summary: "check, explain and import what users may do", sub: policyCommands},
+		{name: "session", summary: "begin, list and end sessions: writable snapshots that stay between runs", sub: sessionCommands},
+		{name: "image", summary: "create, change, list and remove images", sub: imageCommands},
+		{name: "store", summary: "set up the image store and show its state", sub: storeCommands},
+		{name: "policy", summary: "check, explain and import the policy", sub: policyCommands},
 		grantCommand, gcCommand, doctorCommand, completionCommand(), logCommand, asCallerCommand(), versionCommand,
 	}
 }
@@ -123,7 +123,7 @@ func (c command) call(self process, path string, args []string) int {
 	run := c.setUp(flags)
 	unprivileged := false
 	if c.own != notAtAll {
-		flags.BoolVar(&unprivileged, "unprivileged", false, "without a grant: in a user namespace of yours, with images of yours (default: where there is no grant)")
+		flags.BoolVar(&unprivileged, "unprivileged", false, "run rootless: in a user namespace of yours, with images of yours (default: if the binary has no grant)")
 	}
 	self, err := c.settle(self)
 	if err != nil {
@@ -214,7 +214,7 @@ func overview(path string, list []command) string {
 	for _, c := range list {
 		fmt.Fprintf(&b, "  %-10s %s\n", c.name, c.summary)
 	}
-	fmt.Fprintf(&b, "\n`%s COMMAND --help` tells more.\n", path)
+	fmt.Fprintf(&b, "\nSee `%s COMMAND --help`.\n", path)
 	return b.String()
 }
 

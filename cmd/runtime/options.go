@@ -17,8 +17,8 @@ import (
 type options struct {
 	image   string
 	command []string
-	login   bool // by way of the login shell,
-	noLogin bool // which is not started as one
+	login   bool // run the caller's login shell
+	noLogin bool // start that shell without its login files
 
 	session, store, name, hostname, user, dir, personality, network, rootAs string
 
@@ -37,45 +37,45 @@ type options struct {
 
 func declare(flags *flag.FlagSet) *options {
 	o := &options{}
-	flags.Func("bind", "make SRC of the host appear inside, writable: `SRC[:DST]`, a backslash escapes a colon", appendTo(&o.binds))
-	flags.Func("bind-ro", "the same, read-only: `SRC[:DST]`", appendTo(&o.bindsReadOnly))
-	flags.Func("no-bind", "leave out the policy's bind on `DIR`: the image's own is there", appendTo(&o.noBinds))
-	flags.Func("tmpfs", "an empty file system in memory: `DST[:OPTIONS]`, such as size=64M,mode=0700,noexec", appendTo(&o.tmpfs))
+	flags.Func("bind", "bind host path `SRC[:DST]`, writable; a backslash escapes a colon", appendTo(&o.binds))
+	flags.Func("bind-ro", "bind host path `SRC[:DST]` read-only", appendTo(&o.bindsReadOnly))
+	flags.Func("no-bind", "leave out the policy's bind on `DIR`; the image's own directory shows", appendTo(&o.noBinds))
+	flags.Func("tmpfs", "mount an empty tmpfs at `DST[:OPTIONS]`, e.g. size=64M,mode=0700,noexec", appendTo(&o.tmpfs))
 	flags.Func("env", "pass an environment variable, or set it: `NAME[=VALUE]`", appendTo(&o.env))
-	flags.BoolVar(&o.envAll, "env-all", false, "pass the whole environment")
-	flags.StringVar(&o.dir, "chdir", "", "working `DIR` inside (default: the current one, which is bound where no bind brings it)")
-	flags.BoolVar(&o.sshAgent, "ssh-agent", false, "let the command use your SSH agent: bind its socket and set SSH_AUTH_SOCK")
-	flags.BoolVar(&o.gui, "gui", false, "let it show windows: bind the sockets of your Wayland and X displays, X's cookies, and set the variables")
+	flags.BoolVar(&o.envAll, "env-all", false, "pass the caller's whole environment")
+	flags.StringVar(&o.dir, "chdir", "", "working `DIR` inside (default: the current directory, bound if no other bind has it)")
+	flags.BoolVar(&o.sshAgent, "ssh-agent", false, "let the command use your SSH agent: bind its socket, set SSH_AUTH_SOCK")
+	flags.BoolVar(&o.gui, "gui", false, "let the command show windows: bind the sockets of your Wayland and X displays and X's cookies, set their variables")
 	flags.IntVar(&o.preserve, "preserve-fds", 0, "pass `N` open descriptors from 3 on to the command: files, pipes and sockets (default: 0)")
-	flags.StringVar(&o.user, "user", "", "run as `USER`, name or number; only root may choose another")
-	flags.StringVar(&o.network, "network", "", "`NETWORK`: host, none, private, join:NAME for that of another container of yours, or interface:IF for one of the host's that is moved in (root; default: what the policy says)")
-	flags.Func("publish", "with --network private: have TCP port HOST of the host lead to one of the container's: `HOST:CONTAINER`", appendTo(&o.publish))
-	flags.BoolVar(&o.rootInside, "root", false, "be root inside, and nobody else outside: by subordinate ids, see subuid(5)")
-	flags.StringVar(&o.rootAs, "root-as", "", "--root, and `WHO` owns on the host what root makes on binds: subordinate (as with --root), or caller")
-	flags.StringVar(&o.personality, "personality", "", "`ARCH` that uname tells: x86, x86-64, arm, arm64 (default: the image's)")
+	flags.StringVar(&o.user, "user", "", "run as `USER`, by name or number (only root may choose another user)")
+	flags.StringVar(&o.network, "network", "", "`NETWORK`: host, none or private; join:NAME shares the network of your container NAME; interface:IF (root only) moves host interface IF into the container (default: the policy's)")
+	flags.Func("publish", "forward TCP port HOST to port CONTAINER: `HOST:CONTAINER` (with --network private)", appendTo(&o.publish))
+	flags.BoolVar(&o.rootInside, "root", false, "be root inside, mapped to your subordinate ids outside; see subuid(5)")
+	flags.StringVar(&o.rootAs, "root-as", "", "be root inside; files that root makes on binds belong to `WHO`: subordinate (as with --root) or caller")
+	flags.StringVar(&o.personality, "personality", "", "architecture that uname reports, `ARCH`: x86, x86-64, arm, arm64 (default: the image's)")
 	flags.StringVar(&o.name, "name", "", "`NAME` of the container (default: IMAGE-<16 hex digits>)")
-	flags.StringVar(&o.session, "session", "", "run in the session `NAME` instead of an image: what is written there stays")
+	flags.StringVar(&o.session, "session", "", "run in session `NAME` instead of an image; changes are kept")
 	flags.StringVar(&o.hostname, "hostname", "", "host `NAME` inside (default: the container's name)")
-	flags.BoolVar(&o.writable, "writable", false, "the root file system can be written to, and is thrown away all the same")
-	flags.BoolVar(&o.noEphemeral, "no-ephemeral", false, "change the image itself, without the host's binds; only root may")
-	flags.BoolVar(&o.tty, "tty", false, "give the command a terminal of its own (default: when we have one)")
-	flags.BoolVar(&o.noTTY, "no-tty", false, "pass standard input, output and error straight through")
-	flags.DurationVar(&o.timeout, "timeout", 0, "end the command with SIGTERM after `DURATION` (90s, 10m, 2h), exit status 124")
-	flags.DurationVar(&o.killAfter, "kill-after", 10*time.Second, "with --timeout: kill it this `DURATION` after SIGTERM")
-	flags.BoolVar(&o.dieWithParent, "die-with-parent", false, "kill the container when the process that has called us ends")
-	flags.StringVar(&o.memory, "memory", "", "most memory of all processes together: `SIZE` such as 512M, 4G")
-	flags.StringVar(&o.swap, "swap", "", "with --memory: most swap besides, `SIZE` (default: none)")
-	flags.IntVar(&o.tasks, "tasks", 0, "most processes and threads, `N`")
-	flags.Float64Var(&o.cpus, "cpus", 0, "most processor time, in processors: `N` such as 1.5")
-	flags.IntVar(&o.cpuWeight, "cpu-weight", 0, "share of the processors beside others, `N` from 1 to 10000, usual is 100")
-	flags.IntVar(&o.ioWeight, "io-weight", 0, "the same for disks, `N`")
-	flags.StringVar(&o.stats, "stats", "", "write what the container has used to `FILE` (-: standard error) as JSON, at the end")
-	flags.StringVar(&o.outputLimit, "output-limit", "", "end the command when it has written `SIZE` such as 50M, exit status 124")
-	flags.StringVar(&o.record, "log", "", "write a copy of what is shown to `FILE`, as an asciicast (asciinema play)")
-	flags.BoolVar(&o.dryRun, "dry-run", false, "print the plan as JSON and change nothing")
-	flags.BoolVar(&o.quiet, "quiet", false, "tell nothing but errors")
-	flags.BoolVar(&o.verbose, "verbose", false, "tell of the container's beginning and end (default: on a terminal)")
-	flags.StringVar(&o.store, "store", "", "`DIR` of the images; only root may choose")
+	flags.BoolVar(&o.writable, "writable", false, "the root file system is writable; changes are discarded")
+	flags.BoolVar(&o.noEphemeral, "no-ephemeral", false, "change the image itself, without the host's binds (root only)")
+	flags.BoolVar(&o.tty, "tty", false, "give the command a terminal of its own (default: if the caller has one)")
+	flags.BoolVar(&o.noTTY, "no-tty", false, "pass standard input, output and error through unchanged")
+	flags.DurationVar(&o.timeout, "timeout", 0, "send the command SIGTERM after `DURATION` (90s, 10m, 2h); exit status 124")
+	flags.DurationVar(&o.killAfter, "kill-after", 10*time.Second, "with --timeout: send SIGKILL this `DURATION` after SIGTERM")
+	flags.BoolVar(&o.dieWithParent, "die-with-parent", false, "kill the container when the calling process ends")
+	flags.StringVar(&o.memory, "memory", "", "limit the memory of all processes together to `SIZE`, e.g. 512M, 4G")
+	flags.StringVar(&o.swap, "swap", "", "with --memory: limit swap to `SIZE` (default: no swap)")
+	flags.IntVar(&o.tasks, "tasks", 0, "limit processes and threads to `N`")
+	flags.Float64Var(&o.cpus, "cpus", 0, "limit CPU time to `N` processors, e.g. 1.5")
+	flags.IntVar(&o.cpuWeight, "cpu-weight", 0, "CPU weight `N`, 1-10000 (default 100)")
+	flags.IntVar(&o.ioWeight, "io-weight", 0, "disk I/O weight `N`, 1-10000 (default 100)")
+	flags.StringVar(&o.stats, "stats", "", "write resource usage as JSON to `FILE` at the end (-: standard error)")
+	flags.StringVar(&o.outputLimit, "output-limit", "", "end the command after `SIZE` of output, e.g. 50M; exit status 124")
+	flags.StringVar(&o.record, "log", "", "record the output to `FILE` as an asciicast (asciinema play)")
+	flags.BoolVar(&o.dryRun, "dry-run", false, "print the plan as JSON and run nothing")
+	flags.BoolVar(&o.quiet, "quiet", false, "print errors only")
+	flags.BoolVar(&o.verbose, "verbose", false, "print when the container starts and ends (default: on a terminal)")
+	flags.StringVar(&o.store, "store", "", "image store `DIR` (root only)")
 	return o
 }
 
@@ -87,8 +87,8 @@ func appendTo(list *[]string) func(string) error {
 	}
 }
 
-// split takes NAME [--] COMMAND apart; what is what NAME names, for errors, and is
-// not empty. (An empty command is not found, as a shell has it.)
+// split splits NAME [--] COMMAND. what says in errors what NAME names. An empty NAME is
+// an error. An empty command is not: the launch does not find it, like a shell.
 func split(flags *flag.FlagSet, what string, args []string) (name string, command []string, err error) {
 	if len(args) == 0 {
 		return "", nil, nil
@@ -103,7 +103,7 @@ func split(flags *flag.FlagSet, what string, args []string) (name string, comman
 	return name, command, nil
 }
 
-// split takes the arguments apart. With a session there is no image among them.
+// split splits the arguments. With --session, none of them is an image.
 func (o *options) split(flags *flag.FlagSet, args []string) (err error) {
 	if o.session == "" {
 		o.image, o.command, err = split(flags, "image", args)
@@ -148,12 +148,12 @@ func (o *options) request() (plan.Request, error) {
 	return r, o.desktop(&r)
 }
 
-// sizes reads the bounds that are amounts of bytes.
+// sizes reads the limits that are sizes in bytes.
 func (o *options) sizes(r *plan.Request) error {
 	if o.outputLimit != "" {
 		bytes, err := rule.ParseBytes(o.outputLimit)
 		if err != nil || bytes == 0 {
-			return fmt.Errorf("--output-limit %q: want a size such as 50M", o.outputLimit)
+			return fmt.Errorf("--output-limit %q: want a size, e.g. 50M", o.outputLimit)
 		}
 		r.OutputLimit = bytes
 	}
@@ -174,7 +174,7 @@ func (o *options) sizes(r *plan.Request) error {
 	return nil
 }
 
-// ports reads the ports that are to be published.
+// ports reads --publish.
 func (o *options) ports(r *plan.Request) error {
 	for _, text := range o.publish {
 		host, container, _ := strings.Cut(text, ":")

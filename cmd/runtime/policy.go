@@ -20,7 +20,7 @@ func policyCommands() []command {
 var policyCheck = command{
 	name:     "check",
 	synopsis: "[FILE]",
-	summary:  "look for mistakes in the policy, or in a file that shall become policy",
+	summary:  "check the policy, or a file that is to become policy, for mistakes",
 	examples: []string{"runtime policy check", "runtime policy check new.toml"},
 	setUp: func(flags *flag.FlagSet) action {
 		return func(self process, args []string) (int, error) {
@@ -50,10 +50,10 @@ var policyExplain = command{
 	name:     "explain",
 	granted:  true, // to look what of the image is hidden
 	synopsis: "[flags] IMAGE",
-	summary:  "tell what a user may do with an image, and which line says so",
+	summary:  "show what a user may do with an image, and which line says so",
 	examples: []string{"runtime policy explain deb12-i386", "runtime policy explain --user ci deb12-i386"},
 	setUp: func(flags *flag.FlagSet) action {
-		who := flags.String("user", "", "`USER`, name or number (default: who asks)")
+		who := flags.String("user", "", "`USER`, by name or number (default: the caller)")
 		asJSON := flags.Bool("json", false, "print JSON")
 		return func(self process, args []string) (int, error) {
 			args, err := positional(flags, args, 1, "image")
@@ -103,7 +103,7 @@ func printSettings(lines []rule.Setting) error {
 var policyDefault = command{
 	name:     "default",
 	bare:     true,
-	summary:  "print the policy that comes with Mayfly, with comments on every setting",
+	summary:  "print the default policy, with a comment on each setting",
 	examples: []string{"runtime policy default >policy.toml"},
 	setUp: func(*flag.FlagSet) action {
 		return func(self process, _ []string) (int, error) {

@@ -19,7 +19,7 @@ var foreignPlaces = []string{"/etc/schroot/schroot.conf", "/etc/schroot/chroot.d
 var policyImport = command{
 	name:     "import",
 	synopsis: "[FILE|DIRECTORY ...]",
-	summary:  "print rules made of schroot's chroot.d and of .nspawn files (default: those in /etc)",
+	summary:  "print rules converted from schroot's chroot.d and .nspawn files (default: those in /etc)",
 	examples: []string{
 		"runtime policy import >/etc/mayfly/policy.d/50-imported.toml",
 		"runtime policy import /etc/systemd/nspawn/deb11.nspawn",

@@ -63,7 +63,7 @@ var shellCommand = command{
 	},
 	setUp: func(flags *flag.FlagSet) action {
 		o := declare(flags)
-		noLogin := flags.Bool("no-login", false, "a shell that is no login shell: it does not read .profile and its like")
+		noLogin := flags.Bool("no-login", false, "do not start a login shell: the shell reads no .profile or similar file")
 		return func(self process, args []string) (int, error) {
 			if err := o.split(flags, args); err != nil {
 				return exit(err)

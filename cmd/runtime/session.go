@@ -15,7 +15,7 @@ var sessionBegin = command{
 	granted:  true,
 	own:      asCaller,
 	synopsis: "[--name NAME] IMAGE",
-	summary:  "make a writable copy of an image that lives until it is ended, and print its name",
+	summary:  "create a writable snapshot of an image that stays until it is ended, and print its name",
 	examples: []string{"runtime session begin --name work deb12-i386", "runtime run --session work -- make"},
 	setUp: func(flags *flag.FlagSet) action {
 		name := flags.String("name", "", "`NAME` of the session (default: IMAGE-<8 hex digits>)")
@@ -43,7 +43,7 @@ var sessionList = command{
 	summary:  "list sessions",
 	examples: []string{"runtime session list", "runtime session list --all-users --json"},
 	setUp: func(flags *flag.FlagSet) action {
-		everybody := flags.Bool("all-users", false, "the sessions of all users; only root may")
+		everybody := flags.Bool("all-users", false, "list the sessions of all users (root only)")
 		form := listingFlags(flags)
 		return func(self process, _ []string) (int, error) {
 			list, err := session.List(self.Here, *everybody)
@@ -69,7 +69,7 @@ var sessionEnd = command{
 	granted:  true,
 	own:      asCaller,
 	synopsis: "NAME",
-	summary:  "remove a session and what was written in it",
+	summary:  "remove a session with its files",
 	examples: []string{"runtime session end work"},
 	setUp: func(flags *flag.FlagSet) action {
 		return func(self process, args []string) (int, error) {

@@ -25,11 +25,11 @@ func storeCommands() []command {
 			name:     "init",
 			synopsis: "[flags]",
 			bare:     true,
-			summary:  "make the image store: on BTRFS, in a file where the directory is not on it, or with overlayfs (root)",
+			summary:  "create the image store: in place on BTRFS, else in a file that holds a BTRFS, or with overlayfs (root only)",
 			examples: []string{"runtime store init", "runtime store init --size 100G", "runtime store init --store /srv/images"},
 			setUp: func(flags *flag.FlagSet) action {
-				size := flags.String("size", "20G", "largest `SIZE` of the file, which grows as it fills: 20G, 500M")
-				overlay := flags.Bool("overlay", false, "no BTRFS: images in the directory as it is, throw-away copies by overlayfs")
+				size := flags.String("size", "20G", "maximum `SIZE` of the file, which grows as it fills: 20G, 500M")
+				overlay := flags.Bool("overlay", false, "use plain directories and overlayfs instead of BTRFS")
 				store := storeFlag(flags)
 				return asRootOnly(func(_ context.Context, self process, _ []string) error {
 					done, err := image.Init(self.Here, store.path(self.Here), *size, *overlay)
@@ -45,7 +45,7 @@ func storeCommands() []command {
 			name:     "mount",
 			synopsis: "[flags]",
 			bare:     true,
-			summary:  "mount the store made by init, and prepare control groups, at boot where no systemd does it (root)",
+			summary:  "mount the store that init created, and prepare control groups: at boot, where systemd does not (root only)",
 			examples: []string{"runtime store mount"},
 			setUp: func(flags *flag.FlagSet) action {
 				store := storeFlag(flags)
@@ -64,7 +64,7 @@ var storeStatus = command{
 	own:      asCaller,
 	synopsis: "[--json]",
 	bare:     true,
-	summary:  "tell what kind of store it is, its space, and what is in it",
+	summary:  "show the store's kind, free space and contents",
 	examples: []string{"runtime store status", "runtime store status --json"},
 	setUp: func(flags *flag.FlagSet) action {
 		asJSON := jsonFlag(flags)
@@ -88,9 +88,9 @@ var storeStatus = command{
 }
 
 func printSpace(s image.Space) {
-	kind := "BTRFS: throw-away copies are snapshots"
+	kind := "BTRFS: snapshots are subvolumes"
 	if s.Kind != "btrfs" {
-		kind = "overlay: throw-away copies are overlays; send and receive are not possible, and plain images change under those who run on them"
+		kind = "overlay: snapshots are overlays; send and receive are impossible; a change of a plain image shows in running containers"
 	}
 	line := func(name, value string) { fmt.Fprintf(stdout, "%-11s %s\n", name, printableLine(value)) }
 	line("store", s.Path)
@@ -108,7 +108,7 @@ func printSpace(s image.Space) {
 type storeChoice struct{ flag *string }
 
 func storeFlag(flags *flag.FlagSet) storeChoice {
-	return storeChoice{flags.String("store", "", "`DIR` of the images; only root may choose")}
+	return storeChoice{flags.String("store", "", "image store `DIR` (root only)")}
 }
 
 func (c storeChoice) path(h here.Here) string {
