@@ -7,8 +7,8 @@ import (
 	"mayfly/runtime/status"
 )
 
-// asCallerCommand is what a line in sudoers allows: its first argument cannot be left out
-// by whoever calls sudo.
+// asCallerCommand is the one command that the line in sudoers allows, so the caller of
+// sudo cannot leave out "as-caller".
 func asCallerCommand() command {
 	return command{
 		name:     "as-caller",

@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// The shells' scripts. What depends on the command line they ask `runtime completion words` for.
+// The shells' scripts. They call `runtime completion words` with the command line so
+// far.
 var (
 	//go:embed completion/bash
 	bashCompletion string
@@ -18,7 +19,8 @@ var (
 	fishCompletion string
 )
 
-// completionCommand is a function since it looks at all commands, itself among them.
+// completionCommand is a function, not a variable: it reads commands, which contains
+// it.
 func completionCommand() command {
 	return command{
 		name:     "completion",
@@ -46,8 +48,8 @@ func completionCommand() command {
 	}
 }
 
-// words are what can come next on a command line: the names of commands, then flags, and "<containers>" and the like for
-// names that the script asks another command for.
+// words returns what can come next on a command line: names of commands or flags, or
+// "<containers>" and the like, for which the script calls another command.
 func words(line []string) []string {
 	list, path := commands(), []string{}
 	for _, word := range line {
@@ -82,7 +84,7 @@ func flagNames(c command) []string {
 	return result
 }
 
-// nameKinds tells of what kind the names are that a command takes.
+// nameKinds returns the kind of name that a command takes as its argument.
 func nameKinds(path []string) []string {
 	switch strings.Join(path, " ") {
 	case "exec", "kill", "wait", "inspect":

@@ -22,7 +22,7 @@ import (
 var execCommand = command{
 	name:     "exec",
 	granted:  true,
-	own:      asCaller,
+	rootless: asCaller,
 	synopsis: "[flags] NAME [--] COMMAND [ARG...]",
 	summary:  "run another command in a running container, with the same confinement",
 	examples: []string{
@@ -77,7 +77,7 @@ var execCommand = command{
 var killCommand = command{
 	name:     "kill",
 	granted:  true,
-	own:      asCaller,
+	rootless: asCaller,
 	synopsis: "[--signal S] NAME... | --all",
 	summary:  "send a signal to the commands of running containers",
 	examples: []string{"runtime kill build-1", "runtime kill --signal KILL --all"},
@@ -139,7 +139,7 @@ func parseSignal(text string) (syscall.Signal, error) {
 var waitCommand = command{
 	name:     "wait",
 	granted:  true,
-	own:      asCaller,
+	rootless: asCaller,
 	synopsis: "NAME",
 	summary:  "wait until a container ends, and exit with its command's exit status",
 	examples: []string{"runtime wait build-1"},
@@ -157,7 +157,7 @@ var waitCommand = command{
 var inspectCommand = command{
 	name:     "inspect",
 	granted:  true,
-	own:      asCaller,
+	rootless: asCaller,
 	synopsis: "NAME",
 	summary:  "print a running container's plan and state as JSON",
 	examples: []string{"runtime inspect build-1 | jq .plan.spec.process.env"},
@@ -172,7 +172,7 @@ var inspectCommand = command{
 	},
 }
 
-// calling connects with the one container that the arguments name.
+// calling returns an action that connects to the container that the argument names.
 func calling(flags *flag.FlagSet, f func(*client.Conn) (int, error)) action {
 	return func(self process, args []string) (int, error) {
 		args, err := positional(flags, args, 1, "container")
@@ -191,7 +191,7 @@ func calling(flags *flag.FlagSet, f func(*client.Conn) (int, error)) action {
 var psCommand = command{
 	name:     "ps",
 	granted:  true,
-	own:      asCaller,
+	rootless: asCaller,
 	synopsis: "[flags]",
 	bare:     true,
 	summary:  "list running containers",
@@ -215,7 +215,8 @@ var psCommand = command{
 	},
 }
 
-// printContainers prints the list; with what was before it, how much of a processor each uses.
+// printContainers prints the list. share, if not nil, returns the CPU column: the
+// percentage of a processor.
 func printContainers(list []client.Container, share func(client.Container) string) error {
 	return table("NAME\tIMAGE\tUSER\tCOMMAND\tSTARTED\tCPU\tMEMORY\tTASKS", func(row func(...any)) {
 		for _, c := range list {
@@ -228,10 +229,10 @@ func printContainers(list []client.Container, share func(client.Container) strin
 	})
 }
 
-// shorten bounds a command line in a table.
+// shorten cuts a command line to the width of its column.
 func shorten(text string) string {
 	const most = 40
-	end, count := 0, 0 // where the characters end that would stay, and how many there are
+	end, count := 0, 0 // where the kept characters would end; number of all characters
 	for i := range text {
 		if count == most-3 {
 			end = i
@@ -244,10 +245,10 @@ func shorten(text string) string {
 	return text[:end] + "..."
 }
 
-// refresh is how often --watch looks.
+// refresh is the interval of --watch.
 const refresh = time.Second
 
-// watchContainers shows the list until it is interrupted.
+// watchContainers prints the list again and again, until a signal ends the process.
 func watchContainers(h here.Here, everybody bool, list []client.Container) error {
 	before, at := map[string]time.Duration{}, time.Now()
 	for {

@@ -11,10 +11,10 @@ import (
 	"mayfly/runtime/plan"
 )
 
-// What of the caller's session a container gets by --ssh-agent and --gui: binds, which
-// the policy must allow as any other, and the variables that name what is bound.
+// With --ssh-agent and --gui a container gets binds of the caller's sockets, and the
+// variables that name them. The policy must allow these binds like any other.
 
-// desktop adds both to a request.
+// desktop adds the binds and variables of --ssh-agent and --gui to a request.
 func (o *options) desktop(r *plan.Request) error {
 	for _, f := range []struct {
 		name  string
@@ -25,8 +25,8 @@ func (o *options) desktop(r *plan.Request) error {
 			continue
 		}
 		if r.RootInside && !r.RootIsCaller || o.user != "" {
-			// Agents answer their own user only; and a program on a display sees what
-			// is typed.
+			// An agent answers its own user only. A program on a display sees all that
+			// is typed there.
 			return fmt.Errorf("%s is for yourself: with --root or --user the command is another user", f.name)
 		}
 		if err := f.add(r); err != nil {
@@ -36,13 +36,13 @@ func (o *options) desktop(r *plan.Request) error {
 	return nil
 }
 
-// ownPlace is a place in the user's directory in /run.
+// ownPlace returns a path in the user's runtime directory (/run/user/UID).
 func ownPlace(name string) string {
 	return path.Join(plan.RuntimeDir(uint32(os.Getuid())), name)
 }
 
-// share binds what a variable of the caller's names, and has the variable name it
-// inside.
+// share adds a bind of the path that one of the caller's variables names. entry sets
+// the variable to its place inside.
 func share(r *plan.Request, source, destination, entry string, readOnly bool) error {
 	if !filepath.IsAbs(source) {
 		return fmt.Errorf("%q is not an absolute path", source)
@@ -52,8 +52,8 @@ func share(r *plan.Request, source, destination, entry string, readOnly bool) er
 	return nil
 }
 
-// isSocket refuses what nobody can be connected with, as a variable that was exported
-// by mistake names it.
+// isSocket refuses a path that is not a socket: the variable may have been exported by
+// mistake.
 func isSocket(variable, name string) error {
 	info, err := os.Stat(name)
 	if err == nil && info.Mode().Type() != os.ModeSocket {
@@ -110,8 +110,9 @@ func addWayland(r *plan.Request, display string) error {
 	return share(r, socket, ownPlace(name), "WAYLAND_DISPLAY="+name, false)
 }
 
-// addX binds the server's socket, where it is on this host, and the cookies. These are
-// for the name of the host, so the container has it too, unless it is given another.
+// addX binds the X server's socket, if the server is on this host, and the cookies. The
+// cookies are for the host's name, so the container gets that name unless --hostname is
+// given.
 func addX(r *plan.Request, display string) error {
 	host, rest, ok := strings.Cut(display, ":")
 	number, _, _ := strings.Cut(rest, ".")
@@ -137,7 +138,7 @@ func addX(r *plan.Request, display string) error {
 	if cookies == "" {
 		cookies = filepath.Join(os.Getenv("HOME"), ".Xauthority")
 		if _, err := os.Lstat(cookies); err != nil {
-			return nil // a server may do without
+			return nil // some servers need no cookies
 		}
 	}
 	inside := ownPlace("Xauthority")

@@ -34,7 +34,7 @@ func TestTheEntryPointKnowsTheEarlyCommands(t *testing.T) {
 		}
 		if c.early {
 			found++
-			if c.own != asCaller || c.sub != nil {
+			if c.rootless != asCaller || c.sub != nil {
 				t.Errorf("%s is early, and takes place elsewhere than in a user namespace of the caller's", c.name)
 			}
 		}

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// parse is flags.Parse with errors in the words of the help: package flag spells a long name with one dash, and says
-// "parse error" of every value that it cannot read.
+// parse is flags.Parse with better errors. Package flag spells a long name with one
+// dash, and says "parse error" for each value that it cannot read.
 func parse(flags *flag.FlagSet, args []string) error {
 	var refused error
 	flags.VisitAll(func(f *flag.Flag) {
@@ -32,7 +32,7 @@ func parse(flags *flag.FlagSet, args []string) error {
 	return fmt.Errorf("%w: `%s --help` lists the flags", err, flags.Name())
 }
 
-// dashed is how a flag is written.
+// dashed returns a flag's name with its dashes.
 func dashed(name string) string {
 	if len(name) == 1 {
 		return "-" + name
@@ -40,7 +40,7 @@ func dashed(name string) string {
 	return "--" + name
 }
 
-// An explainedValue is a flag's value that says what it wants when it refuses a text.
+// An explainedValue is a flag's value whose error says what the flag wants.
 type explainedValue struct {
 	flag.Value
 	flag    *flag.Flag
@@ -56,8 +56,8 @@ func (v explainedValue) Set(text string) error {
 	return err
 }
 
-// set refuses what would be the same as no flag at all: a text without anything in it,
-// as a shell's unset variable gives it, and a bound that bounds nothing.
+// set refuses values that would mean the same as no flag: an empty text, as from a
+// shell's unset variable, and a limit of 0.
 func (v explainedValue) set(text string) error {
 	if text == "" && !v.IsBoolFlag() {
 		return fmt.Errorf("want %s; leave the flag out for the default", v.wants())
@@ -65,24 +65,25 @@ func (v explainedValue) set(text string) error {
 	if err := v.Value.Set(text); err != nil {
 		return v.explain(err)
 	}
-	if v.boundsNothing() {
+	if v.limitsNothing() {
 		return errors.New("want more than 0; leave the flag out for the default")
 	}
 	return nil
 }
 
-// wants is the flag's value as the help calls it.
+// wants returns the name that the help gives to the flag's value.
 func (v explainedValue) wants() string {
 	value, _ := flag.UnquoteUsage(&flag.Flag{Usage: v.flag.Usage, Value: v.Value})
 	return value
 }
 
-// zeroes are the flags of numbers whose 0 bounds nothing by mistake: no time between
-// SIGTERM and SIGKILL, no version to be kept, which has an error of its own, and no
-// descriptor to be passed, which scripts say as they say how many.
+// zeroes are the numeric flags that accept 0: no time between SIGTERM and SIGKILL
+// (--kill-after); no version to keep, which Prune refuses itself (--keep); no
+// descriptor to pass, which a script that computes the number may say (--preserve-fds).
 var zeroes = []string{"kill-after", "keep", "preserve-fds"}
 
-func (v explainedValue) boundsNothing() bool {
+// limitsNothing says whether the value is a number that is not a limit.
+func (v explainedValue) limitsNothing() bool {
 	value, ok := v.Value.(flag.Getter)
 	if !ok {
 		return false
@@ -94,12 +95,13 @@ func (v explainedValue) boundsNothing() bool {
 	case int:
 		return n < 0 || n == 0 && !zero
 	case float64:
-		return !(n > 0) // nor is NaN
+		return !(n > 0) // true for NaN
 	}
 	return false
 }
 
-// IsBoolFlag tells package flag whether the name alone is enough.
+// IsBoolFlag implements the optional interface of package flag: true if the flag needs
+// no value.
 func (v explainedValue) IsBoolFlag() bool {
 	b, ok := v.Value.(interface{ IsBoolFlag() bool })
 	return ok && b.IsBoolFlag()
@@ -108,7 +110,7 @@ func (v explainedValue) IsBoolFlag() bool {
 func (v explainedValue) explain(err error) error {
 	value, ok := v.Value.(flag.Getter)
 	if !ok {
-		return err // of a function of ours
+		return err // from a function that was given to flag.Func
 	}
 	switch value.Get().(type) {
 	case time.Duration:

@@ -20,7 +20,7 @@ import (
 var gcCommand = command{
 	name:     "gc",
 	granted:  true,
-	own:      asCaller,
+	rootless: asCaller,
 	synopsis: "[flags]",
 	bare:     true,
 	summary:  "remove leftovers of killed containers and image changes",
@@ -45,10 +45,10 @@ var gcCommand = command{
 	},
 }
 
-// collectAll removes what belongs to the dead, which is told by marks: copies and
-// drafts, halves of versions, control groups, networks, records. (Mounts are in the
-// namespaces of the dead and went with them.) Root collects everybody's, others their
-// own.
+// collectAll removes what processes that have ended left behind: snapshots, drafts,
+// unfinished versions, control groups, networks and records. Locks tell which processes
+// live. (Mounts went with the namespaces of these processes.) Root removes the
+// leftovers of all users, other users their own.
 func collectAll(s *image.Store) ([]string, error) {
 	if !access.OwnsStore(s.Here) {
 		return collectOwn(s, uint32(os.Getuid()))

@@ -85,7 +85,7 @@ func (o *grantOptions) do(args []string) (int, error) {
 	return exit(o.apply(path))
 }
 
-// binaryPath is the real path of a file, of this program where none is given.
+// binaryPath returns the real path of the file, or of this program if no file is given.
 func binaryPath(args []string) (string, error) {
 	if len(args) == 1 {
 		path, err := filepath.Abs(args[0])
@@ -120,7 +120,8 @@ func (o *grantOptions) apply(path string) error {
 	return errors.Join(installPolicy(), cgroup.Prepare())
 }
 
-// wanted is the kind of grant, and the group it is for.
+// wanted returns the kind of grant, and the id of the group that may execute the
+// binary.
 func (o *grantOptions) wanted() (grant.Kind, int, error) {
 	if o.like != "" {
 		return grant.Like(o.like)
@@ -148,8 +149,8 @@ func (o *grantOptions) groupNumber() (int, error) {
 	return int(number), err
 }
 
-// installPolicy puts the default policy where none is: without one, only root may do
-// anything.
+// installPolicy installs the default policy if there is none. Without a policy only
+// root may run anything.
 func installPolicy() error {
 	if err := os.MkdirAll(filepath.Join(policy.Directory, "policy.d"), 0o755); err != nil {
 		return err
@@ -168,7 +169,8 @@ func installPolicy() error {
 	return file.Close()
 }
 
-// needed are the capabilities that launches from this system's store, with the networks of its policy, take.
+// needed returns the capabilities that launches use with this system's store, and with
+// the networks that its policy names.
 func needed(h here.Here) uint64 {
 	all := privilege.LaunchCapabilities
 	if private, err := policy.NamesNetwork(rule.NetworkPrivate); err == nil && private {
@@ -195,7 +197,8 @@ func describe(s grant.State) string {
 	return "no grant"
 }
 
-// names are the capabilities of a set that a launch uses, and the others by number.
+// names lists the capabilities in a set: those that a launch uses by name, others by
+// number.
 func names(set uint64) []string {
 	var list []string
 	for _, n := range slices.Concat(privilege.LaunchRequirements, privilege.OverlayRequirements, privilege.NetworkRequirements) {
@@ -231,7 +234,7 @@ func groupName(h here.Here, gid uint32) string {
 	return fmt.Sprint(gid)
 }
 
-// checkGrant tells what a binary has been granted; own tells that it is this program.
+// checkGrant prints what a binary has been granted. own: the binary is this program.
 func checkGrant(h here.Here, path string, own bool) (int, error) {
 	state, err := grant.Look(path)
 	if err != nil {
@@ -246,7 +249,7 @@ func checkGrant(h here.Here, path string, own bool) (int, error) {
 		problem = errors.Join(checkHere(h)...)
 	}
 	if errors.Is(problem, privilege.ErrNoSUID) && errors.Is(notHonoured, privilege.ErrNoSUID) {
-		notHonoured = nil // that is told with what comes of it
+		notHonoured = nil // "here" says it, and what follows from it
 	}
 	if err := errors.Join(state.Untrusted, notHonoured, problem); err != nil {
 		return status.ExitFailure, err
@@ -255,7 +258,7 @@ func checkGrant(h here.Here, path string, own bool) (int, error) {
 	return 0, nil
 }
 
-// checkHere tells what works for whoever asks.
+// checkHere prints what works for the caller.
 func checkHere(h here.Here) []error {
 	has, err := nsexec.CurrentCapabilities()
 	if err != nil {
@@ -271,7 +274,7 @@ func checkHere(h here.Here) []error {
 	return []error{privilege.CanLaunch(), err, checkStore(h)}
 }
 
-// checkStore tells whether the image store can be used, by whoever asks.
+// checkStore checks whether the caller can use the image store.
 func checkStore(h here.Here) error {
 	path, images := "", 0
 	err := withStore(h, storeChoice{new(string)}, func(s *image.Store) error {
@@ -284,17 +287,18 @@ func checkStore(h here.Here) error {
 		fmt.Fprintf(stdout, "store        %d images in %s\n", images, printableLine(path))
 	}
 	if errors.Is(err, privilege.ErrNoPrivilege) {
-		return nil // that is told already
+		return nil // CanLaunch has said so
 	}
 	return err
 }
 
-// honoured tells whether the kernel gives what the file has been granted.
+// honoured checks whether the kernel gives a process the capabilities that the file has
+// been granted.
 func honoured(h here.Here, path string, s grant.State) error {
 	missing := needed(h) &^ s.Permitted
 	switch {
 	case s.Kind == grant.None:
-		return nil // sudo or a service's ambient capabilities may do without
+		return nil // sudo, or a service's ambient capabilities, need no grant in the file
 	case s.NoSUID:
 		return fmt.Errorf("%s %w", path, privilege.ErrNoSUID)
 	case s.Kind == grant.FileCapabilities && missing != 0:

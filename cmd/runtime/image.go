@@ -21,14 +21,15 @@ func imageCommands() []command {
 		imageDiff, imageVerify, logged(imageRollback), logged(imagePrune), logged(imageClone), logged(imageRename), logged(imageRemove),
 		imageSend, logged(imageReceive)}
 	for i := range list {
-		list[i].granted = true // for those who may list, and for the policy's image-group
-		list[i].own = asRoot
+		list[i].granted = true // all users may list; members of the image-group may change images
+		list[i].rootless = asRoot
 	}
 	return list
 }
 
-// logged tells the system's log of a command that changes images, before and after. A
-// member of the image group comes here again as root, and is told of then.
+// logged makes a command that changes images write to the system's log, before and
+// after. For a member of the image group the program executes itself again as root, and
+// only that process logs.
 func logged(c command) command {
 	setUp := c.setUp
 	c.setUp = func(flags *flag.FlagSet) action {
@@ -52,8 +53,8 @@ func logged(c command) command {
 	return c
 }
 
-// positional parses flags that may stand between and after the arguments, up to "--", and checks how many arguments there
-// are. names are those of the arguments, for the message.
+// positional parses flags that stand between and after the arguments, up to "--", and
+// checks the number of arguments. names are the arguments' names, for the error.
 func positional(flags *flag.FlagSet, args []string, least int, names ...string) ([]string, error) {
 	var found []string
 	for len(args) > 0 {
@@ -79,20 +80,22 @@ func positional(flags *flag.FlagSet, args []string, least int, names ...string) 
 	return found, nil
 }
 
-// isEmpty says which argument has nothing in it, as a shell's unset variable gives it.
+// isEmpty returns the error for an empty argument, as from a shell's unset variable.
 func isEmpty(flags *flag.FlagSet, name string) error {
 	return fmt.Errorf("the %s is empty: `%s --help` tells more", name, flags.Name())
 }
 
-// anyNumber are the names of any number of arguments that are the same.
+// anyNumber returns names for positional if a command takes any number of arguments of
+// one kind.
 func anyNumber(name string, args []string) []string {
 	return slices.Repeat([]string{name}, max(len(args), 1))
 }
 
-// A storeAction is what a command that changes images does, as root.
+// A storeAction is the action of a command that changes images. It runs as root.
 type storeAction func(ctx context.Context, s *image.Store, args []string) error
 
-// inStore opens the store for an action, whose arguments may be between its flags.
+// inStore returns an action that opens the store and calls f. Flags may stand between
+// its arguments.
 func inStore(flags *flag.FlagSet, least int, names []string, f storeAction) action {
 	store := storeFlag(flags)
 	act := asImageAdmin(func(ctx context.Context, self process, args []string) error {
@@ -112,8 +115,8 @@ func inStore(flags *flag.FlagSet, least int, names []string, f storeAction) acti
 	}
 }
 
-// told prints what has come to be, as JSON or in words.
-func told(asJSON bool, v any, format string, args ...any) error {
+// printResult prints the result of a command, as JSON or as text.
+func printResult(asJSON bool, v any, format string, args ...any) error {
 	if asJSON {
 		return printJSON(v)
 	}
@@ -123,14 +126,14 @@ func told(asJSON bool, v any, format string, args ...any) error {
 
 func jsonFlag(flags *flag.FlagSet) *bool { return flags.Bool("json", false, "print JSON") }
 
-// A sealed is what a command tells of the version that it has made.
-type sealed struct {
+// A newVersion is what a command prints about the version that it has made.
+type newVersion struct {
 	Name string `json:"name"`
 	image.Record
 }
 
-func tellSealed(asJSON bool, name string, r image.Record) error {
-	return told(asJSON, sealed{name, r}, "image %s@%d: %s, %d files, %s", name, r.Version, r.Digest, r.Files, bytesOf(r.Bytes))
+func printVersion(asJSON bool, name string, r image.Record) error {
+	return printResult(asJSON, newVersion{name, r}, "image %s@%d: %s, %d files, %s", name, r.Version, r.Digest, r.Files, bytesOf(r.Bytes))
 }
 
 var imageClone = command{
@@ -147,7 +150,7 @@ var imageClone = command{
 			if err != nil {
 				return err
 			}
-			return tellSealed(*asJSON, args[1], record)
+			return printVersion(*asJSON, args[1], record)
 		})
 	},
 }
@@ -163,7 +166,7 @@ var imageRename = command{
 			if err := s.Rename(args[0], args[1]); err != nil {
 				return err
 			}
-			return told(*asJSON, map[string]string{"name": args[1], "was": args[0]}, "image %s is %s now", args[0], args[1])
+			return printResult(*asJSON, map[string]string{"name": args[1], "was": args[0]}, "image %s is %s now", args[0], args[1])
 		})
 	},
 }
@@ -200,8 +203,9 @@ var imageRemove = command{
 	},
 }
 
-// asImageAdmin is for what changes images: root, and members of the policy's image-group, for whom the program is
-// executed again as root. The context ends with SIGINT, SIGTERM and SIGHUP.
+// asImageAdmin returns an action that changes images. Root may run it, and so may
+// members of the policy's image-group: for them the program executes itself again as
+// root. SIGINT, SIGTERM and SIGHUP end the context.
 func asImageAdmin(f func(context.Context, process, []string) error) action {
 	root := asRootOnly(f)
 	return func(self process, args []string) (int, error) {

@@ -6,8 +6,8 @@ import (
 	"mayfly/runtime/image"
 )
 
-// findUpdates has the creation bring what a release has got since it was made, where
-// the recipe leaves open where it comes from. A mirror may lack that: then it is said.
+// findUpdates adds the release's updates and security updates, unless the recipe names
+// sources. With a mirror it adds none, since the mirror may lack them, and warns.
 func (c *creation) findUpdates() {
 	r := &c.recipe
 	updates := image.Updates(r.Suite, r.Components)
@@ -20,8 +20,9 @@ func (c *creation) findUpdates() {
 	}
 }
 
-// removeDownloads removes what apt has downloaded into a draft, unless there was such
-// in it before: then the image has it on purpose.
+// removeDownloads removes what apt has downloaded into a draft. If the draft had
+// downloads before (their size is before), the image has them on purpose, and they
+// stay.
 func removeDownloads(draft *image.Draft, before int64) error {
 	if before > 0 {
 		return nil

@@ -9,11 +9,12 @@ import (
 	"mayfly/runtime/programs"
 )
 
-// noEmulator is told of images whose programs nothing runs here.
+// noEmulator is the emulator of images whose programs this machine cannot run.
 const noEmulator = "none"
 
-// emulatorFor finds the program that runs those of an architecture, by Debian's name;
-// empty for the kernel, and for what is not known.
+// emulatorFor returns the program that runs the programs of an architecture, which is
+// given by Debian's name. It returns "" if the kernel runs them itself, or if the
+// architecture is unknown.
 func emulatorFor(name string) string {
 	arch, err := arch.ByName(name)
 	if err != nil {
@@ -26,8 +27,7 @@ func emulatorFor(name string) string {
 	return interpreter
 }
 
-// machineOf tells an image's architecture, and who runs its programs if that is not the
-// kernel.
+// machineOf returns an image's architecture, and the emulator if one runs its programs.
 func machineOf(d image.Description) string {
 	switch d.Emulator {
 	case "":
@@ -38,8 +38,9 @@ func machineOf(d image.Description) string {
 	return fmt.Sprintf("%s (by %s)", d.Arch, programs.By(d.Emulator))
 }
 
-// checkArch refuses to make an image whose programs this machine cannot run, as it
-// would have to. Of an architecture that is not known the bootstrap program knows more.
+// checkArch refuses an architecture whose programs this machine cannot run: the
+// bootstrap runs programs of the image. It leaves an unknown architecture to the
+// bootstrap program.
 func checkArch(name string) error {
 	arch, err := arch.ByName(name)
 	if err != nil {

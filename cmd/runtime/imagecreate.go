@@ -43,7 +43,8 @@ var imageCreate = command{
 	},
 }
 
-// A creation is what create is asked for. Flags alone make a recipe, too.
+// A creation is a request to create an image. Flags make a recipe like a recipe file
+// does.
 type creation struct {
 	name   string
 	recipe recipe.Recipe
@@ -53,7 +54,7 @@ type creation struct {
 	updates []string // lines of sources.list
 }
 
-// Where the recipe leaves it open.
+// Defaults of a recipe.
 const (
 	defaultVariant = "minbase"
 	defaultMirror  = image.DebianMirror
@@ -86,7 +87,7 @@ func declareCreation(flags *flag.FlagSet) *creation {
 	return c
 }
 
-// complete reads the recipe file, if there is one, and fills in what is left open.
+// complete reads the recipe file, if there is one, and fills in the defaults.
 func (c *creation) complete(files []string) error {
 	flags := c.recipe
 	if len(files) > 0 {
@@ -134,10 +135,10 @@ func (c *creation) create(ctx context.Context, s *image.Store) error {
 	if err = errors.Join(err, draft.Discard()); err != nil {
 		return fmt.Errorf("image %s: %w", c.name, err)
 	}
-	return tellSealed(c.asJSON, c.name, record)
+	return printVersion(c.asJSON, c.name, record)
 }
 
-// begin makes the draft: empty, or a copy of an image.
+// begin makes the draft: empty, or a snapshot of an image.
 func (c *creation) begin(ctx context.Context, s *image.Store, p *progress) (*image.Draft, error) {
 	if c.recipe.From == "" {
 		return s.NewDraft(ctx, nil, nil)
@@ -227,7 +228,7 @@ var imageShell = command{
 			if err != nil || !kept {
 				return s.Explain(err)
 			}
-			return tellSealed(*asJSON, e.name, record)
+			return printVersion(*asJSON, e.name, record)
 		})
 		return func(self process, args []string) (int, error) {
 			if err := e.split(flags, args); err != nil {
@@ -249,7 +250,7 @@ type edit struct {
 	failed        int  // the command's exit status
 }
 
-// split takes the arguments apart, and refuses what no image could make right.
+// split splits the arguments, and refuses those that would be wrong for any image.
 func (e *edit) split(flags *flag.FlagSet, args []string) (err error) {
 	e.name, e.command, err = split(flags, "image", args)
 	switch {
@@ -289,8 +290,8 @@ func (e *edit) run(ctx context.Context, s *image.Store) (record image.Record, ke
 		return record, false, err
 	}
 	message("A copy of %s, as root inside: what is done in it is kept only if you say so.", from)
-	// The signal of Ctrl-Z cannot be given back (os/signal.Reset leaves it ignored),
-	// and there is a question to come.
+	// SIGTSTP (Ctrl-Z) stays at its default: os/signal.Reset would leave it ignored,
+	// and the user is asked a question later.
 	signals := listen(syscall.SIGTSTP)
 	m := maintenance{here: s.Here, store: s.Path, image: from.Name, draft: draft, command: e.command, login: true, mapped: e.mapped, signals: signals}
 	status, err := m.run(ctx)
@@ -319,9 +320,9 @@ func (e *edit) origin(from *image.Image) string {
 	return origin
 }
 
-// decide tells whether what was done is kept.
+// decide returns whether the changes are kept.
 func (e *edit) decide(status status.Status) (bool, error) {
-	if len(e.command) > 0 { // a shell's last one says nothing of what was done before
+	if len(e.command) > 0 { // a shell's status is that of its last command only
 		e.failed = status.ExitCode()
 	}
 	switch {

@@ -15,7 +15,7 @@ import (
 	"mayfly/runtime/imageadmin"
 )
 
-// What an archive may make at most: entries, and bytes unless --max-size says otherwise.
+// Limits of an archive: entries, and bytes unless --max-size is given.
 const (
 	maxEntries = 10_000_000
 	maxContent = "64G"
@@ -53,7 +53,7 @@ var imageImport = command{
 			if err != nil {
 				return err
 			}
-			return tellSealed(*asJSON, args[0], record)
+			return printVersion(*asJSON, args[0], record)
 		})
 	},
 }
@@ -119,7 +119,8 @@ var imageExport = command{
 	},
 }
 
-// contentOf is about how many bytes of content an image has, for a progress; 0 if that is not known.
+// contentOf returns the size of an image's content in bytes, for a progress; 0 if it is
+// unknown.
 func contentOf(s *image.Store, name string) int64 {
 	ref, err := ref.Parse(name)
 	if err != nil {
@@ -129,7 +130,7 @@ func contentOf(s *image.Store, name string) int64 {
 	return record.Bytes
 }
 
-// compressionFor is what a file's name promises.
+// compressionFor returns the compression that a file's suffix names.
 func compressionFor(to exchange.Target) string {
 	if to.Format == "oci" {
 		return "gzip"

@@ -39,7 +39,7 @@ var imageList = command{
 	},
 }
 
-// countRunning counts the containers of each image.
+// countRunning counts the running containers of each image.
 func countRunning(h here.Here, list []image.Description) error {
 	records, err := state.ListAll(h)
 	running := map[string]int{}
@@ -132,7 +132,7 @@ var imageHistory = command{
 	},
 }
 
-// An inspection is all that is known of an image.
+// An inspection is what inspect prints about an image.
 type inspection struct {
 	image.Description
 	Record   *image.Record     `json:"record,omitempty"`

@@ -55,7 +55,7 @@ var imageReceive = command{
 			if err != nil {
 				return s.Explain(err)
 			}
-			return tellSealed(*asJSON, name, record)
+			return printVersion(*asJSON, name, record)
 		})
 	},
 }

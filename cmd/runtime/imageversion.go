@@ -26,7 +26,7 @@ var imageRollback = command{
 			if err != nil {
 				return err
 			}
-			return told(*asJSON, map[string]any{"name": ref.Name, "version": version}, "image %s: version %d is current", ref.Name, version)
+			return printResult(*asJSON, map[string]any{"name": ref.Name, "version": version}, "image %s: version %d is current", ref.Name, version)
 		})
 	},
 }
@@ -72,8 +72,8 @@ var imageVerify = command{
 			if err != nil {
 				return err
 			}
-			return told(*asJSON, map[string]any{"version": record.Version, "digest": record.Digest, "verified": true},
-				"%s: version %d is as it was sealed, %s", args[0], record.Version, record.Digest)
+			return printResult(*asJSON, map[string]any{"version": record.Version, "digest": record.Digest, "verified": true},
+				"%s: version %d matches its digest, %s", args[0], record.Version, record.Digest)
 		})
 	},
 }
@@ -100,13 +100,14 @@ var imageDiff = command{
 	},
 }
 
-// A difference is that of two root file systems.
+// A difference is the difference between two root file systems.
 type difference struct {
 	Packages []packageChange `json:"packages"`
 	Files    []tree.Change   `json:"files,omitempty"`
 }
 
-// A packageChange is a package's version before and after, empty for none.
+// A packageChange is a package's version before and after; "" if the package is
+// missing.
 type packageChange struct {
 	Name string `json:"name"`
 	From string `json:"from,omitempty"`

@@ -38,7 +38,7 @@ func restoreLimits() {
 	}
 }
 
-// callersLimits returns those that the command is to get back.
+// callersLimits returns the raised limits, with the caller's values for the command.
 func callersLimits() []specs.POSIXRlimit {
 	var list []specs.POSIXRlimit
 	for _, l := range limits {

@@ -5,14 +5,14 @@ import (
 	"fmt"
 )
 
-// A listing is how a list is to be printed: its flags are those of each command that prints one.
+// A listing has the flags of a command that prints a list.
 type listing struct{ asJSON, names *bool }
 
 func listingFlags(flags *flag.FlagSet) listing {
 	return listing{jsonFlag(flags), flags.Bool("names", false, "print names only")}
 }
 
-// print prints a list in the way that was asked for, else by show.
+// print prints a list as JSON (--json) or as names (--names), else with show.
 func (l listing) print(list any, names func(yield func(string) bool), show func() error) error {
 	switch {
 	case *l.asJSON:
@@ -26,7 +26,7 @@ func (l listing) print(list any, names func(yield func(string) bool), show func(
 	return show()
 }
 
-// namesOf yields the names in a list.
+// namesOf yields the name of each element of a list.
 func namesOf[T any](list []T, name func(T) string) func(yield func(string) bool) {
 	return func(yield func(string) bool) {
 		for _, one := range list {

@@ -11,7 +11,7 @@ import (
 	"mayfly/runtime/status"
 )
 
-// journalctl reads the journal; with whose rights, is between it and the caller.
+// journalctl reads the journal, with the caller's rights.
 const journalctl = "/usr/bin/journalctl"
 
 var logCommand = command{
@@ -34,7 +34,8 @@ var logCommand = command{
 					return status.ExitFailure, errors.New("no journalctl here: events are in systemd's journal, under the identifier " + audit.Identifier)
 				}
 			}
-			// _UID is the journal's own word: an event of a user's making bears theirs.
+			// journald sets _UID itself. An event that a user forged has that user's
+			// id.
 			args := []string{"--quiet", "--no-pager", "SYSLOG_IDENTIFIER=" + audit.Identifier, "_UID=0"}
 			if *asJSON {
 				args = append(args, "--output=json")

@@ -1,8 +1,8 @@
-// Command runtime runs builds in throw-away containers. This package turns flags
-// into requests and results into exit codes; the container is in package runtime.
+// Command runtime runs builds in throw-away containers. This package turns flags into
+// requests, and results into exit codes. Package runtime does the rest.
 
-// At every start the Go runtime would look up the cgroup's CPU limit, for the
-// number of its threads; a launch never has use for more than two.
+// At each start the Go runtime would read the cgroup's CPU limit, to choose its number
+// of threads. A launch uses two at most.
 //
 //go:debug containermaxprocs=0
 //go:debug updatemaxprocs=0
@@ -42,8 +42,8 @@ type process struct {
 	bootstrap *rootless.Bootstrap
 }
 
-// dispatch finds the command by the name the program was called by, then by its
-// first arguments.
+// dispatch finds the command by the program's name (argv[0]), then by its first
+// arguments.
 func dispatch(self process, argv []string) int {
 	if len(argv) == 0 { // argc 0 is legal for execve(2), and an attack
 		return fail(errors.New("called without a name"))
@@ -54,7 +54,7 @@ func dispatch(self process, argv []string) int {
 	return call(self, "runtime", commands(), argv[1:])
 }
 
-// call finds a command of a list, going down where it has subcommands.
+// call finds a command in a list, and descends into its subcommands.
 func call(self process, path string, list []command, args []string) int {
 	if len(args) == 0 {
 		fmt.Fprint(os.Stderr, overview(path, list))
@@ -84,26 +84,26 @@ type command struct {
 	sub      func() []command
 	bare     bool // takes flags only
 	granted  bool // uses the grant's capabilities; any other command gives them up first
-	passes   bool // deals with inherited descriptors itself, since it may pass some on
-	own      own  // what it does for whoever has no grant
+	passes   bool // handles inherited descriptors itself: it may pass some to the command
+	rootless rootlessMode
 	early    bool // in the user namespace that the entry point makes (earlyCommands)
 	// setUp declares flags and returns what runs after they are parsed.
 	setUp func(*flag.FlagSet) action
 }
 
-// own is what a command does for whoever has no grant.
-type own int
+// A rootlessMode says what a command does if the binary has no grant.
+type rootlessMode int
 
 const (
-	notAtAll own = iota
-	asCaller     // the same in a user namespace of the caller's
-	asRoot       // the same as its root, who changes images
+	needsGrant rootlessMode = iota
+	asCaller                // it runs in a user namespace of the caller
+	asRoot                  // it runs there as the namespace's root, which changes images
 )
 
-// action runs a command with what is left of its arguments and returns the exit code.
+// An action runs a command with its remaining arguments, and returns the exit code.
 type action func(self process, args []string) (int, error)
 
-// commands is the command line, in the order of the help text.
+// commands returns the commands in the order of the help text.
 func commands() []command {
 	return []command{
 		runCommand, shellCommand, psCommand, execCommand, killCommand, waitCommand, inspectCommand,
@@ -115,14 +115,14 @@ func commands() []command {
 	}
 }
 
-// call parses the arguments and runs the command. Flags end at the first argument
-// that is none: what follows an image is the command's.
+// call parses the arguments and runs the command. Flags end at the first argument that
+// is not one: what follows an image belongs to the command in the container.
 func (c command) call(self process, path string, args []string) int {
 	flags := flag.NewFlagSet(path, flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	run := c.setUp(flags)
 	unprivileged := false
-	if c.own != notAtAll {
+	if c.rootless != needsGrant {
 		flags.BoolVar(&unprivileged, "unprivileged", false, "run rootless: in a user namespace of yours, with images of yours (default: if the binary has no grant)")
 	}
 	self, err := c.settle(self)
@@ -141,7 +141,7 @@ func (c command) call(self process, path string, args []string) int {
 			return fail(err)
 		}
 	}
-	if c.own != notAtAll {
+	if c.rootless != needsGrant {
 		again, err := self.bootstrap.Wanted(self.Here, unprivileged)
 		if again {
 			err = rootless.ExecuteAgain(restoreLimits)
@@ -156,7 +156,7 @@ func (c command) call(self process, path string, args []string) int {
 		}
 	}
 	code, err := run(self, flags.Args())
-	if errors.Is(err, flag.ErrHelp) { // between the arguments
+	if errors.Is(err, flag.ErrHelp) { // --help stands between the arguments
 		return show(c.help(path, flags))
 	}
 	if err != nil {
@@ -165,10 +165,11 @@ func (c command) call(self process, path string, args []string) int {
 	return code
 }
 
-// settle comes before anything that the caller said is looked at.
+// settle enters the caller's user namespace if the command is rootless, and sets the
+// capabilities. It runs before the caller's arguments are read.
 func (c command) settle(self process) (process, error) {
-	if c.own != notAtAll {
-		h, err := self.bootstrap.Enter(self.Here, c.own == asRoot)
+	if c.rootless != needsGrant {
+		h, err := self.bootstrap.Enter(self.Here, c.rootless == asRoot)
 		if err != nil {
 			return self, err
 		}
@@ -194,7 +195,7 @@ func (c command) help(path string, flags *flag.FlagSet) string {
 	return b.String()
 }
 
-// flagHelp is a flag's line, or two where its name is long.
+// flagHelp returns a flag's help: one line, or two if its name is long.
 func flagHelp(f *flag.Flag) string {
 	value, usage := flag.UnquoteUsage(f)
 	name := strings.TrimSpace(dashed(f.Name) + " " + value)
@@ -223,12 +224,12 @@ func show(text string) int {
 	return 0
 }
 
-// fail tells an error on one line and returns the exit code for it. Names in it
-// may be anybody's: what could speak to the terminal is escaped.
+// fail prints an error on one line, and returns its exit code. The error may contain
+// names that anybody has chosen, so characters that control a terminal are escaped.
 func fail(err error) int {
 	fmt.Fprintln(os.Stderr, "runtime: "+printableLine(err.Error()))
 	return status.ExitCodeOf(err)
 }
 
-// printableLine is a text on one line, fit for a terminal.
+// printableLine returns a text on one line, without characters that control a terminal.
 func printableLine(text string) string { return printable.Text(strings.ReplaceAll(text, "\n", "; ")) }

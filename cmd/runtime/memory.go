@@ -7,9 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// releaseLater unmaps the program's own pages when a command has been running for a
-// while, of which the supervisor then sleeps the most: they are two thirds of the
-// memory that it holds. The few that it needs again come back from the page cache.
+// releaseLater drops the program's own pages when the command has run for a second.
+// From then on the supervisor mostly sleeps, and these pages are two thirds of its
+// memory. The few that it still needs come back from the page cache.
 func releaseLater() {
 	time.AfterFunc(time.Second, func() {
 		start, end := program()

@@ -7,13 +7,13 @@ import (
 	"mayfly/runtime/status"
 )
 
-// nspawnRun is the wrapper that Mayfly replaces, by its name and with its words:
-// build scripts that call it need no change.
+// nspawnRun replaces a wrapper script of that name. It takes the same arguments and
+// prints the same messages, so build scripts that call it need no change.
 var nspawnRun = command{
 	name:     "nspawn-run",
 	granted:  true,
 	passes:   true,
-	own:      asCaller,
+	rootless: asCaller,
 	synopsis: "-n IMAGE [COMMAND [ARG...]]",
 	summary:  "run a command, or a shell, in a throw-away container of an image",
 	examples: []string{"nspawn-run -n deb12-i386 ./build.sh", "nspawn-run -n deb12-i386"},

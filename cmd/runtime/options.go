@@ -153,7 +153,7 @@ func (o *options) sizes(r *plan.Request) error {
 	if o.outputLimit != "" {
 		bytes, err := rule.ParseBytes(o.outputLimit)
 		if err != nil || bytes == 0 {
-			return fmt.Errorf("--output-limit %q: want a size, e.g. 50M", o.outputLimit)
+			return fmt.Errorf("--output-limit %q: want a size such as 50M", o.outputLimit)
 		}
 		r.OutputLimit = bytes
 	}

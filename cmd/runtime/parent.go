@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// untilParentEnds is a context that is done when the process's parent has ended, in
-// whatever way. The kernel's own means, PR_SET_PDEATHSIG, asks for the thread that has
-// forked, is taken back by a change of ids or capabilities, and could end us before the
-// container is gone.
+// untilParentEnds returns a context that is done when the parent process has ended. The
+// kernel's PR_SET_PDEATHSIG will not do: it fires when the parent's forking thread
+// ends, a change of ids or capabilities clears it, and it could end this process before
+// the container is removed.
 func untilParentEnds() (context.Context, error) {
 	pid := os.Getppid()
 	fd, err := unix.PidfdOpen(pid, 0)
@@ -20,7 +20,7 @@ func untilParentEnds() (context.Context, error) {
 		unix.Close(fd)
 		err = unix.ESRCH
 	}
-	if err != nil { // 0: it is in a PID namespace outside of ours
+	if err != nil { // pid is 0 if the parent is in an outer PID namespace
 		return nil, fmt.Errorf("--die-with-parent: open the parent (process %d): %w", pid, err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -31,8 +31,8 @@ func untilParentEnds() (context.Context, error) {
 	return ctx, nil
 }
 
-// awaitEnd waits for the end of a process, of which there is a pidfd. An interruption
-// is none, nor is a want of memory.
+// awaitEnd waits until the process behind a pidfd ends. If poll(2) fails (EINTR,
+// ENOMEM), it tries again.
 func awaitEnd(pidfd int) {
 	fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
 	for {

@@ -48,7 +48,7 @@ var policyCheck = command{
 
 var policyExplain = command{
 	name:     "explain",
-	granted:  true, // to look what of the image is hidden
+	granted:  true, // to read which of the image's directories the binds hide
 	synopsis: "[flags] IMAGE",
 	summary:  "show what a user may do with an image, and which line says so",
 	examples: []string{"runtime policy explain deb12-i386", "runtime policy explain --user ci deb12-i386"},
@@ -83,7 +83,7 @@ var policyExplain = command{
 	},
 }
 
-// printHidden tells what of the image's own is not to be seen.
+// printHidden says which of the image's directories the binds hide.
 func printHidden(dirs []string) error {
 	if len(dirs) == 0 {
 		return nil

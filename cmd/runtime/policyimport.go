@@ -13,7 +13,7 @@ import (
 	"mayfly/runtime/status"
 )
 
-// Where the configurations of others are.
+// foreignPlaces are the configuration files of schroot and systemd-nspawn.
 var foreignPlaces = []string{"/etc/schroot/schroot.conf", "/etc/schroot/chroot.d", "/etc/systemd/nspawn"}
 
 var policyImport = command{
@@ -71,7 +71,7 @@ func importAll(places []string) (string, error) {
 	return all.String(), nil
 }
 
-// filesAt lists the files of a directory, or the file itself.
+// filesAt lists the files in a directory. If place is a file, it returns just that.
 func filesAt(place string) ([]string, error) {
 	info, err := os.Stat(place)
 	if err != nil || !info.IsDir() {

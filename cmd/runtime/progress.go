@@ -10,8 +10,9 @@ import (
 	"golang.org/x/term"
 )
 
-// A progress tells how far something is that takes its time: on a terminal in one line that changes, elsewhere
-// in a line every ten seconds. What is over within a second says nothing.
+// A progress shows the progress of a long operation: on a terminal in one line that
+// changes, elsewhere in a new line every ten seconds. It prints nothing in the first
+// second.
 type progress struct {
 	what  string
 	total int64 // bytes, 0: unknown
@@ -20,14 +21,14 @@ type progress struct {
 	ended chan struct{}
 }
 
-// begin starts to tell. The caller must call stop.
+// begin starts to show progress. The caller must call stop.
 func begin(what string, total int64) *progress {
 	p := &progress{what: what, total: total, end: make(chan struct{}), ended: make(chan struct{})}
-	go p.tell(term.IsTerminal(2))
+	go p.show(term.IsTerminal(2))
 	return p
 }
 
-// add counts bytes that are done, from any goroutine.
+// add adds n to the bytes done. Any goroutine may call it.
 func (p *progress) add(n int64) { p.done.Add(n) }
 
 func (p *progress) stop() {
@@ -35,7 +36,7 @@ func (p *progress) stop() {
 	<-p.ended
 }
 
-func (p *progress) tell(terminal bool) {
+func (p *progress) show(terminal bool) {
 	defer close(p.ended)
 	start, every, shown := time.Now(), 10*time.Second, false
 	if terminal {
@@ -78,7 +79,7 @@ func (p *progress) line(took time.Duration) string {
 		bytesOf(done), bytesOf(p.total), bytesOf(rate))
 }
 
-// bytesOf writes a number of bytes for people.
+// bytesOf formats a number of bytes for people.
 func bytesOf(n int64) string {
 	unit, value := 0, float64(n)
 	for ; value >= 1000 && unit < 4; unit++ {
@@ -90,7 +91,7 @@ func bytesOf(n int64) string {
 	return fmt.Sprintf("%.1f %s", value, []string{"B", "KiB", "MiB", "GiB", "TiB"}[unit])
 }
 
-// isTerminal tells whether there is somebody to ask.
+// isTerminal says whether the user can be asked a question.
 func isTerminal() bool { return term.IsTerminal(0) && term.IsTerminal(2) }
 
 func isTerminalOut() bool { return term.IsTerminal(1) }

@@ -24,7 +24,7 @@ var runCommand = command{
 	name:     "run",
 	granted:  true,
 	passes:   true,
-	own:      asCaller,
+	rootless: asCaller,
 	early:    true,
 	synopsis: "[flags] IMAGE [--] COMMAND [ARG...]",
 	summary:  "run a command in a throw-away container of an image",
@@ -52,7 +52,7 @@ var shellCommand = command{
 	name:     "shell",
 	granted:  true,
 	passes:   true,
-	own:      asCaller,
+	rootless: asCaller,
 	early:    true,
 	synopsis: "[flags] IMAGE [-- COMMAND [ARG...]]",
 	summary:  "start a login shell in a throw-away container of an image",
@@ -74,7 +74,7 @@ var shellCommand = command{
 	},
 }
 
-// launch runs the request, and tells the user and the system's log of it.
+// launch runs the request. It reports it to the user and to the system's log.
 func (o *options) launch(h here.Here) (int, error) {
 	signals := listen()
 	ctx := context.Background()
@@ -113,13 +113,13 @@ func (o *options) run(ctx context.Context, h here.Here, r plan.Request, signals 
 			_ = record.Close()
 		}
 	}()
-	how, err := runtime.Run(ctx, h, r, runtime.Options{Signals: signals, Note: o.note, Warn: warn,
+	how, err := runtime.Run(ctx, h, r, runtime.Options{Signals: signals, Note: o.warn, Warn: warn,
 		Decided: func(p *plan.Plan) (io.Writer, error) {
 			decided = p
 			if limitations := p.Limitations; limitations != "" {
-				o.note(limitations)
+				o.warn(limitations)
 			}
-			o.tellOfBeginning(p)
+			o.printStart(p)
 			releaseLater()
 			if o.record == "" {
 				return nil, nil
@@ -133,22 +133,22 @@ func (o *options) run(ctx context.Context, h here.Here, r plan.Request, signals 
 	if decided == nil {
 		return status.ExitCodeOf(err), err
 	}
-	told := tellOfLimits(decided, how)
-	if err := o.tellStats(how); err != nil {
-		o.note(err.Error())
+	limited := printLimits(decided, how)
+	if err := o.writeStats(how); err != nil {
+		o.warn(err.Error())
 	}
 	if err != nil {
 		return status.ExitCodeOf(err), err
 	}
-	if o.tells(decided) && !told {
+	if o.printsState(decided) && !limited {
 		message("Container %s %s.", decided.Container, how)
 	}
 	return how.ExitCode(), nil
 }
 
-// tellOfLimits says which limits the run has come to, since the exit status does not
-// tell one from another. It returns whether that is how the run ended.
-func tellOfLimits(plan *plan.Plan, status status.Status) bool {
+// printLimits says which limits the command reached: the exit status is the same for
+// all of them. It returns whether a limit ended the command.
+func printLimits(plan *plan.Plan, status status.Status) bool {
 	if status.TimedOut {
 		message("runtime: ended: the command ran longer than its limit of %s", plan.Timeout)
 	}
@@ -165,8 +165,9 @@ func tellOfLimits(plan *plan.Plan, status status.Status) bool {
 	return status.TimedOut || status.Flooded
 }
 
-// tellStats writes what the container has used. The process has the caller's rights on files, no more.
-func (o *options) tellStats(s status.Status) error {
+// writeStats writes what the container has used (--stats). The process has only the
+// caller's rights on files here.
+func (o *options) writeStats(s status.Status) error {
 	if s.Used == nil {
 		return nil
 	}
@@ -185,12 +186,12 @@ func (o *options) tellStats(s status.Status) error {
 	return nil
 }
 
-func (o *options) tells(plan *plan.Plan) bool {
+func (o *options) printsState(plan *plan.Plan) bool {
 	return o.verbose || !o.quiet && plan.Spec.Process.Terminal
 }
 
-func (o *options) tellOfBeginning(plan *plan.Plan) {
-	if !o.tells(plan) {
+func (o *options) printStart(plan *plan.Plan) {
+	if !o.printsState(plan) {
 		return
 	}
 	message("Spawning container %s on %s.", plan.Container, plan.Path())
@@ -199,15 +200,17 @@ func (o *options) tellOfBeginning(plan *plan.Plan) {
 	}
 }
 
-// listen begins to receive signals, but for some; its result waits until they are. To
-// install them takes the Go runtime up to two milliseconds, in other threads, which
-// pass while the request is looked at. They are never given back: the process ends.
-// SIGHUP stays ignored where it was, as nohup(1) wants it, here and in the command.
+// listen starts to install handlers for runtime.Signals, except those in butFor. The
+// function that it returns waits until they are installed. The Go runtime installs them
+// in other threads, in up to two milliseconds. Meanwhile the caller checks the request.
+// The handlers stay until the process ends. If SIGHUP is ignored, as nohup(1) wants, it
+// stays ignored, here and in the command.
 func listen(butFor ...os.Signal) func() <-chan os.Signal {
 	c := make(chan os.Signal, 16)
 	ready := make(chan struct{})
 	go func() {
-		// A file size limit fails a write; its signal would end the Go runtime.
+		// At the limit on file size the write fails; without a handler SIGXFSZ would
+		// end the process.
 		signal.Notify(make(chan os.Signal, 1), syscall.SIGXFSZ)
 		signal.Notify(c, slices.DeleteFunc(slices.Clone(supervisor.Signals), func(s os.Signal) bool {
 			return s == syscall.SIGHUP && signal.Ignored(s) || slices.Contains(butFor, s)
@@ -220,13 +223,14 @@ func listen(butFor ...os.Signal) func() <-chan os.Signal {
 	}
 }
 
-func (o *options) note(text string) {
+// warn prints a warning, unless --quiet is given.
+func (o *options) warn(text string) {
 	if !o.quiet {
 		message("runtime: %s", text)
 	}
 }
 
-// warn tells what is no error, and not to be missed.
+// warn prints a warning that --quiet does not suppress.
 func warn(text string) { message("runtime: %s", text) }
 
 func message(format string, args ...any) {

@@ -13,7 +13,7 @@ func sessionCommands() []command { return []command{sessionBegin, sessionList, s
 var sessionBegin = command{
 	name:     "begin",
 	granted:  true,
-	own:      asCaller,
+	rootless: asCaller,
 	synopsis: "[--name NAME] IMAGE",
 	summary:  "create a writable snapshot of an image that stays until it is ended, and print its name",
 	examples: []string{"runtime session begin --name work deb12-i386", "runtime run --session work -- make"},
@@ -37,7 +37,7 @@ var sessionBegin = command{
 var sessionList = command{
 	name:     "list",
 	granted:  true,
-	own:      asCaller,
+	rootless: asCaller,
 	synopsis: "[flags]",
 	bare:     true,
 	summary:  "list sessions",
@@ -67,7 +67,7 @@ func printSessions(list []session.Session) error {
 var sessionEnd = command{
 	name:     "end",
 	granted:  true,
-	own:      asCaller,
+	rootless: asCaller,
 	synopsis: "NAME",
 	summary:  "remove a session with its files",
 	examples: []string{"runtime session end work"},

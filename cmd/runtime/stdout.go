@@ -9,12 +9,12 @@ import (
 	"mayfly/runtime/status"
 )
 
-// stdout is standard output, for all that commands print. Nobody has to look at the
-// error of each line: main tells the first, and the exit status is that of a failure.
+// stdout is standard output. Commands print to it and need not check each error: main
+// prints the first one, and then exits with the status of a failure.
 var stdout = &printer{to: os.Stdout}
 
-// A printer writes until it cannot. When a pipe's reader has gone, the Go runtime ends
-// the process with SIGPIPE, as is usual.
+// A printer writes until a write fails. If a pipe has no reader any more, the Go
+// runtime ends the process with SIGPIPE, as is usual.
 type printer struct {
 	to  *os.File
 	err error
@@ -28,8 +28,9 @@ func (p *printer) Write(data []byte) (int, error) {
 	return len(data), nil
 }
 
-// failed tells the error, and returns the exit status with it. Where SIGPIPE is
-// ignored, a reader that has gone is as little to be told as elsewhere.
+// failed prints the error, and returns the exit status for it. If SIGPIPE is ignored
+// and the pipe has no reader any more, it prints nothing: with SIGPIPE nothing would be
+// printed either.
 func (p *printer) failed(code int) int {
 	var path *os.PathError
 	switch {
@@ -38,7 +39,7 @@ func (p *printer) failed(code int) int {
 	case errors.Is(p.err, syscall.EPIPE):
 		return status.End{Signal: syscall.SIGPIPE}.ExitCode()
 	case errors.As(p.err, &path):
-		p.err = path.Err // the name would be Go's
+		p.err = path.Err // without Go's name of the file, /dev/stdout
 	}
 	return fail(fmt.Errorf("write standard output: %w", p.err))
 }

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// What else is given standard output are programs and streams of bytes, whose errors
-// are looked at.
+// others are the files that pass standard output on, to a program or to a writer of
+// bytes, and check its errors.
 var others = map[string]string{"stdout.go": "os.Stdout", "imagesend.go": "os.Stdout", "log.go": "os.Stdout"}
 
 func TestWhatIsPrintedGoesThroughStdout(t *testing.T) {

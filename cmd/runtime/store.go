@@ -61,7 +61,7 @@ func storeCommands() []command {
 var storeStatus = command{
 	name:     "status",
 	granted:  true,
-	own:      asCaller,
+	rootless: asCaller,
 	synopsis: "[--json]",
 	bare:     true,
 	summary:  "show the store's kind, free space and contents",
@@ -101,10 +101,10 @@ func printSpace(s image.Space) {
 	}
 	line("images", fmt.Sprintf("%d, %d versions", s.Images, s.Versions))
 	line("containers", fmt.Sprint(s.Running))
-	line("copies", fmt.Sprintf("%d in use, %d orphans", s.Living, s.Orphans))
+	line("snapshots", fmt.Sprintf("%d in use, %d left over", s.Living, s.Orphans))
 }
 
-// A storeChoice is the --store flag: the policy's store unless root says otherwise.
+// A storeChoice is the --store flag. Its default is the policy's store.
 type storeChoice struct{ flag *string }
 
 func storeFlag(flags *flag.FlagSet) storeChoice {
@@ -121,13 +121,13 @@ func (c storeChoice) path(h here.Here) string {
 	return rule.DefaultStore
 }
 
-// withStore opens the chosen store for what any user may see.
+// withStore opens the chosen store for reading, which any user may do.
 func withStore(h here.Here, c storeChoice, f func(*image.Store) error) error {
 	return access.WithStore(h, *c.flag, f)
 }
 
-// asRootOnly is for what changes images or the machine. The context ends with
-// SIGINT, SIGTERM and SIGHUP.
+// asRootOnly returns an action that only root may run: it changes images or the
+// machine. SIGINT, SIGTERM and SIGHUP end the context.
 func asRootOnly(f func(context.Context, process, []string) error) action {
 	return func(self process, args []string) (int, error) {
 		if os.Getuid() != 0 {
