@@ -1,4 +1,5 @@
-// Command manual makes the manual pages, of the texts in docs and of what the binary's own help tells:
+// Command manual generates the manual pages from the documents in docs and from the
+// binary's help texts:
 //
 //	manual RUNTIME DOCS DIR DATE
 package main
@@ -9,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/cpuguy83/go-md2man/v2/md2man"
@@ -31,14 +33,14 @@ func fail(err error) {
 
 type manual struct{ runtime, docs, dir, date string }
 
-// A text is a page that is written by hand: a file of the documentation, whose first heading a page does not have.
+// A text is a page that is written by hand: a document in docs without its first heading.
 type text struct{ file, page, section, purpose string }
 
 var texts = []text{
 	{"policy.md", "mayfly-policy", "5", "who may run containers of which images, and how"},
 	{"images.md", "mayfly-image", "5", "images, versions, recipes, archives and stores"},
-	{"containers.md", "mayfly-containers", "7", "running containers, sessions, bounds, cleaning up"},
-	{"man/mayfly.md", "mayfly", "7", "concepts, and how to come from nspawn-run, systemd-nspawn and schroot"},
+	{"containers.md", "mayfly-containers", "7", "running containers, sessions, limits, cleaning up"},
+	{"man/mayfly.md", "mayfly", "7", "concepts, and how to switch from nspawn-run, systemd-nspawn and schroot"},
 }
 
 func (m manual) make() error {
@@ -51,8 +53,8 @@ func (m manual) make() error {
 			return err
 		}
 		_, rest, _ := strings.Cut(string(body), "\n")
-		if err := m.write(t.page, t.section, t.purpose, "# DESCRIPTION\n"+rest+seeAlso); err != nil {
-			return err
+		if err := m.write(t.page, t.section, t.purpose, "# DESCRIPTION\n"+rest); err != nil {
+			return fmt.Errorf("%s: %w", t.file, err)
 		}
 	}
 	prose, err := os.ReadFile(filepath.Join(m.docs, "man/commands.md"))
@@ -62,20 +64,36 @@ func (m manual) make() error {
 	return m.commands(sections(string(prose)))
 }
 
-const seeAlso = "\n# SEE ALSO\n\n**runtime**(1), **mayfly**(7), **mayfly-policy**(5), **mayfly-image**(5), **mayfly-containers**(7)\n"
-
-// write renders one page.
-func (m manual) write(page, section, purpose, body string) error {
-	head := fmt.Sprintf("%% %s %s \"%s\" \"Mayfly\" \"Mayfly\"\n\n# NAME\n\n%s - %s\n\n", strings.ToUpper(page), section, m.date, page, escape(purpose))
-	return os.WriteFile(filepath.Join(m.dir, page+"."+section), md2man.Render([]byte(head+references(body))), 0o644)
+// write renders one page. related are pages that its SEE ALSO names besides the main ones.
+func (m manual) write(page, section, purpose, body string, related ...string) error {
+	body, err := definitions(references(body))
+	if err != nil {
+		return err
+	}
+	text := fmt.Sprintf("%% %s %s \"%s\" \"Mayfly\" \"Mayfly\"\n\n# NAME\n\n%s - %s\n\n%s%s",
+		strings.ToUpper(page), section, m.date, page, escape(purpose), body, seeAlso(reference(page, section), related))
+	return os.WriteFile(filepath.Join(m.dir, page+"."+section), md2man.Render([]byte(text)), 0o644)
 }
 
-// pages are how documents are called as pages.
+// reference is how a page is named in another one.
+func reference(page, section string) string { return "**" + page + "**(" + section + ")" }
+
+// mainPages are in the SEE ALSO of every page.
+var mainPages = []string{"**runtime**(1)", "**mayfly**(7)", "**mayfly-policy**(5)", "**mayfly-image**(5)", "**mayfly-containers**(7)"}
+
+// seeAlso is the last section of a page, without a reference to the page itself.
+func seeAlso(self string, related []string) string {
+	all := slices.DeleteFunc(slices.Concat(related, mainPages), func(page string) bool { return page == self })
+	return "\n# SEE ALSO\n\n" + strings.Join(all, ", ") + "\n"
+}
+
+// pages are the pages that are made from documents.
 var pages = map[string]string{"policy.md": "**mayfly-policy**(5)", "images.md": "**mayfly-image**(5)", "containers.md": "**mayfly-containers**(7)"}
 
 var link = regexp.MustCompile(`\[([^\]]+)\]\(([^)]+)\)`)
 
-// references turns links to documents into references to pages, other links into their text.
+// references turns links to documents into references to pages, and other links into
+// their text.
 func references(body string) string {
 	return link.ReplaceAllStringFunc(body, func(found string) string {
 		parts := link.FindStringSubmatch(found)
@@ -86,7 +104,7 @@ func references(body string) string {
 	})
 }
 
-// sections takes apart a document that has a heading for each command.
+// sections splits a document at its first-level headings.
 func sections(prose string) map[string]string {
 	list := map[string]string{}
 	for _, part := range strings.Split("\n"+prose, "\n# ")[1:] {
@@ -96,7 +114,7 @@ func sections(prose string) map[string]string {
 	return list
 }
 
-// help is what the binary tells of a command.
+// help returns the help text of a command.
 func (m manual) help(path ...string) (string, error) {
 	out, err := exec.Command(m.runtime, append(path[1:], "--help")...).Output()
 	if err != nil {
