@@ -124,7 +124,7 @@ func TestTheRuleIsKept(t *testing.T) {
 		if r := w.inside(t, "sleep 60", "--chdir", "/", "--timeout", "1h", "--kill-after", "1s"); r.Code != 124 {
 			t.Errorf("the time limit: %+v", r)
 		}
-		refused(t, "another user", kit.Do(t, w.as(t, kit.Other, w.args("run", kit.Image, "true")...)), "says no")
+		refused(t, "another user", kit.Do(t, w.as(t, kit.Other, w.args("run", kit.Image, "true")...)), "denies it")
 		kit.Must(t, os.Remove(dropIn))
 		rule(t, allow+"network = [\"none\"]\n")
 		refused(t, "another network", w.run(t, "run", "--network", "host", kit.Image, "true"), "--network host: not allowed by the policy")

@@ -37,13 +37,13 @@ func TestExplainNamesTheLines(t *testing.T) {
 	if err := json.Unmarshal([]byte(r.Out), &lines); err != nil || len(lines) < 15 {
 		t.Errorf("%v: %+v", err, r)
 	}
-	for user, want := range map[string]string{kit.Other: dropIn + ":7 says no", "root": "Root may ask for anything", "nosuchuser": "unknown user"} {
+	for user, want := range map[string]string{kit.Other: dropIn + ":7 denies it", "root": "Root may ask for anything", "nosuchuser": "unknown user"} {
 		if r := kit.Run(t, "policy", "explain", "--user", user, "explained"); !strings.Contains(r.Out+r.Err, want) {
 			t.Errorf("explain --user %s: %+v, want %q", user, r, want)
 		}
 	}
 	// What is explained is what is done.
-	if r := kit.Do(t, kit.As(t, kit.Other, kit.Runtime, "run", "explained", "true")); r.Code != 125 || !strings.Contains(r.Err, dropIn+":7 says no") {
+	if r := kit.Do(t, kit.As(t, kit.Other, kit.Runtime, "run", "explained", "true")); r.Code != 125 || !strings.Contains(r.Err, dropIn+":7 denies it") {
 		t.Errorf("a launch: %+v", r)
 	}
 	if r := kit.Run(t, "policy", "check"); !strings.HasSuffix(r.Out, "no mistakes\n") {
@@ -66,7 +66,7 @@ func TestDenyByDefault(t *testing.T) {
 	defer func() { kit.Must(t, os.WriteFile(main, before, 0o644)) }()
 	kit.Must(t, os.WriteFile(main, []byte("[[rule]]\nimages = [\"other-*\"]\n"), 0o644))
 	r := kit.Run(t, "run", kit.Image, "true")
-	if r.Code != 125 || !strings.Contains(r.Err, "not allowed by the policy: no rule in /etc/mayfly is for this image and you") {
+	if r.Code != 125 || !strings.Contains(r.Err, "not allowed by the policy: no rule in /etc/mayfly matches this image and you") {
 		t.Errorf("%+v", r)
 	}
 	if r := kit.Root(t, "run", kit.Image, "true"); r.Code != 0 {

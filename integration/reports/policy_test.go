@@ -40,7 +40,7 @@ func TestAnExclamationMarkNegates(t *testing.T) {
 	last := kit.Image[len(kit.Image)-1:]
 	for glob, code := range map[string]int{"*[!" + last + "]": 0, "*[^" + last + "]": 0, "*[!.]": 125, "*[" + last + "]": 125} {
 		kit.Must(t, os.WriteFile(dropIn, []byte("[[rule]]\nimages = [\""+glob+"\"]\ndeny = true\n"), 0o644))
-		if r := kit.Inside(t, "true"); r.Code != code || code != 0 && !strings.Contains(r.Err, dropIn+":1 says no") {
+		if r := kit.Inside(t, "true"); r.Code != code || code != 0 && !strings.Contains(r.Err, dropIn+":1 denies it") {
 			t.Errorf("%s: %s: %+v, want status %d", source, glob, r, code)
 		}
 	}

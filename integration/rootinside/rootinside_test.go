@@ -114,7 +114,7 @@ func TestIDsOfThePolicy(t *testing.T) {
 	for what, c := range map[string]struct{ policy, want, problem string }{
 		"one rule":                 {rule(kit.User, 1_200_000_000), "1200000000", ""},
 		"two users":                {rule(kit.User, 1_200_000_000) + rule(kit.Other, 1_200_065_536), "1200000000", ""},
-		"partly another rule's":    {rule(kit.User, 1_200_000_000) + rule(kit.Other, 1_200_065_535), "", "partly those of the rule at " + dropIn},
+		"partly another rule's":    {rule(kit.User, 1_200_000_000) + rule(kit.Other, 1_200_065_535), "", "root-ids overlap those at " + dropIn},
 		"another user's of subuid": {rule(kit.User, subordinateOf(t, kit.Other)), "", "partly another user's"},
 	} {
 		kit.Must(t, os.WriteFile(dropIn, []byte(c.policy), 0o644))

@@ -70,7 +70,7 @@ func TestAStoreThatCannotBeIsRefused(t *testing.T) {
 	}
 	kit.Refuse(t, "precious", "store", "init", "--store", full)
 	kit.Refuse(t, "not an absolute path", "store", "init", "--store", "relative")
-	kit.Refuse(t, "want a number", "store", "init", "--store", kit.StoreDirectory(t), "--size", "lots")
+	kit.Refuse(t, `"lots" is not a size`, "store", "init", "--store", kit.StoreDirectory(t), "--size", "lots")
 	kit.Refuse(t, "at least 256M", "store", "init", "--store", kit.StoreDirectory(t), "--size", "1M")
 	kit.Refuse(t, "one too many", "store", "init", "argument")
 	kit.Refuse(t, "runtime store init", "store", "mount", "--store", kit.StoreDirectory(t))

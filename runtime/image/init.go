@@ -221,7 +221,7 @@ func ParseSize(text string) (int64, error) {
 	}
 	n, err := strconv.ParseInt(number, 10, 64)
 	if err != nil || n <= 0 || n > (1<<62)/unit {
-		return 0, fmt.Errorf("size %q: want a number of bytes with K, M, G or T", text)
+		return 0, fmt.Errorf("%q is not a size: use e.g. 512M or 4G", text)
 	}
 	return n * unit, nil
 }

@@ -7,8 +7,8 @@ import (
 	"mayfly/runtime/policy/rule"
 )
 
-// Decide reads the policy and finds the rule for a caller and an image. A policy that is
-// in any place not in order decides nothing.
+// Decide reads the policy and finds the rule for a caller and an image. If the policy
+// has a mistake anywhere, it returns an error.
 func Decide(h here.Here, image string, c rule.Caller) (rule.Decision, error) {
 	if h.Rootless() {
 		return ownDecision(h, image, c), nil
@@ -45,10 +45,10 @@ func (s source) decide(image string, c rule.Caller) (rule.Decision, error) {
 	case d.Unbound && (found == nil || found.Deny):
 		d.Rule = rule.BuiltIn()
 	case found == nil:
-		return d, fmt.Errorf("image %s: %w: no rule in %s is for this image and you", image, rule.ErrDenied, s.dir)
+		return d, fmt.Errorf("image %s: %w: no rule in %s matches this image and you", image, rule.ErrDenied, s.dir)
 	case found.Deny:
 		d.Rule = *found
-		return d, fmt.Errorf("image %s: %w: the rule at %s says no", image, rule.ErrDenied, found.Place())
+		return d, fmt.Errorf("image %s: %w: %s denies it", image, rule.ErrDenied, found.Place())
 	default:
 		d.Rule = *found
 	}

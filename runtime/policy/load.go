@@ -16,25 +16,25 @@ import (
 	"mayfly/runtime/policy/rule"
 )
 
-// maxSize bounds what is read of a policy file, in bytes.
+// maxSize is the size limit of a policy file, in bytes.
 const maxSize = 1 << 20
 
-// A source is a directory with a policy in it: policy.toml, and in policy.d what comes
-// before it.
+// A source is a directory with a policy: policy.toml, and the files of policy.d, which
+// are read before it.
 type source struct {
-	top   string // where the way to dir begins
+	top   string // directory from which on the path to dir is checked
 	dir   string
-	owner uint32 // of everything that is believed
+	owner uint32 // of every file and directory, or the policy is refused
 }
 
 var system = source{"/", Directory, 0}
 
-// read calls visit for each rule in its order, and returns the settings. Files that are
-// not there say nothing.
+// read calls visit for each rule in order, and returns the settings. Missing files are
+// empty ones.
 //
-// Every directory from the root down is opened by the one before it, and each must belong
-// to the owner and be writable by nobody else, as must the files; no link is followed.
-// What was looked at is what is read.
+// Each directory from the root down is opened relative to the one above it. Each must
+// belong to the owner, who alone may write to it; the same holds for the files.
+// Symbolic links are not followed. What was checked is what is read.
 func (s source) read(visit func(*rule.Rule) error) (rule.Settings, error) {
 	settings := rule.Contents{Settings: rule.Settings{Store: rule.DefaultStore, Audit: true, Unprivileged: true, NetworkRange: address.DefaultRange.String()}, Main: true}
 	dir, err := s.open()
@@ -106,7 +106,7 @@ func (s source) readDropIns(dir int, visit func(*rule.Rule) error) error {
 }
 
 func (s source) readFile(dir int, name, path string, into *rule.Contents, visit func(*rule.Rule) error) error {
-	// O_NONBLOCK: a FIFO in its place must not hold us.
+	// O_NONBLOCK: if a FIFO is in its place, open(2) must not block.
 	fd, err := s.openat(dir, name, path, unix.O_RDONLY|unix.O_NONBLOCK)
 	if err != nil {
 		return err
@@ -119,7 +119,8 @@ func (s source) readFile(dir int, name, path string, into *rule.Contents, visit 
 	return rule.Parse(path, data, into, visit)
 }
 
-// openat opens a file or directory of the policy and checks what it has opened.
+// openat opens a file or directory of the policy, and checks the owner and the mode of
+// the open file.
 func (s source) openat(dir int, name, path string, flags int) (int, error) {
 	fd, err := unix.Openat(dir, name, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err == unix.ELOOP || err == unix.ENOTDIR {
@@ -135,8 +136,8 @@ func (s source) openat(dir int, name, path string, flags int) (int, error) {
 	return fd, nil
 }
 
-// trusted checks the open file, not its name. A directory that belongs to somebody else is
-// as bad as a file that does: they could put another in its place.
+// trusted checks an open file or directory. A directory of another user is as dangerous
+// as a file of another user: that user could replace the file.
 func (s source) trusted(fd int, dir bool) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
@@ -153,7 +154,7 @@ func (s source) trusted(fd int, dir bool) error {
 	return nil
 }
 
-// LoadSettings reads what the policy says for everything. The rules must be in order too.
+// LoadSettings reads the global settings. A mistake in a rule is an error, too.
 func LoadSettings(h here.Here) (rule.Settings, error) {
 	if h.Rootless() {
 		return ownSettings(h), nil
@@ -161,8 +162,8 @@ func LoadSettings(h here.Here) (rule.Settings, error) {
 	return system.read(func(*rule.Rule) error { return nil })
 }
 
-// Check reads the policy, or one file of whatever owner as if it were policy.toml, and
-// returns how many rules it has. It looks on this host for the devices that they name.
+// Check reads the policy, or a file of any owner as if it were policy.toml, and returns
+// the number of rules. It checks the devices that the rules name on this host.
 func Check(name string) (rules int, err error) {
 	count := func(r *rule.Rule) error {
 		rules++
@@ -179,13 +180,13 @@ func Check(name string) (rules int, err error) {
 	return rules, rule.Parse(name, data, &rule.Contents{Main: true}, count)
 }
 
-// checkDevices refuses what a launch would refuse: whatever is there and is no device
-// node, a link to one among it.
+// checkDevices refuses what a launch would refuse: a path that exists and is not a
+// device node. A symbolic link to one is refused, too.
 func checkDevices(r *rule.Rule) error {
 	for _, name := range r.Devices {
 		var st unix.Stat_t
 		if unix.Lstat(name, &st) != nil {
-			continue // what the host does not have is left out
+			continue // a launch leaves out what the host does not have
 		}
 		if err := file.CheckDeviceNode(st.Mode); err != nil {
 			return fmt.Errorf("%s: devices: %s %w", r.Source.Place(r.Offsets[rule.KeyDevices]), name, err)
@@ -203,7 +204,7 @@ func NamesNetwork(kind string) (named bool, err error) {
 	return named, err
 }
 
-// CheckText looks for mistakes in a text as if it were policy.toml.
+// CheckText checks a text as if it were policy.toml, and returns the number of rules.
 func CheckText(name string, data []byte) (rules int, err error) {
 	err = rule.Parse(name, data, &rule.Contents{Main: true}, func(*rule.Rule) error {
 		rules++

@@ -5,11 +5,13 @@ import (
 	"mayfly/runtime/policy/rule"
 )
 
-// overflow is who root is to a user namespace that has no id for them (/proc/sys/kernel/overflowuid, which nobody changes).
+// overflow is the uid that files of the host's root have in a user namespace to which
+// root is not mapped (the default of /proc/sys/kernel/overflowuid).
 const overflow = 65534
 
-// ownDecision is what a caller may do in a user namespace of their own: all that they could do anyway. A rule gives
-// what comes into the container unasked, as it does to root; a policy that cannot be read there gives nothing.
+// ownDecision is the decision for a rootless container: the caller may do everything
+// that the kernel lets them do. A rule sets the defaults, as it does for root. If the
+// policy cannot be read, the built-in defaults apply.
 func ownDecision(h here.Here, image string, c rule.Caller) rule.Decision {
 	d, err := source{"/", Directory, overflow}.decide(image, c)
 	if err != nil {
@@ -19,8 +21,9 @@ func ownDecision(h here.Here, image string, c rule.Caller) rule.Decision {
 	return d
 }
 
-// Unprivileged tells whether the policy lets whoever has no grant have a user namespace of their own. A policy that they cannot
-// read does: it binds nobody who does without this program.
+// Unprivileged returns whether the policy allows rootless containers. If the caller
+// cannot read the policy, it does. This is not a security boundary: without this
+// program the caller can make a user namespace anyway.
 func Unprivileged() bool {
 	s := system
 	if !here.OnHost() {
@@ -30,7 +33,7 @@ func Unprivileged() bool {
 	return err != nil || settings.Unprivileged
 }
 
-// ownSettings hold in a user namespace. Nothing that happens there is for the system's log.
+// ownSettings are the global settings for rootless containers. These are not logged.
 func ownSettings(h here.Here) rule.Settings {
 	return rule.Settings{Store: h.Store(), Unprivileged: true}
 }

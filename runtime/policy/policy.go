@@ -1,9 +1,10 @@
-// Package policy reads what the administrator has decided: where images are, who may
-// use which, what every container gets without being asked, and what a caller may ask for.
+// Package policy reads the administrator's policy: where the images are, who may run
+// which image, what each container has by default, and what a caller may ask for.
 //
-// A policy is a list of rules. The first rule that names the image and the caller decides,
-// alone; where none does, the answer is no. Files of policy.d come first, in the
-// order of their names, then policy.toml, whose last rule can so be the one for all others.
+// A policy is a list of rules. The first rule that matches the image and the caller
+// decides, alone. If no rule matches, the answer is no. The files of policy.d come
+// first, in the order of their names, then policy.toml: its last rule can be the one
+// for all other cases.
 package policy
 
 import (
@@ -12,7 +13,7 @@ import (
 	"mayfly/runtime/policy/rule"
 )
 
-// Where the administrator's decisions are read from.
+// The files of the policy.
 const (
 	Directory = "/etc/mayfly"
 	mainFile  = "policy.toml"

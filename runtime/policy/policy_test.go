@@ -101,8 +101,8 @@ func TestWhatIsWrongIsNamedWithItsPlace(t *testing.T) {
 		rule + "network = [\"mars\"]":                          "policy.toml:3:1: network: network \"mars\"",
 		rule + "personality = \"vax\"":                         "policy.toml:3:1: personality: ",
 		rule + "writable = \"yes\"":                            "policy.toml:3:1: writable: want true or false",
-		rule + "limits.time = \"soon\"":                        "policy.toml:3:1: limits.time: \"soon\" is no time",
-		rule + "limits.memory = \"-1\"":                        "policy.toml:3:1: limits.memory: ",
+		rule + "limits.time = \"soon\"":                        "policy.toml:3:1: limits.time: \"soon\" is not a time: use e.g. 90s, 10m or 2h",
+		rule + "limits.memory = \"-1\"":                        "policy.toml:3:1: limits.memory: \"-1\" is not a size: use e.g. 512M or 4G",
 		rule + "limits.memory = \"9999999999T\"":               "policy.toml:3:1: limits.memory: ",
 		rule + "limits.containers = -1":                        "policy.toml:3:1: limits.containers: a limit cannot be negative",
 		rule + "limits.containers = 99999999999":               "policy.toml:3:1: limits.containers: want a number",
@@ -184,7 +184,7 @@ func TestTheFirstRuleForImageAndCallerDecides(t *testing.T) {
 		who   rule.Caller
 		want  string // of the rule's bind, or of the error
 	}{
-		{"x", caller(501), "first"}, {"x", caller(500), "second"}, {"x", caller(7), "last"}, {"x", caller(666), "20-b.toml|50-no.toml:1 says no"},
+		{"x", caller(501), "first"}, {"x", caller(500), "second"}, {"x", caller(7), "last"}, {"x", caller(666), "20-b.toml|50-no.toml:1 denies it"},
 		{"y-1", caller(7, 50), "group"}, {"y-1", caller(7, 51), "no rule"}, {"y-22", caller(7, 50), "no rule"},
 		{"z", caller(7, 60), "number"}, {"z", caller(4294967295), "no rule"}, {"w", caller(7), "does not answer"}, {"nosuch", caller(7), "no rule"},
 		{"x", caller(0), "last"}, {"nosuch", caller(0), "home"}, {"", caller(7), "no rule"},

@@ -1,7 +1,8 @@
-// Package foreign turns the configurations of schroot and systemd-nspawn into policy text.
+// Package foreign converts configurations of schroot and systemd-nspawn into policy
+// text.
 //
-// What has no counterpart becomes a comment, so that nothing is lost unseen; what would give
-// more than the original did is not taken over.
+// A setting without a counterpart becomes a comment, so that the administrator sees
+// what is lost. A setting that would allow more than the original is not taken over.
 package foreign
 
 import (
@@ -19,7 +20,8 @@ type rule struct {
 	images []string
 	users  []string
 	groups []string
-	// nobody: the original lets only root use it, as an empty rule would not.
+	// nobody: only root may use the original. (A rule without users would be for
+	// everybody.)
 	nobody bool
 
 	bindReadOnly, bind []string
@@ -30,7 +32,7 @@ type rule struct {
 	lost               []string // comments: what was not taken over
 }
 
-// write writes the rule as TOML, or why there is none.
+// write writes the rule as TOML, with comments on what was not taken over.
 func (r rule) write(b *strings.Builder) {
 	fmt.Fprintf(b, "# %s\n", comment(r.title))
 	if r.dropUnusable(); len(r.images) > 0 {
@@ -42,7 +44,8 @@ func (r rule) write(b *strings.Builder) {
 	b.WriteByte('\n')
 }
 
-// dropUnusable drops names that no image can have. As a glob one could be another's.
+// dropUnusable drops names that no image can have. As a glob such a name could match
+// another image.
 func (r *rule) dropUnusable() {
 	r.images = slices.DeleteFunc(slices.Clone(r.images), func(name string) bool {
 		err := ref.CheckName("image", name)
@@ -104,14 +107,14 @@ func quote(text string) string {
 		case c < ' ' || c == 0x7f:
 			fmt.Fprintf(&b, "\\u%04X", c)
 		default:
-			b.WriteRune(c) // what is not UTF-8 becomes U+FFFD
+			b.WriteRune(c) // U+FFFD for invalid UTF-8
 		}
 	}
 	b.WriteByte('"')
 	return b.String()
 }
 
-// comment keeps a text from ending its line.
+// comment replaces control characters in a text, so that it stays on its line.
 func comment(text string) string {
 	return strings.Map(func(c rune) rune {
 		if c < ' ' || c == 0x7f {
@@ -121,11 +124,11 @@ func comment(text string) string {
 	}, text)
 }
 
-// usualBinds are those that come with every rule where the original has a user's own
-// files, name and groups inside, and its way to get them is another one.
+// usualBinds are in every rule: the originals get the user's name and groups inside in
+// another way.
 var usualBinds = []string{"/etc/passwd", "/etc/group"}
 
-// bindable tells whether a path can be in a list of binds.
+// bindable returns whether a path can be in a rule's list of binds.
 func bindable(name string) bool {
 	if !path.IsAbs(name) || strings.IndexByte(name, 0) >= 0 {
 		return false
@@ -139,7 +142,7 @@ func bindable(name string) bool {
 	return clean != "/"
 }
 
-// number of a line, for errors.
+// errorAt returns an error at a line of a file.
 func errorAt(name string, line int, format string, args ...any) error {
 	return fmt.Errorf("%s:%d: %s", name, line, fmt.Sprintf(format, args...))
 }
@@ -156,11 +159,11 @@ type section struct {
 	settings []setting
 }
 
-// maxLines bounds what is read of a file.
+// maxLines is the limit of lines in a file.
 const maxLines = 10000
 
-// parseINI reads sections of NAME=VALUE. Lines that begin with # or ; are comments; where
-// continued is true, a backslash at the end of a line joins the next to it.
+// parseINI reads sections of NAME=VALUE. Lines that start with # or ; are comments. If
+// continued is true, a backslash at the end of a line joins the next line to it.
 func parseINI(name, text string, continued bool) ([]section, error) {
 	var sections []section
 	lines := strings.Split(text, "\n")

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Nspawn turns a file NAME.nspawn (systemd.nspawn(5)) into a rule. Such a file names no
-// users: only root can use it until somebody says who.
+// Nspawn converts a file NAME.nspawn (systemd.nspawn(5)) into a rule. Such a file names
+// no users, so the rule is for root until the administrator names users.
 func Nspawn(name, text string) (string, error) {
 	sections, err := parseINI(name, text, true)
 	if err != nil {
@@ -57,7 +57,8 @@ func (r *rule) nspawn(section string, set setting) {
 	r.lost = append(r.lost, "["+section+"] "+set.name+"="+set.value)
 }
 
-// nspawnBind takes over SOURCE, or SOURCE:DESTINATION[:OPTIONS] where both are the same.
+// nspawnBind takes over SOURCE, or SOURCE:DESTINATION[:OPTIONS] if both are the same
+// path.
 func (r *rule) nspawnBind(text string, readOnly bool) bool {
 	if strings.Contains(text, `\`) {
 		return false

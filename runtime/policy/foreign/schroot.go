@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Schroot turns a file of schroot's chroot.d (schroot.conf(5)) into rules. fstab returns the
-// text of a profile's fstab, or "" where there is none.
+// Schroot converts a file of schroot's chroot.d (schroot.conf(5)) into rules. fstab
+// returns the text of a profile's fstab, or "" if there is none.
 func Schroot(name, text string, fstab func(profile string) string) (string, error) {
 	sections, err := parseINI(name, text, false)
 	if err != nil {
@@ -52,9 +52,9 @@ func schrootRule(file string, s section, fstab func(string) string) rule {
 		}
 	}
 	r.images = append([]string{image}, aliases...)
-	// In schroot a chroot without users and groups is root's alone.
+	// In schroot only root may use a chroot without users and groups.
 	r.nobody = len(r.users) == 0 && len(r.groups) == 0
-	// A session of a snapshot can be written to, and is thrown away.
+	// A schroot session is a writable snapshot, which is discarded.
 	r.writable = true
 	r.binds(fstab(profile))
 	return r
@@ -64,7 +64,8 @@ func words(list string) []string {
 	return strings.FieldsFunc(list, func(c rune) bool { return c == ',' || c == ' ' || c == '\t' })
 }
 
-// binds takes over what a profile binds from the host at the same place.
+// binds takes over the binds of a profile whose source and destination are the same
+// path.
 func (r *rule) binds(fstab string) {
 	for line := range strings.Lines(fstab) {
 		f := strings.Fields(line)
@@ -86,7 +87,7 @@ func (r *rule) binds(fstab string) {
 	}
 }
 
-// own tells of directories of which every container has one of its own.
+// own returns whether every container has its own directory at a path.
 func own(name string) bool { return path.IsAbs(name) && path.Clean(name) != "/" && !bindable(name) }
 
 func (r *rule) add(name string, readOnly bool) {

@@ -39,7 +39,7 @@ type Reservation struct {
 func (r *Rule) Reserves(all []Reservation) error {
 	for _, o := range all {
 		if r.RootIDs != 0 && o.User != r.Users[0] && r.RootIDs < o.First+RootIDs && o.First < r.RootIDs+RootIDs {
-			return fmt.Errorf("%s: root-ids are partly those of the rule at %s, for another user", r.Place(), o.Place)
+			return fmt.Errorf("%s: root-ids overlap those at %s, which are another user's", r.Place(), o.Place)
 		}
 	}
 	return nil

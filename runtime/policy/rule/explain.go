@@ -11,7 +11,7 @@ import (
 type Setting struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
-	Place Place  `json:"place"` // zero: built in
+	Place Place  `json:"place"` // zero: the built-in default
 }
 
 // MarshalText returns String, for JSON.
@@ -32,12 +32,13 @@ func (r *Rule) Explain() []Setting {
 		if k < keyDeny && r.Offsets[k] == 0 {
 			continue // not restricted to users or groups
 		}
-		lines = append(lines, Setting{keyNames[k], tell(r.setting(k)), r.Source.Place(r.Offsets[k])})
+		lines = append(lines, Setting{keyNames[k], format(r.setting(k)), r.Source.Place(r.Offsets[k])})
 	}
 	return lines
 }
 
-func tell(setting any) string {
+// format formats a setting for people.
+func format(setting any) string {
 	const none = "-"
 	switch v := setting.(type) {
 	case *[]string:

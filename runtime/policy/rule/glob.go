@@ -16,7 +16,7 @@ import (
 func matchAny(globs []string, name string) bool {
 	for _, glob := range globs {
 		plain := literal(glob)
-		if !strings.HasPrefix(name, glob[:plain]) { // most globs end here
+		if !strings.HasPrefix(name, glob[:plain]) { // so it is for most globs
 			continue
 		}
 		if plain == len(glob) && len(name) == plain || glob[plain:] == "*" && !strings.Contains(name[plain:], "/") {
@@ -74,7 +74,7 @@ func match(glob, name string) bool {
 type token struct {
 	kind    tokenKind
 	char    rune
-	set     string // what is between the brackets
+	set     string // the text between the brackets
 	negated bool
 }
 

@@ -126,12 +126,12 @@ type memory int64
 
 // The networks that a rule can name.
 const (
-	NetworkHost    = "host"    // the host's own
+	NetworkHost    = "host"    // the host's network
 	NetworkNone    = "none"    // a network with a loopback interface only
 	NetworkPrivate = "private" // a network with an address, which can reach others
 )
 
-// Networks are all of them.
+// Networks lists the networks that a rule can name.
 var Networks = []string{NetworkHost, NetworkNone, NetworkPrivate}
 
 // check returns an error for a value that its type allows and its key does not.
@@ -169,7 +169,7 @@ func (r *Rule) check(k key) error {
 		}
 	case keyCPUWeight, keyIOWeight:
 		if l := r.Limits; l.CPUWeight < 0 || l.CPUWeight > 10000 || l.IOWeight < 0 || l.IOWeight > 10000 {
-			return errors.New("want a weight from 1 to 10000, usual is 100")
+			return errors.New("want a weight from 1 to 10000 (default 100)")
 		}
 	case keyContainers, keySessions, keyMemory, keySwap, keyTasks, keyCPU, keyTime:
 		l := r.Limits
@@ -234,7 +234,7 @@ func ParseBytes(text string) (int64, error) {
 	}
 	n, err := strconv.ParseInt(number, 10, 64)
 	if err != nil || n < 0 || n > math.MaxInt64>>shift {
-		return 0, fmt.Errorf("%q is no amount of memory: want 512M or 4G", text)
+		return 0, fmt.Errorf("%q is not a size: use e.g. 512M or 4G", text)
 	}
 	return n << shift, nil
 }
@@ -242,7 +242,7 @@ func ParseBytes(text string) (int64, error) {
 func parseTime(text string) (time.Duration, error) {
 	d, err := time.ParseDuration(text)
 	if err != nil {
-		return 0, fmt.Errorf("%q is no time: want 90s, 10m or 2h", text)
+		return 0, fmt.Errorf("%q is not a time: use e.g. 90s, 10m or 2h", text)
 	}
 	return d, nil
 }

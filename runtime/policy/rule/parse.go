@@ -307,7 +307,7 @@ func (p *parser) errorAt(o offset, err error) error {
 }
 
 // syntax turns the library's error into an ErrAt. What the error highlights is a part
-// of the text, or nothing.
+// text, or nothing.
 func (p *parser) syntax(err error) error {
 	var broken *unstable.ParserError
 	if !errors.As(err, &broken) {
