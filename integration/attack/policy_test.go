@@ -176,7 +176,7 @@ func TestC22PastTheLimit(t *testing.T) {
 		var group sync.WaitGroup
 		for range kit.Rounds(100, 500) {
 			group.Go(func() {
-				refused(t, "one more", w.run(t, "run", kit.Image, "true"), "too many containers")
+				refused(t, "one more", w.run(t, "run", kit.Image, "true"), "you already run 5 of 5 containers")
 			})
 		}
 		served := 0

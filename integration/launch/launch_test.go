@@ -377,8 +377,8 @@ func TestRootMaintainsAnImage(t *testing.T) {
 func TestDryRunPrintsAPlanAndChangesNothing(t *testing.T) {
 	r := kit.Run(t, "run", "--dry-run", "--bind-ro", "/usr/share:/mnt", kit.Image, "make", "all")
 	var plan struct {
-		Image string
-		Spec  struct {
+		Root struct{ Image string }
+		Spec struct {
 			Process struct{ Args []string }
 			Mounts  []struct{ Destination string }
 		}
@@ -386,7 +386,7 @@ func TestDryRunPrintsAPlanAndChangesNothing(t *testing.T) {
 	if err := json.Unmarshal([]byte(r.Out), &plan); err != nil || r.Code != 0 {
 		t.Fatalf("%v: %+v", err, r)
 	}
-	if plan.Image != kit.Image || strings.Join(plan.Spec.Process.Args, " ") != "make all" || len(plan.Spec.Mounts) < 10 {
+	if plan.Root.Image != kit.Image || strings.Join(plan.Spec.Process.Args, " ") != "make all" || len(plan.Spec.Mounts) < 10 {
 		t.Errorf("plan %+v", plan)
 	}
 	kit.NothingLeft(t)

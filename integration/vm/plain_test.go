@@ -36,7 +36,7 @@ cd /sys/fs/cgroup/mayfly/1000.bound; echo $(cat memory.max pids.max cpu.max cpu.
 runtime exec user/bound cat /proc/self/cgroup; cat cgroup.procs | wc -l; ` + user + `"runtime kill --signal KILL bound"; wait; ls /sys/fs/cgroup/mayfly | grep -c bound`,
 		[]string{`31457280 20 150000 100000 50`, `0::/mayfly/1000\.bound`, `(?m)^1$`, `(?m)^0$`}},
 	{"sessions", user + `"runtime session begin --name a bb && runtime session begin --name b bb; runtime run --quiet --session a -- sh -c 'echo kept > /open/file'; runtime run --quiet --session a -- cat /open/file; runtime session end a; runtime session list --names" `,
-		[]string{`(?m)^a$`, `too many sessions: the policy allows you 1`, `(?m)^kept$`}},
+		[]string{`(?m)^a$`, `too many sessions: you already have 1 of 1 `, `(?m)^kept$`}},
 	{"killed supervisor", `runtime run --quiet --name dead --tasks 20 bb -- sleep 60 & pid=$!
 until runtime exec dead true; do sleep 0.1; done; kill -9 $pid; wait; runtime gc; find /sys/fs/cgroup/mayfly -mindepth 1 -type d | wc -l; ls -A /run/mayfly /var/lib/machines/.mayfly`,
 		[]string{`removed /sys/fs/cgroup/mayfly/0\.dead`, `(?m)^0$`}},

@@ -99,7 +99,7 @@ func checkSessions(run, all int, r Session, limit int) error {
 	case slices.Contains(names, r.Name):
 		return fmt.Errorf("a session of that name %w", ErrExists)
 	case limit > 0 && len(names) >= limit:
-		return fmt.Errorf("%w: the policy allows you %d", ErrTooManySessions, limit)
+		return fmt.Errorf("%w: you already have %d of %d (`runtime session list`)", ErrTooManySessions, len(names), limit)
 	}
 	return nil
 }

@@ -15,8 +15,8 @@ import (
 	"mayfly/runtime/internal/lock"
 )
 
-// List returns the records of living containers, of one owner. It takes no lock. The thread
-// must act on files as root.
+// List returns the records of an owner's living containers. It takes no lock. The
+// thread must act on files as root.
 func List(h here.Here, owner uint32) ([]Record, error) { return listOwner(h.State(), owner) }
 
 // ListAll returns the records of all living containers, for root.
@@ -58,7 +58,8 @@ func listDirectory(dir int, owner uint32) ([]Record, error) {
 	return records, nil
 }
 
-// read reads a record, if its container lives. One that says nothing is told by its name.
+// read reads a record, if its container lives. If the record's text is missing or
+// invalid, it returns a record with just the name.
 func read(dir int, name string, owner uint32) (r Record, alive bool, err error) {
 	fd, err := openRecord(dir, name)
 	if err == unix.ENOENT {
@@ -74,12 +75,12 @@ func read(dir int, name string, owner uint32) (r Record, alive bool, err error) 
 	if r, err = readText(dir, name); err != nil {
 		r = readItself(fd, name)
 	}
-	r.UID = owner // which the directory tells
+	r.UID = owner // the directory says whose it is, whatever the text says
 	return r, true, nil
 }
 
-// readItself reads a record of an earlier version of the program. What says nothing is a record of
-// this name.
+// readItself reads a record of an earlier version of the program, whose text is in the
+// file itself. If the text is invalid, it returns a record with just the name.
 func readItself(fd int, name string) (r Record) {
 	data, err := file.ReadFD(fd, maxEarlier)
 	if err != nil || exact.Unmarshal(data, &r) != nil || r.Name != name {
@@ -88,11 +89,12 @@ func readItself(fd int, name string) (r Record) {
 	return r
 }
 
-// maxEarlier bounds what is read of such a record, in bytes.
+// maxEarlier is the size limit of such a record, in bytes.
 const maxEarlier = 4 << 20
 
-// Holder finds the process that has marked the record of an owner's container, for root: where
-// the record does not say, or what it says has ended. 0 says that it cannot be found.
+// Holder finds the process that has marked the record of an owner's container, for
+// root. It is for records that do not name the supervisor, or name one that has ended.
+// 0: not found.
 func Holder(h here.Here, owner uint32, name string) int {
 	dir, err := openExisting(ownerDirectory(h.State(), owner))
 	if err != nil {
@@ -112,15 +114,15 @@ func Holder(h here.Here, owner uint32, name string) int {
 	return 0
 }
 
-// Find returns the record of a living container of an owner. The thread must act on files as
-// root.
+// Find returns the record of an owner's living container. The thread must act on files
+// as root.
 func Find(h here.Here, name string, owner uint32) (Record, error) {
 	records, err := List(h, owner)
 	return one(name, records, err)
 }
 
-// FindAny returns the record of a living container of any owner, for root. More than one of
-// that name is an error.
+// FindAny returns the record of any owner's living container, for root. It is an error
+// if several owners have a container of that name.
 func FindAny(h here.Here, name string) (Record, error) {
 	records, err := ListAll(h)
 	return one(name, records, err)
@@ -140,22 +142,23 @@ func one(name string, records []Record, err error) (Record, error) {
 	return Record{}, fmt.Errorf("%d users have a container %s: say OWNER/%s", len(records), name, name)
 }
 
-// IsAlive tells whether the supervisor of an owner's container lives, or may. The thread must
-// act on files as root.
+// IsAlive returns whether the supervisor of an owner's container lives. If that is
+// unknown, it returns true. The thread must act on files as root.
 func IsAlive(h here.Here, owner uint32, name string) bool {
 	_, alive := living(h.State(), owner, name)
 	return alive
 }
 
-// Lives tells whether an owner's living container has a copy of this name as its root file
-// system, or may: names of copies are random, and a store can have several paths. The thread
-// must act on files as root.
-func Lives(h here.Here, owner uint32, name, copy string) bool {
+// Lives returns whether an owner's living container uses the snapshot of this name as
+// its root file system. If that is unknown, it returns true. It compares names only,
+// since a store can have several paths; the names are random. The thread must act on
+// files as root.
+func Lives(h here.Here, owner uint32, name, snapshot string) bool {
 	r, alive := living(h.State(), owner, name)
-	return alive && (r.Root == "" || filepath.Base(r.Root) == copy)
+	return alive && (r.Root == "" || filepath.Base(r.Root) == snapshot)
 }
 
-// living reads a record, which is empty where that cannot be told.
+// living reads a record. The record is empty if it cannot be read.
 func living(top string, owner uint32, name string) (Record, bool) {
 	dir, err := openExisting(ownerDirectory(top, owner))
 	if err != nil {
@@ -170,7 +173,7 @@ func openRecord(dir int, name string) (int, error) {
 	return unix.Openat(dir, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 }
 
-// openExisting opens a directory of records, ENOENT where there is none.
+// openExisting opens a directory of records. It returns ENOENT itself if there is none.
 func openExisting(path string) (int, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil && err != unix.ENOENT {
@@ -179,7 +182,7 @@ func openExisting(path string) (int, error) {
 	return fd, err
 }
 
-// eachOwner calls f with the directory of each owner, open for as long.
+// eachOwner calls f with the open directory of each owner.
 func eachOwner(top string, f func(dir int, owner uint32) error) error {
 	fd, err := openExisting(top)
 	if err == unix.ENOENT {

@@ -13,7 +13,7 @@ import (
 	"mayfly/runtime/internal/exact"
 )
 
-// A Record is what is known of a running container.
+// A Record describes a running container.
 type Record struct {
 	Name    string    `json:"name"`
 	Image   string    `json:"image"`
@@ -23,11 +23,11 @@ type Record struct {
 	Cut     bool      `json:"commandCut,omitempty"` // the command is longer
 	Root    string    `json:"root"`                 // the root file system, on the host
 	Started time.Time `json:"started"`
-	Network string    `json:"network,omitempty"` // what kind of its own it has; "": the host's
+	Network string    `json:"network,omitempty"` // the kind of its network; "": the host's
 	AsOwner bool      `json:"asOwner,omitempty"` // the command has the owner's user id
 }
 
-// Socket is where the container's supervisor answers.
+// Socket returns the path of the socket on which the container's supervisor answers.
 func (r Record) Socket(h here.Here) string {
 	return filepath.Join(ownerDirectory(h.State(), r.UID), socketOf(r.Name))
 }
@@ -36,24 +36,27 @@ func ownerDirectory(top string, uid uint32) string {
 	return filepath.Join(top, strconv.FormatUint(uint64(uid), 10))
 }
 
-// Beside the file NAME, which the supervisor has marked, are its socket and what it says. No
-// container's name begins so.
+// The files of a container NAME: the marked file NAME, the socket .NAME, and the text
+// =NAME. No container's name starts with these characters.
 func socketOf(name string) string { return "." + name }
 func textOf(name string) string   { return "=" + name }
 
-// isBeside tells that a name in a directory of records is not a record's.
+// isBeside returns whether a name in a directory of records is that of a socket or
+// text.
 func isBeside(name string) bool { return name[0] == '.' || name[0] == '=' }
 
-// maxText bounds what a record says, in bytes: it is the target of a symbolic link. A link is
-// made whole or not at all, and no limit of the caller's applies to it: RLIMIT_FSIZE, which
-// prlimit(2) can set on a running supervisor, would cut a file.
+// maxText is the size limit of a record's text, in bytes. The text is the target of a
+// symbolic link: a link is made completely or not at all, and no resource limit applies
+// to it. The caller could cut a file with RLIMIT_FSIZE, which prlimit(2) can set on a
+// running supervisor.
 const maxText = 4095
 
-// leastText is what every file system takes of a link (XFS).
+// leastText is the length of a link that every file system accepts (XFS has the lowest
+// limit).
 const leastText = 1023
 
-// encode writes a record in at most so many bytes. What is cut is the command: a caller can
-// make it two megabytes long, of characters that take six bytes each.
+// encode encodes a record in at most limit bytes. It cuts the command if needed: a
+// caller can make it two megabytes long, of characters that take six bytes each.
 func (r Record) encode(limit int) (string, error) {
 	whole := r.Command
 	for budget := limit; ; budget /= 2 {
@@ -71,7 +74,7 @@ func (r Record) encode(limit int) (string, error) {
 	}
 }
 
-// cut takes so many bytes of a command.
+// cut returns about the first budget bytes of a command.
 func cut(command []string, budget int) []string {
 	list := []string{}
 	for _, arg := range command {
@@ -84,7 +87,7 @@ func cut(command []string, budget int) []string {
 	return list
 }
 
-// writeText makes the link that says what a record says, in the place of a dead one's.
+// writeText makes the link with a record's text. It replaces a dead record's link.
 func writeText(dir int, r Record) error {
 	for _, limit := range []int{maxText, leastText} {
 		text, err := r.encode(limit)
@@ -101,7 +104,7 @@ func writeText(dir int, r Record) error {
 	return unix.ENAMETOOLONG
 }
 
-// readText reads what a record says.
+// readText reads a record's text.
 func readText(dir int, name string) (Record, error) {
 	var text [maxText + 1]byte
 	n, err := unix.Readlinkat(dir, textOf(name), text[:])

@@ -1,12 +1,12 @@
-// Package state records the running containers, by owner: a file for each, in a directory of
-// root's (here.Here.State), and beside it a link that says what is known. The container's
-// supervisor has marked the file (package lock) as long as it lives, so a record that nobody
-// has marked is of a dead one. (A process id would say nothing: it may be somebody else's by
-// now.)
+// Package state records the running containers, by owner. Each container has a file in
+// a directory that only root can enter (here.Here.State), and beside it a symbolic link
+// whose target is the record's text. The supervisor holds a mark on the file (package
+// lock) while it lives. A record without a mark is a leftover of a dead supervisor. (A
+// process id would prove nothing: another process may have it by now.)
 //
-// A record is marked before it has its name. Who looks at records takes no lock. Who adds or
-// removes one has the turn of the owner's directory, which processes of the owner and root's
-// take and nobody else's.
+// A file is marked before it gets its name. Readers take no lock. A process that adds
+// or removes a record takes the turn (a lock) of the owner's directory. Only processes
+// of the owner and of root can take it.
 package state
 
 import (
@@ -30,11 +30,21 @@ var (
 	ErrNameTaken = errors.New("container name is in use")
 	// ErrUnknown means that no container of that name is running.
 	ErrUnknown = errors.New("no such container")
-	// ErrTooMany means that the owner has as many containers as the policy allows.
+	// ErrTooMany means that the owner runs as many containers as the policy allows.
 	ErrTooMany = errors.New("too many containers")
 )
 
-// An Entry is the record of a container of one's own. Its holder must Remove it.
+// tooMany is an ErrTooMany that says how many.
+type tooMany struct{ running, limit int }
+
+func (e tooMany) Error() string {
+	return fmt.Sprintf("you already run %d of %d containers (`runtime ps`)", e.running, e.limit)
+}
+
+// Is says which sentinel error this is.
+func (tooMany) Is(target error) bool { return target == ErrTooMany }
+
+// An Entry is the record of this process's container. Its holder must Remove it.
 type Entry struct {
 	Record
 	top string // of the owners' directories
@@ -42,9 +52,10 @@ type Entry struct {
 	fd  int
 }
 
-// Register records a container. Where limit is not 0 the owner may have so many, this one
-// included. The thread must act on files as root. The entry stands until Remove, or is
-// removed by a later launch of the owner's, or by Collect, when the process has ended.
+// Register records a container. If limit is not 0, the owner may run so many
+// containers, this one included. The thread must act on files as root. The entry stays
+// until Remove. If the process ends before that, a later launch of the owner or Collect
+// removes it.
 func Register(h here.Here, r Record, limit int) (*Entry, error) {
 	return register(h.State(), h.Root().UID, r, limit)
 }
@@ -58,13 +69,16 @@ func register(top string, owner uint32, r Record, limit int) (*Entry, error) {
 	}
 	if err != nil {
 		e.close()
+		if errors.Is(err, ErrTooMany) {
+			return nil, err
+		}
 		return nil, fmt.Errorf("record container %s: %w", r.Name, file.ReadOnly(err, top))
 	}
 	return e, nil
 }
 
-// register counts and names the record in one turn, so that of two launches at once each sees
-// the other. It ends the turn.
+// register counts the records and names this one in one turn, so that each of two
+// launches at the same time sees the other. It ends the turn.
 func (e *Entry) register(limit int) (err error) {
 	defer func() {
 		if err != nil {
@@ -78,15 +92,15 @@ func (e *Entry) register(limit int) (err error) {
 			return err
 		}
 		if living >= limit {
-			return fmt.Errorf("%w: the policy allows you %d at a time", ErrTooMany, limit)
+			return tooMany{living, limit}
 		}
 	}
 	return e.publish()
 }
 
-// prepare makes the file, which has no name yet, and marks it.
+// prepare makes a file without a name, and marks it.
 func (e *Entry) prepare(dir int) (err error) {
-	if e.fd >= 0 { // of a directory that has been removed
+	if e.fd >= 0 { // a file in a directory that was removed meanwhile
 		unix.Close(e.fd)
 	}
 	if e.fd, err = file.Nameless(dir, 0o600); err != nil {
@@ -96,7 +110,7 @@ func (e *Entry) prepare(dir int) (err error) {
 	return err
 }
 
-// publish gives the record its name. One that a dead supervisor left is replaced.
+// publish gives the record its name. It replaces a leftover of that name.
 func (e *Entry) publish() error {
 	dead, err := removeDead(e.dir, e.Name)
 	if err == nil && !dead {
@@ -113,8 +127,9 @@ func (e *Entry) publish() error {
 	return err
 }
 
-// Sweep removes the owner's dead records and tells whether there were any, unless somebody has
-// the turn: then that is for a later launch. The thread must act on files as root.
+// Sweep removes the owner's dead records, and returns whether there were any. If
+// another process has the turn, it leaves that to a later launch. The thread must act
+// on files as root.
 func (e *Entry) Sweep() (bool, error) {
 	_, dead, err := sweepInTurn(e.dir)
 	return dead > 0, err
@@ -129,12 +144,12 @@ func sweepInTurn(dir int) (living, dead int, err error) {
 	return sweep(dir)
 }
 
-// removeWithin bounds how long the turn is waited for to remove a record. What stays is of a dead
-// supervisor then, for the next launch to remove.
+// removeWithin is how long Remove waits for the turn. If it does not get the turn, the
+// record stays as a leftover, which the next launch removes.
 const removeWithin = time.Second
 
-// Remove removes the record, in the turn, since there are several names of it. The thread must
-// act on files as root.
+// Remove removes the record, in the turn, since the record consists of several files.
+// The thread must act on files as root.
 func (e *Entry) Remove() error {
 	defer e.close()
 	err := lock.Within(removeWithin, func() (bool, error) { return lock.TryTurn(e.dir) })
@@ -162,8 +177,8 @@ func (e *Entry) close() {
 	}
 }
 
-// InTurn calls f in the turn of an owner, in which nobody else adds anything of theirs. The
-// thread must act on files as root.
+// InTurn calls f in the turn of an owner, so that no other process adds a record or
+// session of that owner meanwhile. The thread must act on files as root.
 func InTurn(h here.Here, owner uint32, f func() error) error {
 	return inTurn(h.State(), h.Root().UID, owner, f)
 }
@@ -178,7 +193,7 @@ func inTurn(top string, root, owner uint32, f func() error) error {
 	return errors.Join(f(), removeEmpty(top, owner, dir))
 }
 
-// openOwner opens the directory of an owner, and makes it.
+// openOwner opens the directory of an owner. It makes the directory if it is missing.
 func openOwner(top string, root, uid uint32) (int, error) {
 	fd, err := openDirectory(unix.AT_FDCWD, top, root, 0o755)
 	if above := filepath.Dir(top); errors.Is(err, unix.ENOENT) && !isDirectory(above) {
@@ -192,8 +207,9 @@ func openOwner(top string, root, uid uint32) (int, error) {
 	return dir, file.ReadOnly(err, top)
 }
 
-// openDirectory makes a directory if it is not there, and opens it. It must be root's and
-// nobody else's to write: a link or a directory that somebody put in its place is refused.
+// openDirectory opens a directory, and makes it if it is missing. It must belong to
+// root, and only root may write to it. A symbolic link, or another user's directory in
+// its place, is refused.
 func openDirectory(at int, name string, root uint32, mode uint32) (int, error) {
 	flags := unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
 	fd, err := unix.Openat(at, name, flags, 0)
@@ -213,8 +229,8 @@ func openDirectory(at int, name string, root uint32, mode uint32) (int, error) {
 	return fd, nil
 }
 
-// sweep counts the living records in an owner's directory and removes the dead. The caller has
-// the turn.
+// sweep counts the living records in an owner's directory and removes the dead ones.
+// The caller has the turn.
 func sweep(dir int) (living, dead int, err error) {
 	all, err := listAny(dir)
 	if err == nil {
@@ -240,9 +256,9 @@ func sweep(dir int) (living, dead int, err error) {
 	return living, dead, nil
 }
 
-// removeMute removes what stands beside no record: the text of a launch that was killed before
-// the record got its name, and what a removal that met an error has left. The caller has the
-// turn, in which a record and its text are made; a socket is made after them.
+// removeMute removes texts and sockets without a record: those of a launch that was
+// killed before the record got its name, and those of a removal that failed. The caller
+// has the turn. A record and its text are made in one turn, a socket after them.
 func removeMute(dir int, all []string) error {
 	for _, beside := range all {
 		if !isBeside(beside) || slices.Contains(all, beside[1:]) {
@@ -272,8 +288,8 @@ func listAny(dir int) ([]string, error) {
 	return directory.Readdirnames(-1)
 }
 
-// removeDead removes a record that nobody has marked. One that is gone is dead too. The caller
-// has the turn: else another could have the name by now.
+// removeDead removes a record without a mark. A record that is gone counts as dead,
+// too. The caller has the turn: otherwise another record could have the name by now.
 func removeDead(dir int, name string) (dead bool, err error) {
 	fd, err := openRecord(dir, name)
 	if err == unix.ENOENT {
@@ -289,8 +305,9 @@ func removeDead(dir int, name string) (dead bool, err error) {
 	return true, unlink(dir, name)
 }
 
-// isMarked tells whether an open record is of a supervisor that lives. One of an earlier version
-// of the program has its text in itself, and a lock of flock(2).
+// isMarked returns whether the supervisor of an open record lives. A record of an
+// earlier version of the program has its text in the file itself, and a lock of
+// flock(2).
 func isMarked(dir, fd int, name string) (bool, error) {
 	marked, err := lock.Marked(fd)
 	if err != nil || marked {
@@ -304,8 +321,8 @@ func isMarked(dir, fd int, name string) (bool, error) {
 	return !free, err
 }
 
-// unlink removes a record, and then what stands beside it: a record that lives says something.
-// The caller has the turn.
+// unlink removes a record, and then its socket and text, so that a living record always
+// has its text. The caller has the turn.
 func unlink(dir int, name string) error {
 	var errs []error
 	for _, one := range []string{name, socketOf(name), textOf(name)} {
@@ -316,8 +333,8 @@ func unlink(dir int, name string) error {
 	return errors.Join(errs...)
 }
 
-// Collect removes the records of an owner's dead supervisors, and their directory if it
-// is empty. The thread must act on files as root.
+// Collect removes the records of an owner's dead supervisors, and the owner's directory
+// if it is then empty. The thread must act on files as root.
 func Collect(h here.Here, owner uint32) error { return collectOwner(h.State(), owner) }
 
 func collectOwner(top string, owner uint32) error {
@@ -332,8 +349,8 @@ func collectOwner(top string, owner uint32) error {
 	return sweepAway(top, owner, dir)
 }
 
-// CollectAll removes the records of all dead supervisors, for root. An owner whose turn
-// somebody has is passed over, and is for the next time.
+// CollectAll removes the records of all dead supervisors, for root. It skips an owner
+// whose turn another process has.
 func CollectAll(h here.Here) error { return collectAll(h.State()) }
 
 func collectAll(top string) error {

@@ -24,8 +24,9 @@ func TestOwnersAreCountedApart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := register(top, me, Record{Name: "c", UID: 1}, 2); !errors.Is(err, ErrTooMany) {
-		t.Errorf("a third of two: %v", err)
+	const tooMany = "you already run 2 of 2 containers (`runtime ps`)"
+	if _, err := register(top, me, Record{Name: "c", UID: 1}, 2); !errors.Is(err, ErrTooMany) || err.Error() != tooMany {
+		t.Errorf("a third of two: %v, want %s", err, tooMany)
 	}
 	other, err := register(top, me, Record{Name: "a", UID: 2}, 2)
 	if err != nil {

@@ -10,27 +10,27 @@ import (
 	"mayfly/runtime/internal/lock"
 )
 
-// An owner's directory is there as long as something is in it: the process that empties
-// it removes it, in its turn. So a turn can be that of a directory that has been
-// removed while it was waited for, which says nothing to those who have made the next
-// one. A process that gets such a turn begins again.
+// An owner's directory exists while something is in it: the process that empties it
+// removes it, in its turn. So a process that waits for the turn can get that of a
+// removed directory, while others take turns in a new directory of the same name. It
+// then starts again.
 
-// beginWithin bounds for how long: each time somebody else has had the turn meanwhile,
-// and who they are is for the caller to say.
+// beginWithin is how long openInTurn starts again. Each start means that another
+// process has had the turn and removed the directory.
 const beginWithin = 10 * time.Second
 
-// lookAgain is the pause before an owner's directory is looked for once more.
+// lookAgain is the pause before openInTurn looks for a directory again.
 const lookAgain = time.Millisecond
 
-// openInTurn opens an owner's directory, makes it where it is not there, and takes its
-// turn. Before that it calls prepare for what need not be done in the turn; whatever
-// comes of that, it is called again for another directory. The caller must close the
-// descriptor, which ends the turn.
+// openInTurn opens an owner's directory, makes it if it is missing, and takes its turn.
+// Before that it calls prepare for work that need not be done in the turn. It calls
+// prepare again for each new directory, even if prepare failed before. The caller must
+// close the descriptor, which ends the turn.
 func openInTurn(top string, root, uid uint32, prepare func(dir int) error) (int, error) {
 	for begun := time.Now(); time.Since(begun) < beginWithin; {
 		dir, err := openOwner(top, root, uid)
 		if errors.Is(err, unix.ENOENT) && isDirectory(top) {
-			time.Sleep(lookAgain) // it went between two looks at its name
+			time.Sleep(lookAgain) // it was removed between two lookups of its name
 			continue
 		}
 		if err != nil {
@@ -58,20 +58,20 @@ func takeTurn(dir int) error {
 	return nil
 }
 
-// isDirectory tells whether a name leads to a directory.
+// isDirectory returns whether a path leads to a directory.
 func isDirectory(name string) bool {
 	var st unix.Stat_t
 	return unix.Stat(name, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR
 }
 
-// isThere tells whether an open directory has not been removed.
+// isThere returns whether an open directory still has a name.
 func isThere(dir int) bool {
 	var st unix.Stat_t
 	return unix.Fstat(dir, &st) == nil && st.Nlink > 0
 }
 
-// removeEmpty removes an owner's directory if nothing is in it. The caller has its
-// turn. One that has been removed is not looked for: its name is another's.
+// removeEmpty removes an owner's directory if it is empty. The caller has its turn. If
+// the directory is removed already, another one may have its name, and stays.
 func removeEmpty(top string, uid uint32, dir int) error {
 	if !isThere(dir) {
 		return nil
@@ -83,8 +83,8 @@ func removeEmpty(top string, uid uint32, dir int) error {
 	return fmt.Errorf("remove state directory %d: %w", uid, err)
 }
 
-// sweepAway removes an owner's dead records, and their directory with the last, unless
-// somebody has the turn.
+// sweepAway removes an owner's dead records, and the directory if it is then empty. It
+// does nothing if another process has the turn.
 func sweepAway(top string, uid uint32, dir int) error {
 	taken, err := lock.TryTurn(dir)
 	if err != nil || !taken {
