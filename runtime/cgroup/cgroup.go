@@ -1,9 +1,11 @@
-// Package cgroup bounds what the processes of a container use together, and measures it: a control group of
-// version 2 for each container that needs one, made by way of systemd where that runs, and directly elsewhere.
+// Package cgroup limits and measures what the processes of a container use together.
+// Each container that needs it gets a control group (cgroup v2). If systemd is the
+// init, systemd makes the group, otherwise this package does.
 //
-// The group's directory is root's. Commands are born in it (clone3(2), CLONE_INTO_CGROUP, since Linux 5.7); the
-// supervisor and the container's PID 1, which share their memory, stay outside: whatever happens to the container
-// for want of memory does not happen to them.
+// The group's directory belongs to root. Commands start in the group (clone3(2) with
+// CLONE_INTO_CGROUP, since Linux 5.7). The supervisor and the container's PID 1 share
+// their memory and stay outside, so that the container's lack of memory does not kill
+// them.
 package cgroup
 
 import (
@@ -21,23 +23,24 @@ import (
 	"mayfly/runtime/internal/host"
 )
 
-// ErrMissing means that this machine cannot do what is asked for.
+// ErrMissing means that this machine's control groups cannot do what is asked for.
 var ErrMissing = errors.New("control groups (cgroup v2) cannot do this here")
 
-// parent is the directory, below the hierarchy's root, of the groups that are made directly.
+// parent is the directory, at the root of the hierarchy, of the groups that this
+// package makes itself.
 const parent = "mayfly"
 
 // A Group is a container's control group. Its holder must Remove it.
 type Group struct {
-	path  string // of the directory that the container's processes are in
-	fd    int    // of the same
-	scope string // unit of systemd's that it is in, and the directory above; "": made directly
+	path  string // directory of the group that has the container's processes
+	fd    int    // the open directory
+	scope string // directory of systemd's scope, above path; "": made without systemd
 }
 
-// mounts are where version 2 can be: alone, or beside version 1.
+// mounts are the mount points of cgroup v2: alone, or beside v1.
 var mounts = []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"}
 
-// Hierarchy is where version 2 is mounted.
+// Hierarchy returns the mount point of cgroup v2.
 func Hierarchy() (string, error) {
 	for _, place := range mounts {
 		var fs unix.Statfs_t
@@ -48,7 +51,8 @@ func Hierarchy() (string, error) {
 	return "", fmt.Errorf("%w: it is not mounted at %s", ErrMissing, mounts[0])
 }
 
-// Controllers are what version 2 can bound: "memory", "pids", "cpu", "io". What version 1 has taken is not there.
+// Controllers returns the controllers of cgroup v2, e.g. "memory", "pids", "cpu", "io".
+// A controller that v1 uses is not among them.
 func Controllers() ([]string, error) {
 	root, err := Hierarchy()
 	if err != nil {
@@ -61,7 +65,7 @@ func Controllers() ([]string, error) {
 	return strings.Fields(string(data)), nil
 }
 
-// needed are the controllers of settings, whose names begin with them.
+// needed returns the controllers of settings: the beginning of each setting's name.
 func needed(settings map[string]string) []string {
 	var list []string
 	for key := range settings {
@@ -72,7 +76,7 @@ func needed(settings map[string]string) []string {
 	return slices.Compact(list)
 }
 
-// Check tells whether the settings can be kept on this machine.
+// Check returns an error if this machine lacks a controller for the settings.
 func Check(settings map[string]string) error {
 	have, err := Controllers()
 	if err != nil {
@@ -91,8 +95,8 @@ func Check(settings map[string]string) error {
 		ErrMissing, strings.Join(missing, ", "), strings.Join(append(have, "none")[:max(1, len(have))], " "))
 }
 
-// Make makes a group for the container of an owner, with settings such as "pids.max": "500". The thread must act on
-// files as root.
+// Make makes a group for an owner's container, with settings such as "pids.max": "500".
+// The thread must act on files as root.
 func Make(owner uint32, container string, settings map[string]string) (*Group, error) {
 	if err := Check(settings); err != nil {
 		return nil, err
@@ -102,7 +106,8 @@ func Make(owner uint32, container string, settings map[string]string) (*Group, e
 		return nil, err
 	}
 	g := &Group{fd: -1}
-	// Where systemd is the init, the hierarchy is its own, and it gives a part of it to whoever asks.
+	// If systemd is the init, it owns the hierarchy, and delegates a part of it on
+	// request.
 	if host.Systemd() {
 		err = g.makeScope(root, owner, container, needed(settings))
 	} else {
@@ -120,8 +125,8 @@ func Make(owner uint32, container string, settings map[string]string) (*Group, e
 	return g, nil
 }
 
-// Prepare makes the directory of the groups that are made directly, for which it takes more than to be root on files. It
-// is there until the next boot.
+// Prepare makes the directory parent, if systemd is not the init. That takes more than
+// a thread that acts on files as root. The directory stays until the next boot.
 func Prepare() error {
 	root, err := Hierarchy()
 	if err != nil || host.Systemd() {
@@ -134,12 +139,12 @@ func Prepare() error {
 	return err
 }
 
-// directName is the name of a group, which tells whose it is.
+// directName returns the name of a group in parent: its owner and container.
 func directName(owner uint32, container string) string { return fmt.Sprintf("%d.%s", owner, container) }
 
 func (g *Group) makeDirect(root string, owner uint32, container string, controllers []string) error {
 	if owner != 0 {
-		if err := checkBounds(root); err != nil {
+		if err := checkLimits(root); err != nil {
 			return err
 		}
 	}
@@ -153,7 +158,7 @@ func (g *Group) makeDirect(root string, owner uint32, container string, controll
 		}
 	}
 	path := filepath.Join(top, directName(owner, container))
-	if err := removeWhole(path); err != nil { // a dead supervisor's: the record was ours to take
+	if err := removeWhole(path); err != nil { // a leftover: this container has the name now
 		return err
 	}
 	if err := os.Mkdir(path, 0o755); err != nil {
@@ -163,7 +168,7 @@ func (g *Group) makeDirect(root string, owner uint32, container string, controll
 	return nil
 }
 
-// enable lets the groups in a directory be bounded by controllers.
+// enable enables controllers for the groups in a directory.
 func enable(dir string, controllers []string) error {
 	if len(controllers) == 0 {
 		return nil
@@ -176,12 +181,12 @@ func enable(dir string, controllers []string) error {
 	return err
 }
 
-// set writes the settings. One that the group already has, as a controller's file is missing, is an error.
+// set writes the settings. A missing file is an error, except memory.swap.max.
 func (g *Group) set(settings map[string]string) error {
 	for _, key := range slices.Sorted(maps.Keys(settings)) {
 		err := write(filepath.Join(g.path, key), settings[key])
 		if errors.Is(err, os.ErrNotExist) && key == "memory.swap.max" {
-			continue // no swap accounting: there is no swap to be had
+			continue // without swap accounting
 		}
 		if err != nil {
 			return fmt.Errorf("%s = %s: %w", key, settings[key], err)
@@ -190,7 +195,8 @@ func (g *Group) set(settings map[string]string) error {
 	return nil
 }
 
-// write writes a file of the kernel's, which takes a line whole or not at all.
+// write writes a line to a file of cgroupfs, in one write(2): the kernel takes all of
+// it or nothing.
 func write(name, line string) error {
 	fd, err := unix.Open(name, unix.O_WRONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
 	if err != nil {
@@ -206,10 +212,11 @@ func write(name, line string) error {
 // FD returns the descriptor of the group's directory, owned by the Group.
 func (g *Group) FD() int { return g.fd }
 
-// Path is the group's directory.
+// Path returns the path of the group's directory.
 func (g *Group) Path() string { return g.path }
 
-// Remove kills whatever is in the group and removes it. The thread must act on files as root.
+// Remove kills the processes in the group, and removes it. The thread must act on files
+// as root.
 func (g *Group) Remove() error {
 	if g.fd >= 0 {
 		unix.Close(g.fd)
@@ -224,13 +231,15 @@ func (g *Group) Remove() error {
 	return removeWhole(g.path)
 }
 
-// removeWithin bounds how long processes may take to die, and pause how often that is looked at.
+// removeWithin is how long removeWhole waits for killed processes to end, and pause is
+// the interval of its checks.
 const (
 	removeWithin = 10 * time.Second
 	pause        = time.Millisecond
 )
 
-// removeWhole removes a group with all that is in it (cgroup.kill, since Linux 5.14).
+// removeWhole kills the processes in a group (cgroup.kill, since Linux 5.14), and
+// removes it.
 func removeWhole(path string) error {
 	err := unix.Rmdir(path)
 	if err == nil || err == unix.ENOENT {
@@ -250,8 +259,8 @@ func removeWhole(path string) error {
 	}
 }
 
-// Collect removes the groups of dead containers, and returns their names. The thread must act on files as root.
-// (A scope of systemd's goes with its last process.)
+// Collect removes the groups of dead containers, and returns their names. The thread
+// must act on files as root. (systemd removes a scope with its last process.)
 func Collect(alive func(owner uint32, container string) bool) ([]string, error) {
 	root, err := Hierarchy()
 	if err != nil {
@@ -279,7 +288,7 @@ func Collect(alive func(owner uint32, container string) bool) ([]string, error) 
 	return removed, errors.Join(errs...)
 }
 
-// CollectOf is Collect of one owner's groups.
+// CollectOf is Collect for the groups of one owner.
 func CollectOf(uid uint32, alive func(owner uint32, container string) bool) ([]string, error) {
 	return Collect(func(owner uint32, container string) bool { return owner != uid || alive(owner, container) })
 }

@@ -9,21 +9,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Keeping: a caller who may move processes within a part of the hierarchy (a delegated
-// one, as systemd gives to each user's manager) can move a container's PID 1 into a
-// group of theirs, freeze that, and kill the supervisor: PID 1 would neither end with
-// it nor see the time pass. To move a process takes the right to write to cgroup.procs
-// of the group that it goes to and of the lowest group above both
-// (cgroup_procs_write_permission in the kernel), so a process that is in a group of
-// root's beside the caller's part stays there. In version 1 nobody but root moves a
-// process of root's, as PID 1 is: a caller who can freeze the group in which it is born
-// is refused.
+// An attack: systemd delegates a part of the hierarchy to each user's manager. A caller
+// moves the container's PID 1 into a group there, freezes the group, and kills the
+// supervisor. PID 1 then neither ends with the supervisor nor keeps the time limit.
+//
+// The defence: to move a process, a caller must be able to write to cgroup.procs of the
+// new group and of the lowest group above both (cgroup_procs_write_permission in the
+// kernel). So PID 1 is kept in a group of root's beside the caller's part. In cgroup v1
+// only root can move PID 1, which runs as root. There a caller is refused who can
+// freeze the group in which PID 1 starts.
 
-// keepGroup is the group, below the parent of those that are made directly, in which PID 1 of
-// such a caller's container is.
+// keepGroup is the group in parent for the PID 1 of such callers' containers.
 const keepGroup = "init"
 
-// Delegated tells whether the caller, who is the real user of the thread, may move processes
+// Delegated returns whether the caller, the real user of the thread, may move processes
 // in or above the group of this process.
 func Delegated() (bool, error) {
 	groups, err := os.ReadFile(ownGroups)
@@ -35,7 +34,7 @@ func Delegated() (bool, error) {
 	}
 	root, err := Hierarchy()
 	if err != nil {
-		return false, nil // then there is nothing to be moved to
+		return false, nil // without cgroup v2 there are no groups to move to
 	}
 	path, ok := groupOf("", string(groups))
 	if !ok {
@@ -44,26 +43,27 @@ func Delegated() (bool, error) {
 	return delegated(root, path, mayWrite), nil
 }
 
-// freezer is where version 1 freezes groups, by the custom of all distributions.
+// freezer is where all distributions mount the freezer controller of cgroup v1.
 const freezer = "/sys/fs/cgroup/freezer"
 
-// checkFreezer refuses a caller who can freeze their own group by version 1.
+// checkFreezer refuses a caller who can freeze their own group with cgroup v1.
 func checkFreezer(groups string) error {
 	path, ok := groupOf("freezer", groups)
 	if !ok || !delegated(freezer, path, mayWrite) {
 		return nil
 	}
 	if _, err := os.Stat(freezer); err != nil {
-		return nil // it is mounted nowhere
+		return nil // it is not mounted
 	}
 	return fmt.Errorf("you can freeze your control group (%s%s), and with it undo the policy's limits of time and containers: start outside of it", freezer, path)
 }
 
-// mayWrite tells whether the real user may write to a file. access(2) asks for them, with none
-// of the thread's capabilities.
+// mayWrite returns whether the real user may write to a file. access(2) checks the
+// rights of the real user, without the thread's capabilities.
 func mayWrite(name string) bool { return unix.Access(name, unix.W_OK) == nil }
 
-// delegated looks at a group and all above it. What cannot be seen from here is taken for theirs.
+// delegated returns whether the caller may write to a group or one above it. A group
+// that is not visible here counts as writable.
 func delegated(root, path string, may func(name string) bool) bool {
 	if !isSeen(path) {
 		return true
@@ -78,8 +78,8 @@ func delegated(root, path string, may func(name string) bool) bool {
 	}
 }
 
-// Keep moves a process, PID 1 of a container, out of its caller's reach: beside the supervisor
-// where there is a group of systemd's, else to a group for all of them. The thread must act on
+// Keep moves a container's PID 1 to a group that the caller cannot change: the
+// supervisor's group in systemd's scope, or else keepGroup. The thread must act on
 // files as root.
 func Keep(g *Group, pid int) error {
 	directory, err := keepDirectory(g)

@@ -16,14 +16,15 @@ import (
 	"mayfly/runtime/internal/file"
 )
 
-// busctl speaks D-Bus for us. It comes with systemd.
+// busctl is systemd's command for D-Bus calls.
 const busctl = "/usr/bin/busctl"
 
-// moveWithin bounds how long systemd may take.
+// moveWithin is how long to wait for systemd.
 const moveWithin = 10 * time.Second
 
-// makeScope has systemd make a delegated scope with this process in it, and makes two groups inside: one for the
-// process, unbounded, one for the container. The scope is in the slice of the owner, whose bounds hold for it too.
+// makeScope lets systemd make a delegated scope with this process in it. It makes two
+// groups in the scope: one for this process, without limits, and one for the container.
+// The scope is in the owner's slice, so the limits of the slice apply.
 func (g *Group) makeScope(root string, owner uint32, container string, controllers []string) error {
 	unit := fmt.Sprintf("mayfly-%d-%s.scope", owner, container)
 	slice := "system.slice"
@@ -61,7 +62,7 @@ func (g *Group) makeScope(root string, owner uint32, container string, controlle
 	return enable(top, controllers)
 }
 
-// callSystemd makes a call by busctl, as root, and returns what it prints.
+// callSystemd runs busctl as root, and returns its output.
 func callSystemd(args []string) (string, error) {
 	for begun := time.Now(); ; time.Sleep(moveWithin / 100) {
 		cmd := exec.Command(busctl, args...)
@@ -78,17 +79,18 @@ func callSystemd(args []string) (string, error) {
 	}
 }
 
-// passes tells whether what systemd says is over in a moment: a unit of that name is there a little longer than the container that it was
-// for, who had the name before (no living container has it); and while a slice that has lost its last unit is being stopped,
-// systemd starts no new one in it.
+// passes returns whether an error of systemd is temporary. A unit outlives its
+// container for a moment, so the name may still be taken (no living container has it).
+// And while a slice that has lost its last unit is being stopped, systemd starts no
+// unit in it.
 func passes(said string) bool {
 	return strings.Contains(said, "already") || strings.Contains(said, "is destructive")
 }
 
-// awaitMove waits until systemd has moved this process into the unit, and returns its
-// directory. That the group is called as the unit says nothing: a caller with a group
-// of their own to make others in can call one so and start there. systemd is asked
-// which is the unit's, as a whole path.
+// awaitMove waits until systemd has moved this process into the unit, and returns the
+// unit's directory. The name of this process's group does not prove the move: a caller
+// with a delegated group can make a group of that name and start in it. So awaitMove
+// asks systemd for the unit's whole path.
 func awaitMove(root, unit string) (string, error) {
 	for begun := time.Now(); time.Since(begun) < moveWithin; time.Sleep(pause) {
 		own, err := ownGroup()
@@ -114,9 +116,9 @@ func awaitMove(root, unit string) (string, error) {
 	return "", fmt.Errorf("systemd did not start %s within %v", unit, moveWithin)
 }
 
-// busLabel is a unit's name as a part of an object's path on D-Bus: what is neither
-// letter nor digit, and a digit at the beginning, is an underscore and two hexadecimal
-// digits.
+// busLabel escapes a unit's name for a D-Bus object path: a character that is not a
+// letter or digit, and a digit at the beginning, becomes an underscore and two
+// hexadecimal digits.
 func busLabel(name string) string {
 	var b strings.Builder
 	for i, c := range []byte(name) {
@@ -130,7 +132,7 @@ func busLabel(name string) string {
 	return b.String()
 }
 
-// parseProperty reads a string as busctl prints it: its type, and the text in quotation marks.
+// parseProperty parses a string as busctl prints it: its type, then the quoted text.
 func parseProperty(printed string) (string, error) {
 	quoted, isString := strings.CutPrefix(strings.TrimSpace(printed), "s ")
 	text, err := strconv.Unquote(quoted)
@@ -140,8 +142,8 @@ func parseProperty(printed string) (string, error) {
 	return text, nil
 }
 
-// rootsAlone refuses a group that is not root's alone to change, or lies in one that is
-// not: who may write there makes groups, moves processes and raises bounds.
+// rootsAlone refuses a group if anybody but root can write to it or to a group above
+// it: who can write there can make groups, move processes and raise limits.
 func rootsAlone(root, group string, owner uint32) error {
 	for dir := group; ; dir = filepath.Dir(dir) {
 		fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
@@ -159,7 +161,8 @@ func rootsAlone(root, group string, owner uint32) error {
 	}
 }
 
-// leaveScope removes the container's group. The scope ends with this process, its last.
+// leaveScope removes the container's group. The scope ends with this process, its last
+// one.
 func (g *Group) leaveScope() error {
 	if g.path == "" {
 		return nil

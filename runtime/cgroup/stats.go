@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// Stats are what a group has used. What the kernel or this machine's controllers do not tell is nil.
+// Stats are what a group has used. A value that the kernel or this machine's
+// controllers do not provide is nil.
 type Stats struct {
 	User, System time.Duration
 	Memory       *int64 // now, bytes
@@ -20,7 +21,7 @@ type Stats struct {
 	Written      *int64
 }
 
-// Stats reads them. Any user may.
+// Stats reads what the group has used. Any user may.
 func (g *Group) Stats() Stats { return Read(g.path) }
 
 // Read reads the Stats of the group at a path.

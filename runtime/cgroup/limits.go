@@ -11,17 +11,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrBounded means that the caller's own control group is bounded, and the container's would be outside.
+// ErrBounded means that the caller's own control group has limits. The container's
+// group would be outside of it.
 var ErrBounded = errors.New("your own control group is bounded")
 
-// bounds are the files that bound a group, and what they say when they do not. (A group of version 1 stays what it was.)
-var bounds = map[string][]string{
+// limitFiles are the files that limit a group, and their contents without a limit.
+// (Groups of cgroup v1 do not change.)
+var limitFiles = map[string][]string{
 	"memory.max": {"max"}, "memory.high": {"max"}, "memory.swap.max": {"max"}, "pids.max": {"max"}, "cpu.max": {"max"}, "io.max": {""},
 	"cpuset.cpus": {""}, "cpuset.mems": {""}, "cgroup.freeze": {"0"}, "cpu.weight": {"100", "0"}, "cpu.idle": {"0"},
 }
 
-// checkBounds refuses to take a container out of bounds that somebody has set for the caller.
-func checkBounds(root string) error {
+// checkLimits returns an error if the caller's control group has limits: the container
+// must not escape them.
+func checkLimits(root string) error {
 	own, err := ownGroup()
 	if err != nil {
 		return err
@@ -29,10 +32,10 @@ func checkBounds(root string) error {
 	return unbounded(root, own)
 }
 
-// ownGroups is where the kernel tells of this process's groups, of both versions.
+// ownGroups lists this process's groups of both cgroup versions.
 const ownGroups = "/proc/self/cgroup"
 
-// ownGroup is the path of this process's group, in the hierarchy.
+// ownGroup returns the path of this process's group in the hierarchy of cgroup v2.
 func ownGroup() (string, error) {
 	data, err := os.ReadFile(ownGroups)
 	if err != nil {
@@ -45,8 +48,8 @@ func ownGroup() (string, error) {
 	return path, nil
 }
 
-// groupOf finds the group of a controller of version 1, or of version 2 (""), in a
-// file of the kernel's (cgroups(7)).
+// groupOf finds the group of a v1 controller, or of v2 (""), in the text of
+// /proc/self/cgroup (cgroups(7)).
 func groupOf(controller, text string) (path string, ok bool) {
 	for line := range strings.Lines(text) {
 		fields := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
@@ -57,19 +60,18 @@ func groupOf(controller, text string) (path string, ok bool) {
 	return "", false
 }
 
-// isSeen tells whether a group is in the part of the hierarchy that can be seen from
-// this process's cgroup namespace.
+// isSeen returns whether a group is visible from this process's cgroup namespace.
 func isSeen(path string) bool {
 	return filepath.IsAbs(path) && path != "/.." && !strings.HasPrefix(path, "/../")
 }
 
-// unbounded looks at a group and all above it.
+// unbounded returns an error if a group or one above it has limits.
 func unbounded(root, path string) error {
 	if !isSeen(path) {
 		return fmt.Errorf("%w: it is %s, outside of what can be seen here", ErrBounded, path)
 	}
 	for path = filepath.Clean(path); path != "/"; path = filepath.Dir(path) {
-		for name, free := range bounds {
+		for name, free := range limitFiles {
 			data, err := os.ReadFile(filepath.Join(root, path, name))
 			if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENODEV) {
 				continue
