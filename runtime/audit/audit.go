@@ -1,4 +1,4 @@
-// Package audit tells the system's log who ran what, and who changed images. One event
+// Package audit writes to the system's log who ran what, and who changed images. An
 // is one structured line: in the journal if systemd-journald is there, else by
 // syslog(3). Package runtime calls it for launches, the client for `exec`, session and
 // package main for changes; on any thread.
@@ -55,7 +55,7 @@ type Event struct {
 // A field is a name and a value. The value has no control characters.
 type field struct{ name, value string }
 
-// maxCommand bounds what is logged of a command, in bytes.
+// maxCommand is the size limit of a logged command, in bytes.
 const maxCommand = 1024
 
 func (e Event) fields() []field {

@@ -1,6 +1,8 @@
-// Package control is the line to a running container: a socket beside its record, on which the
-// supervisor answers its owner and root. To join a container takes no privilege, therefore: whoever
-// asks hands over arguments and descriptors, and a thread that is confined already does the rest.
+// Package control is the protocol between callers and the supervisor of a running
+// container. The supervisor listens on a socket beside the container's record. It
+// answers the owner and root. `exec` sends arguments and descriptors; the container's
+// launch thread, which is already confined, forks the command. So the caller needs no
+// privilege once it is connected.
 package control
 
 import (
@@ -17,24 +19,25 @@ import (
 )
 
 const (
-	// maxMessage bounds a message, in bytes: execve(2) takes no more of arguments and environment.
+	// maxMessage is the size limit of a message, in bytes. execve(2) takes no more
+	// arguments and environment than that.
 	maxMessage = 8 << 20
-	// maxFiles is how many descriptors come with a message.
+	// maxFiles is the limit of descriptors in a message.
 	maxFiles = 3
 )
 
-// A Conn is one end of a connection. Messages are JSON after their length in four
-// bytes, with every byte of their strings (see package exact); descriptors come with
-// the length. Its holder must Close it.
+// A Conn is one end of a connection. A message is its length in four bytes, then JSON
+// that keeps all bytes of strings (see package exact). Descriptors come with the
+// length. The holder of a Conn must Close it.
 type Conn struct{ fd int }
 
 // Close ends the connection.
 func (c *Conn) Close() error { return unix.Close(c.fd) }
 
-// Hangup makes both ends' calls return, now and later, and leaves the descriptor open.
+// Hangup makes all calls on both ends return, now and later. The descriptor stays open.
 func (c *Conn) Hangup() { _ = unix.Shutdown(c.fd, unix.SHUT_RDWR) }
 
-// Within bounds how long each later Send and Receive may wait; 0: any time.
+// Within limits how long each later Send and Receive waits; 0: no limit.
 func (c *Conn) Within(d time.Duration) error {
 	limit := unix.NsecToTimeval(int64(d))
 	for _, option := range []int{unix.SO_RCVTIMEO, unix.SO_SNDTIMEO} {
@@ -45,7 +48,7 @@ func (c *Conn) Within(d time.Duration) error {
 	return nil
 }
 
-// Send sends a message, and copies of descriptors with it.
+// Send sends a message, and duplicates of descriptors with it.
 func (c *Conn) Send(message any, files ...int) error {
 	data, err := exact.Marshal(message)
 	if err != nil {
@@ -72,8 +75,8 @@ func (c *Conn) Send(message any, files ...int) error {
 	return nil
 }
 
-// Receive receives a message and the descriptors that came with it, which the caller owns. At the end of the
-// connection it returns io.EOF.
+// Receive receives a message and its descriptors, which the caller then owns. At the
+// end of the connection it returns io.EOF.
 func (c *Conn) Receive(message any) (files []int, err error) {
 	defer func() {
 		if err != nil {
@@ -96,7 +99,7 @@ func (c *Conn) Receive(message any) (files []int, err error) {
 	return files, exact.Unmarshal(data, message)
 }
 
-// read fills the buffer. Descriptors are added to files.
+// read fills the buffer, and appends received descriptors to files.
 func (c *Conn) read(buffer []byte, files []int) ([]int, error) {
 	rights := make([]byte, unix.CmsgSpace(4*maxFiles))
 	for done := 0; done < len(buffer); {

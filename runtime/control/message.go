@@ -5,10 +5,10 @@ import "mayfly/runtime/status"
 // A Request is what a supervisor is asked for. On one connection it is the first message; after Exec, Signals may follow.
 type Request struct {
 	Exec   *Exec `json:"exec,omitempty"`
-	Signal int   `json:"signal,omitempty"` // to the command, or to the one that Exec has started
-	Group  bool  `json:"group,omitempty"`  // to its process group
-	// Key: the key that stops a job was typed on the terminal of what Exec has started,
-	// which this process group has.
+	Signal int   `json:"signal,omitempty"` // send it to the command, or to that of Exec
+	Group  bool  `json:"group,omitempty"`  // send Signal to the process group
+	// Key: the key that stops a job was typed on the terminal of Exec's command. The
+	// terminal's foreground process group is this one.
 	Key  int  `json:"key,omitempty"`
 	Wait bool `json:"wait,omitempty"` // answer when the container has ended
 	Plan bool `json:"plan,omitempty"` // answer with the plan
@@ -17,16 +17,16 @@ type Request struct {
 }
 
 // An Exec is another command for a container. Its descriptors 0, 1 and 2 come with the
-// message. If it is to have a terminal, 0 and 1 do not, and 2 only where it is no
+// message. If the command gets a terminal, only 2 comes, and only if it is not a
 // terminal.
 type Exec struct {
 	Args     []string `json:"args"`
 	Env      []string `json:"env,omitempty"` // NAME=VALUE, added to that of the container's command
 	Dir      string   `json:"dir,omitempty"` // "": that of the container's command
 	Terminal bool     `json:"terminal,omitempty"`
-	// KeepTerm: TERM stays as it is, also where the container does not know it.
+	// KeepTerm: TERM stays as it is, even if the container has no description of it.
 	KeepTerm bool `json:"keepTerm,omitempty"`
-	// TTY: it has a terminal as /dev/tty only.
+	// TTY: the command's terminal is /dev/tty only.
 	TTY bool `json:"tty,omitempty"`
 }
 

@@ -7,14 +7,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Listener is the supervisor's end, in the file system. Its holder must Close it; whoever removes the
-// container's record removes the socket.
+// A Listener is the supervisor's socket in the file system. Its holder must Close it.
+// Package state removes the socket with the container's record.
 type Listener struct{ fd int }
 
-// backlog is how many may wait for an answer.
+// backlog is the number of connections that can wait for Accept.
 const backlog = 64
 
-// Listen makes a socket at a path that nobody but root can reach. The thread must act on files as root.
+// Listen makes a socket at path, in a directory that only root can enter. The thread
+// must act on files as root.
 func Listen(path string) (*Listener, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -31,7 +32,8 @@ func Listen(path string) (*Listener, error) {
 	return &Listener{fd}, nil
 }
 
-// Accept waits for a connection of one of these users; any other is closed. It returns an error after Hangup.
+// Accept waits for a connection of one of these users. It closes connections of others.
+// It returns an error after Hangup.
 func (l *Listener) Accept(uids ...uint32) (*Conn, error) {
 	for {
 		fd, _, err := unix.Accept4(l.fd, unix.SOCK_CLOEXEC)
@@ -59,19 +61,21 @@ func (l *Listener) Hangup() { _ = unix.Shutdown(l.fd, unix.SHUT_RDWR) }
 // Close closes the socket, after the last Accept has returned.
 func (l *Listener) Close() error { return unix.Close(l.fd) }
 
-// pause is how often a supervisor that has just begun is called again: its socket comes
-// after its record.
+// pause is the interval in which Dial tries again: a new supervisor makes its record
+// first, then its socket.
 const pause = 2 * time.Millisecond
 
-// Dial connects with the supervisor whose socket is at path, as long as it is alive and
-// no longer than patience. The thread must act on files as root; its user is who asks.
+// Dial connects to the supervisor whose socket is at path. It tries while alive returns
+// true, and no longer than patience. The thread must act on files as root. The
+// supervisor sees the thread's user as the caller.
 func Dial(path string, patience time.Duration, alive func() bool) (*Conn, error) {
 	for begun := time.Now(); ; time.Sleep(pause) {
 		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
 			return nil, fmt.Errorf("socket: %w", err)
 		}
-		// A full backlog is waited for, but not for ever: the supervisor may be stopped.
+		// connect(2) waits while the backlog is full. The supervisor may be stopped, so
+		// limit the wait.
 		c := &Conn{fd}
 		if err = c.Within(patience); err == nil {
 			err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})

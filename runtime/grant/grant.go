@@ -1,5 +1,5 @@
-// Package grant gives the binary what it needs to be executed by ordinary users, and tells
-// what it has been given.
+// Package grant lets ordinary users execute the binary with capabilities, and shows
+// which grant a binary has.
 package grant
 
 import (
@@ -12,20 +12,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Kind is how the binary comes by its capabilities.
+// A Kind is the way in which the binary gets its capabilities.
 type Kind int
 
-// The kinds of grant that are in the file itself.
+// The kinds of grant that are stored in the file itself.
 const (
 	None Kind = iota
 	FileCapabilities
 	SetUID
 )
 
-// EveryUser may execute the binary: no group restricts it.
+// EveryUser instead of a group: all users may execute the binary.
 const EveryUser = -1
 
-// attribute holds a file's capabilities, in the layout of linux/capability.h.
+// attribute is the extended attribute with a file's capabilities. Its layout is that of
+// linux/capability.h.
 const (
 	attribute     = "security.capability"
 	revision2     = 0x02000000
@@ -34,9 +35,9 @@ const (
 	size2         = 20
 )
 
-// encode makes the attribute. The capabilities are permitted and not effective: the program
-// raises them itself when it needs them. That also lets it start, and say what is missing,
-// where the kernel cannot give it all of them.
+// encode makes the attribute. The capabilities are permitted, not effective: the
+// program raises them when it needs them. So it also starts, and can say what is
+// missing, if the kernel cannot give it all of them.
 func encode(permitted uint64) []byte {
 	data := make([]byte, size2)
 	binary.LittleEndian.PutUint32(data[0:], revision2)
@@ -45,8 +46,8 @@ func encode(permitted uint64) []byte {
 	return data
 }
 
-// decode reads the permitted set from the attribute. One of a user namespace's root
-// (revision 3) gives nothing to anybody outside.
+// decode reads the permitted set from the attribute. It refuses revision 3, which a
+// user namespace's root has set: it has no effect outside of that namespace.
 func decode(data []byte) (uint64, error) {
 	if len(data) != size2 || binary.LittleEndian.Uint32(data)&revisionMask != revision2 {
 		return 0, errors.New("file capabilities of another revision than 2")
@@ -54,11 +55,11 @@ func decode(data []byte) (uint64, error) {
 	return uint64(binary.LittleEndian.Uint32(data[4:])) | uint64(binary.LittleEndian.Uint32(data[12:]))<<32, nil
 }
 
-// Apply grants a binary. group restricts who may execute it; capabilities are those of
-// FileCapabilities. None takes the grant away. Only root can.
+// Apply grants a binary. Only members of group may execute it. capabilities are for
+// FileCapabilities. None removes the grant. Only root can call it.
 //
-// The file, and every directory above it, must be root's and nobody else's to write: who
-// can change the binary, or put another in its place, would have what it is given.
+// The file and each directory above it must belong to root, and only root may write to
+// them: a user who could change or replace the binary would get its capabilities.
 func Apply(path string, kind Kind, group int, capabilities uint64) error {
 	fd, err := openTrusted(path)
 	if err != nil {
@@ -69,7 +70,7 @@ func Apply(path string, kind Kind, group int, capabilities uint64) error {
 	if group != EveryUser {
 		mode, gid = 0o750, group
 	}
-	// First without any grant, so that at no moment too many have it.
+	// Remove the grant first, so that at no moment too many users have it.
 	if err := remove(fd, path); err != nil {
 		return err
 	}
@@ -101,7 +102,7 @@ func remove(fd int, path string) error {
 	return nil
 }
 
-// openTrusted opens a binary by its real path.
+// openTrusted opens a binary by its real path, and checks each directory on the way.
 func openTrusted(path string) (int, error) {
 	if !filepath.IsAbs(path) {
 		return -1, fmt.Errorf("%s: want an absolute path", path)
@@ -132,7 +133,8 @@ func openTrusted(path string) (int, error) {
 	return fd, nil
 }
 
-// roots tells whether an open file or directory is root's and nobody else's to write.
+// roots returns an error unless an open file or directory belongs to root and only root
+// may write to it.
 func roots(fd int, dir bool) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {

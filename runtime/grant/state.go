@@ -6,17 +6,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A State is what a file has been granted, and what would come of it.
+// A State is a file's grant, and what decides its effect.
 type State struct {
 	Kind      Kind
 	Permitted uint64 // of file capabilities
 	Mode      uint32 // permission bits
 	UID, GID  uint32
-	NoSUID    bool  // the file system does not honour a grant
-	Untrusted error // others than root can change the file
+	NoSUID    bool  // the file system is mounted nosuid, so the grant has no effect
+	Untrusted error // not nil: others than root can change the file
 }
 
-// Look finds the state of a binary. It needs no privilege.
+// Look returns the state of a binary. It needs no privilege.
 func Look(path string) (State, error) {
 	var s State
 	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
@@ -46,14 +46,14 @@ func Look(path string) (State, error) {
 	}
 	if trusted, err := openTrusted(path); err == nil {
 		unix.Close(trusted)
-	} else if err != nil && st.Mode&0o004 != 0 { // who may not read it cannot look
+	} else if err != nil && st.Mode&0o004 != 0 { // openTrusted needs to read the file
 		s.Untrusted = err
 	}
 	return s, nil
 }
 
-// Like tells by what, and for whom, another binary is granted. One that others than root execute must be root's and
-// nobody else's to write, as for Apply.
+// Like returns the kind and the group of another binary's grant. As with Apply, only
+// root may be able to write to that binary.
 func Like(path string) (Kind, int, error) {
 	s, err := Look(path)
 	if err == nil {

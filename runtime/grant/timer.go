@@ -12,7 +12,7 @@ import (
 	"mayfly/runtime/internal/host"
 )
 
-// The units of the timer, which the Debian package has too.
+// The units of the timer. The Debian package contains the same files.
 var (
 	//go:embed units/mayfly-gc.service
 	gcService string
@@ -20,10 +20,10 @@ var (
 	gcTimer string
 )
 
-// packaged is the path of the program in the units.
+// packaged is the program's path in the units of the Debian package.
 const packaged = "/usr/bin/runtime"
 
-// InstallTimer has systemd clean up every hour with the program at path.
+// InstallTimer makes systemd run the program at path every hour, to remove leftovers.
 func InstallTimer(path string) error {
 	if !host.Systemd() {
 		return errors.New("systemd does not run here: have cron call `runtime gc`")

@@ -13,26 +13,26 @@ import (
 	"mayfly/runtime/here"
 )
 
-// What there is of the database besides its files, and the programs that know it.
+// The configuration of NSS, and the programs that query it.
 const (
 	sourcesFile = "/etc/nsswitch.conf"
 	getent      = "/usr/bin/getent"
 	timeout     = "/usr/bin/timeout"
 )
 
-// groupSources are the databases of nsswitch.conf(5) that tell of members of groups.
+// groupSources are the databases of nsswitch.conf(5) that know the members of groups.
 var groupSources = []string{"group", "initgroups"}
 
-// askSources tells whether nsswitch.conf(5) names another source of one of these
-// databases than the files.
+// askSources returns whether nsswitch.conf(5) names a source besides the files for one
+// of these databases.
 func askSources(databases ...string) (bool, error) {
 	text, err := readFile(sourcesFile)
 	return elsewhere(string(text), databases), err
 }
 
-// elsewhere tells whether nsswitch.conf(5) names a source of one of these databases
-// besides the files (and systemd's, which knows of groups without members, and of users
-// without files), so that getent need not be started to hear that there is nothing.
+// elsewhere returns whether the text of nsswitch.conf(5) names a source besides the
+// files for one of these databases. If not, getent need not be started. The source
+// "systemd" does not count: its groups have no members, and its users no files.
 func elsewhere(text string, databases []string) bool {
 	for line := range strings.Lines(text) {
 		line, _, _ = strings.Cut(line, "#")
@@ -49,9 +49,9 @@ func elsewhere(text string, databases []string) bool {
 	return false
 }
 
-// confinement is of getent: ids that nobody else has, since a process of the caller's
-// own the caller could make say what they like, and one of nobody's any daemon that
-// runs as nobody. It keeps the network: a source may be reached by that.
+// confinement confines getent. It gets ids that no other process has: if it ran as the
+// caller, the caller could change its output, and if it ran as nobody, any daemon that
+// runs as nobody could. It keeps the network, since a source may need it.
 func confinement(h here.Here) nsexec.Confinement {
 	c := nsexec.Confinement{Limits: []string{"--as=1073741824", "--cpu=60", "--core=0"}}
 	c.UID, c.IDs = h.Stranger()
@@ -59,9 +59,9 @@ func confinement(h here.Here) nsexec.Confinement {
 	return c
 }
 
-// askNSS runs getent with an empty environment, for a minute at most, and returns what
-// it knows of some keys, a line each; without a key all that its sources enumerate. It
-// knows nothing where there is no getent.
+// askNSS runs getent with an empty environment, for a minute at most. It returns a line
+// for each known key; without keys, all that the sources enumerate. If there is no
+// getent, it returns nothing.
 func askNSS(h here.Here, database string, keys ...string) (string, error) {
 	if _, err := os.Stat(getent); errors.Is(err, os.ErrNotExist) {
 		return "", nil
@@ -81,7 +81,7 @@ func askNSS(h here.Here, database string, keys ...string) (string, error) {
 	return string(out), nil
 }
 
-// one asks NSS for one key, and returns the line, "" where it is unknown.
+// one asks NSS for one key, and returns its line, or "" if the key is unknown.
 func (d *Database) one(database, key string) (string, error) {
 	out, err := d.ask(database, key)
 	line, _, _ := strings.Cut(out, "\n")

@@ -12,7 +12,8 @@ import (
 )
 
 // Subordinate finds the first range of at least so many ids that a file gives to a user, by name or by number. A range
-// that is not the user's alone is refused: see CheckAlone.
+// user, by name or by number. It refuses a range that is not the user's alone: see
+// CheckAlone.
 func (d *Database) Subordinate(file string, who passwd.Entry, atLeast uint32) (passwd.Range, error) {
 	text, err := readFile(file)
 	if err != nil {
@@ -21,8 +22,9 @@ func (d *Database) Subordinate(file string, who passwd.Entry, atLeast uint32) (p
 	return subordinate(string(text), d.known(file), file, who, atLeast)
 }
 
-// CheckAlone refuses a range that a file gives another user a part of, or that has the id of a user or group that the host
-// knows: its files would be theirs.
+// CheckAlone refuses a range if the file gives a part of it to another user, or if it
+// contains the id of a user or group of the host: files with these ids would belong to
+// them.
 func (d *Database) CheckAlone(file string, who passwd.Entry, r passwd.Range) error {
 	text, err := readFile(file)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -31,14 +33,14 @@ func (d *Database) CheckAlone(file string, who passwd.Entry, r passwd.Range) err
 	return r.Alone(string(text), d.known(file), file, who)
 }
 
-// probes is of how many ids of a range NSS is asked one by one: evenly spread, both
-// ends among them.
+// probes is the number of ids of a range for which NSS is asked: evenly spread, with
+// both ends.
 const probes = 65
 
-// CheckSources refuses a range that has the id of a user or group of another source of
-// NSS. Not every source enumerates what it knows (SSSD does not, unless it is told to),
-// and to ask for each of 65536 ids would take minutes: so a single id that no source
-// enumerates can go unseen, a block of a thousand and more cannot.
+// CheckSources refuses a range that contains the id of a user or group of another
+// source of NSS. Some sources do not enumerate what they know (SSSD does so only if
+// configured), and to ask for each of 65536 ids would take minutes. So a single id that
+// no source enumerates can be missed; a block of a thousand or more cannot.
 func (d *Database) CheckSources(file string, who passwd.Entry, r passwd.Range) error {
 	database := "passwd"
 	if file == passwd.SubGIDFile {
@@ -65,7 +67,7 @@ func (d *Database) CheckSources(file string, who passwd.Entry, r passwd.Range) e
 	return nil
 }
 
-// known are the ids that a file may not give.
+// known returns the database file whose ids a file of subordinate ids must not contain.
 func (d *Database) known(file string) string {
 	if file == passwd.SubGIDFile {
 		return string(d.Group)

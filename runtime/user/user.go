@@ -1,6 +1,6 @@
-// Package user reads the host's user database: /etc/passwd and /etc/group
-// directly, every other source of NSS (LDAP, SSSD) through getent(1), since a
-// static program cannot load NSS modules.
+// Package user reads the host's user database: /etc/passwd and /etc/group itself, other
+// sources of NSS (LDAP, SSSD) with getent(1), since a static program cannot load NSS
+// modules.
 package user
 
 import (
@@ -19,11 +19,11 @@ import (
 // A Database is the host's user database, its two files read once.
 type Database struct {
 	Passwd, Group []byte
-	elsewhere     func(databases ...string) (bool, error) // whether there is more of them than the files tell
+	elsewhere     func(databases ...string) (bool, error) // whether NSS has other sources than the files
 	ask           func(database string, keys ...string) (string, error)
 }
 
-// Load reads the files. A file that is not there is an empty one.
+// Load reads the files. A missing file counts as empty.
 func Load(h here.Here) (*Database, error) {
 	users, err := readFile(passwd.PasswdFile)
 	if err != nil {
@@ -37,7 +37,7 @@ func Load(h here.Here) (*Database, error) {
 		ask: func(database string, keys ...string) (string, error) { return askNSS(h, database, keys...) }}, nil
 }
 
-// maxSize bounds what is read of a file of the database, in bytes.
+// maxSize is the size limit of a database file, in bytes.
 const maxSize = 64 << 20
 
 func readFile(name string) ([]byte, error) {
@@ -48,7 +48,7 @@ func readFile(name string) ([]byte, error) {
 	return data, err
 }
 
-// ByID finds a user by number. listed tells whether /etc/passwd has the line.
+// ByID finds a user by number. listed: /etc/passwd has the line.
 func (d *Database) ByID(uid uint32) (entry passwd.Entry, listed bool, err error) {
 	number := strconv.FormatUint(uint64(uid), 10)
 	return d.find(number, func(e passwd.Entry) bool { return e.UID == uid })
@@ -100,14 +100,14 @@ func (d *Database) find(key string, match func(passwd.Entry) bool) (passwd.Entry
 		return passwd.Entry{}, false, fmt.Errorf("%w %q", passwd.ErrUnknown, key)
 	}
 	e, err := passwd.ParseLine(line)
-	if err == nil && !match(e) { // getent takes a name of digits for a number
+	if err == nil && !match(e) { // getent takes a name that consists of digits for a number
 		err = fmt.Errorf("%w %q", passwd.ErrUnknown, key)
 	}
 	return e, false, err
 }
 
-// Groups returns the supplementary groups that the database gives a user, with the
-// user's own. (A caller's own groups come from the kernel, not from here.)
+// Groups returns a user's primary and supplementary groups in the database. (The
+// caller's groups come from the kernel, not from here.)
 func (d *Database) Groups(e passwd.Entry) ([]uint32, error) {
 	groups := []uint32{e.GID}
 	add := func(number string) {
@@ -125,7 +125,7 @@ func (d *Database) Groups(e passwd.Entry) ([]uint32, error) {
 	if elsewhere, err := d.elsewhere(groupSources...); err != nil || !elsewhere {
 		return groups, err
 	}
-	// "NAME GID GID...", of every source.
+	// "NAME GID GID...", from all sources.
 	line, err := d.one("initgroups", e.Name)
 	if err != nil {
 		return nil, err
@@ -155,7 +155,7 @@ func (d *Database) GroupByName(name string) (uint32, error) {
 	return passwd.ParseGroup(line, name)
 }
 
-// GroupName finds the name of a group that /etc/group has.
+// GroupName finds a group's name in /etc/group.
 func (d *Database) GroupName(gid uint32) (string, bool) {
 	number := strconv.FormatUint(uint64(gid), 10)
 	for line := range strings.Lines(string(d.Group)) {
@@ -167,7 +167,7 @@ func (d *Database) GroupName(gid uint32) (string, bool) {
 }
 
 // MissingGroups returns the lines of group(5) for those gids that /etc/group
-// does not have and NSS does.
+// /etc/group does not have.
 func (d *Database) MissingGroups(gids []uint32) ([]string, error) {
 	asked := map[string]bool{}
 	for line := range strings.Lines(string(d.Group)) {
@@ -193,12 +193,12 @@ func (d *Database) MissingGroups(gids []uint32) ([]string, error) {
 	return lines, nil
 }
 
-// maxKeys is how many keys getent is asked for at a time: each call starts processes,
-// and sources are asked again for what they have just told.
+// maxKeys is the number of keys for one call of getent. Each call starts processes, and
+// asks the sources anew.
 const maxKeys = 1000
 
-// answers picks the lines that answer keys, a line for each: a key that is unknown has
-// none, and what was not asked for is left out.
+// answers returns one line of out for each of numbers that has one. It leaves out lines
+// for other numbers.
 func answers(out string, numbers []string) []string {
 	var lines []string
 	open := map[string]bool{}
