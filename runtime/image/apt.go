@@ -7,15 +7,15 @@ import (
 	"strings"
 )
 
-// DebianMirror is where a suite comes from unless the request names a mirror.
+// DebianMirror is the default mirror.
 const DebianMirror = "http://deb.debian.org/debian"
 
-// updated are suites of Debian that have updates and security updates beside them. Sid
+// updated are the suites of Debian with updates and security updates on the mirror. Sid
 // and experimental have none, and those of archived releases are elsewhere.
 var updated = []string{"bullseye", "bookworm", "trixie", "forky", "oldoldstable", "oldstable", "stable", "testing"}
 
-// Updates are the lines of sources.list for what a release has got since it was made,
-// empty for suites without.
+// Updates returns the lines of sources.list for a suite's updates and security updates.
+// It returns none for a suite without updates.
 func Updates(suite string, components []string) []string {
 	if !slices.Contains(updated, suite) {
 		return nil
@@ -30,7 +30,7 @@ func Updates(suite string, components []string) []string {
 	}
 }
 
-// aptOption writes NAME=VALUE as apt.conf(5) has it.
+// aptOption converts NAME=VALUE to the syntax of apt.conf(5).
 func aptOption(option string) (string, error) {
 	name, value, ok := strings.Cut(option, "=")
 	foreign := func(r rune) bool {
@@ -44,14 +44,14 @@ func aptOption(option string) (string, error) {
 
 const checkNoExpiry = "Acquire::Check-Valid-Until=false"
 
-// remedies are what apt says of a repository that it refuses, and what to do.
+// remedies map apt's messages about a repository that it refuses to advice.
 var remedies = []struct{ said, remedy string }{
 	{"is expired (invalid since", "the mirror is not kept up to date, or is an archive; " +
 		"--apt-option " + checkNoExpiry + ", in a recipe apt-options, takes it as it is"},
 	{"is not valid yet (invalid for another", "the clock of this machine is behind: set it"},
 }
 
-// remedy tells what to do about what a bootstrap program said, "" if that is not known.
+// remedy returns advice on the output of a bootstrap program, or "".
 func remedy(said string) string {
 	for _, r := range remedies {
 		if strings.Contains(said, r.said) {
@@ -61,7 +61,7 @@ func remedy(said string) string {
 	return ""
 }
 
-// A tail passes on what a program says, and keeps the end of it.
+// A tail passes a program's output on, and keeps the end of it.
 type tail struct {
 	to   io.Writer
 	kept []byte

@@ -8,12 +8,12 @@ import (
 	"mayfly/mount"
 )
 
-// closedMount are the attributes of a store's mount, as statfs(2) tells them.
+// closedMount are the mount attributes of a store, as flags of statfs(2).
 const closedMount = unix.ST_NOSUID | unix.ST_NODEV
 
-// openMount tells whether an open directory is on a mount where device nodes and setuid
-// programs would work, and whether it is the root of that mount: only then the mount is
-// the store's own.
+// openMount returns whether device nodes and setuid programs work on the mount of an
+// open directory, and whether the directory is the root of that mount. Only then the
+// mount is the store's own.
 func openMount(fd int) (open, own bool, err error) {
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(fd, &st); err != nil {
@@ -23,14 +23,14 @@ func openMount(fd int) (open, own bool, err error) {
 	return st.Flags&closedMount != closedMount, place.IsMountRoot, err
 }
 
-// OpenMount tells whether the store is mounted by itself, and so that device nodes and
-// setuid programs in it work.
+// OpenMount returns whether the store has a mount of its own on which device nodes and
+// setuid programs work.
 func (s *Store) OpenMount() (bool, error) {
 	open, own, err := openMount(s.fd)
 	return open && own, err
 }
 
-// closeMount gives a store's own mount nosuid and nodev.
+// closeMount sets nosuid and nodev on a store's own mount.
 func closeMount(path string) error {
 	fd, err := openDirectory(unix.AT_FDCWD, path)
 	if err != nil {

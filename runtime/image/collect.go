@@ -18,17 +18,18 @@ import (
 	"mayfly/runtime/state"
 )
 
-// Everybody as an owner means all of them, and what is nobody's.
+// Everybody instead of an owner means all owners, and entries without an owner.
 const Everybody = -1
 
-// Collect removes from the run directory what belongs to the dead: of an owner's the copies and
-// the sessions that were not made or not removed to the end; for root, who names Everybody,
-// also drafts that were not sealed and images whose removal was cut short. It looks at as many
-// as it can until the context is done and at most limit of them (0: all), and returns the names
-// of what it removed, a copy's as its container's.
+// Collect removes leftovers of dead processes from the run directory. Those of an owner
+// are snapshots, and sessions that were not completely made or removed. With Everybody,
+// which is for root, it also removes drafts that were not sealed and images that were
+// not completely removed. It stops when the context is done, or after limit entries (0:
+// all). It returns the names of what it removed; for a snapshot, the name of its
+// container.
 //
-// Across owners only root collects: a collector that its caller stops would keep what it has
-// taken from everybody.
+// Only root collects across owners: a collector that its caller has stopped keeps its
+// locks, and would keep them from everybody.
 func (s *Store) Collect(ctx context.Context, owner int64, limit int) ([]string, error) {
 	dir, err := s.runDir()
 	if err != nil {
@@ -61,10 +62,11 @@ func (s *Store) Collect(ctx context.Context, owner int64, limit int) ([]string, 
 	return removed, errors.Join(errs...)
 }
 
-// nobody owns what is the administrator's. ((uid_t)-1 is no user.)
+// nobody is the owner of drafts and images, which are the administrator's. ((uid_t)-1
+// is not a user.)
 const nobody = 1<<32 - 1
 
-// ownerOf tells whose an entry of the run directory is.
+// ownerOf returns the owner of an entry of the run directory.
 func ownerOf(name string) uint32 {
 	name, _ = ofSession(name)
 	if c, ok := ref.ParseCopy(name); ok {
@@ -73,8 +75,8 @@ func ownerOf(name string) uint32 {
 	return nobody
 }
 
-// called tells what people call an entry: a copy by its container, with the owner's uid
-// for root, who collects Everybody's.
+// called returns the name of an entry for people: for a snapshot, the name of its
+// container, with the owner's uid if root collects for Everybody.
 func (s *Store) called(name string, owner int64) string {
 	c, ok := ref.ParseCopy(name)
 	switch {
@@ -86,7 +88,8 @@ func (s *Store) called(name string, owner int64) string {
 	return c.Container
 }
 
-// lives tells whether a process works on an entry, or may. It takes nothing.
+// lives returns whether a process works on an entry. If that is unknown, it returns
+// true. It takes no lock.
 func (s *Store) lives(dir int, name string) bool {
 	if c, ok := ref.ParseCopy(name); ok {
 		return state.Lives(s.Here, c.Owner, c.Container, name)
@@ -94,9 +97,10 @@ func (s *Store) lives(dir int, name string) bool {
 	return isHeld(dir, name)
 }
 
-// collect removes one entry unless a process works on it. Of a copy, the record says so; of
-// everything else there is a hold, which the collector takes until the entry is gone, so that
-// of two collectors one does it.
+// collect removes one entry unless a process works on it. For a snapshot the
+// container's record says whether that process lives. Other entries have a hold. The
+// collector takes it until the entry is removed, so that only one of two collectors
+// does so.
 func (s *Store) collect(dir int, name string) (gone bool, err error) {
 	if _, is := ref.ParseCopy(name); is {
 		if s.lives(dir, name) {
@@ -119,7 +123,8 @@ func (s *Store) collect(dir int, name string) (gone bool, err error) {
 	return gone, held.release()
 }
 
-// told tells from an error whether an entry is gone by us, and what went wrong.
+// told returns whether this process removed an entry. It is no error if another process
+// uses the entry, or has removed it.
 func told(name string, err error) (gone bool, problem error) {
 	switch {
 	case err == nil:
@@ -130,12 +135,12 @@ func told(name string, err error) (gone bool, problem error) {
 	return false, fmt.Errorf("remove %s: %w", name, err)
 }
 
-// stalled is how long a session may take to be made or removed, many times what the largest image
-// takes. A begin or end that its caller has stopped keeps it no longer.
+// stalled is how long the start or end of a session may take: many times as long as for
+// the largest image. After that, the caller has probably stopped it.
 const stalled = 24 * time.Hour
 
-// collectStalled removes a session that a process has been making or removing for too long. The
-// process finds nothing when it goes on.
+// collectStalled removes a session that a process has been making or removing for too
+// long. If the process continues, it finds no session.
 func (s *Store) collectStalled(dir int, name string) (bool, error) {
 	if _, is := ofSession(name); !is || os.Getuid() != 0 {
 		return false, nil
@@ -152,7 +157,7 @@ func (s *Store) collectStalled(dir int, name string) (bool, error) {
 	return gone, err
 }
 
-// removeEntry removes an entry that nobody works on.
+// removeEntry removes an entry on which no process works.
 func (s *Store) removeEntry(dir int, name string) error {
 	fd, err := openHere(dir, name)
 	if err != nil {
@@ -173,9 +178,9 @@ func (s *Store) removeEntry(dir int, name string) error {
 	return removeTree(dir, name)
 }
 
-// Sweep removes what interrupted changes have left in the directories of images: versions without a record, records
-// without a version. It returns their names. An image that somebody is changing is passed over.
-// It is for root.
+// Sweep removes leftovers of interrupted changes from the directories of images:
+// versions without a record, and records without a version. It returns their names. It
+// skips an image that a process is changing. It is for root.
 func (s *Store) Sweep() ([]string, error) {
 	list, err := entries(s.fd, ".")
 	if err != nil {
@@ -233,7 +238,8 @@ func (s *Store) sweep(name string) (removed []string, err error) {
 	return removed, nil
 }
 
-// stillThere compares device numbers too: every subvolume has one of its own.
+// stillThere returns whether a name still leads to an open file. It compares device
+// numbers, too: each subvolume has its own, and inode numbers repeat.
 func stillThere(dir int, name string, fd int) (bool, error) {
 	var open, named unix.Stat_t
 	err := unix.Fstat(fd, &open)

@@ -11,8 +11,7 @@ import (
 	"mayfly/runtime/internal/file"
 )
 
-// Environment is what an image's configuration gives the programs that are run in it,
-// as entries NAME=VALUE.
+// Environment returns the environment of the image's configuration, as NAME=VALUE.
 func (i *Image) Environment() ([]string, error) {
 	if !i.recorded {
 		return i.env, nil
@@ -28,8 +27,7 @@ func (i *Image) Environment() ([]string, error) {
 	return r.Environment(), nil
 }
 
-// readRecord reads the whole record of an open version, however much has been read of
-// it.
+// readRecord reads the whole record of an open version, from its beginning.
 func (i *Image) readRecord() ([]byte, error) {
 	if _, err := unix.Seek(i.record, 0, io.SeekStart); err != nil {
 		return nil, err
@@ -37,8 +35,7 @@ func (i *Image) readRecord() ([]byte, error) {
 	return file.ReadFD(i.record, maxRecord)
 }
 
-// Environment is what the version's configuration gives the programs that are run in
-// it.
+// Environment returns the environment of the version's configuration.
 func (r *Record) Environment() []string {
 	if r.Config == nil {
 		return nil
@@ -46,13 +43,12 @@ func (r *Record) Environment() []string {
 	return r.Config.Env
 }
 
-// Environment is what the version that the draft began as gives the programs that are
-// run in it.
+// Environment returns the environment of the version from which the draft was made.
 func (d *Draft) Environment() []string {
 	return (&Record{Config: d.Config}).Environment()
 }
 
-// inherit adds what is set to what was there.
+// inherit returns was with the entries of set added or replaced.
 func inherit(was, set map[string]string) map[string]string {
 	if len(was) == 0 {
 		return set

@@ -17,7 +17,7 @@ import (
 	"mayfly/personality/arch"
 )
 
-// A Bootstrap says how to fill an image with a Debian release.
+// A Bootstrap describes the Debian release with which to fill an image.
 type Bootstrap struct {
 	Suite   string
 	Arch    string // Debian's name
@@ -26,13 +26,13 @@ type Bootstrap struct {
 	Mirror  string
 	// Components of the distribution; empty: main.
 	Components []string
-	Sources    []string  // further lines for apt's sources.list
-	Updates    []string  // the same, for the programs that take them
+	Sources    []string  // additional lines for apt's sources.list
+	Updates    []string  // the same, but left out for programs that do not take them
 	AptOptions []string  // NAME=VALUE, kept in the image's apt.conf.d
 	Output     io.Writer // progress of the program
 }
 
-// HostArch is Debian's name of the machine.
+// HostArch returns Debian's name of this machine's architecture.
 func HostArch() string {
 	for _, name := range arch.Names() {
 		if a, err := arch.ByName(name); err == nil && a.Go == goruntime.GOARCH {
@@ -64,7 +64,7 @@ func (b Bootstrap) check() error {
 	return nil
 }
 
-// programs are the bootstrap programs, the quicker one first.
+// programs are the bootstrap programs, the faster one first.
 var programs = []struct {
 	name      string
 	apt       bool // it takes further lines of sources.list, and options for apt
@@ -94,16 +94,17 @@ func (b Bootstrap) common(arch string) []string {
 	return arguments
 }
 
-// alone are the arguments of unshare(1) for a bootstrap program: its processes and its mounts end with it, whatever it was at.
-// By itself mmdebstrap would finish its step first, a download perhaps.
+// alone are arguments of unshare(1) for a bootstrap program: all its processes and
+// mounts end with it. Without them an interrupted mmdebstrap would finish its step
+// first, perhaps a download.
 var alone = []string{"--pid", "--mount-proc", "--fork", "--kill-child=KILL", "--"}
 
-// withDevices are arguments of sh(1) for a bootstrap program in a draft, on a store
-// that is mounted nodev and nosuid: debootstrap refuses to make a system there. In the
-// program's mount namespace the draft becomes a mount of its own.
+// withDevices are arguments of sh(1) for a bootstrap program in a store that is mounted
+// nodev and nosuid, where debootstrap refuses to work. In the program's mount namespace
+// the draft becomes a mount of its own without these attributes.
 var withDevices = []string{"sh", "-ec", `mount --bind "$0" "$0"; mount -o remount,bind,dev,suid "$0"; exec "$@"`}
 
-// bootstrapCommand is the command line for a program and its arguments.
+// bootstrapCommand returns the command line for a program and its arguments.
 func (d *Draft) bootstrapCommand(program string, args []string) ([]string, error) {
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(d.fd, &st); err != nil {
@@ -116,8 +117,10 @@ func (d *Draft) bootstrapCommand(program string, args []string) ([]string, error
 	return slices.Concat(command, []string{program}, args), nil
 }
 
-// Bootstrap fills a draft with a Debian release. It runs the first program that is installed. When we are interrupted all its
-// processes get a SIGTERM, and time to remove their temporary files; when we are killed, they are too.
+// Bootstrap fills a draft with a Debian release. It runs the first program that is
+// installed. If this process is interrupted, all processes of that program get a
+// SIGTERM, and time to remove their temporary files. If this process is killed, so are
+// they.
 func (d *Draft) Bootstrap(ctx context.Context, b Bootstrap) error {
 	if err := b.check(); err != nil {
 		return err

@@ -10,8 +10,8 @@ import (
 	"mayfly/mount"
 )
 
-// downloads are where apt keeps lists and packages that it has downloaded, and what it
-// makes of the lists.
+// downloads are the places of apt's downloaded package lists and packages, and of the
+// caches that it makes from the lists.
 var downloads = []struct {
 	directory string
 	is        func(name string) bool
@@ -23,10 +23,10 @@ var downloads = []struct {
 
 func notLock(name string) bool { return name != "lock" }
 
-// Downloads tells how many bytes apt keeps in the draft of what it can download again.
+// Downloads returns the number of bytes in the draft that apt can download again.
 func (d *Draft) Downloads() (int64, error) { return d.downloads(false) }
 
-// RemoveDownloads removes that, and returns how many bytes it was.
+// RemoveDownloads removes what apt can download again, and returns the number of bytes.
 func (d *Draft) RemoveDownloads() (int64, error) { return d.downloads(true) }
 
 func (d *Draft) downloads(remove bool) (bytes int64, err error) {
@@ -47,8 +47,8 @@ func (d *Draft) downloads(remove bool) (bytes int64, err error) {
 	return bytes, nil
 }
 
-// filesIn counts the bytes of a directory's regular files of certain names, and may
-// remove them.
+// filesIn counts the bytes of a directory's regular files whose names satisfy is. If
+// remove is true, it removes them.
 func filesIn(dir int, is func(name string) bool, remove bool) (bytes int64, err error) {
 	list, err := entries(dir, ".")
 	if err != nil {

@@ -21,11 +21,11 @@ import (
 	"mayfly/runtime/image/tree"
 )
 
-// A Draft is a root file system that is being made. Until it is sealed it is in the run directory,
-// where this process holds it: however that ends, nothing is left that a collector would not
-// remove. Its holder must Discard it, sealed or not.
+// A Draft is a root file system that is being made. Until it is sealed it is in the run
+// directory, where this process holds it. However this process ends, a collector
+// removes the draft. The holder of a Draft must Discard it, sealed or not.
 type Draft struct {
-	Name   string // to be told to OpenDraft
+	Name   string // for OpenDraft
 	Path   string
 	Parent string            // digest of the version that it began as, if any
 	Labels map[string]string // of that version
@@ -33,14 +33,14 @@ type Draft struct {
 	store  *Store
 	dir    int   // the run directory
 	fd     int   // the root directory
-	hold   *hold // nil: it is in another draft
+	hold   *hold // nil: the draft is inside another one, which is held
 }
 
-// Names of what is not a container's begin with a dot, which a container's cannot.
+// In the run directory, only names that are not a container's start with a dot.
 const draftPrefix = ".new-"
 
-// NewDraft makes an empty draft, or one that begins as a copy of an image: a snapshot on BTRFS, elsewhere a copy
-// file by file.
+// NewDraft makes an empty draft, or a draft with the content of an image: a snapshot on
+// BTRFS, elsewhere a copy, made file by file.
 func (s *Store) NewDraft(ctx context.Context, from *Image, progress func(int64)) (*Draft, error) {
 	dir, err := s.runDir()
 	if err != nil {
@@ -94,7 +94,7 @@ func (d *Draft) begin(ctx context.Context, from *Image, progress func(int64)) er
 	return d.copy(ctx, from.fd, false, progress)
 }
 
-// copy fills the draft file by file; powerless as in archive.Extractor.
+// copy copies a tree into the draft, file by file. powerless: see archive.Extractor.
 func (d *Draft) copy(ctx context.Context, from int, powerless bool, progress func(int64)) error {
 	x, err := archive.NewExtractor(d.store.Here, d.fd, d.store.Spool(), &archive.Limits{Bytes: math.MaxInt64, Entries: math.MaxInt64}, progress)
 	if err != nil {
@@ -111,7 +111,7 @@ func (d *Draft) copy(ctx context.Context, from int, powerless bool, progress fun
 // FD returns the descriptor of the draft's root directory, owned by the Draft.
 func (d *Draft) FD() int { return d.fd }
 
-// Discard removes the draft if it is still there, and gives up its hold.
+// Discard removes the draft unless it has been sealed, and releases its hold.
 func (d *Draft) Discard() error {
 	err := removeTree(d.dir, d.Name)
 	if err == nil {
@@ -133,8 +133,8 @@ func (d *Draft) Discard() error {
 	return nil
 }
 
-// OpenDraft opens somebody's draft as an image, for a container that changes it. It
-// stays as long as the process that made it does.
+// OpenDraft opens another process's draft as an image, for a container that changes it.
+// The draft exists while the process that made it lives.
 func (s *Store) OpenDraft(name string) (*Image, error) {
 	if err := ref.CheckName("draft", strings.TrimPrefix(name, ".")); err != nil {
 		return nil, err
@@ -149,19 +149,20 @@ func (s *Store) OpenDraft(name string) (*Image, error) {
 // A Sealing says how a draft becomes a version.
 type Sealing struct {
 	Name     string
-	Next     bool // the image is there and gets one more version; else it must not be there
+	Next     bool // add a version to an existing image; else no image may have the name
 	Origin   string
-	Labels   map[string]string // besides those of the draft, whose values they replace
+	Labels   map[string]string // added to the draft's labels, or replacing them
 	Config   *oci.Settings     // nil: the draft's
 	Recipe   string
 	Want     string              // digest that the content must have, "": any
 	Known    map[uint64]tree.Sum // sums of contents that need not be read again, by inode
-	Keep     bool                // as it is: no missing mount point is made
+	Keep     bool                // do not make missing mount points
 	Progress func(int64)
 }
 
-// Seal makes a version of the draft's content and lets launches have it, in one step: before it there is
-// the old state, afterwards the new one. The draft cannot be changed any more, and is still to be discarded.
+// Seal makes a version from the draft and makes it current, in one step: if it is
+// killed, the image is in the old state or the new one. The draft cannot be changed any
+// more. The caller must still Discard it.
 func (d *Draft) Seal(ctx context.Context, how Sealing) (Record, error) {
 	record, err := d.seal(ctx, how)
 	if err != nil {
@@ -181,7 +182,7 @@ func (d *Draft) seal(ctx context.Context, how Sealing) (Record, error) {
 			return record, err
 		}
 	}
-	// What is to be written is written while the digest is computed.
+	// Write the files to disk while the digest is computed.
 	written := make(chan error, 1)
 	go func() { written <- unix.Syncfs(d.fd) }()
 	if arch, err := architecture(d.fd); err == nil {
@@ -201,7 +202,8 @@ func (d *Draft) seal(ctx context.Context, how Sealing) (Record, error) {
 	return record, d.publishNew(how.Name, record)
 }
 
-// CheckFree tells what stands in the way of an image of that name, or of a next version of it.
+// CheckFree returns an error if an image of that name, or its next version, cannot be
+// made.
 func (s *Store) CheckFree(name string, next bool) error {
 	if err := ref.CheckName("image", name); err != nil {
 		return err
@@ -221,10 +223,11 @@ func (s *Store) CheckFree(name string, next bool) error {
 	return fmt.Errorf("image %s %w in %s: `runtime image remove %s` removes it, --next makes the next version of it", name, ErrExists, s.Path, name)
 }
 
-// imagePrefix begins the names of images in the run directory that are not whole yet.
+// imagePrefix starts the names of incomplete images in the run directory.
 const imagePrefix = ".image-"
 
-// publishNew makes the image's directory in the run directory, and moves it in its place when it is whole.
+// publishNew makes the image's directory in the run directory, and moves it to its
+// place when it is complete.
 func (d *Draft) publishNew(name string, r Record) error {
 	draft, err := randomName(imagePrefix)
 	if err != nil {
@@ -264,7 +267,8 @@ func (d *Draft) publishNext(name string, r Record) (Record, error) {
 	return r, d.store.sync()
 }
 
-// publish moves the draft into the image's directory, where it becomes a version with its record, and makes that current.
+// publish moves the draft into the image's directory, adds the record, and makes the
+// new version current.
 func (d *Draft) publish(dir int, r Record) error {
 	number := strconv.Itoa(r.Version)
 	if err := d.move(dir, number); err != nil {
@@ -276,8 +280,8 @@ func (d *Draft) publish(dir int, r Record) error {
 	return setCurrent(dir, r.Version)
 }
 
-// move moves the root file system, which nobody can change any more then. A read-only subvolume cannot be moved: what came
-// as one from elsewhere is copied by a snapshot.
+// move moves the root file system, and on BTRFS makes it read-only. A read-only
+// subvolume, as a received one is, cannot be moved: move makes a snapshot of it.
 func (d *Draft) move(dir int, number string) error {
 	if !d.store.BTRFS {
 		return unix.Renameat2(d.dir, d.Name, dir, number, unix.RENAME_NOREPLACE)
@@ -295,11 +299,11 @@ func (d *Draft) move(dir int, number string) error {
 	return btrfs.SetReadOnly(d.fd, true)
 }
 
-// Reclaim has the space of what was removed freed soon: on BTRFS a commit pokes the kernel's cleaner, which
-// otherwise comes by every half a minute.
+// Reclaim frees the space of removed subvolumes soon: a commit of BTRFS wakes the
+// kernel's cleaner, which otherwise runs every half a minute.
 func (s *Store) Reclaim() error { return s.sync() }
 
-// sync makes what was done last.
+// sync writes the changes of the store to disk.
 func (s *Store) sync() error {
 	if s.BTRFS {
 		return btrfs.Sync(s.fd)

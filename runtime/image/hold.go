@@ -10,10 +10,10 @@ import (
 	"mayfly/runtime/internal/lock"
 )
 
-// A hold says that its process works on an entry of the run directory: a mark on a file NAME.held
-// beside it. The mark is not on the entry itself, which programs inside can open: they could
-// lock it, and hand the open file to somebody outside of the container. Names are random, so
-// that the file is of one entry for good.
+// A hold says that its process works on an entry NAME of the run directory. It is a
+// mark on the file NAME.held beside the entry. The mark is not on the entry itself:
+// programs inside can open that, lock it, and pass the open file to a process outside
+// of the container. Names are random, so the file never belongs to another entry.
 type hold struct {
 	dir  int // the run directory, the caller's
 	name string
@@ -22,8 +22,8 @@ type hold struct {
 
 const heldSuffix = ".held"
 
-// holdEntry makes a hold, before the entry is there. The file is marked before it has a name.
-// The holder must release it.
+// holdEntry makes a hold, before the entry exists. The file is marked before it gets a
+// name. The holder must release the hold.
 func holdEntry(dir int, name string) (*hold, error) {
 	fd, err := file.Nameless(dir, 0o600)
 	if err != nil {
@@ -39,8 +39,8 @@ func holdEntry(dir int, name string) (*hold, error) {
 	return &hold{dir, name, fd}, nil
 }
 
-// makeHeld makes a directory for root's eyes in the run directory, held and open. The caller
-// closes and releases both.
+// makeHeld makes a directory in the run directory that only root can read, opens it,
+// and holds it. The caller must close the directory and release the hold.
 func makeHeld(dir int, name string) (*hold, int, error) {
 	held, err := holdEntry(dir, name)
 	if err != nil {
@@ -56,7 +56,7 @@ func makeHeld(dir int, name string) (*hold, int, error) {
 	return held, fd, nil
 }
 
-// release gives the hold up, after the entry is gone.
+// release releases the hold, after the entry has been removed.
 func (h *hold) release() error {
 	err := unix.Unlinkat(h.dir, h.name+heldSuffix, 0)
 	unix.Close(h.fd)
@@ -66,9 +66,9 @@ func (h *hold) release() error {
 	return err
 }
 
-// takeHold takes the hold of an entry that a dead process has left; nil where a process has it.
-// Where there is no such file the entry was made by an earlier version of the program, which
-// locked the entry itself.
+// takeHold takes the hold of an entry that a dead process has left. It returns nil if a
+// process has the hold. An entry without a file NAME.held was made by an earlier
+// version of the program, which locked the entry itself.
 func takeHold(dir int, name string) (*hold, error) {
 	fd, err := unix.Openat(dir, name+heldSuffix, unix.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	taken := false
@@ -89,7 +89,8 @@ func takeHold(dir int, name string) (*hold, error) {
 	return &hold{dir, name, fd}, nil
 }
 
-// isHeld tells whether a process has the hold of an entry, or may. It takes nothing.
+// isHeld returns whether a process has the hold of an entry. If that is unknown, it
+// returns true. It takes no lock.
 func isHeld(dir int, name string) bool {
 	fd, err := unix.Openat(dir, name+heldSuffix, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {

@@ -17,8 +17,8 @@ import (
 	"mayfly/runtime/internal/lock"
 )
 
-// An Image is an open root file system in a store: a version or a plain one. While a version is open,
-// it cannot be removed. Its holder must Close it.
+// An Image is an open root file system in a store: a version or a plain image. While a
+// version is open, it cannot be removed. The holder of an Image must Close it.
 type Image struct {
 	ref.Reference        // of the version that is open; Version 0: a plain image
 	Path          string // of the root file system
@@ -29,7 +29,7 @@ type Image struct {
 	recorded      bool     // the version's record has an environment
 }
 
-// Sealed tells that the root file system does not change.
+// Sealed returns whether the image is a version, which does not change.
 func (i *Image) Sealed() bool { return i.Version != 0 }
 
 // FD returns the descriptor of the image's root directory, owned by the Image.
@@ -43,10 +43,10 @@ func (i *Image) Close() error {
 	return unix.Close(i.fd)
 }
 
-// switches bounds how often a version is looked for that was removed in between.
+// switches is how often Image looks for the version again, if it was removed meanwhile.
 const switches = 16
 
-// Image opens an image: a version by its number, or the one that is current.
+// Image opens an image: the version with that number, or the current one.
 func (s *Store) Image(text string) (*Image, error) {
 	ref, err := ref.Parse(text)
 	if err != nil {
@@ -76,7 +76,7 @@ func (s *Store) Image(text string) (*Image, error) {
 	return nil, s.unknown(ref)
 }
 
-// openImage opens the directory of an image, and tells whether that is a root file system itself.
+// openImage opens the directory of an image, and returns whether it is a plain image.
 func (s *Store) openImage(name string) (dir int, plain bool, err error) {
 	dir, err = openHere(s.fd, name)
 	if err == nil {
@@ -93,8 +93,8 @@ func (s *Store) openImage(name string) (dir int, plain bool, err error) {
 	return dir, plain, nil
 }
 
-// isPlain tells whether the open directory of an image is a root file system itself; ENOENT means that it has been removed
-// since.
+// isPlain returns whether the open directory of an image is itself the root file
+// system. It returns ENOENT if the image has been removed meanwhile.
 func (s *Store) isPlain(name string, dir int) (bool, error) {
 	var link [1]byte
 	if s.BTRFS {
@@ -108,7 +108,8 @@ func (s *Store) isPlain(name string, dir int) (bool, error) {
 	} else if err != unix.ENOENT && err != unix.EINVAL {
 		return false, err
 	}
-	// An image that is being removed is moved away before it loses its link.
+	// Without the link "current" the image is plain or being removed. A removal moves
+	// the image away before it removes the link.
 	if there, err := stillThere(s.fd, name, dir); err != nil || !there {
 		return false, cmp.Or(err, error(unix.ENOENT))
 	}
@@ -118,8 +119,9 @@ func (s *Store) isPlain(name string, dir int) (bool, error) {
 	return true, nil
 }
 
-// openVersion opens a version in an image's directory, 0 for the current one. The mark on its
-// record comes first: then nobody removes the version, if it is still there.
+// openVersion opens a version in an image's directory, 0 for the current one. It marks
+// the version's record first: from then on no process removes the version, if it still
+// exists.
 func (s *Store) openVersion(dir int, ref ref.Reference) (*Image, error) {
 	var err error
 	if ref.Version == 0 {
@@ -145,11 +147,11 @@ func (s *Store) openVersion(dir int, ref ref.Reference) (*Image, error) {
 	return &Image{Reference: ref, Path: path, Private: private, fd: fd, record: record, recorded: environment}, nil
 }
 
-// useWithin bounds how long a launch waits for the end of a removal, which root has begun.
+// useWithin is how long a launch waits while root removes the version.
 const useWithin = 10 * time.Second
 
-// use marks an open record as in use, together with others. ENOENT means that what it is of has
-// been removed.
+// use marks an open record as in use; other processes may do so, too. It returns ENOENT
+// if the version or session has been removed.
 func use(fd int) (st unix.Stat_t, err error) {
 	err = lock.Within(useWithin, func() (bool, error) {
 		taken, err := lock.MarkShared(fd)
@@ -167,8 +169,7 @@ func use(fd int) (st unix.Stat_t, err error) {
 	return st, err
 }
 
-// Architecture reads what machine the image is for from the ELF header of its
-// /bin/sh.
+// Architecture returns the image's architecture, from the ELF header of its /bin/sh.
 func (i *Image) Architecture() (arch.Architecture, error) {
 	arch, err := architecture(i.fd)
 	if err != nil {

@@ -16,18 +16,20 @@ import (
 	"mayfly/runtime/internal/host"
 )
 
-// backingFile is where the file system of a store is that is not on BTRFS itself.
+// backingFile returns the file that holds a store's BTRFS, if its directory is not on
+// BTRFS.
 func backingFile(store string) string { return filepath.Clean(store) + ".btrfs" }
 
-// mountOptions: reading a file in an image must not become a write to it; its device
-// nodes drive nothing, and its setuid programs gain nothing for anybody on the host that opens
-// or executes them.
+// mountOptions are the options of a store's mount. noatime: a read of an image's file
+// must not write to the image. nosuid, nodev: setuid programs and device nodes of
+// images have no effect on the host.
 const mountOptions = "loop,noatime,nosuid,nodev"
 
-// Init makes a store at an absolute path and says what it did. Where the directory
-// is on BTRFS there is little to do. Elsewhere it makes a file with BTRFS in it and
-// mounts that, unless overlay is set or this system has no BTRFS: then copies will be
-// made with overlayfs. When it fails, the file is gone again.
+// Init makes a store at an absolute path, and returns a message that says what it did.
+// If the directory is on BTRFS, it is used as it is. Otherwise Init makes a file that
+// holds a BTRFS, and mounts it. If overlay is set, or this system has no BTRFS, the
+// directory becomes an overlay store: snapshots are made with overlayfs. If Init fails,
+// it removes the file.
 func Init(h here.Here, path, size string, overlay bool) (string, error) {
 	if !filepath.IsAbs(path) {
 		return "", fmt.Errorf("store %q is not an absolute path", path)
@@ -77,7 +79,7 @@ func isBTRFS(path string) (bool, error) {
 	return btrfs.Is(fd)
 }
 
-// hasBTRFS tells whether this system can make and mount BTRFS.
+// hasBTRFS returns whether this system can make and mount BTRFS.
 func hasBTRFS() bool {
 	list, err := os.ReadFile("/proc/filesystems")
 	if err != nil || !strings.Contains(string(list), "\tbtrfs\n") && exec.Command("modprobe", "btrfs").Run() != nil {
@@ -87,7 +89,7 @@ func hasBTRFS() bool {
 	return err == nil
 }
 
-// initOverlay makes a store whose copies are overlays.
+// initOverlay makes an overlay store.
 func initOverlay(path string) (string, error) {
 	if err := os.Chmod(path, 0o700); err != nil {
 		return "", err
@@ -111,7 +113,8 @@ func initFile(path string, size int64) (string, error) {
 	}
 	err = errors.Join(mountAtBoot(path), Mount(path))
 	if err == nil {
-		// Images hold setuid programs of other systems: they are root's to enter.
+		// Images contain setuid programs of other systems, so only root may enter the
+		// store.
 		err = os.Chmod(path, 0o700)
 	}
 	if err != nil {
@@ -123,8 +126,8 @@ func initFile(path string, size int64) (string, error) {
 	return fmt.Sprintf("store %s is BTRFS in the file %s, mounted%s", path, file, bootHint()), nil
 }
 
-// makeBackingFile reports whether it made the file: one that is there already
-// holds images.
+// makeBackingFile makes the file and a BTRFS in it. It returns whether it made the
+// file: an existing one holds images, and stays as it is.
 func makeBackingFile(file string, size int64) (made bool, err error) {
 	f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if errors.Is(err, os.ErrExist) {
@@ -143,8 +146,8 @@ func makeBackingFile(file string, size int64) (made bool, err error) {
 	return true, nil
 }
 
-// Mount mounts a store that Init has made in a file. One that is mounted already gets
-// the attributes that it was mounted without.
+// Mount mounts a store that Init has made in a file. If the store is mounted already,
+// Mount adds nosuid and nodev.
 func Mount(path string) error {
 	if on, err := isBTRFS(path); err == nil && on {
 		return closeMount(path)
@@ -163,7 +166,7 @@ func bootHint() string {
 	return "; `runtime store mount` mounts it again after a boot"
 }
 
-// unitName is the name that a mount unit for the path must have.
+// unitName returns the name that systemd requires of a mount unit for the path.
 func unitName(path string) (string, error) {
 	name, err := exec.Command("systemd-escape", "--path", "--suffix=mount", path).Output()
 	if err != nil {
@@ -172,7 +175,7 @@ func unitName(path string) (string, error) {
 	return strings.TrimSpace(string(name)), nil
 }
 
-// mountAtBoot installs a mount unit where systemd runs.
+// mountAtBoot installs a mount unit, if systemd runs.
 func mountAtBoot(path string) error {
 	if !host.Systemd() {
 		return nil
@@ -192,7 +195,7 @@ func mountAtBoot(path string) error {
 	return tool("systemctl", "systemd", "enable", "--now", unit)
 }
 
-// forgetAtBoot takes back what mountAtBoot did, as far as it came.
+// forgetAtBoot undoes what mountAtBoot has done, also if it failed half-way.
 func forgetAtBoot(path string) error {
 	if !host.Systemd() {
 		return nil
@@ -208,10 +211,11 @@ func forgetAtBoot(path string) error {
 	return errors.Join(tool("systemctl", "systemd", "disable", "--now", unit), os.Remove(file))
 }
 
-// minimumSize is what mkfs.btrfs and one image need.
+// minimumSize is the size that mkfs.btrfs and one image need.
 const minimumSize = 256 << 20
 
-// ParseSize reads a number of bytes with an optional K, M, G or T (powers of 1024).
+// ParseSize parses a size in bytes: a number with an optional K, M, G or T (powers of
+// 1024).
 func ParseSize(text string) (int64, error) {
 	number, unit := text, int64(1)
 	for i, suffix := range []string{"K", "M", "G", "T"} {

@@ -16,15 +16,15 @@ import (
 	"mayfly/runtime/internal/lock"
 )
 
-// A Description is what a list tells of an image.
+// A Description is an image's entry in a list.
 type Description struct {
 	Name     string    `json:"name"`
 	Kind     string    `json:"kind"`              // versions or plain
-	Version  int       `json:"version,omitempty"` // the one described: of a list, the current one
+	Version  int       `json:"version,omitempty"` // the described version; in a list the current one
 	Versions int       `json:"versions,omitempty"`
 	Path     string    `json:"path"`               // of the root file system
 	Arch     string    `json:"arch,omitempty"`     // Debian's name
-	Emulator string    `json:"emulator,omitempty"` // program that runs those of Arch; none: nothing does
+	Emulator string    `json:"emulator,omitempty"` // program that runs programs of Arch; "none": there is none
 	Created  time.Time `json:"created,omitzero"`
 	Used     time.Time `json:"lastUsed,omitzero"` // of that version, to the hour
 	Bytes    int64     `json:"bytes,omitempty"`   // of that version
@@ -55,8 +55,8 @@ func (s *Store) List() ([]Description, error) {
 	return list, nil
 }
 
-// describe describes an image without marking it as in use: a list that its caller stops keeps
-// nobody from removing anything.
+// describe describes an image without marking it as in use. So a list that its caller
+// has stopped does not prevent a removal.
 func (s *Store) describe(name string) (Description, error) {
 	dir, plain, err := s.openImage(name)
 	if err != nil {
@@ -73,7 +73,7 @@ func (s *Store) describe(name string) (Description, error) {
 	return s.Describe(img)
 }
 
-// Describe describes an open image: of its versions that which is open.
+// Describe describes an open image, and of its versions the open one.
 func (s *Store) Describe(img *Image) (Description, error) {
 	d := Description{Name: img.Name, Path: img.Path, Kind: "plain"}
 	if img.Sealed() {
@@ -155,7 +155,7 @@ func (s *Store) History(name string) ([]Entry, error) {
 	return history, nil
 }
 
-// inUse tells whether somebody uses a version, or removes it.
+// inUse returns whether a process uses a version, or is removing it.
 func inUse(dir, version int) (bool, error) {
 	fd, err := unix.Openat(dir, recordName(version), unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -165,7 +165,7 @@ func inUse(dir, version int) (bool, error) {
 	return lock.Marked(fd)
 }
 
-// Record reads what is known of a version.
+// Record reads a version's record.
 func (s *Store) Record(ref ref.Reference) (Record, error) {
 	dir, plain, err := s.openImage(ref.Name)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"mayfly/runtime/image/tree"
 )
 
-// Rename gives an image another name. What runs on it is not disturbed.
+// Rename gives an image another name. Running containers are not affected.
 func (s *Store) Rename(from, to string) error {
 	if err := ref.CheckName("image", to); err != nil {
 		return err
@@ -38,7 +38,7 @@ func (s *Store) Rename(from, to string) error {
 	return s.sync()
 }
 
-// Clone makes a new image of a version, or of a plain image.
+// Clone makes a new image from a version, or from a plain image.
 func (s *Store) Clone(ctx context.Context, from, to string, progress func(int64)) (Record, error) {
 	if err := s.CheckFree(to, false); err != nil {
 		return Record{}, err
@@ -64,8 +64,8 @@ func (s *Store) Clone(ctx context.Context, from, to string, progress func(int64)
 	return record, errors.Join(err, d.Discard())
 }
 
-// Rollback makes an earlier version current again, or the one before the current one if version is 0. Launches
-// from then on take that; what runs keeps its own.
+// Rollback makes a version current; if version is 0, the one before the current
+// version. Later launches use it. Running containers keep their version.
 func (s *Store) Rollback(name string, version int) (int, error) {
 	dir, err := s.changeImage(name)
 	if err != nil {
@@ -96,8 +96,8 @@ func (s *Store) Rollback(name string, version int) (int, error) {
 	return version, s.sync()
 }
 
-// Prune removes all but the last keep versions of an image and the current one. It returns which it has removed,
-// and which it has not because they are in use.
+// Prune removes all versions of an image except the last keep versions and the current
+// one. It returns the removed versions, and those that stay because they are in use.
 func (s *Store) Prune(name string, keep int) (removed, busy []int, err error) {
 	if keep < 1 {
 		return nil, nil, errors.New("at least one version must be kept: `runtime image remove` removes an image")
@@ -136,7 +136,7 @@ func (s *Store) Prune(name string, keep int) (removed, busy []int, err error) {
 	return removed, busy, nil
 }
 
-// Verify reads a version whole and compares it with the digest that was recorded when it was sealed.
+// Verify reads a whole version, and compares its content with the digest in its record.
 func (s *Store) Verify(ctx context.Context, text string, progress func(int64)) (Record, error) {
 	img, err := s.Image(text)
 	if err != nil {

@@ -10,24 +10,25 @@ import (
 	"mayfly/mount"
 )
 
-// mountPoints are files and directories that a launch mounts on. Where an image
-// has them already, no launch needs to make them in its snapshot.
+// mountPoints are the files and directories on which a launch mounts something. If a
+// version has them, no launch needs a snapshot to make them.
 var mountPoints = struct{ directories, files []string }{
 	[]string{"/dev", "/home", "/opt", "/proc", "/run", "/sys", "/tmp", "/var/tmp"},
 	[]string{"/etc/group", "/etc/hostname", "/etc/hosts", "/etc/localtime", "/etc/passwd", "/etc/resolv.conf"},
 }
 
-// linkedDirectories are made at sealing only where they are symbolic links that lead nowhere:
-// what callers bind is often in them, and homes are.
+// linkedDirectories are made at sealing only if they are symbolic links that lead
+// nowhere. They often contain what callers bind, and homes.
 var linkedDirectories = []string{"/media", "/mnt", "/root", "/srv", "/usr/local"}
 
-// IsMountPoint tells whether every version has something to mount on there.
+// IsMountPoint returns whether every version has a mount point at a path.
 func IsMountPoint(name string) bool {
 	return slices.Contains(mountPoints.directories, name) || slices.Contains(mountPoints.files, name)
 }
 
-// makeMountPoints makes those mount points that the image does not have, and lets everybody into its root
-// directory. The times are those that the directory around had before: the same content gets the same digest.
+// makeMountPoints makes the mount points that the image lacks, and lets all users enter
+// its root directory. It restores the times of the directories above, so that the same
+// content has the same digest.
 func makeMountPoints(fd int) error {
 	root := mount.RootAt(fd)
 	here, err := mount.TreeFromFD(fd).Place()
@@ -67,9 +68,9 @@ func makeMountPoints(fd int) error {
 	return nil
 }
 
-// makeThroughLinks makes a directory, where its name is a symbolic link that leads
-// nowhere the directory that it would lead to: systems that are updated as a whole have
-// such links, to what they make when they boot.
+// makeThroughLinks makes a directory. If its name is a symbolic link that leads
+// nowhere, it makes the directory to which the link leads. Systems that are updated as
+// a whole have such links, and make the directories at boot.
 func makeThroughLinks(root mount.Root, name string, mountID uint64) error {
 	err := makeMountPoint(root, name, true, mountID)
 	if !errors.Is(err, unix.EEXIST) {
@@ -94,15 +95,16 @@ func makeIfLink(root mount.Root, name string, mountID uint64) error {
 	return makeThroughLinks(root, name, mountID)
 }
 
-// inTheWay tells that the image has something else where a mount point would be: that is for the launch to say that
-// wants to mount there.
+// inTheWay returns whether an error means that the image has something else in the
+// place of a mount point. A launch that mounts there will say so.
 func inTheWay(err error) bool {
 	return errors.Is(err, unix.EEXIST) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP)
 }
 
-// makeMountPoint makes one with the directories above it, and takes back what that does
-// to the time of the one that was there. Nothing is opened: an image can have a device
-// where a mount point would be, and to open one can start what it drives.
+// makeMountPoint makes a mount point and the missing directories above it, and restores
+// the time of the deepest existing directory. It opens nothing: an image can have a
+// device node in the place of a mount point, and to open a device can have side
+// effects.
 func makeMountPoint(root mount.Root, name string, dir bool, mountID uint64) error {
 	above := path.Dir(name)
 	for {
@@ -118,7 +120,7 @@ func makeMountPoint(root mount.Root, name string, dir bool, mountID uint64) erro
 	}
 }
 
-// fillIn makes what is missing of name. above is the deepest directory of it that is there.
+// fillIn makes the missing parts of name. above is its deepest existing directory.
 func fillIn(root mount.Root, name string, dir bool, mountID uint64, above int) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(above, &st); err != nil {

@@ -15,8 +15,9 @@ import (
 // dpkgStatus is where Debian's systems record what is installed.
 const dpkgStatus = "/var/lib/dpkg/status"
 
-// Packages reads which packages are installed, and in which version, from dpkg's records. Names of
-// another architecture than the first one's are NAME:ARCH. An image without dpkg has none.
+// Packages returns the installed packages and their versions, from dpkg's records. A
+// package of another architecture than the first one is NAME:ARCH. An image without
+// dpkg has none.
 func (i *Image) Packages() (map[string]string, error) {
 	found := map[string]string{}
 	fd, err := mount.RootAt(i.fd).OpenRegular(dpkgStatus)

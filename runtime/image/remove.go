@@ -18,17 +18,17 @@ import (
 	"mayfly/runtime/state"
 )
 
-// A Wait says how long a removal waits for containers that run on the image. The zero value
-// does not wait.
+// A Wait says how long a removal waits for the image's containers. The zero value does
+// not wait.
 type Wait struct {
 	Most time.Duration
 	Tell func(text string) // is told once who is waited for
 }
 
-// Remove removes an image with all its versions. One that a container runs on is not
-// removed; with a wait no new container can have it at once, and it is removed when the
-// last one has ended. When the context or the wait ends before that, the image is as it
-// was, and the error names who uses it.
+// Remove removes an image with all its versions. Without a wait, an image that a
+// container uses is not removed. With a wait, new launches are refused at once, and the
+// image is removed when its last container has ended. If the context or the wait ends
+// before that, the image stays, and the error names the containers.
 func (s *Store) Remove(ctx context.Context, name string, wait Wait) error {
 	dir, plain, err := s.openImage(name)
 	if err != nil {
@@ -46,8 +46,8 @@ func (s *Store) Remove(ctx context.Context, name string, wait Wait) error {
 	return nil
 }
 
-// removePlain removes a root file system that somebody has made by hand. No mark is on one: who
-// runs on it is looked up.
+// removePlain removes a plain image. It has no mark, so removePlain looks for its
+// containers in the records.
 func (s *Store) removePlain(ctx context.Context, name string, wait Wait) error {
 	err := wait.until(ctx, func() error {
 		users, err := s.runningOn(name)
@@ -62,8 +62,8 @@ func (s *Store) removePlain(ctx context.Context, name string, wait Wait) error {
 	return errors.Join(removeTree(s.fd, name), s.Reclaim())
 }
 
-// until tries as long as it finds something in use, and the wait and the context last. explain
-// says by what.
+// until calls try until it does not return ErrInUse, or the wait or the context ends.
+// explain adds to the error who uses it.
 func (w Wait) until(ctx context.Context, try func() error, explain func(error) error) error {
 	begun, told := time.Now(), w.Tell == nil
 	for {
@@ -88,10 +88,10 @@ func (w Wait) until(ctx context.Context, try func() error, explain func(error) e
 	}
 }
 
-// waitStep is how often it is looked whether an image is in use still.
+// waitStep is the interval in which until calls try.
 const waitStep = 50 * time.Millisecond
 
-// usedBy is ErrInUse with who it is.
+// usedBy returns an ErrInUse that names the users.
 func usedBy(users []string) error {
 	return fmt.Errorf("it %w by %s", ErrInUse, strings.Join(users, ", "))
 }
@@ -129,8 +129,9 @@ func (s *Store) removeImage(ctx context.Context, name string, wait Wait) error {
 	return s.removeHidden(ctx, name, dir, run, wait)
 }
 
-// removeHidden moves the image away, so that it has no new users, and removes it when the last
-// has gone. From there on it is a leftover, should we be killed.
+// removeHidden moves the image away, so that no launch finds it, and removes it when
+// its last container has ended. If this process is killed after that, the image is a
+// leftover.
 func (s *Store) removeHidden(ctx context.Context, name string, dir, run int, wait Wait) error {
 	hidden, err := randomName(removedPrefix)
 	if err != nil {
@@ -161,10 +162,11 @@ func (s *Store) removeHidden(ctx context.Context, name string, dir, run int, wai
 	return errors.Join(held.release(), s.Reclaim())
 }
 
-// removedPrefix begins the names of images in the run directory that are being removed.
+// removedPrefix starts the names of images in the run directory that are being removed.
 const removedPrefix = ".removed-"
 
-// explainUse says by what an open image is in use: containers, or processes that are none yet.
+// explainUse adds to an error what uses an open image: containers, or processes that
+// are launching one.
 func (s *Store) explainUse(name string, dir int, err error) error {
 	if !errors.Is(err, ErrInUse) {
 		return err
@@ -198,8 +200,8 @@ func holdersOf(dir int) (users []string) {
 	return users
 }
 
-// lockVersions marks all versions of an image as this process's alone. The caller
-// closes the descriptors.
+// lockVersions marks all versions of an image exclusively. The caller must close the
+// descriptors.
 func lockVersions(dir int) ([]int, error) {
 	list, err := versions(dir)
 	if err != nil {
@@ -217,9 +219,9 @@ func lockVersions(dir int) ([]int, error) {
 	return locks, nil
 }
 
-// lockVersion marks a version as this process's alone, which is ErrInUse if somebody
-// uses it. The caller closes the descriptor. An earlier version of the program marked
-// what it used by flock(2).
+// lockVersion marks a version exclusively. It returns ErrInUse if a process uses the
+// version. The caller must close the descriptor. Earlier versions of the program marked
+// what they used with flock(2).
 func lockVersion(dir, version int) (int, error) {
 	fd, err := unix.Openat(dir, recordName(version), unix.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -239,8 +241,9 @@ func lockVersion(dir, version int) (int, error) {
 	return fd, nil
 }
 
-// removeVersion removes what there is of a version. The record goes first: without it there is no version. The caller
-// has the image's turn, and has marked the version if it was ever there for others.
+// removeVersion removes a version, which may be incomplete. It removes the record
+// first: without a record there is no version. The caller has the image's turn. It has
+// also marked the version, if other processes could see it.
 func removeVersion(dir, version int) error {
 	if err := unix.Unlinkat(dir, recordName(version), 0); err != nil && err != unix.ENOENT {
 		return fmt.Errorf("remove the record of version %d: %w", version, err)
@@ -252,9 +255,9 @@ func removeVersion(dir, version int) error {
 	return nil
 }
 
-// removeTree removes a subvolume or a directory with all that is in it, subvolumes too,
-// however deep it is: a user's run can leave more directories in each other than a
-// process may have descriptors. No symbolic link is followed.
+// removeTree removes a subvolume or a directory with its content, including subvolumes.
+// The tree may be deeper than the number of descriptors that a process may have: a
+// user's run can make it so. Symbolic links are not followed.
 func removeTree(dir int, name string) error {
 	err := btrfs.Delete(dir, name)
 	if err == nil || errors.Is(err, unix.ENOENT) {
@@ -281,8 +284,8 @@ func deleteSubvolume(above int, name string, inode uint64) error {
 	return btrfs.Delete(above, name)
 }
 
-// removeImageDirectory removes the directory of an image, which nobody uses, from dir: its versions first, which takes
-// no walk through them.
+// removeImageDirectory removes the directory of an unused image from dir. It deletes
+// the versions as subvolumes first, without a walk through them.
 func removeImageDirectory(dir int, name string, image int) error {
 	list, err := entries(image, ".")
 	if err != nil {

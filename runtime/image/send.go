@@ -18,12 +18,12 @@ import (
 	"mayfly/runtime/internal/exact"
 )
 
-// A shipment is the first line of what Send writes, before the stream of btrfs-send(8).
+// A shipment is the first line of Send's output. The stream of btrfs-send(8) follows.
 type shipment struct {
 	Format string `json:"mayfly-image"` // "1"
 	Name   string `json:"name"`
 	Record Record `json:"record"`
-	Base   string `json:"base,omitempty"` // digest of the version that the stream builds on
+	Base   string `json:"base,omitempty"` // digest of the version to which the stream's changes apply
 }
 
 const (
@@ -33,7 +33,7 @@ const (
 
 var errNeedsBTRFS = errors.New("the store is not on BTRFS, which send and receive take: use export and import")
 
-// Send writes a version, or what has changed since the version parent if that is not 0.
+// Send writes a version, or its changes since the version parent if that is not 0.
 func (s *Store) Send(ctx context.Context, text string, parent int, w *os.File) error {
 	if !s.BTRFS {
 		return errNeedsBTRFS
@@ -75,7 +75,8 @@ func (s *Store) Send(ctx context.Context, text string, parent int, w *os.File) e
 	return nil
 }
 
-// sendStream runs btrfs(8), whose last argument is a subvolume, and passes its stream on.
+// sendStream runs btrfs(8), whose last argument is a subvolume, and copies its output
+// to w.
 func sendStream(ctx context.Context, args []string, w io.Writer) error {
 	var top unix.Stat_t
 	if err := unix.Stat(args[len(args)-1], &top); err != nil {
@@ -107,7 +108,7 @@ func sendStream(ctx context.Context, args []string, w io.Writer) error {
 	return failed
 }
 
-// said runs a program, and makes an error of what it says when it fails.
+// said runs a program. If it fails, the error contains its output.
 func said(cmd *exec.Cmd, what string) error {
 	var text bytes.Buffer
 	cmd.Stderr = &text
@@ -117,8 +118,9 @@ func said(cmd *exec.Cmd, what string) error {
 	return nil
 }
 
-// Receive reads what Send wrote, on whatever machine, and makes an image or the next version of one with it. The
-// content must have the digest that it had there. name is the image's here, "" for the same as there.
+// Receive reads the output of Send from another machine, and makes an image or an
+// image's next version from it. The content must match the digest that was sent. name
+// is the image's name here; "": the name that was sent.
 func (s *Store) Receive(ctx context.Context, name string, r *os.File, progress func(int64)) (string, Record, error) {
 	if !s.BTRFS {
 		return name, Record{}, errNeedsBTRFS
@@ -165,7 +167,8 @@ func (s *Store) receive(ctx context.Context, name string, head shipment, r *os.F
 	return record, errors.Join(err, d.Discard())
 }
 
-// fits tells whether the image here has what the stream builds on, and not yet what it brings.
+// fits returns an error unless the image here has the version on which the stream
+// builds, and lacks the version that it brings.
 func fits(name string, history []Entry, head shipment) error {
 	base := head.Base == ""
 	for _, v := range history {
@@ -180,7 +183,8 @@ func fits(name string, history []Entry, head shipment) error {
 	return nil
 }
 
-// receive lets btrfs(8), confined to the draft, make a subvolume there, which is then sealed in the draft's place.
+// receive runs btrfs(8), confined to the draft, which makes a subvolume in it. That
+// subvolume is sealed instead of the draft.
 func (d *Draft) receive(ctx context.Context, head shipment, how Sealing, r *os.File) (Record, error) {
 	args := []string{"receive", "--quiet", "--max-errors", "1"}
 	if head.Base == "" {
@@ -210,7 +214,7 @@ func (d *Draft) receive(ctx context.Context, head shipment, how Sealing, r *os.F
 	return within.Seal(ctx, how)
 }
 
-// readShipment reads the first line, and nothing of what follows it.
+// readShipment reads the first line, and not a byte more.
 func readShipment(r io.Reader) (shipment, error) {
 	var head shipment
 	var line []byte

@@ -16,22 +16,22 @@ import (
 	"mayfly/runtime/internal/lock"
 )
 
-// Sessions are writable copies of images that live until their owner ends them. Each is a directory UID.NAME of the
-// store's .sessions, with the root file system and a record, which processes that run in the
-// session have marked.
+// A session is a writable snapshot of an image that stays until its owner ends it. It
+// is a directory UID.NAME in the store's .sessions, with the root file system and a
+// record. Its containers' supervisors have marked the record.
 const (
 	sessionsDirectory = ".sessions"
 	sessionRoot       = "root"
 	sessionRecord     = "session.json"
-	// sessionPrefix and endedPrefix begin the names, in the run directory, of sessions that are
-	// being made and removed; then comes what CopyName says.
+	// sessionPrefix and endedPrefix start the names of sessions that are being made and
+	// removed, in the run directory. A name of CopyName follows.
 	sessionPrefix = ".session-"
 	endedPrefix   = ".ended-"
 	maxSession    = 512 << 10 // bytes of a record, most of them of an environment
 )
 
-// ofSession tells whether an entry of the run directory is a session that is being made or
-// removed, and what follows the prefix.
+// ofSession returns whether an entry of the run directory is a session that is being
+// made or removed, and its name after the prefix.
 func ofSession(name string) (rest string, is bool) {
 	if rest, is = strings.CutPrefix(name, sessionPrefix); is {
 		return rest, true
@@ -42,10 +42,10 @@ func ofSession(name string) (rest string, is bool) {
 // ErrNoSession means that the owner has no session of that name.
 var ErrNoSession = errors.New("no such session")
 
-// ErrTooManySessions means that the owner has as many as the policy allows.
+// ErrTooManySessions means that the owner has as many sessions as the policy allows.
 var ErrTooManySessions = errors.New("too many sessions")
 
-// A Session is what is known of one.
+// A Session is the record of a session.
 type Session struct {
 	Name  string    `json:"name"`
 	UID   uint32    `json:"uid"` // of the owner
@@ -60,7 +60,7 @@ func sessionDirectory(uid uint32, name string) string {
 	return strconv.FormatUint(uint64(uid), 10) + "." + name
 }
 
-// sessions opens the directory of all sessions, ENOENT where there is none.
+// sessions opens the directory of all sessions. It returns ENOENT if there is none.
 func (s *Store) sessions(create bool) (int, error) {
 	if create {
 		if err := unix.Mkdirat(s.fd, sessionsDirectory, 0o700); err != nil && err != unix.EEXIST {
@@ -77,8 +77,8 @@ func (s *Store) sessions(create bool) (int, error) {
 	return fd, nil
 }
 
-// Session opens a session's root file system as an image. While it is open, the session does not end. The thread must
-// act on files as root.
+// Session opens a session's root file system as an image. While it is open, the session
+// cannot be ended. The thread must act on files as root.
 func (s *Store) Session(uid uint32, name string) (*Image, error) {
 	dir, err := s.openSession(uid, name)
 	if err != nil {
@@ -102,8 +102,8 @@ func (s *Store) Session(uid uint32, name string) (*Image, error) {
 	return &Image{Reference: named, Path: path, Private: true, fd: fd, record: record, env: r.Env}, nil
 }
 
-// useSession marks a session as in use, and opens its record and its root file system. One that
-// is being ended is unknown.
+// useSession marks a session as in use, and opens its record and its root file system.
+// A session that is being ended is unknown to it.
 func (s *Store) useSession(dir int, uid uint32, name string) (record, root int, err error) {
 	if record, err = openSessionRecord(dir, unix.O_RDONLY); err != nil {
 		return -1, -1, err
@@ -162,8 +162,8 @@ func parseSession(fd int) (r Session, err error) {
 	return r, exact.Unmarshal(data, &r)
 }
 
-// Sessions lists sessions, of one owner or of Everybody. It takes no lock. The thread must act on
-// files as root.
+// Sessions lists sessions, of one owner or of Everybody. It takes no lock. The thread
+// must act on files as root.
 func (s *Store) Sessions(owner int64) ([]Session, error) {
 	list := []Session{}
 	all, err := s.sessions(false)

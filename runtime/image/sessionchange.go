@@ -17,10 +17,10 @@ import (
 	"mayfly/runtime/state"
 )
 
-// BeginSession makes a session of an image: a snapshot on BTRFS, elsewhere a copy file
-// by file. Where limit is not 0 the owner may have so many, this one and those that are
-// being made included. The place is taken before anything is copied. The thread must
-// act on files as root.
+// BeginSession makes a session of an image: a snapshot on BTRFS, elsewhere a copy, made
+// file by file. If limit is not 0, the owner may have so many sessions, including this
+// one and those that are being made. BeginSession takes its place in that count before
+// it copies anything. The thread must act on files as root.
 func (s *Store) BeginSession(ctx context.Context, i *Image, uid uint32, name string, limit int) error {
 	if err := ref.CheckName("session", name); err != nil {
 		return err
@@ -77,11 +77,11 @@ func sessionDraft(prefix string, uid uint32, name string) (string, error) {
 	return prefix + ref.CopyName(uid, name, digits), err
 }
 
-// checkSessions refuses one session too many, and a name that is taken. Those count that are
-// being made or removed, too. The caller has the owner's turn.
+// checkSessions refuses a session beyond the limit, and a name that is in use. Sessions
+// that are being made or removed count, too. The caller has the owner's turn.
 func checkSessions(run, all int, r Session, limit int) error {
-	// Those that are being made come first: one that gets its name meanwhile is met twice, and not
-	// never.
+	// Read those that are being made first: a session that gets its name meanwhile is
+	// then found twice, rather than missed.
 	names, err := unfinishedSessions(run, r.UID)
 	if err != nil {
 		return err
@@ -104,7 +104,8 @@ func checkSessions(run, all int, r Session, limit int) error {
 	return nil
 }
 
-// unfinishedSessions are the names of an owner's sessions that processes are making or removing.
+// unfinishedSessions returns the names of an owner's sessions that processes are making
+// or removing.
 func unfinishedSessions(run int, uid uint32) (names []string, err error) {
 	list, err := entries(run, ".")
 	if err != nil {
@@ -152,7 +153,8 @@ func (s *Store) fillSession(ctx context.Context, dir int, i *Image, r Session) e
 	return unix.Fsync(fd)
 }
 
-// EndSession removes a session that nobody runs in. The thread must act on files as root.
+// EndSession removes a session that no container uses. The thread must act on files as
+// root.
 func (s *Store) EndSession(uid uint32, name string) error {
 	dir, err := s.openSession(uid, name)
 	if err != nil {
@@ -176,8 +178,9 @@ func (s *Store) EndSession(uid uint32, name string) error {
 	return s.Reclaim()
 }
 
-// endSession takes the name away first: then the session is gone, and the rest is a leftover. In
-// the owner's turn, for the name may be another session's by now.
+// endSession removes the session's name first: after that the session no longer exists,
+// and what remains is a leftover. It does so in the owner's turn, since another session
+// may have the name by now.
 func (s *Store) endSession(uid uint32, name string, dir int) error {
 	run, err := s.runDir()
 	if err != nil {
@@ -218,8 +221,8 @@ func (s *Store) endSession(uid uint32, name string, dir int) error {
 	return held.release()
 }
 
-// removeSession removes a session's directory from the run directory. Its subvolume
-// goes first, without a walk through it.
+// removeSession removes a session's directory from the run directory. It deletes the
+// subvolume first, without a walk through it.
 func removeSession(run int, name string, dir int) error {
 	if err := removeTree(dir, sessionRoot); err != nil && !errors.Is(err, unix.ENOENT) {
 		return err

@@ -13,9 +13,9 @@ import (
 	"mayfly/runtime/internal/file"
 )
 
-// A Snapshot is a throw-away copy of an image: a snapshot on BTRFS, elsewhere an overlay with a
-// directory for what is changed. Its container's record says that it is in use. Its holder must
-// Remove it.
+// A Snapshot is a throw-away snapshot of an image: a BTRFS snapshot, or on an overlay
+// store an overlay with a directory for changes. The container's record says that it is
+// in use. The holder of a Snapshot must Remove it.
 type Snapshot struct {
 	Path     string
 	Alone    bool // there was no other when this one was made
@@ -27,12 +27,12 @@ type Snapshot struct {
 	lower    int // the image's root directory, the image's own
 }
 
-// Snapshot makes a throw-away copy of an image, which must stay open as long, for a container
-// whose record is there by now. name is what CopyName says. On BTRFS it lasts a transaction
-// commit.
+// Snapshot makes a throw-away snapshot of an image, which must stay open while the
+// snapshot exists. The container's record must exist already. name is from CopyName. On
+// BTRFS the call lasts as long as a commit.
 //
-// The copy is writable, since missing mount points are made in it; whether the container may write is for the
-// mount to say.
+// The snapshot is writable, since missing mount points are made in it. The mount's
+// attributes decide whether the container may write.
 func (s *Store) Snapshot(i *Image, name string) (*Snapshot, error) {
 	dir, err := s.runDir()
 	if err != nil {
@@ -62,9 +62,10 @@ func (s *Snapshot) make() error {
 	return btrfs.Snapshot(s.dir, s.name, s.lower, false)
 }
 
-// Mount makes a detached mount of the copy, with these attributes (MOUNT_ATTR_*). The caller owns it. With a user namespace
-// (nil: none) files have the owners that they have there: see mount.Tree.MapIDs. In an overlay it is the layers that are mapped, for which
-// the thread must act on files as root of that namespace.
+// Mount makes a detached mount of the snapshot, with these attributes (MOUNT_ATTR_*).
+// The caller owns it. With a user namespace (nil: none) the mount's ids are mapped: see
+// mount.Tree.MapIDs. In an overlay the layers are mapped. For that the thread must act
+// on files as root of that namespace.
 func (s *Snapshot) Mount(attrs uint64, userns *os.File) (mount.Tree, error) {
 	switch {
 	case !s.overlay:
@@ -75,7 +76,8 @@ func (s *Snapshot) Mount(attrs uint64, userns *os.File) (mount.Tree, error) {
 	return s.mountOverlay(attrs)
 }
 
-// Mount makes a detached mount of the image's root file system itself, with these attributes and owners. The caller owns it.
+// Mount makes a detached mount of the image's root file system itself, with these
+// attributes and mapped ids. The caller owns it.
 func (i *Image) Mount(attrs uint64, userns *os.File) (mount.Tree, error) {
 	return mountTree(i.fd, attrs, userns)
 }
@@ -95,14 +97,16 @@ func mountTree(fd int, attrs uint64, userns *os.File) (mount.Tree, error) {
 	return tree, nil
 }
 
-// mountOverlay puts an empty directory over the image. Whoever mounts an overlay lends it their rights: the thread
-// must have those of OverlayCapabilities.
+// mountOverlay mounts an overlay of an empty directory over the image. The kernel
+// accesses the layers with the rights of the mounting thread, which must have
+// OverlayCapabilities.
 func (s *Snapshot) mountOverlay(attrs uint64) (mount.Tree, error) {
 	here := func(fd int, name string) string { return fmt.Sprintf("/proc/self/fd/%d/%s", fd, name) }
 	return mount.New("overlay", append(s.overlayOptions(), "lowerdir="+here(s.lower, "."), "upperdir="+here(s.fd, "upper"), "workdir="+here(s.fd, "work")), attrs)
 }
 
-// overlayOptions: nothing of it has to survive a loss of power, nor to be found again under another file system.
+// overlayOptions are options for an overlay that need not survive a power loss, nor be
+// mounted again.
 func (s *Snapshot) overlayOptions() []string {
 	options := []string{"source=overlay", "volatile", "index=off", "metacopy=off", "redirect_dir=nofollow"}
 	if s.rootless {
@@ -111,7 +115,7 @@ func (s *Snapshot) overlayOptions() []string {
 	return options
 }
 
-// mountMappedOverlay hands the layers over as mounts, by descriptor: they are attached nowhere.
+// mountMappedOverlay passes the layers to the kernel as descriptors of detached mounts.
 func (s *Snapshot) mountMappedOverlay(attrs uint64, userns int) (mount.Tree, error) {
 	var fds []int
 	defer func() { file.CloseAll(fds) }()
@@ -136,7 +140,7 @@ func (s *Snapshot) mountMappedOverlay(attrs uint64, userns int) (mount.Tree, err
 		mount.File{Parameter: "lowerdir+", FD: fds[0]}, mount.File{Parameter: "upperdir", FD: fds[2]}, mount.File{Parameter: "workdir", FD: fds[3]})
 }
 
-// makeLayers makes the directories that are put over the image.
+// makeLayers makes the directories upper and work of the overlay.
 func (s *Snapshot) makeLayers() error {
 	var top unix.Stat_t
 	if err := unix.Fstat(s.lower, &top); err != nil {
@@ -147,7 +151,7 @@ func (s *Snapshot) makeLayers() error {
 			return fmt.Errorf("overlay %s: %w", name, err)
 		}
 	}
-	// The root directory's attributes are those of the upper one.
+	// The overlay's root directory has the attributes of upper.
 	err := errors.Join(unix.Fchownat(s.fd, "upper", int(top.Uid), int(top.Gid), unix.AT_SYMLINK_NOFOLLOW),
 		unix.Fchmodat(s.fd, "upper", top.Mode&0o7777, 0))
 	if err != nil {
@@ -156,8 +160,9 @@ func (s *Snapshot) makeLayers() error {
 	return nil
 }
 
-// empty tells whether a directory has no directories in it, from the number of its links; or no entries at all on
-// BTRFS, where that is always 1 and the size is that of the names. That is cheaper than to list it.
+// empty returns whether a directory contains no directories, from the number of its
+// links. On BTRFS, where that is always 1, it returns whether there are no entries at
+// all, from the size, which is that of the names. Both are cheaper than a list.
 func empty(dir int) (bool, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(dir, &st); err != nil {
@@ -166,7 +171,8 @@ func empty(dir int) (bool, error) {
 	return st.Nlink == 1 && st.Size == 0 || st.Nlink == 2, nil
 }
 
-// FD returns the descriptor of the root directory whose files will be read, owned by the Snapshot or the Image.
+// FD returns the descriptor of a root directory with the snapshot's files, for reading
+// ahead. The Snapshot or the Image owns it.
 func (s *Snapshot) FD() int {
 	if s.overlay {
 		return s.lower

@@ -13,7 +13,7 @@ import (
 	"mayfly/runtime/state"
 )
 
-// Space is what a store takes and what is in it.
+// Space is the space that a store uses, and what is in it.
 type Space struct {
 	Path     string        `json:"path"`
 	Kind     string        `json:"kind"` // btrfs or overlay
@@ -22,12 +22,12 @@ type Space struct {
 	Pools    []btrfs.Space `json:"pools,omitempty"` // on BTRFS: data, metadata, system
 	Images   int           `json:"images"`
 	Versions int           `json:"versions"`
-	Living   int           `json:"living"`     // copies and drafts of running processes
-	Orphans  int           `json:"orphans"`    // of dead ones: `runtime gc` removes them
-	Running  int           `json:"containers"` // with or without a copy
+	Living   int           `json:"living"`     // snapshots and drafts of running processes
+	Orphans  int           `json:"orphans"`    // leftovers: `runtime gc` removes them
+	Running  int           `json:"containers"` // with or without a snapshot
 }
 
-// Status measures the store.
+// Status measures the store, and counts what is in it.
 func (s *Store) Status() (Space, error) {
 	space := Space{Path: s.Path, Kind: "overlay"}
 	var st unix.Statfs_t
@@ -81,14 +81,15 @@ func (s *Store) countCopies(space *Space) error {
 	return nil
 }
 
-// Sizes are how much a version takes: shared with others, and for itself, in bytes.
+// Sizes are the bytes that a version shares with others, and those that it has alone.
 type Sizes struct {
 	Total     int64 `json:"total"`
 	Exclusive int64 `json:"exclusive"`
 	Shared    int64 `json:"shared"` // each shared block counted once
 }
 
-// Measure finds how much an image shares, on BTRFS, with btrfs(8). It reads the layout of every file.
+// Measure measures with btrfs(8) how much an image on BTRFS shares. It reads the layout
+// of every file.
 func (i *Image) Measure() (Sizes, error) {
 	var z Sizes
 	out, err := exec.Command("btrfs", "filesystem", "du", "--raw", "--summarize", i.Path).Output()

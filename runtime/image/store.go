@@ -1,21 +1,23 @@
-// Package image knows the store, the directory that holds the images, their versions, and the
-// throw-away copies that containers run in.
+// Package image manages the store: the directory of the images, their versions, and the
+// throw-away snapshots in which containers run.
 //
 // An image NAME is a directory of the store:
 //
-//	NAME/1 NAME/2 ...    its versions, root file systems that nobody changes any more
-//	NAME/1.json ...      what is known of each; who uses a version has marked it (package lock)
-//	NAME/current         a symbolic link to the version that a launch takes
+//	NAME/1 NAME/2 ...    its versions: root file systems that never change
+//	NAME/1.json ...      their records; a process that uses a version marks it (package lock)
+//	NAME/current         a symbolic link to the version that launches use
 //
-// On BTRFS a version is a read-only subvolume, elsewhere a directory. A subvolume NAME that somebody has made
-// by hand, and on other file systems a directory without current, is an image too: a plain
-// one, which has no versions and may change.
+// On BTRFS a version is a read-only subvolume, elsewhere a directory. A subvolume NAME
+// that was made by hand is an image, too: a plain image. On other file systems that is
+// a directory without a link "current". A plain image has no versions and may change.
 //
-// Drafts, throw-away copies and what is being removed are in the store's directory
-// .mayfly. That the process lives which works on one, a mark says: of a copy on the
-// container's record (package state), of the others on a file beside it. Only root may
-// enter that and the images: an old image can hold old setuid programs, and nobody on
-// the host shall reach them there.
+// Drafts, snapshots and what is being removed are in the store's directory .mayfly (the
+// run directory). A mark says that the process that works on an entry lives: for a
+// snapshot it is on the container's record (package state), for other entries on a file
+// beside the entry.
+//
+// Only root may enter the run directory and the images. An old image can contain old
+// setuid programs, which no user of the host may reach there.
 package image
 
 import (
@@ -38,9 +40,9 @@ var (
 	ErrNoStore = errors.New("no image store")
 	// ErrUnknown means that the store has no such image or version.
 	ErrUnknown = errors.New("unknown image")
-	// ErrInUse means that a container runs on it.
+	// ErrInUse means that a container uses the image or version.
 	ErrInUse = errors.New("is in use")
-	// ErrExists means that an image of that name is there.
+	// ErrExists means that there is an image of that name.
 	ErrExists = errors.New("exists")
 	// ErrPlain means that an image has no versions.
 	ErrPlain = errors.New("is a plain root file system without versions")
@@ -54,8 +56,8 @@ type Store struct {
 	fd    int
 }
 
-// Open opens the store at an absolute path. A store belongs to root: its
-// directory must not be writable by anybody else.
+// Open opens the store at an absolute path. Its directory must belong to root, and only
+// root may write to it.
 func Open(h here.Here, path string) (*Store, error) {
 	fd, err := openDirectory(unix.AT_FDCWD, path)
 	if errors.Is(err, unix.ENOENT) && h.Rootless() && path == h.Store() && unix.Mkdir(path, 0o700) == nil {
@@ -82,8 +84,8 @@ func Open(h here.Here, path string) (*Store, error) {
 	return s, nil
 }
 
-// snapshots tells whether copies in a directory are made by snapshot. In a user namespace they are not, even on BTRFS: there the kernel
-// lets nobody delete a subvolume at once.
+// snapshots returns whether a directory can have BTRFS snapshots. In a user namespace
+// it cannot, even on BTRFS: the kernel lets nobody there delete a subvolume at once.
 func snapshots(h here.Here, fd int) (bool, error) {
 	if h.Rootless() {
 		return false, nil
@@ -91,7 +93,7 @@ func snapshots(h here.Here, fd int) (bool, error) {
 	return btrfs.Is(fd)
 }
 
-// Explain adds to an error of a change in the store what to do where that is read-only.
+// Explain adds advice to an error of a change in the store, if the store is read-only.
 func (s *Store) Explain(err error) error {
 	var fs unix.Statfs_t
 	if !errors.Is(err, unix.EROFS) || unix.Fstatfs(s.fd, &fs) != nil || fs.Flags&unix.ST_RDONLY == 0 {
@@ -100,14 +102,14 @@ func (s *Store) Explain(err error) error {
 	return file.ReadOnly(err, s.Path)
 }
 
-// Close closes the store. Open images and copies stay open.
+// Close closes the store. Open images and snapshots stay open.
 func (s *Store) Close() error { return unix.Close(s.fd) }
 
 func openDirectory(at int, path string) (int, error) {
 	return unix.Openat(at, path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 }
 
-// openHere is openDirectory of a name that must not be a symbolic link.
+// openHere is openDirectory for a name that must not be a symbolic link.
 func openHere(at int, name string) (int, error) {
 	return unix.Openat(at, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 }
@@ -136,7 +138,7 @@ func (s *Store) hint(ref ref.Reference) string {
 	return "`runtime image list` shows what is there"
 }
 
-// runDir opens the directory of the snapshots, and makes it when root asks.
+// runDir opens the run directory. For root it makes the directory if it is missing.
 func (s *Store) runDir() (int, error) {
 	fd, err := openDirectory(s.fd, ref.Directory)
 	if errors.Is(err, unix.ENOENT) && (os.Getuid() == 0 || s.Here.Rootless()) {
@@ -169,7 +171,7 @@ func entries(at int, path string) ([]fs.DirEntry, error) {
 	return directory.ReadDir(-1)
 }
 
-// Spool is a directory on the store's file system for files without a name.
+// Spool returns a directory on the store's file system, for files without a name.
 func (s *Store) Spool() string { return filepath.Join(s.Path, ref.Directory) }
 
 func isFile(name string) bool {

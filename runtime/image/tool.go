@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// tool runs a program of the system, whose output is the error when it fails.
+// tool runs a program of the system. If it fails, the error contains its output.
 func tool(name, pkg string, args ...string) error {
 	path, err := exec.LookPath(name)
 	if err != nil {

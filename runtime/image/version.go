@@ -19,29 +19,30 @@ import (
 	"mayfly/runtime/internal/lock"
 )
 
-// currentLink is the symbolic link to the version that a launch takes.
+// currentLink is the symbolic link to the current version, which launches use.
 const currentLink = "current"
 
-// currentDraft is its name before it takes the place of the one before.
+// currentDraft is the name of a new link before it replaces currentLink.
 const currentDraft = ".current"
 
-// privateRecord is the mode of a version's record whose root file system must not be in several containers at a time: a FIFO
-// in it would connect them. A launch sees it without reading the record.
+// privateRecord is the mode of the record of a version that several containers must not
+// mount at the same time: a FIFO in it would connect them. A launch checks the mode
+// without reading the record.
 const privateRecord = 0o400
 
-// withEnvironment is a bit of the mode of a version's record that tells of an
-// environment: launches of other versions do not read their records.
+// withEnvironment is a bit in the mode of the record of a version with an environment.
+// A launch reads the record only then.
 const withEnvironment = 0o100
 
-// maxRecord bounds a version's record, in bytes: what is written is what can be read.
+// maxRecord is the size limit of a version's record, in bytes, for writing and reading.
 const maxRecord = 4 << 20
 
-// A Record is what is known of a version. It is written when the version is sealed; the time of
-// the file's last change is that of the version's last use, to the hour.
+// A Record describes a version. It is written when the version is sealed. The
+// modification time of its file is the time of the version's last use, to the hour.
 type Record struct {
 	Version int               `json:"version"`
 	Created time.Time         `json:"created"`
-	Origin  string            `json:"origin"`           // in words: how it came to be
+	Origin  string            `json:"origin"`           // how the version was made, for people
 	Parent  string            `json:"parent,omitempty"` // digest of the version that it was made from
 	Digest  string            `json:"digest"`           // of the content, see package tree
 	Arch    string            `json:"arch,omitempty"`   // Debian's name
@@ -55,7 +56,7 @@ type Record struct {
 
 func recordName(version int) string { return strconv.Itoa(version) + ".json" }
 
-// current reads which version is current.
+// current returns the number of the current version.
 func current(dir int) (int, error) {
 	var target [16]byte
 	n, err := unix.Readlinkat(dir, currentLink, target[:])
@@ -69,8 +70,8 @@ func current(dir int) (int, error) {
 	return version, nil
 }
 
-// setCurrent makes a version the current one, in one step for all who look. The caller
-// has the image's turn.
+// setCurrent makes a version current, in one step: rename(2). The caller has the
+// image's turn.
 func setCurrent(dir, version int) error {
 	if err := unix.Unlinkat(dir, currentDraft, 0); err != nil && err != unix.ENOENT {
 		return err
@@ -84,7 +85,7 @@ func setCurrent(dir, version int) error {
 	return nil
 }
 
-// writeRecord writes a version's record: whole, or not at all.
+// writeRecord writes a version's record, completely or not at all.
 func writeRecord(dir int, r Record) error {
 	data, err := encodeRecord(r)
 	if err != nil {
@@ -115,7 +116,7 @@ func writeRecord(dir int, r Record) error {
 	return nil
 }
 
-// encodeRecord writes a record as text that can be read again.
+// encodeRecord encodes a record. It refuses one that could not be read again.
 func encodeRecord(r Record) ([]byte, error) {
 	var data bytes.Buffer
 	text := json.NewEncoder(&data)
@@ -130,7 +131,7 @@ func encodeRecord(r Record) ([]byte, error) {
 	return data.Bytes(), nil
 }
 
-// readRecord reads a version's record, and when the version was last used.
+// readRecord reads a version's record, and the time of the version's last use.
 func readRecord(dir, version int) (r Record, used time.Time, err error) {
 	fd, err := unix.Openat(dir, recordName(version), unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -154,14 +155,13 @@ func readRecord(dir, version int) (r Record, used time.Time, err error) {
 	return r, used, nil
 }
 
-// digestLine begins the line of a record that tells the digest: nothing but a key of
-// the record itself is at the beginning of a line and so far from its margin, since
-// strings of JSON have no line breaks.
+// digestLine starts the line of a record's text that has the digest. Only a key of the
+// record itself can be at the beginning of a line with this indentation: strings in
+// JSON have no line breaks.
 const digestLine = "\n  \"digest\": \""
 
-// Digest is the digest of an open version's content, as its record tells; "" for an
-// image without versions. It is looked for in the record's text, since a launch would
-// pay for more.
+// Digest returns the digest in an open version's record; "" for a plain image. It
+// searches the record's text instead of parsing it, which would slow down each launch.
 func (i *Image) Digest() string {
 	if i.record < 0 {
 		return ""
@@ -185,11 +185,12 @@ func digestIn(record []byte) (string, bool) {
 	return string(digest), found
 }
 
-// usedAgain is how old the note of a version's last use must be to be renewed.
+// usedAgain is the age from which on the time of a version's last use is updated.
 const usedAgain = time.Hour
 
-// Used notes that the version is used, if that has not been noted for an hour. It writes to the store's file
-// system, which can wait for a commit: a launch does it while its command runs.
+// Used updates the time of the version's last use, if it is older than an hour. It
+// writes to the store's file system and may wait for a commit, so a launch calls it
+// while its command runs.
 func (i *Image) Used() error {
 	if i.record < 0 {
 		return nil
@@ -205,7 +206,8 @@ func (i *Image) Used() error {
 	return unix.UtimesNanoAt(i.record, "", []unix.Timespec{now, now}, unix.AT_EMPTY_PATH)
 }
 
-// versions lists the numbers of an image's versions: those that have a record and a root file system.
+// versions lists the numbers of an image's versions: those with a record and a root
+// file system.
 func versions(dir int) ([]int, error) {
 	list, err := entries(dir, ".")
 	if err != nil {
@@ -230,7 +232,8 @@ func versions(dir int) ([]int, error) {
 	return found, nil
 }
 
-// highest is the highest number that was ever given of which something is left.
+// highest returns the highest version number in the image's directory, also of
+// incomplete versions.
 func highest(dir int) (int, error) {
 	list, err := entries(dir, ".")
 	if err != nil {
@@ -245,8 +248,8 @@ func highest(dir int) (int, error) {
 	return most, nil
 }
 
-// changeImage opens the directory of an image that has versions, in its turn: nobody else
-// changes it. The caller closes it.
+// changeImage opens the directory of an image that has versions, and takes its turn: no
+// other process changes it meanwhile. The caller must close it, which ends the turn.
 func (s *Store) changeImage(name string) (int, error) {
 	dir, err := s.openVersions(name)
 	if err != nil {
@@ -276,7 +279,7 @@ func (s *Store) openVersions(name string) (int, error) {
 	return dir, nil
 }
 
-// checkThere refuses an open image that has been moved away.
+// checkThere returns an error if an open image has been moved away.
 func (s *Store) checkThere(name string, dir int) error {
 	there, err := stillThere(s.fd, name, dir)
 	if err == nil && !there {
