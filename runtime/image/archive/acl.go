@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// aclKeys are what GNU tar and star call ACLs, which they write as text.
+// aclKeys are the keys under which GNU tar and star store ACLs, as text.
 var aclKeys = map[string]string{
 	"SCHILY.acl.access":  "system.posix_acl_access",
 	"SCHILY.acl.default": "system.posix_acl_default",
@@ -26,9 +26,10 @@ const (
 	aclUndefined = 1<<32 - 1
 )
 
-// parseACL turns an ACL's text, as in acl(5), into an extended attribute's value: a header and
-// entries of tag, permissions and id, little-endian (linux/posix_acl_xattr.h). Users and groups must
-// be numbers or have one as a fourth field: names are of another system.
+// parseACL turns an ACL's text, as in acl(5), into an extended attribute's value: a
+// header and entries of tag, permissions and id, little-endian
+// (linux/posix_acl_xattr.h). Users and groups must be numbers or have one as a fourth
+// field: names are of another system.
 func parseACL(text string) (string, error) {
 	value := binary.LittleEndian.AppendUint32(nil, aclVersion)
 	for line := range strings.FieldsFuncSeq(text, func(c rune) bool { return c == ',' || c == '\n' }) {

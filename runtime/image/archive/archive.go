@@ -1,7 +1,8 @@
-// Package archive turns directory trees into tar archives and archives into trees.
+// Package archive writes directory trees as tar archives, and extracts archives.
 //
-// An archive may be anybody's. Every name in it is resolved inside the tree that is being made;
-// nothing outside of that is read, written or linked to, whatever links the archive has made first.
+// An archive is not trusted. Every name in it is resolved inside the tree that is being
+// made. Nothing outside of the tree is read, written or linked to, whatever links the
+// archive makes first.
 package archive
 
 import (
@@ -19,9 +20,9 @@ import (
 // xattrKey is the prefix under which tar archives keep extended attributes.
 const xattrKey = "SCHILY.xattr."
 
-// Write writes the tree below an open directory as a tar archive (POSIX.1-2001, times to the
-// nanosecond). Holes are written as the zeros that they read as; sockets are left out. progress is
-// told how many bytes of content have been written since the last time; it may be nil.
+// Write writes the tree below an open directory as a tar archive (POSIX.1-2001, times
+// to the nanosecond). It writes holes as zeros, and leaves out sockets. It calls
+// progress with the bytes of content written since the last call; progress may be nil.
 func Write(ctx context.Context, w io.Writer, top int, progress func(int64)) error {
 	archive := tar.NewWriter(w)
 	buffer := make([]byte, 256<<10)

@@ -13,8 +13,9 @@ import (
 	"mayfly/runtime/image/tree"
 )
 
-// own gives an open file its owner, mode and attributes, in this order: a change of owner takes set-user-ID bits and
-// capabilities away, and an ACL that was inherited from the directory is in the way of the mode.
+// own sets the owner, mode and attributes of an open file, in this order: chown(2)
+// clears set-user-ID bits and capabilities, and an ACL that the file has inherited from
+// its directory changes the meaning of the mode.
 func (x *Extractor) own(fd int, st *unix.Stat_t, h *tar.Header, attributes []tree.Xattr) error {
 	uid, gid := x.owner(h)
 	if st.Uid != uint32(uid) || st.Gid != uint32(gid) {
@@ -38,7 +39,7 @@ func (x *Extractor) own(fd int, st *unix.Stat_t, h *tar.Header, attributes []tre
 	return nil
 }
 
-// owner is who gets a file: root, where there is nobody else to get it.
+// owner returns the owner of a file: root, if no other ids are mapped.
 func (x *Extractor) owner(h *tar.Header) (uid, gid int) {
 	if root := x.Here.Root(); !x.Here.HasIDs() {
 		return int(root.UID), int(root.GID)
@@ -46,8 +47,9 @@ func (x *Extractor) owner(h *tar.Header) (uid, gid int) {
 	return h.Uid, h.Gid
 }
 
-// setAttributes does the same for what cannot be opened, and sets its time. Nobody else changes the tree: what was
-// made as a device or FIFO is no link by now. Links have no attributes.
+// setAttributes does the same for files that cannot be opened, and sets their time. No
+// other process changes the tree, so a device node or FIFO that was just made is not a
+// link now. Links have no attributes.
 func (x *Extractor) setAttributes(dir int, base string, h *tar.Header, attributes []tree.Xattr) error {
 	uid, gid := x.owner(h)
 	if err := unix.Fchownat(dir, base, uid, gid, unix.AT_SYMLINK_NOFOLLOW); err != nil {
@@ -72,8 +74,8 @@ func (x *Extractor) setAttributes(dir int, base string, h *tar.Header, attribute
 	return unix.UtimesNanoAt(dir, base, timespecs(h.ModTime), unix.AT_SYMLINK_NOFOLLOW)
 }
 
-// removeOthers removes the attributes that a file has already and shall not have: ACLs that it has inherited from its
-// directory, and those of an earlier layer.
+// removeOthers removes attributes that a file has but should not have: ACLs inherited
+// from its directory, and attributes of an earlier layer.
 func removeOthers(path string, attributes []tree.Xattr) error {
 	var list [4096]byte
 	n, err := unix.Listxattr(path, list[:])
@@ -97,7 +99,7 @@ func timespecs(t time.Time) []unix.Timespec {
 	return []unix.Timespec{now, now}
 }
 
-// attributes are the extended attributes of a header that an image keeps.
+// attributes returns the extended attributes of a header that belong into an image.
 func (x *Extractor) attributes(h *tar.Header) ([]tree.Xattr, error) {
 	var list []tree.Xattr
 	for key, value := range h.PAXRecords {

@@ -23,8 +23,8 @@ var (
 	emptySum = sha256.Sum256(nil)
 )
 
-// A contentWriter writes files and sums their content up at the same time, on two processors.
-// The zero value is ready.
+// A contentWriter writes files and computes their checksums at the same time, on two
+// processors. The zero value is ready.
 type contentWriter struct {
 	free    chan []byte
 	hash    chan []byte // a nil asks for the sum
@@ -98,7 +98,8 @@ func (w *contentWriter) copy(fd int, content io.Reader, size int64, progress fun
 	return nil
 }
 
-// writeSparse writes the blocks of b that are not zero, in runs, and tells whether it ends with a hole.
+// writeSparse writes the blocks of b that are not zero, and returns whether b ends with
+// a hole.
 func writeSparse(fd int, b []byte, offset int64) (hole bool, err error) {
 	from := 0 // of what is to be written
 	flush := func(to int) error {

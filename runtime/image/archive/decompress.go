@@ -13,9 +13,9 @@ import (
 	"mayfly/runtime/here"
 )
 
-// A format is a compression, known by the first bytes, and the program that undoes it. It is a
-// program rather than a library because that runs confined, on another processor, and
-// because the tables of such libraries would cost every launch a millisecond.
+// A format is a compression, with its first bytes and the program that decompresses it.
+// A program runs confined, and on another processor. A library would not, and its
+// tables would cost each launch a millisecond.
 type format struct {
 	name, magic, program, pkg string
 	decompress, compress      []string
@@ -31,9 +31,9 @@ var formats = []format{
 // squashfs is decompressed into a tar archive.
 var squashfs = format{"squashfs", "hsqs", "sqfs2tar", "squashfs-tools-ng", []string{"--root-becomes", ".", "/proc/self/fd/0"}, nil}
 
-// Decompress returns the content of a possibly compressed stream, known by its first
-// bytes; of squashfs, a tar archive. The stream begins where r stands. The reader must
-// be closed; a program that failed is an error of the last Read.
+// Decompress returns the content of a stream that may be compressed, as its first bytes
+// say; for squashfs, a tar archive. The stream starts at r's offset. The caller must
+// close the reader. If the program fails, the last Read returns an error.
 func (x *Extractor) Decompress(ctx context.Context, r *os.File) (io.ReadCloser, error) {
 	begin, noFile := r.Seek(0, io.SeekCurrent)
 	buffered := bufio.NewReaderSize(r, 64<<10)
@@ -42,7 +42,7 @@ func (x *Extractor) Decompress(ctx context.Context, r *os.File) (io.ReadCloser, 
 		return nil, fmt.Errorf("read %s: %w", r.Name(), err)
 	}
 	if bytes.HasPrefix(start, []byte(squashfs.magic)) {
-		// The program opens it once more, as somebody else.
+		// The program opens the file again, with other ids.
 		file, err := x.Spool(ctx, buffered)
 		if err != nil {
 			return nil, err
@@ -53,7 +53,7 @@ func (x *Extractor) Decompress(ctx context.Context, r *os.File) (io.ReadCloser, 
 		}
 		return run(ctx, x.Here, squashfs, squashfs.decompress, file)
 	}
-	// From a file a program reads by itself; what was read of a pipe is handed on.
+	// A program reads a file itself. Of a pipe, what was read already is passed on.
 	for _, f := range formats {
 		if noFile == nil && bytes.HasPrefix(start, []byte(f.magic)) {
 			if _, err := r.Seek(begin, io.SeekStart); err != nil {
@@ -88,7 +88,7 @@ func Spool(dir string, r io.Reader) (*os.File, error) {
 	return file, nil
 }
 
-// DecompressStream is Decompress of what is no file and no squashfs.
+// DecompressStream is Decompress for streams that are not files and not squashfs.
 func (x *Extractor) DecompressStream(ctx context.Context, r io.Reader) (io.ReadCloser, error) {
 	buffered := bufio.NewReaderSize(r, 64<<10)
 	start, err := buffered.Peek(6)
@@ -103,7 +103,8 @@ func (x *Extractor) DecompressStream(ctx context.Context, r io.Reader) (io.ReadC
 	return io.NopCloser(buffered), nil
 }
 
-// Compress returns a writer whose content goes compressed to w. It must be closed, which waits for the rest.
+// Compress returns a writer that compresses to w. The caller must Close it, which waits
+// until everything is written.
 func Compress(ctx context.Context, h here.Here, name string, w io.Writer) (io.WriteCloser, error) {
 	if name == "" || name == "none" {
 		return nopCloser{w}, nil

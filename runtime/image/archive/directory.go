@@ -19,12 +19,13 @@ import (
 	"mayfly/runtime/image/tree"
 )
 
-// A parent is the directory that the last entry was in. Entries come mostly by directories.
+// A parent is the directory of the last entry. Consecutive entries are mostly in the
+// same directory.
 type parent struct {
 	path     string
 	fd       int
 	depth    int  // below the top
-	inherits bool // it has a default ACL, which what is made in it gets
+	inherits bool // it has a default ACL, which new files in it inherit
 }
 
 // stale is the path of a parent that may have been removed.
@@ -35,7 +36,7 @@ func isDirectory(dir int, base string) bool {
 	return unix.Fstatat(dir, base, &st, unix.AT_SYMLINK_NOFOLLOW) == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR
 }
 
-// directory sets a directory's attributes now, and its time when everything is in it.
+// directory sets a directory's attributes now, and its time in Finish.
 func (x *Extractor) directory(dir int, base, name string, h *tar.Header, attributes []tree.Xattr) error {
 	fd, err := unix.Openat(dir, base, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -52,9 +53,9 @@ func (x *Extractor) directory(dir int, base, name string, h *tar.Header, attribu
 	return x.setLater(name, h.ModTime)
 }
 
-// maxDepth bounds how many directories are in each other. All that reads a tree takes
-// its depth once more for each file that is down there. What people pack stays far
-// below: a hundred levels are known of node_modules.
+// maxDepth is the limit of nested directories. The time to read a tree grows with the
+// depth of each file. Real archives stay far below: node_modules is known to have a
+// hundred levels.
 const maxDepth = 256
 
 // A place is where a tree is made.
@@ -72,8 +73,8 @@ func placeOf(top int) (place, error) {
 	return place{here.MountID, depth}, err
 }
 
-// depthOf is how deep an open directory lies, wherever symbolic links have led to it.
-// The kernel tells a path of at most 4096 bytes (PATH_MAX).
+// depthOf returns the depth of an open directory in the file tree, also if symbolic
+// links led to it. The kernel returns a path of at most 4096 bytes (PATH_MAX).
 func depthOf(fd int) (int, error) {
 	var place [unix.PathMax]byte
 	n, err := unix.Readlink("/proc/self/fd/"+strconv.Itoa(fd), place[:])
@@ -85,7 +86,7 @@ func depthOf(fd int) (int, error) {
 
 var errDepth = fmt.Errorf("%w: more than %d directories would be in each other", unix.ENAMETOOLONG, maxDepth)
 
-// depth is how deep an open directory lies below the top.
+// depth returns the depth of an open directory below the top.
 func (x *Extractor) depth(fd int) (int, error) {
 	depth, err := depthOf(fd)
 	if depth -= x.place.depth; err == nil && depth > maxDepth {
@@ -94,8 +95,8 @@ func (x *Extractor) depth(fd int) (int, error) {
 	return depth, err
 }
 
-// openParent opens a directory of the tree, and makes it where it is missing. Links on the way are followed
-// inside the tree. The descriptor is the extractor's.
+// openParent opens a directory of the tree, and makes it if it is missing. Links on the
+// way are followed inside the tree. The extractor owns the descriptor.
 func (x *Extractor) openParent(name string) (int, error) {
 	if name == x.parent.path {
 		return x.parent.fd, nil
@@ -122,8 +123,8 @@ func (x *Extractor) openParent(name string) (int, error) {
 	return fd, nil
 }
 
-// makeParents makes directories that the archive has no entries for, or not yet. Their time is always the same: one
-// archive makes one tree.
+// makeParents makes directories for which the archive has no entries, or not yet. Their
+// time is always the same, so that an archive always gives the same tree.
 func (x *Extractor) makeParents(name string) error {
 	if strings.Count(name, "/")+1 > maxDepth {
 		return errDepth
@@ -139,7 +140,8 @@ func (x *Extractor) makeParents(name string) error {
 	return err
 }
 
-// setLater notes the time that a directory shall have when everything is in it.
+// setLater notes the time of a directory, which Finish sets when the directory is
+// complete.
 func (x *Extractor) setLater(name string, t time.Time) error {
 	n, err := fmt.Fprintf(x.timesOut, "%d %d %s\x00", t.Unix(), t.Nanosecond(), name)
 	return errors.Join(err, x.limits.takeBytes(int64(n)))

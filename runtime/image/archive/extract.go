@@ -22,12 +22,12 @@ import (
 	"mayfly/runtime/image/tree"
 )
 
-// An Extractor makes a tree of archives. Its holder must Finish or Close it.
+// An Extractor extracts archives into a tree. Its holder must Finish or Close it.
 type Extractor struct {
-	// Dropped counts the extended attributes that do not belong into an image.
+	// Dropped is the number of extended attributes that were left out.
 	Dropped int
-	// Powerless leaves out device nodes and capabilities of files, which only root can make, and not in a user namespace, and of which a run,
-	// without either, makes no use.
+	// Powerless leaves out device nodes and file capabilities. Only root can make them,
+	// and not in a user namespace. They have no effect in containers.
 	Powerless bool
 
 	Here     here.Here
@@ -46,8 +46,9 @@ type Extractor struct {
 	seed     maphash.Seed
 }
 
-// NewExtractor extracts into an open directory, which the caller keeps. spool is a directory for a
-// file without a name. progress is told how many bytes of content there were since the last time; it may be nil.
+// NewExtractor returns an Extractor into an open directory, which the caller keeps.
+// spool is a directory for a file without a name. The Extractor calls progress with the
+// bytes of content since the last call; progress may be nil.
 func NewExtractor(h here.Here, top int, spool string, limits *Limits, progress func(int64)) (*Extractor, error) {
 	place, err := placeOf(top)
 	if err != nil {
@@ -66,11 +67,11 @@ func NewExtractor(h here.Here, top int, spool string, limits *Limits, progress f
 	return x, x.setLater("", time.Unix(0, 0))
 }
 
-// Sums are of the contents of files that were made, by inode number: of those that are
-// left when all is extracted.
+// Sums returns the checksums of the extracted files' contents, by inode number. It is
+// to be called when everything is extracted: then all of these files exist.
 func (x *Extractor) Sums() map[uint64]tree.Sum { return x.sums.byInode }
 
-// Close gives up what the extractor holds. What it has made stays.
+// Close closes the extractor's descriptors. The tree stays.
 func (x *Extractor) Close() error {
 	x.forgetParent()
 	x.writer.stop()
@@ -83,8 +84,9 @@ func (x *Extractor) Extract(ctx context.Context, r io.Reader) error {
 	return x.extract(ctx, r, x.entry)
 }
 
-// ExtractTree copies the tree below an open directory, which the caller keeps, by way of an archive: one piece of code
-// knows all that belongs to a tree.
+// ExtractTree copies the tree below an open directory, which the caller keeps. It does
+// so with an archive, so that only one piece of code needs to know what belongs to a
+// tree.
 func (x *Extractor) ExtractTree(ctx context.Context, from int) error {
 	adopt, err := nsexec.FileRights()
 	if err != nil {
@@ -113,7 +115,8 @@ func (x *Extractor) extract(ctx context.Context, r io.Reader, take func(*tar.Hea
 	for {
 		h, err := archive.Next()
 		if err == io.EOF {
-			// What follows the end mark is read too: the program that decompresses it may find fault with it.
+			// Read also what follows the end mark: the program that decompresses it may
+			// report an error there.
 			_, err := io.Copy(io.Discard, r)
 			return err
 		}
@@ -139,7 +142,8 @@ func (x *Extractor) extract(ctx context.Context, r io.Reader, take func(*tar.Hea
 	}
 }
 
-// quoted is a name for a message: an archive's can be a megabyte long.
+// quoted quotes a name for an error, and cuts it: a name in an archive can have a
+// megabyte.
 func quoted(name string) string {
 	if len(name) > unix.NAME_MAX {
 		name = name[:unix.NAME_MAX] + "..."
@@ -147,8 +151,8 @@ func quoted(name string) string {
 	return strconv.QuoteToASCII(name)
 }
 
-// cleanName makes a name relative to the tree. One with ".." is refused, also where it would
-// stay inside: no honest program writes it.
+// cleanName makes a name relative to the tree. It refuses any name with "..", also one
+// that stays inside: no honest program writes such a name.
 func cleanName(name string) (string, error) {
 	for part := range strings.SplitSeq(name, "/") {
 		if part == ".." {
@@ -158,7 +162,7 @@ func cleanName(name string) (string, error) {
 	return path.Clean("/" + name)[1:], nil
 }
 
-// entry makes what a header says.
+// entry makes the entry of a header.
 func (x *Extractor) entry(h *tar.Header, name string, content io.Reader) error {
 	if h.Uid < 0 || h.Gid < 0 || h.Uid >= 1<<32-1 || h.Gid >= 1<<32-1 {
 		return fmt.Errorf("owner %d:%d is out of range", h.Uid, h.Gid)
@@ -190,14 +194,14 @@ func (x *Extractor) entry(h *tar.Header, name string, content io.Reader) error {
 	return err
 }
 
-// remove removes an entry and all that is in it. A directory that is remembered may be in there.
+// remove removes an entry with its content. The remembered parent may be in it.
 func (x *Extractor) remove(dir int, base string) error {
 	x.parent.path = stale // dir itself is still in use
 	return tree.Remove(dir, base, x.sums.forget)
 }
 
-// make makes an entry. Where there is one already it is EEXIST, before anything of the content is read; a directory
-// stays one, and gets the attributes.
+// make makes an entry. If the name exists already, it returns EEXIST before it reads
+// any content. An existing directory stays, and gets the attributes.
 func (x *Extractor) make(dir int, base, name string, h *tar.Header, attributes []tree.Xattr, content io.Reader) error {
 	mode := uint32(h.Mode & 0o7777)
 	switch h.Typeflag {
@@ -241,8 +245,8 @@ func (x *Extractor) make(dir int, base, name string, h *tar.Header, attributes [
 	return x.setAttributes(dir, base, h, attributes)
 }
 
-// link makes a hard link. The way to its source is resolved inside the tree; the source itself may be a
-// symbolic link, of which it then is one more name.
+// link makes a hard link. The path of its source is resolved inside the tree. If the
+// source is a symbolic link, the hard link is another name of that symbolic link.
 func (x *Extractor) link(dir int, base, target string) error {
 	source, err := cleanName(target)
 	if err != nil {
@@ -283,8 +287,8 @@ func (x *Extractor) file(dir int, base string, h *tar.Header, attributes []tree.
 	return unix.UtimesNanoAt(fd, "", timespecs(h.ModTime), unix.AT_EMPTY_PATH)
 }
 
-// write writes a file's content. What is read of it counts as it is read, the holes of
-// a sparse file after it.
+// write writes a file's content. Against the limits, content counts while it is read,
+// and the holes of a sparse file after that.
 func (x *Extractor) write(fd int, h *tar.Header, content io.Reader) (tree.Sum, error) {
 	before := x.limits.Bytes
 	if h.Size > before {

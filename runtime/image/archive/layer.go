@@ -21,9 +21,9 @@ const (
 	reserved = ".wh..wh." // what else begins so was aufs's own
 )
 
-// ExtractLayer reads a layer of an OCI image on top of what is there: an entry .wh.NAME removes NAME,
-// .wh..wh..opq all that earlier layers have put into the directory. Neither takes away what
-// this layer itself makes, wherever in it they stand.
+// ExtractLayer applies a layer of an OCI image. An entry .wh.NAME removes NAME, and
+// .wh..wh..opq removes everything in its directory. Neither removes what this layer
+// itself makes, in whatever order.
 func (x *Extractor) ExtractLayer(ctx context.Context, r io.Reader) error {
 	x.layer = map[uint64]struct{}{}
 	defer func() { x.layer = nil }()
@@ -46,8 +46,9 @@ func (x *Extractor) ExtractLayer(ctx context.Context, r io.Reader) error {
 
 func (x *Extractor) hash(name string) uint64 { return maphash.String(x.seed, name) }
 
-// mark remembers that this layer has made an entry, and the directories above it. By
-// links one of these can have any number of names, so each counts.
+// mark records that this layer has made an entry and the directories above it. With
+// links, each of these can have any number of names, so all names count against the
+// limits.
 func (x *Extractor) mark(name string) error {
 	for ; x.layer != nil && name != "."; name = path.Dir(name) {
 		if x.made(name) {
@@ -61,14 +62,14 @@ func (x *Extractor) mark(name string) error {
 	return nil
 }
 
-// made tells whether this layer has made an entry of that name.
+// made returns whether this layer has made an entry of that name.
 func (x *Extractor) made(name string) bool {
 	_, ok := x.layer[x.hash(name)]
 	return ok
 }
 
-// hide removes what earlier layers have put at name in dir, or all that they have put into
-// dir if name is empty.
+// hide removes the entry name of earlier layers from dir; if name is empty, all entries
+// of earlier layers.
 func (x *Extractor) hide(dir, name string) error {
 	fd, err := x.inside.Open("/"+dir, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err == unix.ENOENT || err == unix.ENOTDIR {
@@ -98,8 +99,8 @@ func (x *Extractor) hideAll(fd int, dir string) error {
 	return nil
 }
 
-// hideOne removes an entry. A directory that this layer has an entry for stays, without what
-// earlier layers have put into it.
+// hideOne removes an entry of earlier layers. If this layer has an entry for it, a
+// directory stays, without the entries of earlier layers.
 func (x *Extractor) hideOne(parent int, name, full string) error {
 	if !x.made(full) {
 		return x.remove(parent, name)

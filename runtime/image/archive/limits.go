@@ -6,14 +6,15 @@ import (
 	"io"
 )
 
-// Limits bound what an archive can make. A compressed one of a few bytes can hold any number of
-// zeros, of empty files or of attributes. They are used up while it is read.
+// Limits limit what an archive can make. A compressed archive of a few bytes can
+// contain any number of zeros, empty files or attributes. Reading uses the limits up.
 type Limits struct {
-	// Bytes are all that is read of it, once it is decompressed: names, targets of
-	// links, attributes and what is between the files as well as their contents. Holes
-	// count too, and so does what is kept of it in files without a name.
+	// Bytes limits all that is read of the decompressed archive: contents, names,
+	// targets of links, attributes, and what is between the files. Holes count, too,
+	// and so does what is spooled in files without a name.
 	Bytes int64
-	// Entries are files, directories without an entry of their own, and further names of directories.
+	// Entries limits files, directories without an entry of their own, and additional
+	// names of directories.
 	Entries int64
 }
 
@@ -38,7 +39,8 @@ func (l *Limits) takeEntries(n int) error {
 	return nil
 }
 
-// reader returns a reader that counts what is read, and ends with the context.
+// reader returns a reader that counts the bytes read against the limits, and ends with
+// the context.
 func (l *Limits) reader(ctx context.Context, r io.Reader) io.Reader { return &counted{ctx, l, r} }
 
 type counted struct {

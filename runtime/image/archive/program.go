@@ -15,9 +15,9 @@ import (
 	"mayfly/runtime/here"
 )
 
-// A program compresses or decompresses. What it reads may be made to take it over, so
-// it is confined: it has ids that nobody else has, no network, sees no other process,
-// and can signal none.
+// A program compresses or decompresses. Its input may be malicious and take it over, so
+// it is confined: it has ids that no other process has, and no network. It can neither
+// see nor signal other processes.
 type program struct {
 	here here.Here
 	*exec.Cmd
@@ -25,12 +25,12 @@ type program struct {
 	wait func() error
 }
 
-// own are the namespaces of a program's own.
+// own are the namespaces that a program gets.
 const own = unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC
 
-// limits are of a program that decompresses: memory beyond what it is told to take at
-// most (256 MiB, and as much as threads and a C library reserve), processor time that
-// 64 GiB of bzip2 take on a slow machine, and no file to write.
+// limits are the resource limits of a decompressing program: more memory than its
+// option allows (256 MiB, and what threads and a C library reserve), the CPU time of 64
+// GiB of bzip2 on a slow machine, and no files to write.
 var limits = []string{"--as=4294967296", "--cpu=28800", "--fsize=0", "--core=0"}
 
 func command(ctx context.Context, h here.Here, f format, args []string) (*program, error) {
@@ -52,7 +52,7 @@ func (p *program) start(limits []string) (err error) {
 	return err
 }
 
-// run starts a program that reads r and whose output is the result.
+// run starts a program that reads r, and returns its output.
 func run(ctx context.Context, h here.Here, f format, args []string, r io.Reader) (io.ReadCloser, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	p, err := command(ctx, h, f, args)
@@ -79,7 +79,7 @@ type decompressor struct {
 	end     error // not nil: it was waited for
 }
 
-// Read tells of the program's failure instead of the end of the file.
+// Read returns the program's error instead of io.EOF if the program has failed.
 func (d *decompressor) Read(b []byte) (int, error) {
 	if d.end != nil {
 		return 0, d.end
@@ -116,7 +116,8 @@ func (c *compressor) Close() error {
 	return errors.Join(c.WriteCloser.Close(), c.program.outcome())
 }
 
-// outcome waits for the end, and tells what the program says of its failure.
+// outcome waits until the program ends. If the program has failed, the error contains
+// its message.
 func (p *program) outcome() error {
 	err := p.wait()
 	if err == nil {
@@ -128,7 +129,7 @@ func (p *program) outcome() error {
 	return fmt.Errorf("%s: %w", p.name, err)
 }
 
-// A message is the beginning of what a program says.
+// A message is the beginning of a program's standard error.
 type message []byte
 
 func (m *message) Write(b []byte) (int, error) {

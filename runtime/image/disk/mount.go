@@ -14,9 +14,9 @@ import (
 	"mayfly/mount"
 )
 
-// fileSystems are those that a root file system is looked for in: where their magic
-// number is, and how they are mounted without a replay of their journal, which would be
-// a write. An ext4 can say that errors in it shall stop the machine.
+// fileSystems are the supported file systems: their magic numbers, and the mount
+// options that prevent a replay of the journal, which would be a write. errors=continue
+// overrides ext4's setting that lets errors in the file system panic the kernel.
 var fileSystems = []struct {
 	name, magic string
 	at          int64
@@ -29,7 +29,7 @@ var fileSystems = []struct {
 	{"squashfs", "hsqs", 0, nil},
 }
 
-// foreign are other contents that have a magic number, and what to do about them.
+// foreign are other formats with a magic number, and advice for them.
 var foreign = []struct {
 	magic  string
 	at     int64
@@ -63,7 +63,7 @@ func fileSystem(file io.ReaderAt) (int, error) {
 	return 0, errors.New("it holds no " + Known())
 }
 
-// Known are the file systems that are looked for, in words.
+// Known lists the supported file systems, for people.
 func Known() string {
 	var names []string
 	for _, f := range fileSystems {
@@ -73,14 +73,14 @@ func Known() string {
 	return strings.Join(names[:last], ", ") + " or " + names[last]
 }
 
-// Named tells whether a file's name is that of a disk image. The kernel mounts nothing
-// else: a file system is read by code that trusts it.
+// Named returns whether a file's name is that of a disk image. Files with other names
+// are never mounted: the kernel's file systems trust what they read.
 func Named(name string) bool {
 	return strings.HasSuffix(name, ".raw") || strings.HasSuffix(name, ".img")
 }
 
-// Is tells whether a file begins as a disk with partitions or a file system. Squashfs
-// is an archive, too, which needs no kernel.
+// Is returns whether a file starts like a disk with partitions, or like a file system.
+// Squashfs does not count: it can be read as an archive, without the kernel.
 func Is(file io.ReaderAt) bool {
 	if _, err := partitions(file); !errors.Is(err, errNoTable) {
 		return true
@@ -89,8 +89,7 @@ func Is(file io.ReaderAt) bool {
 	return err == nil && fileSystems[i].name != "squashfs"
 }
 
-// Advice tells what to do with something that is no archive, "" if it is not known what
-// it is.
+// Advice returns advice on a file that is not an archive; "" if its format is unknown.
 func Advice(beginning io.ReaderAt) string {
 	if Is(beginning) {
 		return "a disk image: in a file that is named .raw the kernel mounts it, if you trust where it comes from"
@@ -103,9 +102,8 @@ func Advice(beginning io.ReaderAt) string {
 	return ""
 }
 
-// Mount mounts a partition of an open file: read-only, with neither device nodes nor
-// setuid programs nor programs at all, and nowhere. It is unmounted when the Tree is
-// closed, or the process has ended.
+// Mount makes a detached mount of a partition in an open file: read-only, nodev, nosuid
+// and noexec. It is unmounted when the Tree is closed or the process has ended.
 func Mount(file *os.File, p Partition) (mount.Tree, error) {
 	kind, err := fileSystem(io.NewSectionReader(file, p.Offset, p.Size))
 	if err != nil {
@@ -121,12 +119,12 @@ func Mount(file *os.File, p Partition) (mount.Tree, error) {
 	return mount.New(f.name, data, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
 }
 
-// tries bounds how often a free loop device is looked for that somebody else takes
+// tries is how often attach tries again, if another process takes the free loop device
 // first.
 const tries = 64
 
-// attach makes a loop device of a partition, read-only. It is free again when nobody
-// has it open or mounted. The kernel does not look for partitions in it.
+// attach attaches a partition to a loop device, read-only. The kernel detaches it when
+// no process has it open or mounted, and does not look for partitions in it.
 func attach(file *os.File, p Partition) (fd int, name string, err error) {
 	control, err := unix.Open("/dev/loop-control", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {

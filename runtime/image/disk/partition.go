@@ -1,5 +1,5 @@
-// Package disk reads disk images, as virtual machines and systemd-nspawn have them: it
-// finds the partition of the root file system, and has the kernel mount it.
+// Package disk reads disk images of virtual machines and systemd-nspawn: it finds the
+// partition with the root file system, and lets the kernel mount it.
 package disk
 
 import (
@@ -16,11 +16,11 @@ import (
 type Partition struct {
 	Number       int // from 1; 0: the whole file
 	Offset, Size int64
-	kind         string // what its type says: Debian's name of an architecture, or linux; else empty
+	kind         string // from its type: Debian's name of an architecture, "linux", or ""
 }
 
-// types are those of the Discoverable Partitions Specification for root file systems,
-// and the one for any data of Linux. (A map would be made at each launch.)
+// types are the partition types for root file systems of the Discoverable Partitions
+// Specification, and the type of Linux data. (A map would be built at each launch.)
 var types = []struct{ guid, kind string }{
 	{"4f68bce3-e8cd-4db1-96e7-fbcaf984b709", "amd64"},
 	{"44479540-f297-41b2-9af7-d131d5f0458a", "i386"},
@@ -47,9 +47,9 @@ const (
 
 var errNoTable = errors.New("no partition table")
 
-// Root finds the partition of the root file system in a file of size bytes. arch is
-// Debian's name of the architecture that is preferred where there are several, host the
-// machine's.
+// Root finds the partition with the root file system in a file of size bytes. If there
+// are several, it prefers architecture arch, then host, this machine's. Both are
+// Debian's names.
 func Root(file io.ReaderAt, size int64, arch, host string) (Partition, error) {
 	list, err := partitions(file)
 	if errors.Is(err, errNoTable) {
@@ -67,8 +67,8 @@ func Root(file io.ReaderAt, size int64, arch, host string) (Partition, error) {
 	return p, err
 }
 
-// choose takes the root partition of an architecture, the only root partition, or the
-// only one of Linux.
+// choose returns the root partition of an architecture, else the only root partition,
+// else the only Linux partition.
 func choose(list []Partition, arch, host string) (Partition, error) {
 	of := func(is func(kind string) bool) (found []Partition) {
 		for _, p := range list {
@@ -146,7 +146,7 @@ func gpt(file io.ReaderAt, header []byte, sector int64) ([]Partition, error) {
 	return list, nil
 }
 
-// guid writes a GUID as it is written: three numbers of it are little-endian.
+// guid formats a GUID. Three of its numbers are little-endian.
 func guid(b []byte) string {
 	return fmt.Sprintf("%08x-%04x-%04x-%s-%s", binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint16(b[4:]),
 		binary.LittleEndian.Uint16(b[6:]), hex.EncodeToString(b[8:10]), hex.EncodeToString(b[10:16]))

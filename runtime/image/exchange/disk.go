@@ -13,8 +13,8 @@ import (
 	"mayfly/runtime/image/disk"
 )
 
-// extractDisk takes the root file system of a disk image, an open file of size bytes,
-// which the kernel mounts.
+// extractDisk copies the root file system of a disk image, an open file of size bytes.
+// The kernel mounts it.
 func extractDisk(ctx context.Context, file *os.File, size int64, s Source, x *archive.Extractor) (Result, error) {
 	if x.Here.Rootless() {
 		return Result{}, errors.New("a disk image is mounted, which only root may: make an archive of its content")

@@ -16,14 +16,14 @@ import (
 	"mayfly/runtime/image/oci"
 )
 
-// A Target says as what an image is given away.
+// A Target says in which format, and to which file, an image is exported.
 type Target struct {
 	Format      string // tar or oci
 	Compression string // gzip, xz, zstd, bzip2 or none
 	Name        string // of a file; "-": standard output. For oci a name that ends in a slash is a directory.
 }
 
-// Export writes an image. A file gets its name when it is whole.
+// Export writes an image. A file gets its name when it is complete.
 func Export(ctx context.Context, s *image.Store, img *image.Image, to Target, progress func(int64)) error {
 	err := export(ctx, s, img, to, progress)
 	if err != nil {

@@ -1,5 +1,6 @@
-// Package exchange fills root file systems from elsewhere, and gives them away: directories, tar archives,
-// OCI layouts, docker save's archives, squashfs. It never reaches for the network.
+// Package exchange imports and exports root file systems: directories, tar archives,
+// OCI layouts, docker save's archives, squashfs, disk images. It never uses the
+// network.
 package exchange
 
 import (
@@ -26,14 +27,14 @@ import (
 	"mayfly/runtime/internal/file"
 )
 
-// A Source is what a root file system is filled from.
+// A Source is the source of an import.
 type Source struct {
 	Name      string // a file or directory, or "-" for standard input
 	Reference string // which image of several, "" for the only one
 	Arch      string // Debian's name of the architecture, to choose by; "" for any
 }
 
-// Size is about how many bytes of content will come, 0 if that is not known before.
+// Size returns about how many bytes of content the source has, 0 if that is unknown.
 func (s Source) Size() int64 {
 	info, err := os.Stat(s.Name)
 	if err != nil || !info.Mode().IsRegular() || filepath.Ext(s.Name) != ".tar" {
@@ -42,7 +43,7 @@ func (s Source) Size() int64 {
 	return info.Size()
 }
 
-// Where says where it is put.
+// Where is the destination of an import.
 type Where struct {
 	Here     here.Here
 	Top      int    // an empty directory, the caller's
@@ -51,7 +52,7 @@ type Where struct {
 	Progress func(int64) // bytes of content since the last time; may be nil
 }
 
-// A Result tells what came of it.
+// A Result is the result of an import.
 type Result struct {
 	Origin  string // in words
 	Labels  map[string]string
@@ -60,7 +61,8 @@ type Result struct {
 	Dropped int                 // extended attributes that do not belong into an image
 }
 
-// Import fills a directory. What it has made before an error stays for the caller to remove.
+// Import fills a directory. After an error, the caller must remove what Import has
+// made.
 func Import(ctx context.Context, s Source, to Where) (Result, error) {
 	x, err := archive.NewExtractor(to.Here, to.Top, to.Spool, &to.Limits, to.Progress)
 	if err != nil {
@@ -103,7 +105,7 @@ func extract(ctx context.Context, s Source, x *archive.Extractor) (Result, error
 	case kind != unix.S_IFREG && kind != unix.S_IFIFO:
 		return Result{}, errors.New("want a file or a directory")
 	}
-	// What was looked at is opened, not its name: a link to a device may be there by now.
+	// Open the file that was checked, not its name: that may lead to a device by now.
 	fd, err := file.Reopen(look, unix.O_RDONLY)
 	if err != nil {
 		return Result{}, err
@@ -132,11 +134,12 @@ func absolute(name string) string {
 	return name
 }
 
-// beginning is how much of a stream is looked at to tell what it is, in bytes: a BTRFS
-// says so after 64 KiB.
+// beginning is the number of bytes from which a stream's format is determined: the
+// magic number of BTRFS is at 64 KiB.
 const beginning = 68 << 10
 
-// extractStream reads a file or pipe, whose first bytes and first entry tell what it is.
+// extractStream extracts a file or pipe. The first bytes and the first entry determine
+// the format.
 func extractStream(ctx context.Context, source *os.File, s Source, x *archive.Extractor) (Result, error) {
 	content, err := x.Decompress(ctx, source)
 	if err != nil {
@@ -173,7 +176,7 @@ func extractStream(ctx context.Context, source *os.File, s Source, x *archive.Ex
 	return extractImage(ctx, layout, s, x)
 }
 
-// noArchive says what a file is not that was read as an archive.
+// noArchive returns the error for a file that was read as an archive and is none.
 func noArchive(name string, err error) error {
 	switch {
 	case disk.Named(name):

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// blobName is where a layout keeps a blob.
+// blobName returns the name of a blob in a layout.
 func blobName(digest string) (string, error) {
 	if _, err := newHash(digest); err != nil {
 		return "", err
@@ -36,7 +36,7 @@ func newHash(digest string) (hash.Hash, error) {
 	return h, nil
 }
 
-// checked is a reader whose content shall have a digest.
+// checked is a reader that compares its content with a digest.
 type checked struct {
 	io.Reader
 	hash hash.Hash

@@ -52,8 +52,8 @@ func OpenDirectory(name string) (*Archive, error) {
 	}}, nil
 }
 
-// OpenTar opens a layout in an uncompressed tar archive, and owns the file from then on. It reads the
-// headers and remembers where each member's content is.
+// OpenTar opens a layout in an uncompressed tar archive, and takes over the file. It
+// reads the headers, and remembers the offset of each member's content.
 func OpenTar(ctx context.Context, file *os.File) (*Archive, error) {
 	members, err := listMembers(ctx, file)
 	if err != nil {
@@ -119,8 +119,8 @@ func listMembers(ctx context.Context, file *os.File) (map[string]member, error) 
 	}
 }
 
-// Belongs tells whether a name can be a member of such an archive: what begins otherwise is the archive
-// of a root file system.
+// Belongs returns whether a name can be that of a member of a layout's archive. If the
+// first name cannot, the archive is that of a root file system.
 func Belongs(name string) bool {
 	name = path.Clean("/" + name)[1:]
 	first, _, _ := strings.Cut(name, "/")
@@ -133,7 +133,7 @@ func Belongs(name string) bool {
 	return err == nil && len(first) == 64
 }
 
-// IsDirectory tells whether a directory holds a layout.
+// IsDirectory returns whether a directory contains a layout.
 func IsDirectory(name string) bool {
 	_, err := os.Lstat(path.Join(name, layoutFile))
 	return err == nil

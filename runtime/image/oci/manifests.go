@@ -10,9 +10,9 @@ import (
 	"strings"
 )
 
-// What there may be of documents in a layout. A registry's index has one manifest for
-// each architecture and as many attestations, of some kilobytes each; docker save
-// writes one for each image.
+// Limits of the documents in a layout. A registry's index has one manifest for each
+// architecture and as many attestations, of some kilobytes each. docker save writes one
+// manifest for each image.
 const (
 	maxDescriptors = 1000    // of manifests and indexes, in all indexes together
 	maxDepth       = 4       // of indexes in indexes
@@ -23,8 +23,8 @@ const (
 // A finder reads the documents of a layout, each digest once.
 type finder struct {
 	*Archive
-	descriptors int   // that may come still
-	bytes       int64 // of documents that may come still
+	descriptors int   // how many more may come
+	bytes       int64 // how many more bytes of documents may come
 	images      map[string]*Image
 	indexes     map[string]*index
 }
@@ -121,8 +121,8 @@ func (f *finder) manifest(d descriptor) (*Image, error) {
 	return image, nil
 }
 
-// image begins an image with what its configuration says. Each layer must have a digest
-// of its content there.
+// image makes an image from its configuration, which must have a content digest for
+// each layer.
 func (f *finder) image(what string, c *config, layers int) (*Image, error) {
 	if layers != len(c.RootFS.DiffIDs) {
 		return nil, fmt.Errorf("%s: %d layers and %d digests of their contents", what, layers, len(c.RootFS.DiffIDs))
@@ -135,7 +135,7 @@ func (f *finder) image(what string, c *config, layers int) (*Image, error) {
 	return &Image{Architecture: c.Architecture, Labels: c.Config.Labels, Settings: &c.Config.Settings, archive: f.Archive}, nil
 }
 
-// docker reads what docker save wrote before it wrote OCI layouts.
+// docker reads the format that docker save wrote before OCI layouts.
 func (f *finder) docker() ([]*Image, error) {
 	var list []struct {
 		Config   string
@@ -192,7 +192,7 @@ func (f *finder) blob(d descriptor, into any) error {
 	return f.document(name, d.Digest, into)
 }
 
-// document reads a JSON document and checks its digest; "" for one that none is known of.
+// document reads a JSON document and checks its digest. digest is "" if there is none.
 func (f *finder) document(name, digest string, into any) error {
 	data, err := f.read(name, digest)
 	if err == nil {

@@ -1,9 +1,10 @@
-// Package oci reads and writes images as other programs exchange them: OCI image layouts
-// (image-spec 1.1, image-layout.md) in a directory or a tar archive, and what `docker save` writes.
+// Package oci reads and writes images in the formats of other programs: OCI image
+// layouts (image-spec 1.1, image-layout.md) in a directory or a tar archive, and docker
+// save's archives.
 //
-// The types are those few fields of the specification that a root file system needs. (The
-// specification's own Go package brings a table of regular expressions, which would cost each launch a
-// fifth of a millisecond.)
+// Its types have only the fields of the specification that a root file system needs.
+// (The specification's own Go package has a table of regular expressions, which would
+// cost each launch a fifth of a millisecond.)
 package oci
 
 import (
@@ -90,8 +91,8 @@ type layer struct {
 	content string // digest of the tar archive
 }
 
-// Find finds the image with a reference name or digest, or the only one for the architecture if it is empty.
-// architecture is Go's name; empty for any.
+// Find finds the image with a reference name or digest. If reference is "", it returns
+// the only image for the architecture (Go's name; "": any).
 func (a *Archive) Find(reference, architecture string) (*Image, error) {
 	find := a.finder().oci
 	if !a.has(layoutFile) {
@@ -106,7 +107,7 @@ func (a *Archive) Find(reference, architecture string) (*Image, error) {
 	return choose(images, reference, architecture)
 }
 
-// maxTold bounds how many images a message names.
+// maxTold is the limit of images that an error names.
 const maxTold = 20
 
 func choose(images []*Image, reference, architecture string) (*Image, error) {
@@ -130,8 +131,8 @@ func choose(images []*Image, reference, architecture string) (*Image, error) {
 	return nil, fmt.Errorf("%d of its images are meant, want one: choose with --ref or --arch from %s", len(fit), strings.Join(all, ", "))
 }
 
-// Extract applies the layers in their order, and checks each against its digests. What it has extracted before
-// an error stays for the caller to remove.
+// Extract applies the layers in order, and checks the digests of each. After an error,
+// the caller must remove what it has extracted.
 func (i *Image) Extract(ctx context.Context, x *archive.Extractor) error {
 	for n, l := range i.layers {
 		if err := i.archive.extract(ctx, x, l); err != nil {
@@ -171,7 +172,7 @@ func (a *Archive) extract(ctx context.Context, x *archive.Extractor, l layer) er
 	if err := x.ExtractLayer(ctx, content); err != nil {
 		return err
 	}
-	// The program that decompresses may have left a part.
+	// The decompressing program may not have read everything.
 	if _, err := io.Copy(io.Discard, stored); err != nil {
 		return err
 	}

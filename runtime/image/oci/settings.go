@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Settings are what an image's configuration says of the programs that are run in it
+// Settings are the settings for running programs in an image's configuration
 // (config.md), with the specification's names.
 type Settings struct {
 	Env          []string            `json:"Env,omitempty"` // NAME=VALUE
@@ -19,17 +19,17 @@ type Settings struct {
 	Volumes      map[string]struct{} `json:"Volumes,omitempty"`
 	StopSignal   string              `json:"StopSignal,omitempty"`
 
-	// Docker's, of which the specification says nothing more.
+	// Docker's own, which the specification only mentions.
 	Healthcheck json.RawMessage `json:"Healthcheck,omitempty"`
 	OnBuild     []string        `json:"OnBuild,omitempty"`
 	Shell       []string        `json:"Shell,omitempty"`
 }
 
-// maxEnv bounds an image's environment, in bytes: execve(2) takes 128 KiB for one
-// entry.
+// maxEnv is the size limit of an image's environment, in bytes. execve(2) accepts 128
+// KiB for one entry.
 const maxEnv = 64 << 10
 
-// Checked returns the settings if they can be kept; nil where nothing is set.
+// Checked checks the settings. It returns nil if nothing is set.
 func (s *Settings) Checked() (*Settings, error) {
 	if s == nil {
 		return nil, nil
@@ -65,7 +65,7 @@ func checkEnv(list []string) error {
 	return nil
 }
 
-// Unused describes the settings that a run does not go by; "" if there are none.
+// Unused lists the settings that have no effect on a run; "" if there are none.
 func (s *Settings) Unused() string {
 	if s == nil {
 		return ""

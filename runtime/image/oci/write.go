@@ -18,7 +18,7 @@ import (
 	"mayfly/runtime/image/archive"
 )
 
-// A Content is what an image is written from.
+// A Content is the content of an image to be written.
 type Content struct {
 	Here         here.Here
 	Reference    string // name of the image in the layout
@@ -56,7 +56,7 @@ func WriteTar(ctx context.Context, w io.Writer, c Content) error {
 	return out.Close()
 }
 
-// WriteDirectory writes a layout into a directory, which must not be there.
+// WriteDirectory writes a layout into a new directory.
 func WriteDirectory(ctx context.Context, name string, c Content) error {
 	if err := os.Mkdir(name, 0o755); err != nil {
 		return err
@@ -110,7 +110,8 @@ func write(ctx context.Context, c Content, put sink) error {
 	return errors.Join(put(indexFile, int64(len(list)), bytes.NewReader(list)), put(layoutFile, int64(len(version)), bytes.NewReader(version)))
 }
 
-// spoolLayer makes the layer in a file first, since its name is its digest.
+// spoolLayer writes the layer to a file without a name first, since its name in the
+// layout is its digest.
 func spoolLayer(ctx context.Context, c Content, put sink) (d descriptor, content string, err error) {
 	file, err := archive.Spool(c.Spool, bytes.NewReader(nil))
 	if err != nil {

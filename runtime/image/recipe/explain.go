@@ -7,7 +7,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 )
 
-// wanted are the types of settings, by what the decoder calls them, in words.
+// wanted are the types of settings: the decoder's names, and words for people.
 var wanted = []struct{ suffix, text string }{
 	{"[]string", "a list of texts in quotes"},
 	{"map[string]string", "a table of texts in quotes"},
@@ -15,8 +15,7 @@ var wanted = []struct{ suffix, text string }{
 	{"string", "a text in quotes"},
 }
 
-// explain says what a setting is to be where it is something else, which the decoder
-// says in the words of Go.
+// explain says which type a setting needs. The decoder's error names Go's types.
 func explain(err *toml.DecodeError) error {
 	line, _ := err.Position()
 	text := strings.TrimPrefix(err.Error(), "toml: ")

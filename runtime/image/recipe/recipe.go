@@ -1,4 +1,5 @@
-// Package recipe reads the file that an image is made from, so that it can be reviewed and made again.
+// Package recipe reads recipes: files from which images are made, and can be made
+// again.
 package recipe
 
 import (
@@ -21,8 +22,8 @@ import (
 	"mayfly/runtime/internal/file"
 )
 
-// A Recipe says how an image is made: from a release of a distribution or from another image, with files of
-// one's own, and by commands that are run in it.
+// A Recipe says how an image is made: from a release of a distribution or from another
+// image, with additional files, and with commands to run in it.
 type Recipe struct {
 	From string `toml:"from"` // an image of the store, NAME or NAME@VERSION
 
@@ -32,7 +33,7 @@ type Recipe struct {
 	Mirror     string   `toml:"mirror"`
 	Components []string `toml:"components"`
 	Include    []string `toml:"include"`     // packages
-	Sources    []string `toml:"sources"`     // further lines of apt's sources.list; nil: the release's updates
+	Sources    []string `toml:"sources"`     // additional lines of apt's sources.list; nil: the release's updates
 	AptOptions []string `toml:"apt-options"` // NAME=VALUE
 
 	Files  []File            `toml:"file"`
@@ -56,7 +57,7 @@ const (
 	maxFile   = 64 << 20 // of a source
 )
 
-// Read reads a recipe. What it does not know is an error.
+// Read reads a recipe. An unknown setting is an error.
 func Read(name string) (*Recipe, error) {
 	text, err := file.Read(name, maxRecipe)
 	if err != nil {
@@ -91,11 +92,10 @@ func (r *Recipe) parse(text []byte) error {
 	return r.Check()
 }
 
-// mayBeEmpty are the settings in which an empty text says something.
+// mayBeEmpty are the settings in which an empty text has a meaning.
 var mayBeEmpty = []string{"content", "labels"}
 
-// refuseEmpty refuses an empty text where there must be something, which the decoder
-// cannot tell from a setting that is not there.
+// refuseEmpty refuses empty texts. The decoder cannot tell them from missing settings.
 func refuseEmpty(text []byte) error {
 	var all map[string]any
 	if err := toml.Unmarshal(text, &all); err != nil {
@@ -131,7 +131,7 @@ func filledOne(name string, value any) (err error) {
 	return err
 }
 
-// Check looks for what does not go together.
+// Check refuses settings that exclude each other.
 func (r *Recipe) Check() error {
 	if (r.From == "") == (r.Suite == "") {
 		return errors.New("want either suite or from")
@@ -165,7 +165,8 @@ func (f File) mode() (uint32, error) {
 	return uint32(mode), nil
 }
 
-// Place puts the files into an open root directory, as root's. Links on their way are followed inside it.
+// Place writes the recipe's files into an open root directory, owned by root. Links in
+// their paths are followed inside that directory.
 func (r *Recipe) Place(top int) error {
 	here, err := mount.TreeFromFD(top).Place()
 	if err != nil {

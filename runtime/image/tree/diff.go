@@ -21,8 +21,8 @@ type Change struct {
 	What string `json:"what,omitempty"` // of what is changed: content, mode, owner, time, target, attributes
 }
 
-// Diff lists what has changed from one tree to another, by path. Contents are compared unless both files are the same
-// by inode and time, as in two snapshots.
+// Diff lists the changes from one tree to another, by path. It compares contents unless
+// both files have the same inode and time, as in two snapshots.
 func Diff(ctx context.Context, from, to int) ([]Change, error) {
 	left, leftErr := entries(ctx, from)
 	right, rightErr := entries(ctx, to)
@@ -70,7 +70,8 @@ func Diff(ctx context.Context, from, to int) ([]Change, error) {
 	return changes, *rightErr
 }
 
-// entries walks a tree as a sequence; the error is valid when that has ended.
+// entries returns the entries of a tree as a sequence. The error is valid when the
+// sequence has ended.
 func entries(ctx context.Context, top int) (iter.Seq[*Entry], *error) {
 	var failed error
 	return func(yield func(*Entry) bool) {
@@ -87,7 +88,8 @@ func entries(ctx context.Context, top int) (iter.Seq[*Entry], *error) {
 	}, &failed
 }
 
-// compare puts paths in the order of Walk: by their components, a directory before what is in it.
+// compare compares paths in the order of Walk: by their components, a directory before
+// its entries.
 func compare(a, b string) int {
 	if a == b {
 		return 0
@@ -138,7 +140,7 @@ func sameContent(ctx context.Context, a, b *Entry, from, to int) (bool, error) {
 	return first == second, err
 }
 
-// sumOf sums up one file of a tree.
+// sumOf computes the checksum of one file of a tree.
 func sumOf(ctx context.Context, top int, path string) (string, error) {
 	fd, _, err := file.OpenRegular(top, path, unix.O_NOFOLLOW, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_SYMLINKS)
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 // A Sum is the SHA-256 of a file's content.
 type Sum = [sha256.Size]byte
 
-// A Summary tells what a tree holds.
+// A Summary is the digest and the size of a tree.
 type Summary struct {
 	Digest string // "sha256:" and 64 hex digits
 	Files  int64  // entries, directories and links included
@@ -27,21 +27,24 @@ type Summary struct {
 	FIFOs  int64
 }
 
-// Digest computes the digest of a tree. It depends on what is in the tree and on nothing
-// else: not on the machine, the file system, inode numbers or the order of directories.
+// Digest computes the digest of a tree. It depends on what is in the tree and on
+// nothing else: not on the machine, the file system, inode numbers or the order of
+// directories.
 //
 // It is the SHA-256 of one record for each entry, in the order of Walk. A record is
 //
 //	TYPE MODE UID GID MTIME NUL PATH NUL CONTENT NUL { NAME NUL LENGTH NUL VALUE } LF
 //
-// with TYPE one of d f l c b p, or h for a further name of what came before; MODE four octal
-// digits of permissions, UID and GID decimal, MTIME seconds, a dot and nine digits of nanoseconds.
-// CONTENT is the hex SHA-256 of a file's content, the target of a link, the first name for h,
-// MAJOR:MINOR of a device, and otherwise empty. Then come the extended attributes that Kept
-// names, by name, with the length of each value. An h has neither mode, owner, time nor attributes.
+// TYPE is one of d f l c b p, or h for another name of an earlier file. MODE is four
+// octal digits of permissions. UID and GID are decimal. MTIME is seconds, a dot and
+// nine digits of nanoseconds. CONTENT is the hex SHA-256 of a file's content, the
+// target of a link, the first name for h, MAJOR:MINOR of a device, and otherwise empty.
+// Then the extended attributes that Kept accepts follow, ordered by name, with the
+// length of each value. An h has neither mode, owner, time nor attributes.
 //
-// known holds sums of contents that need not be read, by inode number; it may be nil. progress is told
-// how many bytes have been read since the last time; it may be nil.
+// known are checksums of contents that need not be read, by inode number; it may be
+// nil. Digest calls progress with the bytes read since the last call; progress may be
+// nil.
 func Digest(ctx context.Context, top int, known map[uint64]Sum, progress func(int64)) (Summary, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -68,7 +71,8 @@ func Digest(ctx context.Context, top int, known map[uint64]Sum, progress func(in
 	return summary, err
 }
 
-// A digester reads the contents of several files at a time and puts the records in order.
+// A digester reads the contents of several files at a time and puts the records in
+// order.
 type digester struct {
 	ctx      context.Context
 	known    map[uint64]Sum
@@ -137,7 +141,7 @@ func (i interruptible) Read(b []byte) (int, error) {
 	return i.Reader.Read(b)
 }
 
-// sumUp reads a file to its end.
+// sumUp computes the checksum of a file.
 func sumUp(ctx context.Context, file *os.File, buffer []byte) (sum Sum, n int64, err error) {
 	h := sha256.New()
 	n, err = io.CopyBuffer(h, Interruptible(ctx, file), buffer)

@@ -7,14 +7,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// removals bounds how often a removal begins again because somebody has moved
-// directories meanwhile.
+// removals is how often Remove starts again, if another process has moved directories
+// meanwhile.
 const removals = 16
 
-// Remove removes an entry of an open directory with all that is in it, however deep
-// that is. What is not there is no error. No symbolic link is followed, and nothing on
-// another file system is removed. gone is told the inode numbers of what was no
-// directory, before each removal; it may be nil.
+// Remove removes an entry of an open directory with its content, of any depth. A
+// missing entry is no error. Symbolic links are not followed, and nothing on another
+// file system is removed. Before Remove removes an entry that is not a directory, it
+// calls gone with the inode number; gone may be nil.
 func Remove(dir int, name string, gone func(inode uint64)) error {
 	var err error
 	for range removals {
@@ -59,7 +59,8 @@ func remove(dir int, name string, gone func(uint64)) error {
 	}
 }
 
-// more reads names from the beginning when those that were read are removed.
+// more reads names from the directory's beginning again, when the names read so far are
+// removed.
 func (l *level) more() (err error) {
 	if len(l.names) > 0 {
 		return nil
@@ -76,7 +77,7 @@ type remover struct {
 	trail  trail
 }
 
-// remove removes an entry that is no directory. Into a directory it goes down.
+// remove removes an entry that is not a directory. It enters a directory.
 func (r *remover) remove(dir int, name string) error {
 	var st unix.Stat_t
 	if r.gone != nil && unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW) == nil {
@@ -109,9 +110,9 @@ func (r *remover) remove(dir int, name string) error {
 	return nil
 }
 
-// Directories visits the directories below one, the innermost first and the one itself
-// last: each by the descriptor of the directory above, its name in that, and its inode
-// number. visit may remove it.
+// Directories visits a directory and those below it, the innermost first. It calls
+// visit with the descriptor of the directory above, the name in that, and the inode
+// number. visit may remove the directory.
 func Directories(dir int, name string, visit func(above int, name string, inode uint64) error) error {
 	var t trail
 	defer t.close()
@@ -141,7 +142,7 @@ func Directories(dir int, name string, visit func(above int, name string, inode 
 	return nil
 }
 
-// enter goes down into a directory and lists it.
+// enter enters a directory and lists it.
 func enter(t *trail, dir int, name string) error {
 	fd, err := unix.Openat(dir, name, directoryFlags, 0)
 	if err != nil {

@@ -7,14 +7,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// window is how many directories of a trail are open, the innermost ones. A tree can be
-// far deeper than a process may have descriptors.
+// window is the number of directories of a trail that are open: the innermost ones. A
+// tree can be deeper than the number of descriptors that a process may have.
 const window = 64
 
-// errMoved means that somebody has moved directories of a tree meanwhile.
+// errMoved means that another process has moved directories of the tree meanwhile.
 var errMoved = errors.New("it was changed meanwhile")
 
-// A trail is the way from the top of a tree down to one directory of it, without a symbolic link.
+// A trail is the path from the top of a tree to one of its directories, without
+// symbolic links.
 type trail []level
 
 // A level is a directory of a trail.
@@ -22,13 +23,13 @@ type level struct {
 	fd       int // -1: outside of the window
 	dev, ino uint64
 	name     string   // in the directory above
-	names    []string // of what is in it and is still to be visited
+	names    []string // entries that are still to be visited
 	path     int      // for the user of the trail: the length of its path
 }
 
 const directoryFlags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
 
-// push goes down into a directory, which the trail owns from then on.
+// push enters a directory. The trail owns its descriptor from then on.
 func (t *trail) push(fd int, st *unix.Stat_t, name string) *level {
 	*t = append(*t, level{fd: fd, dev: uint64(st.Dev), ino: st.Ino, name: name})
 	if leaves := len(*t) - 1 - window; leaves >= 0 {
@@ -40,9 +41,9 @@ func (t *trail) push(fd int, st *unix.Stat_t, name string) *level {
 
 func (t *trail) last() *level { return &(*t)[len(*t)-1] }
 
-// pop goes back up. Where the directory above is not open any more, it is by "..", and
-// must be the same one: a directory that somebody has moved meanwhile would lead out of
-// the tree.
+// pop returns to the directory above. If that is not open any more, pop opens "..",
+// which must be the same directory: if another process has moved a directory meanwhile,
+// ".." leads out of the tree.
 func (t *trail) pop() error {
 	left := *t.last()
 	defer unix.Close(left.fd)
@@ -66,7 +67,7 @@ func (t *trail) pop() error {
 	return nil
 }
 
-// close gives up all descriptors.
+// close closes all descriptors.
 func (t *trail) close() {
 	for _, l := range *t {
 		if l.fd >= 0 {

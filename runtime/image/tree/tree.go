@@ -1,8 +1,9 @@
-// Package tree reads directory trees whole: every entry with its attributes, in one order
-// everywhere, for archives, digests and comparisons.
+// Package tree reads whole directory trees: every entry with its attributes, in the
+// same order on every machine, for archives, digests and comparisons.
 //
-// Entries are reached by descriptors, and no symbolic link is followed: a tree that somebody
-// changes meanwhile can give a wrong answer, but nothing from outside of it.
+// It opens entries by descriptors, and follows no symbolic links. If another process
+// changes the tree meanwhile, the result can be wrong, but contains nothing from
+// outside of the tree.
 package tree
 
 import (
@@ -31,7 +32,7 @@ type Entry struct {
 	CTime  time.Time
 	Device uint64 // of a device node
 	Target string // of a symbolic link
-	// Link is the path of the entry that this one is another name of: the first in order.
+	// Link is set for another name of a file: the path of its first name in order.
 	Link   string
 	Xattrs []Xattr // by name
 	Inode  uint64
@@ -40,29 +41,31 @@ type Entry struct {
 // An Xattr is an extended attribute.
 type Xattr struct{ Name, Value string }
 
-// Kept tells whether an extended attribute belongs to an image: file capabilities, ACLs and
-// what users attach. Labels of security modules are a host's, and trusted.* can change what
-// overlayfs makes of a tree: an archive's author must have no say in that.
+// Kept returns whether an extended attribute belongs to an image: file capabilities,
+// ACLs and user.*. Labels of security modules belong to a host. trusted.* can change
+// how overlayfs shows a tree, and an archive's author must not be able to do that.
 func Kept(name string) bool {
 	return name == "security.capability" || name == "system.posix_acl_access" ||
 		name == "system.posix_acl_default" || strings.HasPrefix(name, "user.") && !strings.HasPrefix(name, "user.overlay.")
 }
 
-// Type is the entry's S_IFMT bits.
+// Type returns the entry's S_IFMT bits.
 func (e *Entry) Type() uint32 { return e.Mode & unix.S_IFMT }
 
-// Regular tells whether the entry is a regular file with a content of its own to read.
+// Regular returns whether the entry is a regular file, and not another name of an
+// earlier one.
 func (e *Entry) Regular() bool { return e.Type() == unix.S_IFREG && e.Link == "" }
 
-// A Visit is called for each entry: the top, then what is in it by the names' bytes, each
-// directory followed by its own entries.
+// A Visit is called for each entry: first the top, then its entries in the byte order
+// of their names, each directory followed by its own entries.
 type Visit func(e *Entry, open Opener) error
 
-// An Opener opens the entry of a visit, which must be Regular, during the visit. The caller closes the file.
+// An Opener opens the entry of a visit, which must be Regular, during the visit. The
+// caller closes the file.
 type Opener func() (*os.File, error)
 
-// Walk visits the tree below an open directory, on one file system: what is mounted in it or is
-// a subvolume of its own is visited as an empty directory. The caller keeps the descriptor.
+// Walk visits the tree below an open directory, on one file system. It visits a mount
+// point or a nested subvolume as an empty directory. The caller keeps the descriptor.
 func Walk(ctx context.Context, top int, visit Visit) error {
 	fd, err := unix.Openat(top, ".", directoryFlags, 0)
 	if err != nil {
@@ -99,7 +102,7 @@ func Walk(ctx context.Context, top int, visit Visit) error {
 type walker struct {
 	visit  Visit
 	device uint64
-	links  map[inode]string // the first path of what has several
+	links  map[inode]string // the first path of each file with several names
 	trail  trail
 	path   []byte // of the directory of the last entry, or of one below it
 }
@@ -107,7 +110,7 @@ type walker struct {
 // An inode is known by its number and that of its file system.
 type inode struct{ dev, ino uint64 }
 
-// directory visits an open directory, and goes down into it.
+// directory visits an open directory, and enters it.
 func (w *walker) directory(fd int, name string, st *unix.Stat_t) error {
 	path := w.pathOf(name)
 	e := entry(path, st)
@@ -133,7 +136,7 @@ func (w *walker) directory(fd int, name string, st *unix.Stat_t) error {
 	return nil
 }
 
-// pathOf is the path of an entry of the directory in which the walk is.
+// pathOf returns the path of an entry of the current directory.
 func (w *walker) pathOf(name string) string {
 	if len(w.trail) == 0 {
 		return name
@@ -195,7 +198,8 @@ func entry(path string, st *unix.Stat_t) *Entry {
 	return e
 }
 
-// openRegular opens the regular file that was seen under its name a moment ago.
+// openRegular opens a regular file, which must be the one that stat(2) saw under this
+// name.
 func openRegular(dir int, name, path string, seen unix.Stat_t) (*os.File, error) {
 	fd, st, err := file.OpenRegular(dir, name, unix.O_NOFOLLOW, 0)
 	if err == nil && (st.Dev != seen.Dev || st.Ino != seen.Ino) {
@@ -221,8 +225,8 @@ func readlink(dir int, name string, size int) (string, error) {
 	}
 }
 
-// procPath names an entry of an open directory, or the directory itself, for those calls
-// that take no descriptor of it.
+// procPath returns a path in /proc of an entry of an open directory, or of the
+// directory itself, for system calls that take no directory descriptor.
 func procPath(dir int, name string) string {
 	path := "/proc/self/fd/" + strconv.Itoa(dir)
 	if name == "" {
