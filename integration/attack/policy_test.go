@@ -113,7 +113,7 @@ func TestTheRuleIsKept(t *testing.T) {
 			"[[rule]]\nimages=[\"*\"]\ndeny=true\n", kit.User, srv, kit.Within(time.Second)))
 		for what, flags := range map[string][]string{
 			"--writable": {"--writable"}, "--env-all": {"--env-all"}, "--personality": {"--personality", "x86-64"}, "bind": {"--bind", srv + ":/mnt"},
-			"lets you bind": {"--bind-ro", work + ":/mnt"}, "lets you bind what": {"--bind-ro", srv + "/link:/mnt"},
+			"allows --bind-ro only below " + srv: {"--bind-ro", work + ":/mnt"}, "allows --bind-ro only below": {"--bind-ro", srv + "/link:/mnt"},
 		} {
 			refused(t, what, w.inside(t, "true", append(flags, "--chdir", "/")...), what)
 		}

@@ -145,7 +145,7 @@ func TestOfflineByPolicy(t *testing.T) {
 	if r := kit.Inside(t, interfaces+fmt.Sprintf(reach, address)); r.Out != "lo not reached\n" {
 		t.Errorf("%+v", r)
 	}
-	if r := kit.Inside(t, "true", "--network", "host"); r.Code != 125 || !strings.Contains(r.Err, "--network host: not allowed by the policy: the rule at "+dropIn+":2") {
+	if r := kit.Inside(t, "true", "--network", "host"); r.Code != 125 || !strings.Contains(r.Err, "--network host: not allowed by the policy: "+dropIn+":2 allows only none") {
 		t.Errorf("%+v", r)
 	}
 }

@@ -58,7 +58,7 @@ func TestAWorkingDirectoryThatThePolicyDoesNotBind(t *testing.T) {
 	rule(t, strict)
 	hold(t, []report{
 		{name: "a command is refused", source: "nspawn wrappers: falls back to the home", do: `touch a; $R --quiet $T -- rm a; ls`, out: "a\n",
-			err: "does not let it be bound"},
+			err: "does not allow its bind"},
 		{name: "whoever says where may", source: "nspawn: --chdir", do: `$R --chdir /tmp $T -- pwd`, out: "/tmp\n"},
 		{name: "a home is inside", source: "schroot: preserve the directory", do: `cd; $R $T -- pwd | sed "s|$HOME|~|"`, out: "~\n"},
 		{name: "nspawn-run refuses too", source: "nspawn wrappers", do: `"${R%/*}/nspawn-run" -n $T true 2>&1 | grep -c -- --chdir`, out: "1\n"},

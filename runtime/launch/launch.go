@@ -31,6 +31,7 @@ import (
 	"mayfly/runtime/plan"
 	"mayfly/runtime/privilege"
 	"mayfly/runtime/rootfs"
+	"mayfly/runtime/state"
 	"mayfly/runtime/status"
 )
 
@@ -143,7 +144,7 @@ func (l *Launch) run() error {
 		}
 		if err := s.take(); err != nil {
 			var command *status.CommandError
-			if errors.As(err, &command) {
+			if errors.As(err, &command) || errors.Is(err, state.ErrTooMany) {
 				return err
 			}
 			return fmt.Errorf("%s: %w", s.name, err)

@@ -127,7 +127,7 @@ func (f *Facts) whyNotInside(r Request) error {
 	case f.User.UID != f.Caller.UID:
 		why = errors.New("another user than you gets only what the policy binds, and --bind")
 	default:
-		why = fmt.Errorf("the rule at %s does not let it be bound (allow-bind, bind-cwd)", f.Policy.Place())
+		why = fmt.Errorf("%s does not allow its bind (allow-bind, bind-cwd)", f.Policy.Place())
 	}
 	elsewhere := "/tmp"
 	if Within(f.Dir.Path, elsewhere) {

@@ -115,7 +115,11 @@ func (p *Plan) Allows(place string, readOnly bool) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("is %q: %w, which lets you bind what is in %q", place, rule.ErrDenied, allowed)
+	flag := "--bind"
+	if readOnly {
+		flag = "--bind-ro"
+	}
+	return fmt.Errorf("is %q: %w: %s allows %s only below %s", place, rule.ErrDenied, p.Rule, flag, strings.Join(allowed, ", "))
 }
 
 // requested adds the mounts that the request asks for.

@@ -56,7 +56,7 @@ func (p *Plan) network(r Request, f Facts) error {
 		allowed = rule.Networks
 	}
 	if p.Network == "" {
-		return fmt.Errorf("%w: the rule at %s names no network", rule.ErrDenied, f.Policy.Place())
+		return fmt.Errorf("%w: %s names no network", rule.ErrDenied, f.Policy.Place())
 	}
 	mode, joins := p.Network, strings.HasPrefix(p.Network, JoinPrefix)
 	if joins {
@@ -79,7 +79,7 @@ func (p *Plan) network(r Request, f Facts) error {
 	case mode != NetworkInterface && !slices.Contains(rule.Networks, mode):
 		return fmt.Errorf("network %q: want host, none, private, join:NAME or, for root, interface:IF", p.Network)
 	case !slices.Contains(allowed, mode):
-		return fmt.Errorf("--network %s: %w: the rule at %s does not let you", p.Network, rule.ErrDenied, f.Policy.Place())
+		return fmt.Errorf("--network %s: %w: %s allows only %s", p.Network, rule.ErrDenied, f.Policy.Place(), strings.Join(allowed, ", "))
 	case len(r.Publish) > 0 && p.Network != rule.NetworkPrivate:
 		return errors.New("--publish needs --network private: on the host's network a port is published by listening at it")
 	case mode == rule.NetworkHost:

@@ -35,7 +35,7 @@ func New(r Request, f Facts) (*Plan, error) {
 		return nil, err
 	}
 	r.Binds = slices.Concat(f.Along(r), r.Binds)
-	p := &Plan{Owner: Owner{f.Caller.UID, f.Caller.GID}, Rootless: f.Rootless, Limitations: limitations(f),
+	p := &Plan{Owner: Owner{f.Caller.UID, f.Caller.GID}, Rootless: f.Rootless, Limitations: limitations(f), Rule: f.Policy.Place().String(),
 		SetIDs: f.Caller.UID != f.User.UID, Timeout: r.Timeout, KillAfter: r.KillAfter, Measure: r.Measure, OutputLimit: r.OutputLimit}
 	p.Spec.Linux = linux()
 	p.bound(r.Resources, f.Policy)

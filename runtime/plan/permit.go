@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"mayfly/runtime/policy/rule"
@@ -10,27 +11,31 @@ import (
 // Permitted returns an error that wraps rule.ErrDenied if the request asks for
 // something that the rule does not allow.
 func Permitted(r Request, d rule.Decision) error {
-	refuse := func(what string) error {
-		return fmt.Errorf("%s: %w: the rule at %s does not let you", what, rule.ErrDenied, d.Place())
+	refuse := func(what, allows string) error {
+		return fmt.Errorf("%s: %w: %s %s", what, rule.ErrDenied, d.Place(), allows)
 	}
 	if d.Unbound {
 		return nil
 	}
 	switch {
 	case r.Writable && !d.Writable:
-		return refuse("--writable")
+		return refuse("--writable", "does not set writable")
 	case r.Session != "" && !d.Writable:
-		return refuse("--session, which is writable")
+		return refuse("--session", "does not set writable")
 	case r.RootInside && !d.RootInside:
-		return refuse("--root")
+		return refuse("--root", "does not set root-inside")
 	case r.EnvAll && !d.EnvAll:
-		return refuse("--env-all")
+		return refuse("--env-all", "does not set env-all")
 	case r.Personality != "" && d.Personality != "" && r.Personality != d.Personality:
-		return refuse("--personality " + r.Personality)
+		return refuse("--personality "+r.Personality, "allows "+d.Personality+" only")
 	}
 	for _, b := range r.Binds {
-		if !b.mayBeAsked(d) {
-			return refuse(fmt.Sprintf("bind %q", b.Source))
+		switch {
+		case b.mayBeAsked(d):
+		case len(d.AllowBindReadOnly) > 0:
+			return refuse(fmt.Sprintf("--bind %q", b.Source), "allows only --bind-ro, below "+strings.Join(d.AllowBindReadOnly, ", "))
+		default:
+			return refuse(fmt.Sprintf("bind %q", b.Source), "allows neither --bind nor --bind-ro")
 		}
 	}
 	return nil

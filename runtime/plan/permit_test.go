@@ -20,11 +20,11 @@ func TestTheRuleBoundsTheRequest(t *testing.T) {
 		"writable":               {Request{Writable: true}, nil, "--writable"},
 		"writable, allowed":      {Request{Writable: true}, func(d *rule.Decision) { d.Writable = true }, ""},
 		"the whole environment":  {Request{EnvAll: true}, nil, "--env-all"},
-		"another personality":    {Request{Personality: "x86"}, func(d *rule.Decision) { d.Personality = "x86-64" }, "--personality x86"},
+		"another personality":    {Request{Personality: "x86"}, func(d *rule.Decision) { d.Personality = "x86-64" }, "--personality x86: not allowed by the policy: built in allows x86-64 only"},
 		"the same personality":   {Request{Personality: "x86"}, func(d *rule.Decision) { d.Personality = "x86" }, ""},
 		"any personality":        {Request{Personality: "x86"}, nil, ""},
 		"a bind":                 {Request{Binds: []Bind{{Source: "/a"}}}, nil, "bind"},
-		"a bind, read-only ones": {Request{Binds: []Bind{{Source: "/a"}}}, func(d *rule.Decision) { d.AllowBindReadOnly = []string{"/"} }, "bind"},
+		"a bind, read-only ones": {Request{Binds: []Bind{{Source: "/a"}}}, func(d *rule.Decision) { d.AllowBindReadOnly = []string{"/srv", "/opt"} }, "allows only --bind-ro, below /srv, /opt"},
 		"a read-only bind":       {Request{Binds: []Bind{{Source: "/a", ReadOnly: true}}}, func(d *rule.Decision) { d.AllowBindReadOnly = []string{"/"} }, ""},
 		"root":                   {Request{Writable: true, EnvAll: true, Binds: []Bind{{Source: "/a"}}}, func(d *rule.Decision) { d.Unbound = true }, ""},
 	} {

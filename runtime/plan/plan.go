@@ -25,6 +25,8 @@ type Plan struct {
 	// Rootless: the program runs in a user namespace of the caller's, without a grant.
 	Rootless bool `json:"unprivileged,omitempty"`
 
+	// Rule is the line of the policy that decides, for messages.
+	Rule string `json:"rule,omitempty"`
 	// CallerBinds are the destinations of the binds that the caller asked for. Their
 	// sources are opened with the caller's own rights.
 	CallerBinds []string `json:"callerBinds,omitempty"`
