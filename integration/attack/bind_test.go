@@ -181,7 +181,7 @@ func TestC16NothingIsOpenedForTheCaller(t *testing.T) {
 
 func TestC17BindTargets(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
-		kit.Change(t, "attack-target", "ln -s /srv mnt/abs; ln -s ../../../../../../srv mnt/rel; ln -s /proc mnt/proc; ln -s / mnt/root; ln -s /nosuch/host mnt/out; mkdir mnt/dir; touch mnt/file")
+		kit.Change(t, "attack-target", "ln -s /srv mnt/abs; ln -s ../../../../../../srv mnt/rel; ln -s /proc mnt/proc; ln -s / mnt/root; ln -s /nosuch/host mnt/out; mkdir mnt/dir; touch mnt/file; ln -s /dev mnt/dev")
 		dir := home(t, kit.User)
 		write(t, filepath.Join(dir, "mine"), "x")
 		for _, target := range []string{
@@ -190,7 +190,7 @@ func TestC17BindTargets(t *testing.T) {
 		} {
 			refused(t, "directory on "+target, w.run(t, "run", "--bind", dir+":"+target, "attack-target", "true"), "")
 		}
-		for _, target := range []string{"/mnt", "/mnt/dir", "/usr"} {
+		for _, target := range []string{"/mnt", "/mnt/dir", "/usr", "/mnt/dev/null", "/mnt/dev/tty", "/mnt/dev/console", "/mnt/dev/pts/ptmx"} {
 			refused(t, "file on "+target, w.run(t, "run", "--bind", dir+"/mine:"+target, "attack-target", "true"), "")
 		}
 		// A file covers the link itself; for a directory a link in the image leads to a place

@@ -91,6 +91,7 @@ func (l *Launch) confine() error {
 	if err := nsexec.SetCapabilities(permitted, keep); err != nil {
 		return err
 	}
+	l.confined = true
 	return nsexec.NoNewPrivileges()
 }
 

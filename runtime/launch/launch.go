@@ -58,6 +58,7 @@ type Launch struct {
 	Started   chan error    // receives the error of the steps once, nil for success
 	forks     chan fork     // commands of `exec` for the thread to fork
 	Over      chan struct{} // closed when the command has ended
+	confined  bool          // the thread has given up its capabilities
 }
 
 // An Outside is what the supervisor gives to a launch. Recorded and Told wait for the
@@ -91,7 +92,7 @@ func New(h here.Here, p *plan.Plan, rootTree func() (mount.Tree, error), s Outsi
 // last one its namespaces, ids and capabilities are those of the command.
 //
 // The capabilities beside a step are the thread's effective set when the step begins.
-// privilege.None leaves the set as it was.
+// The two steps after confine have what that leaves.
 func (l *Launch) steps() []step {
 	return []step{
 		{"act on files as root", privilege.SetIDs, l.BecomeRootForFiles},
@@ -142,7 +143,7 @@ func (l *Launch) run() error {
 		if signal := l.Interrupt.Load(); signal != 0 {
 			return status.ErrInterrupted{Signal: syscall.Signal(signal)}
 		}
-		if err := s.take(); err != nil {
+		if err := l.take(s); err != nil {
 			var command *status.CommandError
 			if errors.As(err, &command) || errors.Is(err, state.ErrTooMany) {
 				return err
@@ -153,10 +154,10 @@ func (l *Launch) run() error {
 	return nil
 }
 
-// take raises the step's capabilities and does the step. Before confine all of them are
-// permitted.
-func (s step) take() error {
-	if s.raise != privilege.None {
+// take makes the step's capabilities effective, and no others, and does the step. After
+// confine there are none to be raised.
+func (l *Launch) take(s step) error {
+	if !l.confined {
 		if err := nsexec.SetEffective(s.raise); err != nil {
 			return err
 		}

@@ -82,6 +82,11 @@ func (b *Builder) identify() error {
 		return err
 	}
 	b.rootID = root.MountID
+	nodes, err := b.nodes()
+	if err != nil {
+		return err
+	}
+	b.devIDs = nodes
 	for destination, tree := range b.Scratch.Own {
 		if !strings.HasPrefix(destination+"/", "/dev/") {
 			continue // procfs and sysfs are known by their type
@@ -93,6 +98,20 @@ func (b *Builder) identify() error {
 		b.devIDs = append(b.devIDs, place.MountID)
 	}
 	return nil
+}
+
+// nodes returns the mount ids of the device nodes in /dev, each of which is a mount.
+func (b *Builder) nodes() ([]uint64, error) {
+	var ids []uint64
+	for name := range b.sources.devices {
+		id, err := b.Scratch.mountOn("/dev/" + name)
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, id)
+	}
+	console, err := b.Scratch.mountOn("/dev/console")
+	return append(ids, console), err
 }
 
 // attachTo attaches a tree at a destination inside. A missing mount point is made in a

@@ -261,3 +261,14 @@ func (s *scratch) file(name, content string) (mount.Tree, error) {
 	}
 	return tree, tree.SetAttrs(unix.MOUNT_ATTR_RDONLY, 0, false)
 }
+
+// mountOn returns the id of the mount that a path on the scratch leads to.
+func (s *scratch) mountOn(name string) (uint64, error) {
+	target, err := s.root.Name(name)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", name, err)
+	}
+	defer target.Close()
+	place, err := target.Place()
+	return place.MountID, err
+}
