@@ -94,6 +94,15 @@ func (c *systemCall) err() error {
 	return nil
 }
 
+// close closes the descriptor that a step has opened in the process's table. A step
+// that failed or was not made has opened none: its result is an error or 0, which is
+// never the result of an open, since in a Go program descriptors 0 to 2 are open.
+func (c *systemCall) close() {
+	if c.err() == nil && c.result != 0 {
+		unix.Close(int(c.result))
+	}
+}
+
 // start runs the program in a clone of the calling thread, which must be locked. All
 // signals are blocked in the clone, and in the thread during the call. Where there are
 // both an error and a process id, the clone runs all the same. ENOSYS: the kernel, or

@@ -70,10 +70,8 @@ func NewUserNamespace(root Root, uids, gids []IDMap, keepGroups, within bool) (f
 	}
 	line.hangUp()
 	_, waited := wait(pid)
-	if err = firstError(err, child.failure(), waited); err != nil && opened.err() == nil && opened.result != 0 {
-		unix.Close(int(opened.result))
-	}
-	if err != nil {
+	if err := firstError(err, child.failure(), waited); err != nil {
+		opened.close()
 		return -1, err
 	}
 	return int(opened.result), nil
@@ -94,11 +92,7 @@ func writeMaps(root Root, pid int, uids, gids []IDMap, keepGroups, within bool) 
 		file := child.open(fmt.Sprintf("/proc/%d/%s", pid, f.name), unix.O_WRONLY)
 		child.must("write "+f.name, unix.SYS_WRITE, &file.result, address(unsafe.Pointer(&f.text[0])), number(len(f.text)))
 		child.kept = append(child.kept, f.text)
-		defer func() {
-			if file.err() == nil {
-				unix.Close(int(file.result))
-			}
-		}()
+		defer file.close()
 	}
 	return child.run()
 }
