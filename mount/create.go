@@ -10,17 +10,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrOutside means that a missing mount point would have to be made in a mount
-// that is not ours to write to.
+// ErrOutside means that a mount point is missing in a mount in which the caller of
+// Create does not let anything be made.
 var ErrOutside = errors.New("lies on another mount, where nothing is created")
 
-// Create makes the missing part of name: directories, and an empty file as the
-// last component unless dir. It writes only to mounts whose id is in on, and
-// never through the last component of what it makes. It returns how many
-// components it has made, the last ones of name; 0 says that something is there.
+// Create makes the components of name that are missing: directories of mode 0755, and,
+// unless dir, an empty file of mode 0644 as the last one, both less the umask. It
+// returns how many it has made, which are the last ones of name; 0: something is there
+// already. It makes them in mounts whose id (Place) is in on, and gives ErrOutside for
+// others. A symbolic link that leads nowhere is not followed: the error is EEXIST.
 //
-// It walks by descriptor, a component at a time: to resolve each beginning of name
-// from the root again would cost the square of its length.
+// The thread needs to be allowed to write to the directories. What was made stays where
+// there is an error.
+//
+// Create goes from component to component by descriptor. To resolve every beginning of
+// name from the root would take time by the square of its length.
 func (r Root) Create(name string, dir bool, on ...uint64) (made int, err error) {
 	name = strings.Trim(path.Clean("/"+name), "/")
 	if name == "" {
@@ -50,9 +54,9 @@ func (r Root) Create(name string, dir bool, on ...uint64) (made int, err error) 
 	return made, nil
 }
 
-// step opens the last of the components, which lies in the open directory that the ones
-// before it lead to. Only a symbolic link is resolved from the root, since it may lead
-// anywhere inside it; the kernel follows no more than forty in one path.
+// step opens the last of the components, in the open directory at, to which the others
+// lead. A symbolic link may lead anywhere in the root, so where the last one is such,
+// all of them are resolved from the root.
 func (r Root) step(at int, parts []string) (int, error) {
 	fd, err := resolve(at, parts[len(parts)-1], unix.O_PATH, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_SYMLINKS)
 	if err == unix.ELOOP {
@@ -61,7 +65,7 @@ func (r Root) step(at int, parts []string) (int, error) {
 	return fd, err
 }
 
-// createOne makes the last of the components in an open directory, and opens it.
+// createOne makes the last of the components in the open directory at, and opens it.
 func (r Root) createOne(at int, parts []string, dir bool, on []uint64) (int, error) {
 	where, err := place(at)
 	if err == nil && !slices.Contains(on, where.MountID) {
@@ -85,10 +89,13 @@ func (r Root) createOne(at int, parts []string, dir bool, on []uint64) (int, err
 // (path_resolution(7)).
 const mostLinks = 40
 
-// Target returns where name leads inside the root, as a path without symbolic links.
-// From the first component on that is not there it is as the links say: what Create has
-// to make for a link that leads nowhere. Somebody who changes the tree meanwhile can
-// choose the path, not what Create does with it.
+// Target returns where name leads in the root, as a path without symbolic links. It
+// goes on where a component is missing, by the text of the path: so it tells what
+// Create has to make for a symbolic link that leads nowhere. ELOOP: there are more
+// links than the kernel follows.
+//
+// A process that changes the tree meanwhile can choose the path that is returned, and
+// nothing else: Create trusts no path.
 func (r Root) Target(name string) (string, error) {
 	at, parts, links := "/", strings.Split(name, "/"), 0
 	for len(parts) > 0 {
@@ -121,7 +128,7 @@ func (r Root) Target(name string) (string, error) {
 	return at, nil
 }
 
-// readLink reads a symbolic link. EINVAL says that it is none.
+// readLink reads a symbolic link. EINVAL: the file is none.
 func (r Root) readLink(name string) (string, error) {
 	fd, err := r.Open(name, unix.O_PATH|unix.O_NOFOLLOW)
 	if err != nil {
@@ -130,7 +137,7 @@ func (r Root) readLink(name string) (string, error) {
 	defer closeFD(fd)
 	buffer := make([]byte, unix.PathMax)
 	n, err := unix.Readlinkat(fd, "", buffer)
-	if err == unix.ENOENT { // the kernel's word for an open file that is no link
+	if err == unix.ENOENT { // so the kernel says of an open file that is no symbolic link
 		err = unix.EINVAL
 	}
 	return string(buffer[:max(n, 0)]), err

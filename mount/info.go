@@ -10,18 +10,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Info is one mount as /proc/PID/mountinfo describes it. See proc(5).
+// An Info is a mount as /proc/PID/mountinfo describes it. See proc_pid_mountinfo(5).
 type Info struct {
-	ID, Parent uint64 // as in Place
-	Device     string // MAJOR:MINOR, one for each instance of a file system
-	Root       string // which directory or file of the file system is mounted
-	Point      string // where, as seen from the root directory of the process
-	Type       string // of the file system, "tmpfs"
+	ID, Parent uint64 // of the mount and of that on which it is mounted, as in Place
+	Device     string // MAJOR:MINOR of the instance of the file system
+	Root       string // the path in the file system of what is mounted
+	Point      string // the mount point, from the root directory of the process
+	Type       string // of the file system, such as "tmpfs"
 }
 
-// ParseInfo reads the text of a mountinfo file. It is the one place that does: the kernel
-// writes blanks, tabs, newlines and backslashes in names as octal numbers, and a
-// comparison with what it wrote misses what is mounted there.
+// ParseInfo parses the text of a mountinfo file. All code of the project that reads
+// such a file does so by it: the kernel writes blanks, tabs, newlines and backslashes
+// of names as octal numbers, and code that compares a name with the text itself would
+// not find such a mount.
 func ParseInfo(text string) ([]Info, error) {
 	list := make([]Info, 0, strings.Count(text, "\n"))
 	for line := range strings.Lines(text) {
@@ -34,7 +35,8 @@ func ParseInfo(text string) ([]Info, error) {
 	return list, nil
 }
 
-// parseLine reads a line: six fields, any number of optional ones, a hyphen, three more.
+// parseLine parses a line: six fields, any number of optional ones, a hyphen, and three
+// more. It returns not ok for anything else.
 func parseLine(line string) (one Info, ok bool) {
 	const optional = 6
 	fields := strings.Split(line, " ")
@@ -53,8 +55,8 @@ func parseLine(line string) (one Info, ok bool) {
 	return one, errs[0] == nil && errs[1] == nil
 }
 
-// unescape puts characters in the place of their octal numbers, a backslash and three
-// digits. A name has no other backslash, for that is escaped itself.
+// unescape replaces each backslash with three octal digits by the byte of that number.
+// A name has no other backslash, since the kernel escapes that too.
 func unescape(field string) string {
 	if strings.IndexByte(field, '\\') < 0 {
 		return field
@@ -73,9 +75,9 @@ func unescape(field string) string {
 	return b.String()
 }
 
-// HasMounts tells whether anything is mounted below an attached Tree, or on it
-// (listmount(2), since Linux 6.8); ENOSYS or EINVAL that this kernel does not tell. The
-// thread must be in the mount namespace.
+// HasMounts tells whether anything is mounted on the Tree or below it. The Tree must be
+// attached in the mount namespace of the calling thread. ENOSYS or EINVAL: the kernel
+// does not tell (listmount(2), since Linux 6.8).
 func (t Tree) HasMounts() (bool, error) {
 	var st unix.Statx_t
 	if err := statx(t.fd, unix.STATX_MNT_ID_UNIQUE, &st); err != nil {

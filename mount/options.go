@@ -2,16 +2,17 @@ package mount
 
 import "golang.org/x/sys/unix"
 
-// Options are mount options of an OCI mount entry, sorted by who takes them.
+// Options are the options of an OCI mount entry, sorted by what takes them.
 type Options struct {
-	Set, Clear uint64   // mount attributes, MOUNT_ATTR_*
-	Recursive  bool     // a bind takes the mounts below its source along
-	Slave      bool     // and follows what is mounted and unmounted there later
-	Data       []string // the file system's own parameters
+	Set, Clear uint64   // attributes of the mount (Tree.SetAttrs)
+	Recursive  bool     // a bind includes the mounts below its source (Clone)
+	Slave      bool     // a bind is a slave of its source (CloneSlave)
+	Data       []string // parameters of the file system (New)
 }
 
-// attributes are the option words of mount(8), with what they set and clear. (A list: a
-// map would be built at every start of a program.)
+// attributes are the option words of mount(8) that name attributes of a mount, with
+// what they set and clear. Nothing writes to it. (A map would be built at each start of
+// the program.)
 var attributes = []struct {
 	word       string
 	set, clear uint64
@@ -33,8 +34,9 @@ var attributes = []struct {
 	{"strictatime", unix.MOUNT_ATTR_STRICTATIME, unix.MOUNT_ATTR__ATIME},
 }
 
-// ParseOptions sorts option words. A later word wins over an earlier one, as
-// with mount(8); a word that names no attribute is the file system's.
+// ParseOptions sorts option words. Of words that contradict each other the last one
+// counts, as with mount(8). A word that names no attribute is the file system's. It is
+// a pure function.
 func ParseOptions(words []string) Options {
 	var o Options
 	for _, word := range words {

@@ -6,11 +6,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The functions below fill a file system that was just made, before anybody else
-// can see it. name is a single component, or a path through directories that the
-// caller made here.
+// The functions below fill a file system that was just made, before any other process
+// can see it, and trust it therefore. name is a single component, or a path of
+// directories that the caller has made there. They need no capability where the file
+// system lets the thread's ids for files write.
 
-// Mkdir makes a directory of the mode less the umask.
+// Mkdir makes a directory, of the mode less the umask.
 func (t Tree) Mkdir(name string, mode uint32) error {
 	if err := mkdirat(t.fd, name, mode); err != nil {
 		return fmt.Errorf("mkdir %s: %w", name, err)
@@ -18,7 +19,7 @@ func (t Tree) Mkdir(name string, mode uint32) error {
 	return nil
 }
 
-// Chmod gives a file or directory a mode.
+// Chmod sets the mode of a file or directory. A symbolic link is followed.
 func (t Tree) Chmod(name string, mode uint32) error {
 	if err := unix.Fchmodat(t.fd, name, mode, 0); err != nil {
 		return fmt.Errorf("chmod %s: %w", name, err)
@@ -34,8 +35,9 @@ func (t Tree) Symlink(target, name string) error {
 	return nil
 }
 
-// Touch makes an empty file of mode 0644 less the umask. It opens nothing: while a file is open for
-// writing, even in a process that only shares the descriptors, its mount cannot be made read-only.
+// Touch makes an empty file, of mode 0644 less the umask. It does not open the file:
+// while one is open for writing, in any process that shares the descriptor, its mount
+// cannot be made read-only (EBUSY).
 func (t Tree) Touch(name string) error {
 	if err := touch(t.fd, name); err != nil {
 		return fmt.Errorf("create %s: %w", name, err)
@@ -43,7 +45,8 @@ func (t Tree) Touch(name string) error {
 	return nil
 }
 
-// WriteFile makes a file with the content, of mode 0644 less the umask.
+// WriteFile makes a file with the content, of mode 0644 less the umask. EEXIST:
+// something has the name.
 func (t Tree) WriteFile(name, content string) error {
 	fd, err := openat(t.fd, name, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_NOFOLLOW, 0o644)
 	if err != nil {

@@ -9,30 +9,37 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Replacement puts a small file, or a symbolic link, in the place of what has the
-// name, in one step. What was there can stay beside it: to be put back, by a later
-// process too; or so that a later Replacement knows that there was an earlier one.
+// A Replacement is a small file, or a symbolic link, that Root.Put puts in the place of
+// what has its name, by one rename(2). Put can keep what was there, as a file beside it
+// (".NAME.mayfly-old"). With that TakeBack puts it back, in this process or a later
+// one, and a later Put knows that there was an earlier one.
 type Replacement struct {
-	Name        string // in the root
-	Content     string // of a file of mode 0644
-	Link        string // instead of a file: what a symbolic link says
-	KeepOld     bool   // to be put back
-	KeepChanged bool   // what somebody has changed since an earlier one stays
+	Name    string // path in the root
+	Content string // of the file, whose mode is 0644 less the umask
+	Link    string // text of a symbolic link, which takes the place of the file; "": none
+	// KeepOld: what is there is kept, for TakeBack.
+	KeepOld bool
+	// KeepChanged: where another process has changed what an earlier Put has made, that
+	// stays, and nothing is put.
+	KeepChanged bool
 
-	made unix.Stat_t // zero: nothing was put
-	dir  int         // where it was put, in the root of TakeBack; 0: none
+	made unix.Stat_t // of what Put made; zero: it has made nothing
+	dir  int         // the directory of Name, open, for TakeBack; 0: none
 }
 
-// ours is the modification time by which what a Replacement has made is known: nobody
-// who writes to a file leaves it that.
+// ours is the modification time of all that a Replacement makes, and by which it is
+// known: a program that writes to the file changes it. Nothing writes to the variable.
 var ours = unix.Timespec{Sec: 978307200, Nsec: 7168377}
 
-// old is the name of what was there.
+// old is the name of the file that keeps what was there.
 func (p *Replacement) old() string { return "." + path.Base(p.Name) + ".mayfly-old" }
 
-// Put makes it, with the directories above it. The root must be the root of a mount
-// that nothing is mounted on. Somebody who changes the tree meanwhile can choose which
-// of its directories the file comes into.
+// Put puts a Replacement in its place, and makes the directories above it that are
+// missing. The root must be the root of a mount on which nothing else is mounted. The
+// thread needs to be allowed to write to the directory, and no capability for it.
+//
+// A process that changes the tree meanwhile can choose the directory of the root in
+// which the file is put, and nothing outside the root.
 func (r Root) Put(p *Replacement) error {
 	dir, err := r.directoryOf(p.Name)
 	if err != nil {
@@ -45,6 +52,7 @@ func (r Root) Put(p *Replacement) error {
 	return nil
 }
 
+// directoryOf opens the directory of a name, and makes it where it is missing.
 func (r Root) directoryOf(name string) (int, error) {
 	above := path.Dir(name)
 	dir, err := r.Open(above, unix.O_PATH|unix.O_DIRECTORY)
@@ -61,6 +69,7 @@ func (r Root) directoryOf(name string) (int, error) {
 	return r.Open(above, unix.O_PATH|unix.O_DIRECTORY)
 }
 
+// put makes the file under a random name, in an open directory, and renames it.
 func (p *Replacement) put(dir int) error {
 	if p.KeepOld || p.KeepChanged {
 		changed, err := p.keep(dir)
@@ -83,8 +92,8 @@ func (p *Replacement) put(dir int) error {
 	return nil
 }
 
-// keep moves what is there aside, unless an earlier process has done that. changed tells
-// that somebody has put something else there since.
+// keep renames what is there to old, unless an earlier Put has done that. changed tells
+// that what is there is not what that Put has made.
 func (p *Replacement) keep(dir int) (changed bool, err error) {
 	var now, old unix.Stat_t
 	err = unix.Fstatat(dir, p.old(), &old, unix.AT_SYMLINK_NOFOLLOW)
@@ -103,17 +112,18 @@ func (p *Replacement) keep(dir int) (changed bool, err error) {
 		return err == nil && now.Mtim != ours, nil
 	case err == nil:
 		err = unix.Renameat2(dir, path.Base(p.Name), dir, p.old(), unix.RENAME_NOREPLACE)
-	case p.KeepChanged: // that there was nothing is to be known, too
+	case p.KeepChanged: // an empty file tells later that there was nothing
 		err = touch(dir, p.old())
 	default:
 		return false, nil
 	}
-	if err == unix.EEXIST || err == unix.ENOENT { // another process was quicker
+	if err == unix.EEXIST || err == unix.ENOENT { // another process has done it meanwhile
 		err = nil
 	}
 	return false, err
 }
 
+// unlessMissing makes success of the error that a file is not there.
 func unlessMissing(err error) error {
 	if err == unix.ENOENT {
 		return nil
@@ -121,6 +131,7 @@ func unlessMissing(err error) error {
 	return err
 }
 
+// make makes the file or symbolic link under a name, with the time ours.
 func (p *Replacement) make(dir int, name string) error {
 	err := p.write(dir, name)
 	if err == nil {
@@ -143,8 +154,10 @@ func (p *Replacement) write(dir int, name string) error {
 	return writeAndClose(fd, p.Content)
 }
 
-// Remember opens the directory that Put has used, in another mount of the root, for
-// TakeBack, before somebody can move it.
+// Remember opens the directory in which Put has put the Replacement, for TakeBack. The
+// root may be another mount of the tree than that of Put: one to which TakeBack may
+// write. It is called before the command runs, which could move the directory. The
+// Replacement owns the descriptor until TakeBack.
 func (r Root) Remember(p *Replacement) (err error) {
 	p.dir, err = r.Open(path.Dir(p.Name), unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
@@ -154,8 +167,10 @@ func (r Root) Remember(p *Replacement) (err error) {
 	return nil
 }
 
-// TakeBack puts back what was there before a Put with KeepOld, and forgets it. What
-// somebody else has put there since, or changed, stays.
+// TakeBack puts back what Put has kept, in the directory of Remember, which it closes;
+// without Remember it does nothing. What another process has put there since, or has
+// changed, stays, and what Put has kept is removed. The thread needs to be allowed to
+// write to the directory.
 func (p *Replacement) TakeBack() error {
 	if p.dir == 0 {
 		return nil
@@ -163,7 +178,7 @@ func (p *Replacement) TakeBack() error {
 	err := p.takeBack(p.dir)
 	closeFD(p.dir)
 	p.dir = 0
-	if err != nil && err != unix.ENOENT && err != unix.EISDIR { // a directory is somebody else's
+	if err != nil && err != unix.ENOENT && err != unix.EISDIR { // Put makes no directory
 		return fmt.Errorf("put %s back: %w", p.Name, err)
 	}
 	return nil
@@ -182,7 +197,7 @@ func (p *Replacement) takeBack(dir int) error {
 	return err
 }
 
-// same tells whether a file is still what Put has made.
+// same tells whether a file is what Put has made, unchanged.
 func (p *Replacement) same(now unix.Stat_t) bool {
 	return now.Ino == p.made.Ino && now.Mode == p.made.Mode && now.Size == p.made.Size && now.Mtim == ours
 }

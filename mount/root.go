@@ -8,28 +8,30 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Root resolves paths inside a directory tree whose author is not trusted:
-// absolute symbolic links and ".." chains end inside it, magic links are
-// refused. See openat2(2), RESOLVE_IN_ROOT, since Linux 5.6.
+// A Root resolves paths in a directory tree whose author is not trusted. Absolute
+// symbolic links begin at its root, ".." does not lead out of it, and magic links, such
+// as those of /proc/PID, are refused. See openat2(2), RESOLVE_IN_ROOT; Linux 5.6.
 type Root struct{ fd int }
 
-// RootAt makes a Root of an open directory. The caller keeps the descriptor and
-// must not close it while the Root is in use.
+// RootAt makes a Root of an open directory. The caller owns the descriptor, and must
+// not close it while the Root is in use.
 func RootAt(fd int) Root { return Root{fd} }
 
-// FD returns the descriptor of the root directory, owned by whoever opened it.
+// FD returns the descriptor of RootAt, whose caller owns it.
 func (r Root) FD() int { return r.fd }
 
-// Open opens a file inside the root with flags of open(2); O_CLOEXEC is always
-// set. The caller owns the descriptor.
+// Open opens a file in the root, with flags of open(2) and O_CLOEXEC. The caller owns
+// the descriptor. The kernel decides by the thread's ids for files and its
+// capabilities.
 //
-// The kernel answers EAGAIN when a rename anywhere in the system raced with the
-// resolution of a "..": it cannot tell whether the result is still inside. The
-// number of tries is bounded, so that nobody can hold us here by renaming.
+// EAGAIN: again and again a rename anywhere in the system came while a ".." was
+// resolved, so that the kernel cannot tell whether the result is in the root. The
+// number of tries is bounded, so that no process can hold the thread here by renaming.
 func (r Root) Open(name string, flags int) (int, error) {
 	return resolve(r.fd, name, flags, unix.RESOLVE_IN_ROOT|unix.RESOLVE_NO_MAGICLINKS)
 }
 
+// resolve opens a file below an open directory by rules of openat2(2), RESOLVE_*.
 func resolve(dir int, name string, flags int, rules uint64) (int, error) {
 	how := unix.OpenHow{Flags: uint64(flags | unix.O_CLOEXEC), Resolve: rules}
 	for try := 0; ; try++ {
@@ -43,16 +45,18 @@ func resolve(dir int, name string, flags int, rules uint64) (int, error) {
 	}
 }
 
-// ErrNotRegular means that a file is a directory, device, FIFO or socket.
+// ErrNotRegular means that a file is a directory, a device, a FIFO or a socket.
 var ErrNotRegular = errors.New("not a regular file")
 
-// OpenRegular opens a regular file inside the root for reading. Anything else is not
-// opened at all: to open a device can have effects, to open a FIFO can wait. The caller
-// owns the descriptor.
+// OpenRegular opens a regular file in the root for reading. The caller owns the
+// descriptor. A file of another kind is not opened, but gives ErrNotRegular: to open a
+// device may have effects, and to open a FIFO may wait. The procfs of the thread's PID
+// namespace must be at /proc.
 func (r Root) OpenRegular(name string) (int, error) { return r.openRegular(name, unix.O_RDONLY) }
 
-// openRegular looks at the file and then opens the file that it has looked at: by
-// /proc/self/fd, not by its name, where somebody may have put a device meanwhile.
+// openRegular opens the file by its name as a place (O_PATH), looks at its kind, and
+// opens that very file by /proc/self/fd. At the name another process may have put a
+// device meanwhile.
 func (r Root) openRegular(name string, flags int) (int, error) {
 	look, err := r.Open(name, unix.O_PATH)
 	if err != nil {
@@ -69,8 +73,9 @@ func (r Root) openRegular(name string, flags int) (int, error) {
 	return openat(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(look), flags|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 }
 
-// Append appends text to a regular file inside the root. Somebody who changes the tree
-// meanwhile can choose which of its regular files that is.
+// Append appends text to a regular file in the root, or gives ErrNotRegular. A process
+// that changes the tree meanwhile can choose the regular file of the root, and no file
+// outside. The procfs of the thread's PID namespace must be at /proc.
 func (r Root) Append(name, text string) error {
 	fd, err := r.openRegular(name, unix.O_WRONLY|unix.O_APPEND)
 	if err != nil {
@@ -79,8 +84,8 @@ func (r Root) Append(name, text string) error {
 	return writeAndClose(fd, text)
 }
 
-// writeAndClose writes a small text to a file. A part of it is all that a full disk
-// takes.
+// writeAndClose writes a small text to a file and closes it. The kernel writes a part
+// of it only where the disk is full.
 func writeAndClose(fd int, text string) error {
 	n, err := unix.Write(fd, []byte(text))
 	if err == nil && n < len(text) {
@@ -89,31 +94,31 @@ func writeAndClose(fd int, text string) error {
 	return errors.Join(err, closeFD(fd))
 }
 
-// A Target is a place to mount on, held by an O_PATH descriptor that its
-// receiver owns.
+// A Target is a file or directory to mount on, held by an O_PATH descriptor. The
+// receiver of a Target owns the descriptor and must Close it.
 type Target struct {
 	fd   int
-	path string // for messages
+	path string // for errors
 }
 
 // Close closes the descriptor.
 func (t Target) Close() error { return closeFD(t.fd) }
 
-// FD returns the descriptor, still owned by the Target.
+// FD returns the descriptor, which the Target still owns.
 func (t Target) FD() int { return t.fd }
 
-// A Place describes what a descriptor stands for: a Target, or the root of a Tree.
+// A Place describes an open file: a Target, or the root of a Tree.
 type Place struct {
-	MountID     uint64 // of the mount it lies on: mountinfo's first column
+	MountID     uint64 // of the mount that it is on, as in the first field of mountinfo
 	IsMountRoot bool   // it is the root of that mount
 	IsDir       bool
 	IsRegular   bool
 }
 
-// Place describes the target (statx STATX_MNT_ID, since Linux 5.8).
+// Place describes the target. It needs no capability, and Linux 5.8 (STATX_MNT_ID).
 func (t Target) Place() (Place, error) { return place(t.fd) }
 
-// Place describes the root of the Tree.
+// Place describes the root of the Tree, as Target.Place does.
 func (t Tree) Place() (Place, error) { return place(t.fd) }
 
 func place(fd int) (Place, error) {
@@ -129,7 +134,8 @@ func place(fd int) (Place, error) {
 	}, nil
 }
 
-// FSType returns the magic number of the file system that the target lies on.
+// FSType returns the type of the file system that the target is on, as a magic number
+// of statfs(2).
 func (t Target) FSType() (int64, error) {
 	var st unix.Statfs_t
 	if err := fstatfs(t.fd, &st); err != nil {
@@ -138,7 +144,8 @@ func (t Target) FSType() (int64, error) {
 	return int64(st.Type), nil
 }
 
-// Dir resolves a directory to mount on, following symbolic links inside the root.
+// Dir opens a directory of the root to mount on, and follows symbolic links in the
+// root. The caller owns the Target.
 func (r Root) Dir(name string) (Target, error) {
 	fd, err := r.Open(name, unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
@@ -147,9 +154,10 @@ func (r Root) Dir(name string) (Target, error) {
 	return Target{fd, name}, nil
 }
 
-// Name resolves the directory part of name and takes the last component as it
-// is: a symbolic link there is itself the target. So a file can be mounted over
-// /etc/resolv.conf or /etc/localtime without touching what those links point to.
+// Name opens what has a name in the root, to mount on, and does not follow a symbolic
+// link that is the last component: the link is itself the target. So a file can be
+// mounted over /etc/resolv.conf, and not over what that leads to. The caller owns the
+// Target.
 func (r Root) Name(name string) (Target, error) {
 	fd, err := r.Open(name, unix.O_PATH|unix.O_NOFOLLOW)
 	if err != nil {

@@ -78,7 +78,8 @@ func TestANameIsTakenAsItIs(t *testing.T) {
 	}
 }
 
-// Somebody changes the tree at the very moment: what is opened is what was looked at, and regular.
+// Somebody changes the tree at the very moment: what is opened is what was looked at,
+// and regular.
 func TestWhatIsLookedAtIsOpened(t *testing.T) {
 	root := hostile(t)
 	var stop atomic.Bool

@@ -6,12 +6,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The system calls of this package are made raw, without telling the Go scheduler:
-// around each of some two hundred short calls it would otherwise take the processor
-// away from the thread and look for one again, which costs more than the calls. None of
-// them waits for anything but the kernel's own locks, unless a path leads to a slow
-// file system, for which the scheduler may then wait, too.
+// The system calls of this package are made raw, without telling the Go scheduler. A
+// launch makes some two hundred short ones, and around each the scheduler would take
+// the processor from the thread and look for one again, which costs more than the
+// calls. They wait for locks of the kernel, and for a file system that a path leads to;
+// the scheduler lacks the processor as long.
 
+// result is what a raw system call returned, as a number or an error.
 func result(r uintptr, errno unix.Errno) (int, error) {
 	if errno != 0 {
 		return -1, errno
@@ -19,6 +20,7 @@ func result(r uintptr, errno unix.Errno) (int, error) {
 	return int(r), nil
 }
 
+// failed is the error of a raw system call.
 func failed(errno unix.Errno) error {
 	if errno != 0 {
 		return errno
@@ -26,7 +28,8 @@ func failed(errno unix.Errno) error {
 	return nil
 }
 
-// path returns a NUL-terminated copy. A path that holds a NUL byte is EINVAL.
+// path0 returns a copy of a text with a zero byte at its end. EINVAL: it has one
+// already.
 func path0(s string) (*byte, error) { return unix.BytePtrFromString(s) }
 
 func fsopen(fstype string) (int, error) {
@@ -38,14 +41,15 @@ func fsopen(fstype string) (int, error) {
 	return result(r, errno)
 }
 
-// fsconfig sets a parameter, a flag when value is nil, or gives a command when key is nil.
+// fsconfig sets a parameter of a file-system context; a flag where value is nil. Where
+// key is nil it gives a command.
 func fsconfig(fs int, command uint, key, value *byte) error {
 	_, _, errno := unix.RawSyscall6(unix.SYS_FSCONFIG, uintptr(fs), uintptr(command),
 		uintptr(unsafe.Pointer(key)), uintptr(unsafe.Pointer(value)), 0, 0)
 	return failed(errno)
 }
 
-// fsconfigFD sets a parameter to an open file.
+// fsconfigFD sets a parameter of a file-system context to an open file.
 func fsconfigFD(fs int, key *byte, fd int) error {
 	_, _, errno := unix.RawSyscall6(unix.SYS_FSCONFIG, uintptr(fs), unix.FSCONFIG_SET_FD, uintptr(unsafe.Pointer(key)), 0, uintptr(fd), 0)
 	return failed(errno)
@@ -65,6 +69,8 @@ func openTree(dirfd int, path string, flags uint) (int, error) {
 	return result(r, errno)
 }
 
+// moveMount attaches the mount from at path, relative to the directory to, or on what
+// to stands for where path is empty.
 func moveMount(from, to int, path string) error {
 	name, err := path0(path)
 	if err != nil {
@@ -159,7 +165,7 @@ func write(fd int, data []byte) (int, error) {
 	return result(r, errno)
 }
 
-// closeFD closes a descriptor. It is free again even where close(2) fails.
+// closeFD closes a descriptor. It is closed even where close(2) returns an error.
 func closeFD(fd int) error {
 	_, _, errno := unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0)
 	return failed(errno)

@@ -1,10 +1,19 @@
-// Package mount makes, copies, changes and attaches mounts by file descriptor.
+// Package mount makes, copies, changes and attaches mounts by file descriptor, and
+// finds and makes mount points in a directory tree whose author is hostile.
 //
-// It wraps the mount API that Linux grew in 5.2 (fsopen, fsmount, open_tree,
-// move_mount), 5.6 (openat2) and 5.12 (mount_setattr). No function of this
-// package takes a path twice: a source is opened once, a target is resolved
-// once, and the kernel is handed the descriptors. That is what makes it safe to
-// mount into a directory tree whose author is hostile.
+// It wraps the mount API that Linux has since 5.2 (fsopen, fsmount, open_tree,
+// move_mount), 5.6 (openat2) and 5.12 (mount_setattr). A path is resolved once: what it
+// leads to is opened, and from then on the kernel gets the descriptor. So nobody can
+// exchange what was looked at for something else.
+//
+// The launch's thread calls it to put a container's file system together, and the
+// supervisor's thread for the root file system. Both are locked: which mounts a call
+// concerns, by which ids and with which capabilities, are properties of the thread.
+// Each function says what it needs of the calling thread; where it says nothing of
+// capabilities, the thread's ids for files decide, as for any file.
+//
+// The package imports the standard library and golang.org/x/sys/unix, and nothing of
+// the project.
 package mount
 
 import (
@@ -15,29 +24,32 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Tree is a mount, with the mounts below it, held by descriptor. It is
-// detached (in no mount namespace) until Attach, and an unattached Tree
-// disappears with its descriptor.
+// A Tree is a mount, with the mounts below it, held by a descriptor. It is detached, in
+// no mount namespace, until it is attached; a Tree that was never attached is unmounted
+// when its descriptor is closed.
 //
-// The holder of a Tree owns its descriptor and must Close it, attached or not.
+// The holder of a Tree owns the descriptor and must Close it, attached or not.
 type Tree struct{ fd int }
 
-// TreeFromFD takes ownership of a descriptor that fsmount(2) or open_tree(2)
-// returned elsewhere, in another process for instance.
+// TreeFromFD makes a Tree of a descriptor that fsmount(2) or open_tree(2) returned
+// elsewhere, such as in PID 1 (nsexec.Init.Proc). The Tree owns it.
 func TreeFromFD(fd int) Tree { return Tree{fd} }
 
-// FD returns the descriptor, still owned by the Tree.
+// FD returns the descriptor, which the Tree still owns.
 func (t Tree) FD() int { return t.fd }
 
-// Close closes the descriptor. A Tree that was never attached is unmounted by it.
+// Close closes the descriptor, and so unmounts a Tree that was never attached.
 func (t Tree) Close() error { return closeFD(t.fd) }
 
-// New makes an instance of the file system fstype and a detached mount of it
-// with the given attributes (MOUNT_ATTR_*). data are the file system's own
-// parameters, "size=64m" or "newinstance". The instance belongs to the
-// namespaces of the calling thread: procfs to its PID namespace, mqueue to its
-// IPC namespace, and so on. files are parameters that are open files, which the caller keeps. See fsopen(2),
-// fsconfig(2), fsmount(2).
+// New makes an instance of the file system fstype, and a detached mount of it with
+// attributes (MOUNT_ATTR_*). data are parameters of the file system, such as "size=64m"
+// or "newinstance"; files are parameters that are open files, which the caller owns.
+//
+// The instance belongs to namespaces of the calling thread: procfs to its PID
+// namespace, mqueue to its IPC namespace, and so on. The thread needs CAP_SYS_ADMIN in
+// the user namespaces that own these and its mount namespace. An error names the
+// parameter, and tells what the kernel says of it. See fsopen(2), fsconfig(2),
+// fsmount(2); Linux 5.2.
 func New(fstype string, data []string, attrs uint64, files ...File) (Tree, error) {
 	fs, err := fsopen(fstype)
 	if err != nil {
@@ -68,12 +80,14 @@ func New(fstype string, data []string, attrs uint64, files ...File) (Tree, error
 	return Tree{fd}, nil
 }
 
-// A File is a parameter of a file system that is an open file, such as a layer of an overlay (since Linux 6.13).
+// A File is a parameter of a file system whose value is an open file, such as a layer
+// of an overlay (since Linux 6.13).
 type File struct {
 	Parameter string
 	FD        int
 }
 
+// configure sets a parameter: "KEY=VALUE", or a flag without a value.
 func configure(fs int, parameter string) error {
 	key, value, isString := strings.Cut(parameter, "=")
 	k, err := path0(key)
@@ -90,8 +104,8 @@ func configure(fs int, parameter string) error {
 	return fsconfig(fs, unix.FSCONFIG_SET_STRING, k, v)
 }
 
-// complaint returns what the kernel wrote into the log of a file-system context,
-// the only place where it says which parameter it did not like and why.
+// complaint returns the first message in the log of a file-system context, in
+// parentheses: only there does the kernel say which parameter it refuses, and why.
 func complaint(fs int) string {
 	var line [256]byte
 	n, err := unix.Read(fs, line[:])
@@ -101,18 +115,25 @@ func complaint(fs int) string {
 	return " (" + strings.TrimSpace(string(line[2:n])) + ")"
 }
 
-// Clone copies the mount at path (relative to dirfd; the descriptor itself when
-// path is empty) into a detached Tree, with the mounts below it when recursive.
-// The source must be in the mount namespace of the calling thread. The copy is
-// made private, so that nothing propagates to or from the original: as the kernel
-// makes it, it is a peer of a shared original (which systemd makes all of a host's
-// mounts), and what is mounted on it would appear there. See open_tree(2).
+// Clone copies a part of a mount into a detached Tree: what is at path, relative to the
+// directory dirfd, or what dirfd stands for where path is empty. With recursive it
+// copies the mounts below too.
+//
+// The copy is private: no mount propagates to it or from it. (The copy that the kernel
+// makes of a shared mount is a peer of it, and systemd makes all mounts of a host
+// shared: what is mounted on such a copy appears on the host.)
+//
+// The thread needs CAP_SYS_ADMIN, and the source must be in its mount namespace, or the
+// error is EINVAL. The caller still owns dirfd. See open_tree(2), mount_setattr(2);
+// Linux 5.12.
 func Clone(dirfd int, path string, recursive bool) (Tree, error) {
 	return clone(dirfd, path, recursive, unix.MS_PRIVATE)
 }
 
-// CloneSlave is Clone of a Tree that follows the original where that is shared: what is mounted on the original
-// later is mounted on the copy too, with the attributes that it has there, and unmounted with it. Nothing propagates to the original.
+// CloneSlave is Clone, but the copy of a shared mount is a slave of it: what is mounted
+// on the original later is mounted on the copy too, with the attributes that it has on
+// the original, and is unmounted with it. Nothing propagates from the copy to the
+// original.
 func CloneSlave(dirfd int, path string, recursive bool) (Tree, error) {
 	return clone(dirfd, path, recursive, unix.MS_SLAVE)
 }
@@ -133,8 +154,10 @@ func clone(dirfd int, path string, recursive bool, propagation uint64) (Tree, er
 	return t, nil
 }
 
-// SetAttrs sets and clears attributes (MOUNT_ATTR_*) of the mount, and of all
-// below it when recursive, in one step. See mount_setattr(2).
+// SetAttrs sets and clears attributes (MOUNT_ATTR_*) of the mount, and with recursive
+// of all mounts below it, of all or of none. The thread needs CAP_SYS_ADMIN. EBUSY: a
+// file is open for writing on a mount that is to be read-only. EPERM: an attribute is
+// locked there by a more privileged mount namespace. See mount_setattr(2); Linux 5.12.
 func (t Tree) SetAttrs(set, clear uint64, recursive bool) error {
 	if clear&unix.MOUNT_ATTR__ATIME != 0 {
 		clear |= unix.MOUNT_ATTR__ATIME
@@ -142,16 +165,21 @@ func (t Tree) SetAttrs(set, clear uint64, recursive bool) error {
 	return setattr(t.fd, "", recursive, unix.MountAttr{Attr_set: set, Attr_clr: clear})
 }
 
-// MapIDs makes the files of the mount belong to others than their file system says: whom it says owner N, is N of a user
-// namespace. So they have the owners in that namespace that they would have without one. The Tree must never have been
-// attached; the thread needs CAP_SYS_ADMIN. EINVAL says that the file system cannot do it: BTRFS can since Linux
-// 5.15. See mount_setattr(2), MOUNT_ATTR_IDMAP.
+// MapIDs maps the owners of the files of the mount by a user namespace, of which userns
+// is a descriptor that the caller owns: a file that belongs to the id N on disk belongs
+// to the id N of the namespace. So processes in the namespace see the owners that are
+// on disk.
+//
+// The Tree must never have been attached. The thread needs CAP_SYS_ADMIN in the user
+// namespace in which the file system was mounted. EINVAL: the file system cannot do it;
+// BTRFS can since Linux 5.15. See mount_setattr(2), MOUNT_ATTR_IDMAP.
 func (t Tree) MapIDs(userns int) error {
 	return setattr(t.fd, "", false, unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(userns)})
 }
 
-// Attach puts the mount on the target and leaves the Tree usable: changing its
-// attributes changes the mount that was attached.
+// Attach mounts the Tree on the target, in the mount namespace of the calling thread,
+// which needs CAP_SYS_ADMIN. The Tree stays usable: a change of its attributes changes
+// the mount that is now attached. See move_mount(2).
 func (t Tree) Attach(target Target) error {
 	if err := moveMount(t.fd, target.fd, ""); err != nil {
 		return fmt.Errorf("move_mount onto %s: %w", target.path, err)
@@ -159,12 +187,15 @@ func (t Tree) Attach(target Target) error {
 	return nil
 }
 
-// MakePrivate ends mount propagation in both directions for the mount at path
-// and all below it, in the mount namespace of the calling thread.
+// MakePrivate ends the propagation of mounts, in both directions, for the mount at path
+// and all mounts below it, in the mount namespace of the calling thread. The thread
+// must have unshared CLONE_NEWNS, or that is the host's. It needs CAP_SYS_ADMIN.
 func MakePrivate(path string) error {
 	return setattr(unix.AT_FDCWD, path, true, unix.MountAttr{Propagation: unix.MS_PRIVATE})
 }
 
+// setattr changes the mount that is at path, relative to dirfd, or that dirfd stands
+// for where path is empty.
 func setattr(dirfd int, path string, recursive bool, attr unix.MountAttr) error {
 	flags := uint(unix.AT_EMPTY_PATH | unix.AT_SYMLINK_NOFOLLOW)
 	if recursive {
@@ -176,8 +207,9 @@ func setattr(dirfd int, path string, recursive bool, attr unix.MountAttr) error 
 	return nil
 }
 
-// AttachTo puts the mount on the directory at path, as the calling thread sees it:
-// for a place that is the thread's own and that nobody else can change.
+// AttachTo mounts the Tree on the directory at path, as Attach does. The calling thread
+// resolves the path: it is for a directory that the thread has made and nobody else can
+// replace.
 func (t Tree) AttachTo(path string) error {
 	if err := moveMount(t.fd, unix.AT_FDCWD, path); err != nil {
 		return fmt.Errorf("move_mount onto %s: %w", path, err)
@@ -185,12 +217,16 @@ func (t Tree) AttachTo(path string) error {
 	return nil
 }
 
-// Pivot makes an attached Tree the root directory and the working directory of the
-// calling thread, and of every other task whose root was the old one, and lets go
-// of the old root and all mounts below it. The thread must have a mount namespace
-// of its own. See pivot_root(2): "." as both arguments stacks the old root on the
-// new one, from where umount2 can reach it without a directory to hold it. Nothing
-// may be mounted over the old root directory itself: umount2 would take only that.
+// Pivot makes an attached Tree the root and working directory of the calling thread,
+// and the root of every other task in its mount namespace whose root was the old one.
+// It unmounts the old root with all mounts below it.
+//
+// The thread must be locked, have unshared CLONE_NEWNS, and needs CAP_SYS_ADMIN.
+// Nothing may be mounted over the old root directory itself: umount2(2) would take only
+// that.
+//
+// pivot_root(2) with "." as both arguments mounts the old root on the new one. There
+// umount2(2) reaches it, and no directory is needed to hold it.
 func Pivot(root Tree) error {
 	if err := unix.Fchdir(root.fd); err != nil {
 		return fmt.Errorf("enter new root: %w", err)
