@@ -4,46 +4,18 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"mayfly/nsexec/inside"
 )
 
-// These tests run as root of a user namespace of their own, with every capability there
-// and a single id.
-
-// runsInside tells whether the test runs inside. Else it executes this program again, as
-// root of a new user namespace, for the same test, and reports how that ended.
-func runsInside(t *testing.T) bool {
-	t.Helper()
-	const variable = "NSEXEC_TEST_INSIDE"
-	if os.Getenv(variable) == t.Name() {
-		return true
-	}
-	cmd := exec.Command("/proc/self/exe", "-test.v", "-test.count=1", "-test.run=^"+t.Name()+"$")
-	cmd.Env = append(os.Environ(), variable+"="+t.Name())
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:                 unix.CLONE_NEWUSER,
-		UidMappings:                []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
-		GidMappings:                []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
-		GidMappingsEnableSetgroups: os.Getuid() == 0,
-	}
-	out, err := cmd.CombinedOutput()
-	var ended *exec.ExitError
-	switch {
-	case err != nil && !errors.As(err, &ended):
-		t.Fatalf("no user namespace for this test (user_namespaces(7), user.max_user_namespaces; root may have one): %v", err)
-	case err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()):
-		t.Errorf("inside: %v\n%s", err, out)
-	}
-	return false
-}
+// These tests run as root of a user namespace (package inside).
 
 // launched is a thread in new namespaces whose PID 1 is there, as of a launch.
 type launched struct {
@@ -115,7 +87,7 @@ func says(t *testing.T, c Command) string {
 }
 
 func TestPID1ComesFirstThenTheCommandByItsNumber(t *testing.T) {
-	if !runsInside(t) {
+	if !inside.Runs(t) {
 		return
 	}
 	onThread(func() {
@@ -151,7 +123,7 @@ func TestPID1ComesFirstThenTheCommandByItsNumber(t *testing.T) {
 }
 
 func TestPID1EndsWithAllOfItsNamespace(t *testing.T) {
-	if !runsInside(t) {
+	if !inside.Runs(t) {
 		return
 	}
 	for name, end := range map[string]func(*Init) error{
@@ -187,7 +159,7 @@ func TestPID1EndsWithAllOfItsNamespace(t *testing.T) {
 }
 
 func TestPID1TellsWhichSystemCallFailed(t *testing.T) {
-	if !runsInside(t) {
+	if !inside.Runs(t) {
 		return
 	}
 	before := openFiles(t)
@@ -219,7 +191,7 @@ func TestPID1TellsWhichSystemCallFailed(t *testing.T) {
 }
 
 func TestInsideACommandBecomesRootOfANamespace(t *testing.T) {
-	if !runsInside(t) {
+	if !inside.Runs(t) {
 		return
 	}
 	groups, err := os.ReadFile("/proc/self/setgroups")
@@ -266,7 +238,7 @@ func TestInsideACommandBecomesRootOfANamespace(t *testing.T) {
 }
 
 func TestInsideANamespaceThatCannotBeMappedIsNotMade(t *testing.T) {
-	if !runsInside(t) {
+	if !inside.Runs(t) {
 		return
 	}
 	before := openFiles(t)
@@ -281,7 +253,7 @@ func TestInsideANamespaceThatCannotBeMappedIsNotMade(t *testing.T) {
 }
 
 func TestInsideANewNetworkHasItsLoopbackAndEveryPort(t *testing.T) {
-	if !runsInside(t) {
+	if !inside.Runs(t) {
 		return
 	}
 	onThread(func() {
@@ -319,7 +291,7 @@ func TestInsideANewNetworkHasItsLoopbackAndEveryPort(t *testing.T) {
 }
 
 func TestInsideAThreadLosesWhatItGivesUp(t *testing.T) {
-	if !runsInside(t) {
+	if !inside.Runs(t) {
 		return
 	}
 	groups, _ := os.ReadFile("/proc/self/setgroups")
@@ -391,7 +363,7 @@ func TestInsideAThreadLosesWhatItGivesUp(t *testing.T) {
 }
 
 func TestInsideAllThreadsAreSettled(t *testing.T) {
-	if !runsInside(t) {
+	if !inside.Runs(t) {
 		return
 	}
 	const keep = 1<<unix.CAP_SYS_ADMIN | 1<<unix.CAP_SETUID
