@@ -1,9 +1,18 @@
-// Package btrfs makes, snapshots, deletes and describes BTRFS subvolumes with the
-// kernel's ioctls: no cgo, no libbtrfsutil, no btrfs(8).
+// Package btrfs makes, snapshots, deletes and describes BTRFS subvolumes by ioctls of
+// the kernel: no cgo, no libbtrfsutil, no btrfs(8). It also rewrites a stream of
+// btrfs-send(8).
 //
-// Every function takes descriptors of directories and a single file name, never
-// a path, so that a caller decides once which directory is meant. See
-// linux/btrfs.h and ioctl-btrfs(2).
+// Every function takes descriptors of directories, which its caller owns, and a single
+// file name, never a path: so a caller decides once which directory is meant. See
+// linux/btrfs.h and btrfs-ioctl(2).
+//
+// The store of images and the supervisor's thread call it. The kernel checks the
+// calling thread's ids for files and its capabilities, so the thread must be locked
+// where it acts on files as another user. A function needs no capability, unless it
+// says so. The error of an ioctl that the file system does not know is ErrNotSubvolume.
+//
+// The package imports the standard library and golang.org/x/sys/unix, and nothing of
+// the project.
 package btrfs
 
 import (
@@ -20,10 +29,12 @@ import (
 // FirstFreeObjectID is the inode number of every subvolume's root directory.
 const FirstFreeObjectID = 256
 
-// ErrNotSubvolume means that a directory is not the root of a BTRFS subvolume.
+// ErrNotSubvolume means that an open file is not on BTRFS, or not the root of a
+// subvolume.
 var ErrNotSubvolume = errors.New("not a BTRFS subvolume")
 
-// ioctl numbers: _IOW/_IOR(0x94, nr, size) of linux/btrfs.h.
+// Numbers of ioctls: the direction, the size of the argument, BTRFS's letter 0x94, and
+// the number, as the macros of linux/btrfs.h make them.
 const (
 	iocSnapDestroy   = 1<<30 | 4096<<16 | 0x94<<8 | 15
 	iocSubvolCreate2 = 1<<30 | 4096<<16 | 0x94<<8 | 24
@@ -53,7 +64,7 @@ type volArgsV2 struct {
 	name    [4040]byte
 }
 
-// Is reports whether the open file is on BTRFS.
+// Is tells whether the open file is on BTRFS.
 func Is(fd int) (bool, error) {
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(fd, &st); err != nil {
@@ -62,7 +73,7 @@ func Is(fd int) (bool, error) {
 	return uint32(st.Type) == unix.BTRFS_SUPER_MAGIC, nil
 }
 
-// IsSubvolume reports whether the open directory is the root of a subvolume.
+// IsSubvolume tells whether the open file is the root directory of a subvolume.
 func IsSubvolume(fd int) (bool, error) {
 	on, err := Is(fd)
 	if err != nil || !on {
@@ -75,7 +86,8 @@ func IsSubvolume(fd int) (bool, error) {
 	return st.Ino == FirstFreeObjectID && st.Mode&unix.S_IFMT == unix.S_IFDIR, nil
 }
 
-// Create makes an empty subvolume called name in the directory dir.
+// Create makes an empty subvolume called name in the directory dir. The thread needs to
+// be allowed to write to the directory. EEXIST: something has the name.
 func Create(dir int, name string) error {
 	var args volArgsV2
 	if err := setName(args.name[:], name); err != nil {
@@ -84,10 +96,12 @@ func Create(dir int, name string) error {
 	return ioctl("create subvolume", name, dir, iocSubvolCreate2, unsafe.Pointer(&args))
 }
 
-// Snapshot makes a snapshot of the subvolume source, called name, in the
-// directory dir of the same file system. It lasts a transaction commit. The
-// caller must own source or have CAP_FOWNER. Nested subvolumes become empty
-// directories, which is the kernel's rule.
+// Snapshot makes a snapshot of the subvolume source, called name, in the directory dir
+// of the same file system. It takes as long as a commit of a transaction. The
+// subvolumes in source are empty directories in the snapshot.
+//
+// The thread needs to be allowed to write to the directory, and to own source or to
+// have CAP_FOWNER effective. EXDEV: source is on another file system.
 func Snapshot(dir int, name string, source int, readOnly bool) error {
 	args := volArgsV2{fd: int64(source)}
 	if readOnly {
@@ -99,10 +113,10 @@ func Snapshot(dir int, name string, source int, readOnly bool) error {
 	return ioctl("create snapshot", name, dir, iocSnapCreate2, unsafe.Pointer(&args))
 }
 
-// Delete deletes the subvolume called name from the directory dir. Its blocks
-// are freed later, by the kernel's cleaner. Without CAP_SYS_ADMIN it needs the
-// mount option user_subvol_rm_allowed. A subvolume that holds subvolumes of its
-// own gives ENOTEMPTY.
+// Delete deletes the subvolume called name from the directory dir. The kernel frees its
+// blocks later. The thread needs CAP_SYS_ADMIN effective in the initial user namespace,
+// or the file system must be mounted with user_subvol_rm_allowed. ENOTEMPTY: there are
+// subvolumes in it.
 func Delete(dir int, name string) error {
 	var args volArgs
 	if err := setName(args.name[:], name); err != nil {
@@ -118,8 +132,9 @@ func ReadOnly(fd int) (bool, error) {
 	return flags&flagReadOnly != 0, err
 }
 
-// SetReadOnly makes the open subvolume read-only or writable. It lasts a
-// transaction commit.
+// SetReadOnly makes the open subvolume read-only or writable. It takes as long as a
+// commit of a transaction. The thread needs to own the subvolume or to have CAP_FOWNER
+// effective.
 func SetReadOnly(fd int, readOnly bool) error {
 	var flags uint64
 	if err := ioctl("read subvolume flags", "", fd, iocGetFlags, unsafe.Pointer(&flags)); err != nil {
@@ -132,18 +147,19 @@ func SetReadOnly(fd int, readOnly bool) error {
 	return ioctl("set subvolume flags", "", fd, iocSetFlags, unsafe.Pointer(&flags))
 }
 
-// Sync commits the running transaction of the file system that fd is on.
+// Sync commits the running transaction of the file system of the open file, and waits
+// for that.
 func Sync(fd int) error { return ioctl("sync", "", fd, iocSync, nil) }
 
-// Info describes a subvolume.
+// An Info describes a subvolume.
 type Info struct {
 	ID         uint64
 	Name       string
-	ParentID   uint64
+	ParentID   uint64 // of the subvolume in which it is
 	Generation uint64
 	ReadOnly   bool
 	UUID       [16]byte
-	ParentUUID [16]byte // of the subvolume that this one is a snapshot of, or zero
+	ParentUUID [16]byte // of the subvolume of which it is a snapshot; zero: it is none
 	Created    time.Time
 }
 
@@ -163,8 +179,8 @@ type subvolInfo struct {
 	_ [8]uint64
 }
 
-// Describe returns the description of the subvolume that the open file is in. It
-// needs no privilege (BTRFS_IOC_GET_SUBVOL_INFO, since Linux 4.18).
+// Describe describes the subvolume in which the open file is
+// (BTRFS_IOC_GET_SUBVOL_INFO, since Linux 4.18).
 func Describe(fd int) (Info, error) {
 	var raw subvolInfo
 	if err := ioctl("describe subvolume", "", fd, iocSubvolInfo, unsafe.Pointer(&raw)); err != nil {
@@ -183,21 +199,22 @@ func Describe(fd int) (Info, error) {
 	}, nil
 }
 
-// A Space is one kind of a file system's allocation.
+// A Space is what a file system has allocated for one kind of content.
 type Space struct {
 	Kind  string `json:"kind"`  // data, metadata, system or reserve
-	Total uint64 `json:"total"` // bytes set aside for it
-	Used  uint64 `json:"used"`
+	Total uint64 `json:"total"` // in bytes
+	Used  uint64 `json:"used"`  // in bytes, of these
 }
 
-// kinds are the types of block groups (BTRFS_BLOCK_GROUP_*), in the order in which they are looked for.
+// kinds are the types of block groups (BTRFS_BLOCK_GROUP_*), in the order in which
+// Spaces looks for them. Nothing writes to it.
 var kinds = []struct {
 	flag uint64
 	name string
 }{{1 << 49, "reserve"}, {1 << 0, "data"}, {1 << 1, "system"}, {1 << 2, "metadata"}}
 
-// Spaces tells how the file system that the open file is on has allocated its space
-// (BTRFS_IOC_SPACE_INFO). It needs no privilege.
+// Spaces tells what the file system of the open file has allocated
+// (BTRFS_IOC_SPACE_INFO).
 func Spaces(fd int) ([]Space, error) {
 	const most = 32 // a file system has a handful
 	var args struct {
@@ -220,6 +237,7 @@ func Spaces(fd int) ([]Space, error) {
 	return list, nil
 }
 
+// setName puts a file name into the argument of an ioctl. EINVAL: it is none.
 func setName(field []byte, name string) error {
 	if name == "" || name == "." || name == ".." || len(name) > maxName || strings.ContainsAny(name, "/\x00") {
 		return fmt.Errorf("subvolume name %q: %w", name, unix.EINVAL)
@@ -228,6 +246,7 @@ func setName(field []byte, name string) error {
 	return nil
 }
 
+// ioctl makes an ioctl. An error says what was tried, on what name.
 func ioctl(what, name string, fd int, request uintptr, arg unsafe.Pointer) error {
 	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), request, uintptr(arg))
 	if errno == 0 {

@@ -11,8 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The stream of btrfs-send(8), version 1: a header, then commands of a length, a type and a checksum, with attributes
-// of a type and a length (fs/btrfs/send.h).
+// The stream of btrfs-send(8), version 1 (fs/btrfs/send.h): a header, then commands. A
+// command is its length, its type and a checksum, then attributes. An attribute is its
+// type, its length and its value.
 const (
 	streamMagic   = "btrfs-stream\x00"
 	streamHeader  = len(streamMagic) + 4
@@ -26,14 +27,22 @@ const (
 	attrAtime = 11
 	attrPath  = 15
 
-	// maxCommand is above what any command has: a write carries at most 48 KiB.
+	// maxCommand bounds a command, in bytes. None is as long: a write carries at most
+	// 48 KiB.
 	maxCommand = 1 << 20
 )
 
-// CopyStream copies a stream that btrfs-send(8) writes of one subvolume, and has it set the times of the subvolume's top
-// directory once more before it ends. The kernel makes each file under a passing name in that directory and
-// renames it to its place; it tells the directory's times before the last of these when there are many
-// directories (seen on Linux 6.18), so what is received would be modified at the time of receiving.
+// CopyStream copies a stream that btrfs-send(8) writes of one subvolume, and adds a
+// command before its end that sets the times of the subvolume's top directory to those
+// in top.
+//
+// Without that the directory is modified at the time at which the stream is received:
+// the stream makes each file under a passing name in that directory and renames it to
+// its place; where there are many directories, the kernel sends the times of the top
+// one before the last of these (seen on Linux 6.18).
+//
+// The stream may be hostile: CopyStream holds one command at a time, and refuses one
+// that is too long. It concerns no thread.
 func CopyStream(w io.Writer, r io.Reader, top unix.Stat_t) error {
 	in := bufio.NewReaderSize(r, 128<<10)
 	header := make([]byte, streamHeader, commandHeader+maxCommand)
@@ -92,7 +101,8 @@ func utimes(top unix.Stat_t) []byte {
 	}
 	binary.LittleEndian.PutUint32(command, uint32(len(command)-commandHeader))
 	binary.LittleEndian.PutUint16(command[4:], cmdUtimes)
-	// The kernel's crc32c begins with zero and inverts nothing; Go's inverts before and after.
+	// The kernel's crc32c begins with 0 and inverts nothing; Go's inverts before and
+	// after.
 	binary.LittleEndian.PutUint32(command[6:], ^crc32.Update(^uint32(0), crc32.MakeTable(crc32.Castagnoli), command))
 	return command
 }
