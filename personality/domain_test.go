@@ -1,7 +1,7 @@
 package personality
 
 import (
-	"runtime"
+	goruntime "runtime"
 	"testing"
 
 	"mayfly/personality/arch"
@@ -9,8 +9,8 @@ import (
 
 // A thread takes on a domain for itself alone, and gives it back.
 func TestAThreadTakesOnADomain(t *testing.T) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+	goruntime.LockOSThread()
+	defer goruntime.UnlockOSThread()
 	before := Get()
 	defer func() {
 		if err := Set(before); err != nil {
@@ -24,5 +24,23 @@ func TestAThreadTakesOnADomain(t *testing.T) {
 		if got := Get(); got != domain {
 			t.Errorf("domain %#x: is %#x", domain, got)
 		}
+	}
+}
+
+// A domain is of the thread that has set it, and of no other.
+func TestADomainIsOneThreads(t *testing.T) {
+	before, set := Get(), make(chan uint32)
+	go func() {
+		goruntime.LockOSThread() // for good: the thread ends with the goroutine
+		if err := Set(arch.Linux32); err != nil {
+			t.Error(err)
+		}
+		set <- Get()
+	}()
+	if got := <-set; got != arch.Linux32 {
+		t.Errorf("the thread has %#x", got)
+	}
+	if got := Get(); got != before {
+		t.Errorf("another thread has %#x, before it had %#x", got, before)
 	}
 }

@@ -10,13 +10,13 @@ import (
 	"strings"
 )
 
-// Domains of linux/personality.h.
+// Execution domains of linux/personality.h.
 const (
 	Linux   = 0x0000
-	Linux32 = 0x0008 // uname(2) tells a 32-bit machine
+	Linux32 = 0x0008 // uname(2) tells of a 32-bit machine
 )
 
-// An Architecture is a machine that programs are built for.
+// An Architecture is a kind of machine that programs are built for.
 type Architecture struct {
 	Name    string // systemd's and nspawn's name: x86, x86-64, arm, arm64, riscv64
 	Debian  string // Debian's name: i386, amd64, armhf, arm64, riscv64
@@ -29,6 +29,7 @@ type Architecture struct {
 	family  string // architectures of one family run on the same CPU
 }
 
+// architectures are those that are known. Nothing writes to it.
 var architectures = []Architecture{
 	{"x86", "i386", "386", "i686", Linux32, "/lib/ld-linux.so.2", "i386-linux-gnu", 3, "x86"},
 	{"x86-64", "amd64", "amd64", "x86_64", Linux, "/lib64/ld-linux-x86-64.so.2", "x86_64-linux-gnu", 62, "x86"},
@@ -37,10 +38,11 @@ var architectures = []Architecture{
 	{"riscv64", "riscv64", "riscv64", "riscv64", Linux, "/lib/ld-linux-riscv64-lp64d.so.1", "riscv64-linux-gnu", 243, "riscv"},
 }
 
-// ErrUnknown means that a name or an ELF header tells no architecture of the list.
+// ErrUnknown means that a name or an ELF header is of no architecture that is known.
 var ErrUnknown = errors.New("unknown architecture")
 
-// ByName finds an architecture by its name, Debian's name or its uname -m.
+// ByName finds an architecture by its Name, its Debian name or its Machine. The error
+// is ErrUnknown.
 func ByName(name string) (Architecture, error) {
 	for _, a := range architectures {
 		if name == a.Name || name == a.Debian || name == a.Machine {
@@ -50,7 +52,7 @@ func ByName(name string) (Architecture, error) {
 	return Architecture{}, fmt.Errorf("%w %q, want one of %s", ErrUnknown, name, strings.Join(Names(), ", "))
 }
 
-// Names lists the names that ByName takes first.
+// Names lists the Name of every architecture that is known, sorted.
 func Names() []string {
 	names := make([]string, 0, len(architectures))
 	for _, a := range architectures {
@@ -60,10 +62,11 @@ func Names() []string {
 	return names
 }
 
-// HeaderSize is how much of an ELF file OfProgram looks at, in bytes.
+// HeaderSize is how much of the beginning of an ELF file OfProgram reads, in bytes.
 const HeaderSize = 20
 
-// OfProgram reads the architecture from the beginning of an ELF file.
+// OfProgram tells the architecture of a program by the beginning of its file. The error
+// is ErrUnknown for an ELF file of another architecture.
 func OfProgram(header []byte) (Architecture, error) {
 	if len(header) < HeaderSize || string(header[:4]) != "\x7fELF" {
 		return Architecture{}, errors.New("not an ELF file")
@@ -81,7 +84,7 @@ func OfProgram(header []byte) (Architecture, error) {
 	return Architecture{}, fmt.Errorf("%w: ELF machine %d", ErrUnknown, machine)
 }
 
-// Header is how a program for the architecture begins.
+// Header is the beginning of the ELF file of a program for the architecture.
 func (a Architecture) Header() (h [HeaderSize]byte) {
 	copy(h[:], "\x7fELF\x02\x01\x01") // 64 bits, little-endian, version 1
 	if a.Domain == Linux32 {
@@ -92,8 +95,8 @@ func (a Architecture) Header() (h [HeaderSize]byte) {
 	return h
 }
 
-// RunsOn reports whether a CPU of the other architecture runs programs of a
-// without an emulator.
+// RunsOn tells whether a processor of the architecture host runs programs for a without
+// an emulator.
 func (a Architecture) RunsOn(host Architecture) bool {
 	return a.family == host.family && (a == host || a.Domain == Linux32)
 }

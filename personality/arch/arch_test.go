@@ -1,7 +1,9 @@
 package arch
 
 import (
+	"errors"
 	"os"
+	"slices"
 	"testing"
 )
 
@@ -57,3 +59,38 @@ func TestRunsOn(t *testing.T) {
 		t.Error("vax is known")
 	}
 }
+
+func TestAnArchitectureIsKnownByAllOfItsNamesAndItsHeader(t *testing.T) {
+	names := Names()
+	if len(names) != len(architectures) || !slices.IsSorted(names) {
+		t.Errorf("%q", names)
+	}
+	for _, name := range names {
+		a, err := ByName(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, other := range []string{a.Debian, a.Machine} {
+			if b, err := ByName(other); err != nil || b != a {
+				t.Errorf("%s is %s, %v; want %s", other, b.Name, err, name)
+			}
+		}
+		h := a.Header()
+		if b, err := OfProgram(h[:]); err != nil || b != a {
+			t.Errorf("the header of %s is that of %s, %v", name, b.Name, err)
+		}
+		if bits := 32 * int(h[4]); (bits == 32) != (a.Domain == Linux32) {
+			t.Errorf("programs for %s have %d bits", name, bits)
+		}
+		if !a.RunsOn(a) {
+			t.Errorf("programs for %s do not run on it", name)
+		}
+	}
+	for _, err := range []error{second(ByName("vax")), second(OfProgram(header(2, 1, 22)))} {
+		if !errors.Is(err, ErrUnknown) {
+			t.Errorf("%v, want ErrUnknown", err)
+		}
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
