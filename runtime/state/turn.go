@@ -91,6 +91,9 @@ func sweepAway(top string, uid uint32, dir int) error {
 		return err
 	}
 	defer lock.Done(dir)
+	if !isThere(dir) { // nothing can be listed in a directory that has been removed
+		return nil
+	}
 	if _, _, err := sweep(dir); err != nil {
 		return err
 	}
