@@ -82,11 +82,9 @@ func (b *Builder) identify() error {
 		return err
 	}
 	b.rootID = root.MountID
-	nodes, err := b.nodes()
-	if err != nil {
+	if b.devIDs, err = b.nodes(); err != nil {
 		return err
 	}
-	b.devIDs = nodes
 	for destination, tree := range b.Scratch.Own {
 		if !strings.HasPrefix(destination+"/", "/dev/") {
 			continue // procfs and sysfs are known by their type
@@ -100,19 +98,27 @@ func (b *Builder) identify() error {
 	return nil
 }
 
-// nodes returns the mount ids of the device nodes in /dev, each of which is a mount.
+// nodes returns the mount ids of the device nodes in /dev, each of which is a mount. A
+// plan without a /dev has none.
 func (b *Builder) nodes() ([]uint64, error) {
-	var ids []uint64
+	names := []string{"console"}
 	for name := range b.sources.devices {
+		names = append(names, name)
+	}
+	var ids []uint64
+	for _, name := range names {
 		id, err := b.Scratch.mountOn("/dev/" + name)
-		if err != nil {
+		switch {
+		case err == nil:
+			ids = append(ids, id)
+		case !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTDIR):
 			return nil, err
 		}
-		ids = append(ids, id)
 	}
-	console, err := b.Scratch.mountOn("/dev/console")
-	return append(ids, console), err
+	return ids, nil
 }
+
+
 
 // attachTo attaches a tree at a destination inside. A missing mount point is made in a
 // snapshot, in a session, or in a tmpfs of the container's (see mayCreate); never in an

@@ -1,0 +1,146 @@
+package realm
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	goruntime "runtime"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// roleVariable is set for a copy of the test's program that is root of a user namespace.
+const roleVariable = "MAYFLY_TEST_ROLE"
+
+// inNamespace runs the calling test in a process that is in a new user namespace, with
+// these ids there. It returns true in it, and false in the test that waits for it.
+func inNamespace(t *testing.T, id int, env ...string) bool {
+	t.Helper()
+	if os.Getenv(roleVariable) != "" {
+		return true
+	}
+	cmd := exec.Command("/proc/self/exe", "-test.v", "-test.run=^"+t.Name()+"$")
+	cmd.Env = append(append(os.Environ(), roleVariable+"=inside", "GORACE=atexit_sleep_ms=0"), env...)
+	one := func(outside int) []syscall.SysProcIDMap {
+		return []syscall.SysProcIDMap{{ContainerID: id, HostID: outside, Size: 1}}
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER, Pdeathsig: unix.SIGKILL, UidMappings: one(os.Getuid()), GidMappings: one(os.Getgid())}
+	out, err := cmd.CombinedOutput()
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+		t.Fatalf("this test needs a user namespace: %v (see the sysctls user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns)", err)
+	}
+	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
+		t.Errorf("inside: %v\n%s", err, out)
+	}
+	return false
+}
+
+func TestOnTheHostAllIsRootsAndInItsPlace(t *testing.T) {
+	t.Setenv(Variable, "")
+	if err := Arrive(); err != nil || Own() || Root() != 0 || RootGroup() != 0 || !HasIDs() || State() != "/run/mayfly" {
+		t.Errorf("%v, own %v, root %d:%d, ids %v, %s", err, Own(), Root(), RootGroup(), HasIDs(), State())
+	}
+	if id, ok := Stranger(); !ok || id != strangers+uint32(os.Getpid()) || id >= 1<<31 {
+		t.Errorf("a stranger is %d, %v", id, ok)
+	}
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := GiveToCaller(file); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestNobodyIsBelievedOnTheHost(t *testing.T) {
+	if !OnHost() && os.Getuid() == 0 {
+		t.Log("this machine is a user namespace itself: its root is believed")
+		return
+	}
+	t.Setenv(Variable, "in:1:2:/evil")
+	if err := Arrive(); err != nil || Own() || Directory() != "" {
+		t.Errorf("%v, own %v, in %q", err, Own(), Directory())
+	}
+}
+
+func TestRootOfAUserNamespaceIsToldWhereItIs(t *testing.T) {
+	if !inNamespace(t, 0, Variable+"=in:70001:70002:/home/d:e") {
+		return
+	}
+	if OnHost() {
+		t.Error("on the host")
+	}
+	if err := Arrive(); err != nil || !Own() || Directory() != "/home/d:e" || Store() != "/home/d:e/images" || State() != "/home/d:e/run" || Root() != 0 || RootGroup() != 0 {
+		t.Errorf("%v, own %v, %q, %q, %q, root %d", err, Own(), Directory(), Store(), State(), Root())
+	}
+	if HasIDs() {
+		t.Error("there is one id only")
+	}
+	if id, ok := Stranger(); ok {
+		t.Errorf("a stranger is %d", id)
+	}
+	// What is told to the program when it is executed again is what it was told.
+	if got := Again(); got != Variable+"="+os.Getenv(Variable) {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestWhatRootIsToldMustBeWhole(t *testing.T) {
+	if !inNamespace(t, 0) {
+		return
+	}
+	for _, value := range []string{"in:", "in:1", "in:1:2", "in:x:2:/d", "in:1:-2:/d", "in:4294967296:2:/d"} {
+		t.Setenv(Variable, value)
+		if err := Arrive(); err == nil || !strings.Contains(err.Error(), Variable) || Own() {
+			t.Errorf("%q: %v", value, err)
+		}
+	}
+	for _, value := range []string{"", "enter", "out:1:2:/d"} {
+		t.Setenv(Variable, value)
+		if err := Arrive(); err != nil || Own() {
+			t.Errorf("%q: %v", value, err)
+		}
+	}
+}
+
+func TestAUserOfANamespaceIsNotBelievedAndIsTheirOwnRoot(t *testing.T) {
+	if !inNamespace(t, 70001, Variable+"=in:1:2:/evil") {
+		return
+	}
+	if err := Arrive(); err != nil || Own() {
+		t.Errorf("%v, own %v", err, Own())
+	}
+	if err := Settle("/dir", 70001, 70001); err != nil || !Own() || Root() != 70001 || RootGroup() != 70001 || HasIDs() {
+		t.Errorf("%v, own %v, root %d:%d, ids %v", err, Own(), Root(), RootGroup(), HasIDs())
+	}
+	if got, want := Again(), Variable+"=in:70001:70001:/dir"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+func TestAGrantIsIgnoredWhereTheKernelSaysSo(t *testing.T) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		goruntime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+		var fs unix.Statfs_t
+		if err := unix.Statfs("/proc/self/exe", &fs); err != nil {
+			t.Error(err)
+		}
+		set, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)
+		if before := GrantIgnored(); err != nil || set == 0 && errors.Is(before, ErrNoSUID) != (fs.Flags&unix.ST_NOSUID != 0) {
+			t.Errorf("%v, %v", before, err)
+		}
+		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+			t.Error(err)
+		}
+		if err := GrantIgnored(); err != ErrNoNewPrivileges {
+			t.Errorf("%v", err)
+		}
+	}()
+	<-done
+}

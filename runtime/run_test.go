@@ -1,0 +1,78 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"mayfly/runtime/plan"
+	"mayfly/runtime/privilege"
+	"mayfly/runtime/status"
+	"mayfly/runtime/supervisor"
+)
+
+// asUser has the calling test be of an ordinary user. For root it runs the test again as
+// nobody, and returns false where it has waited for that.
+func asUser(t *testing.T) bool {
+	t.Helper()
+	if os.Getuid() != 0 {
+		return true
+	}
+	cmd := exec.Command("/proc/self/exe", "-test.v", "-test.run=^"+t.Name()+"$")
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}, Pdeathsig: unix.SIGKILL}
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
+		t.Errorf("as a user: %v\n%s", err, out)
+	}
+	return false
+}
+
+// options fail the test where a run goes further than to the refusal.
+func options(t *testing.T) Options {
+	return Options{
+		Signals: func() <-chan os.Signal { t.Error("signals are asked for"); return nil },
+		Note:    func(text string) { t.Errorf("noted: %s", text) },
+		Decided: func(*plan.Plan) (io.Writer, error) { t.Error("there is a plan"); return nil, nil },
+	}
+}
+
+func TestWithoutAGrantNothingRuns(t *testing.T) {
+	if !asUser(t) {
+		return
+	}
+	r := plan.Request{Image: "no-such-image", Command: []string{"true"}}
+	how, err := Run(context.Background(), r, options(t))
+	if how != (status.Status{}) || !errors.Is(err, privilege.ErrNoPrivilege) || status.ExitCodeOf(err) != status.ExitFailure {
+		t.Errorf("%+v, %v", how, err)
+	}
+	if p, err := Decide(r); p != nil || !errors.Is(err, privilege.ErrNoPrivilege) {
+		t.Errorf("%+v, %v", p, err)
+	}
+}
+
+// What is wrong with a request is told before anything is looked up. (Root's test would
+// write of the refusal into the machine's log.)
+func TestARequestThatMakesNoSenseIsRefusedFirst(t *testing.T) {
+	if !asUser(t) {
+		return
+	}
+	for want, r := range map[string]plan.Request{
+		"exclude each other":              {Image: "i", RootInside: true, User: "root"},
+		"make no sense with it":           {Session: "work", Writable: true},
+		"a session has its image already": {Image: "i", Session: "work"},
+		"cannot be negative":              {Image: "i", OutputLimit: -1},
+	} {
+		how, err := Run(context.Background(), r, options(t))
+		if how != (status.Status{}) || err == nil || !strings.Contains(err.Error(), want) || errors.Is(err, privilege.ErrNoPrivilege) || errors.Is(err, supervisor.ErrReplaced) {
+			t.Errorf("%+v: %v, want %q", r, err, want)
+		}
+	}
+}

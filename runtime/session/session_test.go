@@ -1,0 +1,84 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"mayfly/runtime/caller"
+	"mayfly/runtime/privilege"
+)
+
+// asUser has the calling test be of an ordinary user. For root it runs the test again as
+// nobody, and returns false where it has waited for that.
+func asUser(t *testing.T) bool {
+	t.Helper()
+	if os.Getuid() != 0 {
+		return true
+	}
+	cmd := exec.Command("/proc/self/exe", "-test.v", "-test.run=^"+t.Name()+"$")
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}, Pdeathsig: unix.SIGKILL}
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
+		t.Errorf("as a user: %v\n%s", err, out)
+	}
+	return false
+}
+
+func TestAUserSeesNobodyElsesSessions(t *testing.T) {
+	if !asUser(t) {
+		return
+	}
+	if list, err := List(true); !errors.Is(err, caller.ErrNotPermitted) || list != nil {
+		t.Errorf("of all users: %v, %v", list, err)
+	}
+	if err := End("root/work", func(string) {}); !errors.Is(err, caller.ErrNotPermitted) {
+		t.Errorf("end one of root's: %v", err)
+	}
+}
+
+func TestSessionsTakeAGrant(t *testing.T) {
+	if !asUser(t) {
+		return
+	}
+	note := func(text string) { t.Errorf("the log is told of nothing: %s", text) }
+	if _, err := Begin(context.Background(), "image", "", note); !errors.Is(err, privilege.ErrNoPrivilege) {
+		t.Errorf("begin: %v", err)
+	}
+	if _, err := List(false); !errors.Is(err, privilege.ErrNoPrivilege) {
+		t.Errorf("list: %v", err)
+	}
+	if err := End("work", note); !errors.Is(err, privilege.ErrNoPrivilege) {
+		t.Errorf("end: %v", err)
+	}
+}
+
+// The name is looked at before anything is asked for with it.
+func TestASessionIsOfAnImageThatHasAName(t *testing.T) {
+	for _, name := range []string{"", ".", "..", "a/b", "../x", "-x", "a@", "a@0", "a\x00b"} {
+		if begun, err := beginSession(context.Background(), name, "work"); err == nil || begun != "" || errors.Is(err, privilege.ErrNoPrivilege) {
+			t.Errorf("%q: %q, %v", name, begun, err)
+		}
+	}
+}
+
+func TestTheUserIsToldOnceThatTheLogIsLost(t *testing.T) {
+	first, second := errors.New("first"), errors.New("second")
+	for _, c := range []struct {
+		errs []error
+		want string
+	}{{[]error{nil, nil}, ""}, {[]error{first, nil}, "first"}, {[]error{nil, second}, "second"}, {[]error{first, second}, "first"}} {
+		var told []string
+		noteLost(func(text string) { told = append(told, text) }, c.errs...)
+		if strings.Join(told, ",") != c.want {
+			t.Errorf("%v: %q", c.errs, told)
+		}
+	}
+}
