@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mayfly/runtime/here"
 	"mayfly/runtime/plan"
 	"mayfly/runtime/privilege"
 	"mayfly/runtime/status"
@@ -49,11 +50,11 @@ func TestWithoutAGrantNothingRuns(t *testing.T) {
 		return
 	}
 	r := plan.Request{Image: "no-such-image", Command: []string{"true"}}
-	how, err := Run(context.Background(), r, options(t))
+	how, err := Run(context.Background(), here.Here{}, r, options(t))
 	if how != (status.Status{}) || !errors.Is(err, privilege.ErrNoPrivilege) || status.ExitCodeOf(err) != status.ExitFailure {
 		t.Errorf("%+v, %v", how, err)
 	}
-	if p, err := Decide(r); p != nil || !errors.Is(err, privilege.ErrNoPrivilege) {
+	if p, err := Decide(here.Here{}, r); p != nil || !errors.Is(err, privilege.ErrNoPrivilege) {
 		t.Errorf("%+v, %v", p, err)
 	}
 }
@@ -70,7 +71,7 @@ func TestARequestThatMakesNoSenseIsRefusedFirst(t *testing.T) {
 		"a session has its image already": {Image: "i", Session: "work"},
 		"cannot be negative":              {Image: "i", OutputLimit: -1},
 	} {
-		how, err := Run(context.Background(), r, options(t))
+		how, err := Run(context.Background(), here.Here{}, r, options(t))
 		if how != (status.Status{}) || err == nil || !strings.Contains(err.Error(), want) || errors.Is(err, privilege.ErrNoPrivilege) || errors.Is(err, supervisor.ErrReplaced) {
 			t.Errorf("%+v: %v, want %q", r, err, want)
 		}

@@ -14,6 +14,7 @@ import (
 
 	"mayfly/nsexec"
 	"mayfly/runtime/caller"
+	"mayfly/runtime/here"
 	"mayfly/runtime/image"
 	"mayfly/runtime/privilege"
 	"mayfly/runtime/user"
@@ -23,7 +24,7 @@ import (
 // database is the machine's, with two users in its place whom the machine need not know.
 func database(t *testing.T) *user.Database {
 	t.Helper()
-	d, err := user.Load()
+	d, err := user.Load(here.Here{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +72,7 @@ func TestAnOwnerWithoutANameIsANumber(t *testing.T) {
 }
 
 func TestTheCallersEnvironmentIsAsTheyHadIt(t *testing.T) {
-	for name, value := range map[string]string{"MAYFLY_REALM": "enter", "MAYFLY_CALLER": "0", "MAYFLY_CALLERS": "2", hiddenGO + "DEBUG": "x", hiddenGO + "PATH": "y"} {
+	for name, value := range map[string]string{here.Variable + "": "enter", "MAYFLY_CALLER": "0", "MAYFLY_CALLERS": "2", hiddenGO + "DEBUG": "x", hiddenGO + "PATH": "y"} {
 		t.Setenv(name, value)
 	}
 	env := CallerEnviron()
@@ -81,7 +82,7 @@ func TestTheCallersEnvironmentIsAsTheyHadIt(t *testing.T) {
 		}
 	}
 	for _, entry := range env {
-		if strings.HasPrefix(entry, "MAYFLY_REALM=") || strings.HasPrefix(entry, "MAYFLY_CALLER=") || strings.HasPrefix(entry, hiddenGO) {
+		if strings.HasPrefix(entry, here.Variable+"=") || strings.HasPrefix(entry, "MAYFLY_CALLER=") || strings.HasPrefix(entry, hiddenGO) {
 			t.Errorf("%q is in it", entry)
 		}
 	}
@@ -253,7 +254,7 @@ func TestAUserChoosesNoStore(t *testing.T) {
 		return
 	}
 	called := false
-	err := WithStore("/", func(*image.Store) error { called = true; return nil })
+	err := WithStore(here.Here{}, "/", func(*image.Store) error { called = true; return nil })
 	if called || !errors.Is(err, caller.ErrNotPermitted) {
 		t.Errorf("%v, called: %v", err, called)
 	}
@@ -264,17 +265,17 @@ func TestWhoHasNoGrantIsToldSo(t *testing.T) {
 		return
 	}
 	for what, err := range map[string]error{
-		"the store":   WithStore("", func(*image.Store) error { return nil }),
-		"root's part": AsRoot(func() error { return nil }),
+		"the store":   WithStore(here.Here{}, "", func(*image.Store) error { return nil }),
+		"root's part": AsRoot(here.Here{}, func() error { return nil }),
 	} {
 		if !errors.Is(err, privilege.ErrNoPrivilege) || !strings.Contains(err.Error(), "cap_sys_admin is missing") {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	if err := BecomeSudoCaller(); err == nil || !strings.Contains(err.Error(), "runtime grant --sudo") {
+	if err := BecomeSudoCaller(here.Here{}); err == nil || !strings.Contains(err.Error(), "runtime grant --sudo") {
 		t.Errorf("as-caller: %v", err)
 	}
-	if OwnsStore() {
+	if OwnsStore(here.Here{}) {
 		t.Error("the store is theirs")
 	}
 }

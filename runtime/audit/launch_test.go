@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/runtime/caller"
+	"mayfly/runtime/here"
 	"mayfly/runtime/plan"
 	"mayfly/runtime/policy/rule"
 	"mayfly/runtime/state"
@@ -90,7 +91,7 @@ func TestHowACommandEndedIsOneWordOrTwo(t *testing.T) {
 }
 
 func TestAnEventSaysWhoWantedWhatByWhichRule(t *testing.T) {
-	a := BeginLaunch(plan.Request{Image: "deb", Session: "work", Command: []string{"make"}})
+	a := BeginLaunch(here.Here{}, plan.Request{Image: "deb", Session: "work", Command: []string{"make"}})
 	// Nothing is known yet.
 	if e := a.event(Refusal); e.Kind != Refusal || e.Image != "deb" || e.Session != "work" || !slices.Equal(e.Command, []string{"make"}) || e.Rule != "" || e.Decision != Allowed || e.Duration < 0 {
 		t.Errorf("%+v", e)
@@ -114,13 +115,13 @@ func TestALaunchIsNotLoggedInRootsNameByOthers(t *testing.T) {
 	if !asUser(t) {
 		return
 	}
-	a := BeginLaunch(plan.Request{Image: "deb"})
+	a := BeginLaunch(here.Here{}, plan.Request{Image: "deb"})
 	p := &plan.Plan{Spec: specs.Spec{Process: &specs.Process{}}}
 	note := func(text string) { t.Errorf("noted: %s", text) }
 	if err := errors.Join(a.Refused(rule.ErrDenied), a.Started(p, "sha256:0f", note), a.Ended(p, status.Status{}, unix.EPERM)); err != nil || a.lost != 0 {
 		t.Errorf("%v, %d events are lost", err, a.lost)
 	}
-	c, err := BeginChange("image create", "deb", "", []string{"image", "create"})
+	c, err := BeginChange(here.Here{}, "image create", "deb", "", []string{"image", "create"})
 	if err != nil || !c.quiet {
 		t.Errorf("%+v, %v", c, err)
 	}
@@ -142,7 +143,7 @@ func TestAChangeThatIsDoneSaysSo(t *testing.T) {
 }
 
 func TestAPolicyThatWantsNoLogHasNone(t *testing.T) {
-	a := BeginLaunch(plan.Request{})
+	a := BeginLaunch(here.Here{}, plan.Request{})
 	a.Facts.Policy = rule.Decision{Settings: rule.Settings{Store: rule.DefaultStore, Audit: false}}
 	if err := a.Refused(rule.ErrDenied); err != nil || a.lost != 0 {
 		t.Errorf("%v, %d events are lost", err, a.lost)

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/runtime/caller"
+	"mayfly/runtime/here"
 )
 
 // asUser has the calling test be of an ordinary user. For root it runs the test again as
@@ -43,7 +44,7 @@ func TestEveryLookHasAFinding(t *testing.T) {
 	if !asUser(t) {
 		return
 	}
-	list := Examine()
+	list := Examine(here.Here{})
 	seen := map[string]bool{}
 	for _, f := range list {
 		if f.What == "" || seen[f.What] {
@@ -79,7 +80,7 @@ func TestEveryLookHasAFinding(t *testing.T) {
 }
 
 func TestRootIsToldToAskAsAUser(t *testing.T) {
-	f := examineGrant()
+	f := machine{}.examineGrant()
 	if os.Getuid() == 0 && f.OK && !strings.Contains(f.Found, "ask as a user") {
 		t.Errorf("%+v", f)
 	}
@@ -89,7 +90,7 @@ func TestRootIsToldToAskAsAUser(t *testing.T) {
 }
 
 func TestWhoHasOneIDIsToldThatUserNamespacesHaveOne(t *testing.T) {
-	found, err := describeIDs(caller.Caller{UID: 3999999999, GID: 3999999999})
+	found, err := machine{}.describeIDs(caller.Caller{UID: 3999999999, GID: 3999999999})
 	if err != nil || !strings.HasPrefix(found, "user namespaces with a single id: no subordinate ids") {
 		t.Errorf("%q, %v", found, err)
 	}

@@ -1,4 +1,4 @@
-package realm
+package here
 
 import (
 	"errors"
@@ -41,17 +41,18 @@ func inNamespace(t *testing.T, id int, env ...string) bool {
 
 func TestOnTheHostAllIsRootsAndInItsPlace(t *testing.T) {
 	t.Setenv(Variable, "")
-	if err := Arrive(); err != nil || Own() || Root() != 0 || RootGroup() != 0 || !HasIDs() || State() != "/run/mayfly" {
-		t.Errorf("%v, own %v, root %d:%d, ids %v, %s", err, Own(), Root(), RootGroup(), HasIDs(), State())
+	h, err := Find()
+	if err != nil || h.Rootless() || h.Root().UID != 0 || h.Root().GID != 0 || !h.HasIDs() || h.State() != "/run/mayfly" {
+		t.Errorf("%v, own %v, root %d:%d, ids %v, %s", err, h.Rootless(), h.Root().UID, h.Root().GID, h.HasIDs(), h.State())
 	}
-	if id, ok := Stranger(); !ok || id != strangers+uint32(os.Getpid()) || id >= 1<<31 {
+	if id, ok := h.Stranger(); !ok || id != strangers+uint32(os.Getpid()) || id >= 1<<31 {
 		t.Errorf("a stranger is %d, %v", id, ok)
 	}
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := GiveToCaller(file); err != nil {
+	if err := h.GiveToCaller(file); err != nil {
 		t.Error(err)
 	}
 }
@@ -62,8 +63,8 @@ func TestNobodyIsBelievedOnTheHost(t *testing.T) {
 		return
 	}
 	t.Setenv(Variable, "in:1:2:/evil")
-	if err := Arrive(); err != nil || Own() || Directory() != "" {
-		t.Errorf("%v, own %v, in %q", err, Own(), Directory())
+	if h, err := Find(); err != nil || h.Rootless() || h.Directory() != "" {
+		t.Errorf("%v, own %v, in %q", err, h.Rootless(), h.Directory())
 	}
 }
 
@@ -74,17 +75,18 @@ func TestRootOfAUserNamespaceIsToldWhereItIs(t *testing.T) {
 	if OnHost() {
 		t.Error("on the host")
 	}
-	if err := Arrive(); err != nil || !Own() || Directory() != "/home/d:e" || Store() != "/home/d:e/images" || State() != "/home/d:e/run" || Root() != 0 || RootGroup() != 0 {
-		t.Errorf("%v, own %v, %q, %q, %q, root %d", err, Own(), Directory(), Store(), State(), Root())
+	h, err := Find()
+	if err != nil || !h.Rootless() || h.Directory() != "/home/d:e" || h.Store() != "/home/d:e/images" || h.State() != "/home/d:e/run" || h.Root().UID != 0 || h.Root().GID != 0 {
+		t.Errorf("%v, own %v, %q, %q, %q, root %d", err, h.Rootless(), h.Directory(), h.Store(), h.State(), h.Root().UID)
 	}
-	if HasIDs() {
+	if h.HasIDs() {
 		t.Error("there is one id only")
 	}
-	if id, ok := Stranger(); ok {
+	if id, ok := h.Stranger(); ok {
 		t.Errorf("a stranger is %d", id)
 	}
 	// What is told to the program when it is executed again is what it was told.
-	if got := Again(); got != Variable+"="+os.Getenv(Variable) {
+	if got := h.Again(); got != Variable+"="+os.Getenv(Variable) {
 		t.Errorf("%q", got)
 	}
 }
@@ -95,13 +97,13 @@ func TestWhatRootIsToldMustBeWhole(t *testing.T) {
 	}
 	for _, value := range []string{"in:", "in:1", "in:1:2", "in:x:2:/d", "in:1:-2:/d", "in:4294967296:2:/d"} {
 		t.Setenv(Variable, value)
-		if err := Arrive(); err == nil || !strings.Contains(err.Error(), Variable) || Own() {
+		if h, err := Find(); err == nil || !strings.Contains(err.Error(), Variable) || h.Rootless() {
 			t.Errorf("%q: %v", value, err)
 		}
 	}
 	for _, value := range []string{"", "enter", "out:1:2:/d"} {
 		t.Setenv(Variable, value)
-		if err := Arrive(); err != nil || Own() {
+		if h, err := Find(); err != nil || h.Rootless() {
 			t.Errorf("%q: %v", value, err)
 		}
 	}
@@ -111,13 +113,15 @@ func TestAUserOfANamespaceIsNotBelievedAndIsTheirOwnRoot(t *testing.T) {
 	if !inNamespace(t, 70001, Variable+"=in:1:2:/evil") {
 		return
 	}
-	if err := Arrive(); err != nil || Own() {
-		t.Errorf("%v, own %v", err, Own())
+	h, err := Find()
+	if err != nil || h.Rootless() {
+		t.Errorf("%v, own %v", err, h.Rootless())
 	}
-	if err := Settle("/dir", 70001, 70001); err != nil || !Own() || Root() != 70001 || RootGroup() != 70001 || HasIDs() {
-		t.Errorf("%v, own %v, root %d:%d, ids %v", err, Own(), Root(), RootGroup(), HasIDs())
+	h, err = In("/dir", 70001, 70001)
+	if err != nil || !h.Rootless() || h.Root().UID != 70001 || h.Root().GID != 70001 || h.HasIDs() {
+		t.Errorf("%v, own %v, root %d:%d, ids %v", err, h.Rootless(), h.Root().UID, h.Root().GID, h.HasIDs())
 	}
-	if got, want := Again(), Variable+"=in:70001:70001:/dir"; got != want {
+	if got, want := h.Again(), Variable+"=in:70001:70001:/dir"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

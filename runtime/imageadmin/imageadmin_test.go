@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/runtime/caller"
+	"mayfly/runtime/here"
 	"mayfly/runtime/policy/rule"
 	"mayfly/runtime/privilege"
 )
@@ -23,9 +24,9 @@ const roleVariable = "MAYFLY_TEST_ROLE"
 func TestMain(m *testing.M) {
 	switch os.Getenv(roleVariable) {
 	case "execute":
-		fmt.Println("returned:", executeAsRoot(roleVariable+"=tell"))
+		fmt.Println("returned:", executeAsRoot(here.Here{}, roleVariable+"=tell"))
 	case "refused":
-		err := ExecuteAsRoot()
+		err := ExecuteAsRoot(here.Here{})
 		fmt.Println(errors.Is(err, caller.ErrNotPermitted), errors.Is(err, privilege.ErrNoPrivilege), err)
 	case "tell":
 		fmt.Printf("%d %d %d\n", os.Getuid(), os.Geteuid(), unix.Umask(0))
@@ -81,7 +82,7 @@ func TestWhoHasNoGrantDoesNotBecomeRoot(t *testing.T) {
 }
 
 func TestWhoMayNotLookIsToldNothingOfAnImage(t *testing.T) {
-	if list := HiddenBy(rule.Decision{Rule: rule.Rule{Bind: []string{"/"}}}, "no such image"); list != nil {
+	if list := HiddenBy(here.Here{}, rule.Decision{Rule: rule.Rule{Bind: []string{"/"}}}, "no such image"); list != nil {
 		t.Errorf("%q", list)
 	}
 }

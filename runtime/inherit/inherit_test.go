@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/mount"
+	"mayfly/runtime/here"
 	"mayfly/runtime/internal/file"
 	"mayfly/runtime/internal/given"
 	"mayfly/runtime/plan"
@@ -91,7 +92,7 @@ func TestWhatLeadsOutOfTheContainerDoesNotPass(t *testing.T) {
 		{"a process", pidfd, "is "}, // of what kind it is depends on the kernel
 		{"what is not open", 1 << 20, "cannot be looked at"},
 	} {
-		err := mayPass(c.fd)
+		err := mayPass(here.Here{}, c.fd)
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: %v, want %q", c.what, err, c.want)
 		}
@@ -108,7 +109,7 @@ func TestATerminalOfTheCallersDoesNotPass(t *testing.T) {
 		t.Fatal(err)
 	}
 	for what, fd := range map[string]int{"terminal": opened(t, fmt.Sprintf("/dev/pts/%d", number), unix.O_RDWR|unix.O_NOCTTY), "master": master} {
-		if err := mayPass(fd); err == nil {
+		if err := mayPass(here.Here{}, fd); err == nil {
 			t.Errorf("a %s passes", what)
 		}
 	}
@@ -120,12 +121,12 @@ func TestOnlyFileSystemsThatAnswerByThemselvesAreOnTheList(t *testing.T) {
 		unix.TMPFS_MAGIC: true, unix.EXT4_SUPER_MAGIC: true, unix.BTRFS_SUPER_MAGIC: true, unix.NFS_SUPER_MAGIC: true,
 		unix.FUSE_SUPER_MAGIC: false, unix.V9FS_MAGIC: false, unix.PROC_SUPER_MAGIC: false, 0: false, math.MaxUint32: false,
 	} {
-		if got := answers(fd, kind); got != want {
+		if got := answers(here.Here{}, fd, kind); got != want {
 			t.Errorf("type %#x: %v", kind, got)
 		}
 	}
 	// An overlay is one that root has mounted here, where the kernel lists the mount.
-	if !answers(fd, unix.OVERLAYFS_SUPER_MAGIC) {
+	if !answers(here.Here{}, fd, unix.OVERLAYFS_SUPER_MAGIC) {
 		t.Error("a file of a mount that is listed does not answer")
 	}
 	tree, err := mount.New("tmpfs", nil, 0)
@@ -133,7 +134,7 @@ func TestOnlyFileSystemsThatAnswerByThemselvesAreOnTheList(t *testing.T) {
 		return // which takes a capability; the list is all that a user's test can see
 	}
 	defer tree.Close()
-	if answers(tree.FD(), unix.OVERLAYFS_SUPER_MAGIC) {
+	if answers(here.Here{}, tree.FD(), unix.OVERLAYFS_SUPER_MAGIC) {
 		t.Error("a file of a mount that is listed nowhere answers")
 	}
 }
@@ -156,7 +157,7 @@ func TestTheFirstDescriptorsArePassedAndNoGapIn(t *testing.T) {
 		{[]int{4, high}, 2, "descriptor 3 is not open"},
 	} {
 		startedWith(t, c.fds...)
-		fds, err := passable(c.count)
+		fds, err := passable(here.Here{}, c.count)
 		if c.want == "" && (err != nil || len(fds) != c.count) || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want) || fds != nil) {
 			t.Errorf("%d of %v: %v, %v", c.count, c.fds, fds, err)
 		}
@@ -166,17 +167,17 @@ func TestTheFirstDescriptorsArePassedAndNoGapIn(t *testing.T) {
 func TestHowManyArePassedIsBounded(t *testing.T) {
 	startedWith(t)
 	for _, count := range []int{-1, mostPassed + 1, math.MaxInt, math.MinInt} {
-		if err := Pass(&plan.Request{}, count); err == nil || !strings.Contains(err.Error(), "want a number from 0 to 256") {
+		if err := Pass(here.Here{}, &plan.Request{}, count); err == nil || !strings.Contains(err.Error(), "want a number from 0 to 256") {
 			t.Errorf("%d: %v", count, err)
 		}
 	}
-	if err := Pass(&plan.Request{}, 1); err == nil || !strings.Contains(err.Error(), "--preserve-fds 1: descriptor 3 is not open") {
+	if err := Pass(here.Here{}, &plan.Request{}, 1); err == nil || !strings.Contains(err.Error(), "--preserve-fds 1: descriptor 3 is not open") {
 		t.Errorf("%v", err)
 	}
 	t.Setenv("LISTEN_PID", "")
 	t.Setenv("MAKEFLAGS", "")
 	var r plan.Request
-	if err := Pass(&r, 0); err != nil || r.Passing.Asked != nil || r.Passing.Listening != 0 || r.Passing.Jobserver != nil {
+	if err := Pass(here.Here{}, &r, 0); err != nil || r.Passing.Asked != nil || r.Passing.Listening != 0 || r.Passing.Jobserver != nil {
 		t.Errorf("%+v, %v", r.Passing, err)
 	}
 }
@@ -240,7 +241,7 @@ func TestAJobserverIsAPipeThatTheProgramWasStartedWith(t *testing.T) {
 		{fmt.Sprintf("--jobserver-auth=%d,%d", file, file), false},
 		{fmt.Sprintf("--jobserver-auth=%d,%d --jobserver-auth=%d,%d", file, w, r, w), true}, // the first that can be used
 	} {
-		j := findJobserver(c.flags)
+		j := findJobserver(here.Here{}, c.flags)
 		if (j != nil) != c.found {
 			t.Errorf("%q: %+v", c.flags, j)
 			continue
@@ -250,7 +251,7 @@ func TestAJobserverIsAPipeThatTheProgramWasStartedWith(t *testing.T) {
 		}
 	}
 	startedWith(t, r)
-	if j := findJobserver(fmt.Sprintf("--jobserver-auth=%d,%d", r, w)); j != nil {
+	if j := findJobserver(here.Here{}, fmt.Sprintf("--jobserver-auth=%d,%d", r, w)); j != nil {
 		t.Errorf("a descriptor that was opened later: %+v", j)
 	}
 }
@@ -263,7 +264,7 @@ func TestAJobserverByNameIsAFIFOThatMakeHasOpen(t *testing.T) {
 	}
 	opened(t, plain, unix.O_CREAT|unix.O_RDWR)
 	for _, name := range []string{plain, dir, filepath.Join(dir, "nosuch"), "", "/dev/null"} {
-		if j := findJobserver("--jobserver-auth=fifo:" + name); j != nil {
+		if j := findJobserver(here.Here{}, "--jobserver-auth=fifo:"+name); j != nil {
 			t.Errorf("%q: %+v", name, j)
 		}
 	}
@@ -271,7 +272,7 @@ func TestAJobserverByNameIsAFIFOThatMakeHasOpen(t *testing.T) {
 	if _, err := unix.Write(makes, []byte("+")); err != nil {
 		t.Fatal(err)
 	}
-	j := findJobserver("-j --jobserver-auth=fifo:" + fifo)
+	j := findJobserver(here.Here{}, "-j --jobserver-auth=fifo:"+fifo)
 	if j == nil {
 		t.Fatal("make's FIFO is not found")
 	}
@@ -304,7 +305,7 @@ func TestAFIFOThatNobodyHasOpenIsNotWaitedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Both ends are opened, so the second one finds the first.
-	j := findJobserver("--jobserver-auth=fifo:" + fifo)
+	j := findJobserver(here.Here{}, "--jobserver-auth=fifo:"+fifo)
 	if j == nil {
 		t.Fatal("nothing is found")
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"mayfly/runtime/here"
 	"mayfly/runtime/plan"
 	"mayfly/runtime/privilege"
 	"mayfly/runtime/rootfs"
@@ -46,7 +47,7 @@ func TestALaunchDoesWhatAPlanMaySayAndNothingElse(t *testing.T) {
 }
 
 func TestWhatAPlanMayNotSayIsAnError(t *testing.T) {
-	if _, err := CapabilitySet(&specs.LinuxCapabilities{Bounding: []string{"CAP_CHOWN", "CAP_SYS_ADMIN"}}); err == nil || !strings.Contains(err.Error(), "CAP_SYS_ADMIN is not one") {
+	if _, err := capabilitySet(&specs.LinuxCapabilities{Bounding: []string{"CAP_CHOWN", "CAP_SYS_ADMIN"}}); err == nil || !strings.Contains(err.Error(), "CAP_SYS_ADMIN is not one") {
 		t.Errorf("capability: %v", err)
 	}
 	if _, err := limitsOf([]specs.POSIXRlimit{{Type: "RLIMIT_AS"}, {Type: "RLIMIT_CORE"}}); err == nil || !strings.Contains(err.Error(), "RLIMIT_CORE is not one") {
@@ -80,7 +81,7 @@ func TestCapabilitiesAreASetOfBits(t *testing.T) {
 		{&specs.LinuxCapabilities{Bounding: []string{"CAP_CHOWN", "CAP_SETFCAP"}}, 1 | 1<<31},
 		{&specs.LinuxCapabilities{Bounding: plan.Capabilities}, 0x800401fb},
 	} {
-		if got, err := CapabilitySet(c.caps); err != nil || got != c.want {
+		if got, err := capabilitySet(c.caps); err != nil || got != c.want {
 			t.Errorf("%+v: %#x, %v; want %#x", c.caps, got, err, c.want)
 		}
 	}
@@ -179,7 +180,7 @@ func TestNoStepAfterTheConfinementRaisesACapability(t *testing.T) {
 }
 
 func TestASignalEndsALaunchBeforeItsNextStep(t *testing.T) {
-	l := New(&plan.Plan{}, nil, Outside{})
+	l := New(here.Here{}, &plan.Plan{}, nil, Outside{})
 	l.Interrupt.Store(int32(syscall.SIGTERM))
 	var interrupted status.ErrInterrupted
 	if err := l.run(); !errors.As(err, &interrupted) || interrupted.Signal != syscall.SIGTERM {
@@ -208,7 +209,7 @@ func TestALaunchThatFailsNamesTheStepAndUndoesWhatWasMade(t *testing.T) {
 	if !asUser(t) {
 		return
 	}
-	l := New(&plan.Plan{}, nil, Outside{})
+	l := New(here.Here{}, &plan.Plan{}, nil, Outside{})
 	undone := make(chan string, 2)
 	l.Undo = append(l.Undo, func() error { undone <- "first"; return nil }, func() error { undone <- "second"; return nil })
 	l.Start()

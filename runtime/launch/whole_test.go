@@ -17,6 +17,7 @@ import (
 	"mayfly/nsexec"
 	"mayfly/runtime/cgroup"
 	"mayfly/runtime/control"
+	"mayfly/runtime/here"
 	"mayfly/runtime/plan"
 	"mayfly/runtime/status"
 )
@@ -100,7 +101,7 @@ func launched(t *testing.T, p *plan.Plan) (*Launch, error) {
 	t.Helper()
 	nothing := func() error { return nil }
 	tell := func(text string) { t.Errorf("told: %s", text) }
-	l := New(p, func() (mount.Tree, error) { return mount.New("tmpfs", []string{"mode=0755"}, 0) },
+	l := New(here.Here{}, p, func() (mount.Tree, error) { return mount.New("tmpfs", []string{"mode=0755"}, 0) },
 		Outside{Note: tell, Warn: tell, Recorded: nothing, Told: nothing, Group: func() *cgroup.Group { return nil }, Umask: 0o027})
 	l.Start()
 	err := <-l.Started

@@ -24,8 +24,8 @@ func idOf(t *testing.T, name string) plan.FileID {
 	return plan.FileID{Device: device, Inode: inode}
 }
 
-// here is the working directory of the test's process.
-func here(t *testing.T) string {
+// standsIn is the working directory of the test's process.
+func standsIn(t *testing.T) string {
 	t.Helper()
 	dir, err := os.Readlink("/proc/self/cwd")
 	if err != nil {
@@ -54,8 +54,8 @@ func TestTheWorkingDirectoryIsTheSameOne(t *testing.T) {
 		{[]string{filepath.Join(top, "nosuch"), other}, idOf(t, one), other, unix.ENOENT}, // the first name is what is told
 	} {
 		err := enterSame(c.names, c.id)
-		if !errors.Is(err, c.want) || here(t) != c.ends {
-			t.Errorf("%q: %v, in %s; want %v, in %s", c.names, err, here(t), c.want, c.ends)
+		if !errors.Is(err, c.want) || standsIn(t) != c.ends {
+			t.Errorf("%q: %v, in %s; want %v, in %s", c.names, err, standsIn(t), c.want, c.ends)
 		}
 		if err != nil && (!strings.HasPrefix(err.Error(), c.names[0]+": ") || !strings.Contains(err.Error(), "--chdir")) {
 			t.Errorf("%v", err)
@@ -99,12 +99,12 @@ func TestACommandStartsWhereItMay(t *testing.T) {
 			err := l.changeDir()
 			if c.ends == "" {
 				if err == nil {
-					t.Errorf("it starts in %s", here(t))
+					t.Errorf("it starts in %s", standsIn(t))
 				}
 				return
 			}
-			if err != nil || here(t) != c.ends || l.entered != c.entered {
-				t.Errorf("%v, in %s, entered %v", err, here(t), l.entered)
+			if err != nil || standsIn(t) != c.ends || l.entered != c.entered {
+				t.Errorf("%v, in %s, entered %v", err, standsIn(t), l.entered)
 			}
 			if c.warns != (warned != "") || c.warns && !strings.Contains(warned, "starting in "+c.ends) {
 				t.Errorf("warned: %q", warned)
@@ -121,7 +121,7 @@ func TestACommandThatJoinsIsToldThatTheDirectoryIsGone(t *testing.T) {
 		err    error
 		told   bool
 	}{{true, errAnother, true}, {true, unix.ENOENT, true}, {true, unix.EACCES, false}, {false, errAnother, false}, {true, nil, false}} {
-		p.Joined = c.joined
+		p.Joins = c.joined
 		err := goneSince(p, c.err)
 		told := err != nil && strings.HasPrefix(err.Error(), `"/home/dev/a b": the directory in which the container began has been removed or replaced`)
 		if told != c.told || !told && err != c.err {

@@ -10,11 +10,13 @@ import (
 	"strings"
 	"testing"
 
+	"mayfly/runtime/network/address"
+
 	"golang.org/x/sys/unix"
 )
 
 // loopback is where the tests' servers are, in the place of a container.
-const loopback Address = 127<<24 | 1
+const loopback address.Address = 127<<24 | 1
 
 // server answers at a port of its own.
 func server(t *testing.T, answer func(net.Conn)) uint16 {

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/runtime/caller"
+	"mayfly/runtime/here"
 	"mayfly/runtime/privilege"
 	"mayfly/runtime/user"
 	"mayfly/runtime/user/passwd"
@@ -23,7 +24,7 @@ import (
 // database is the machine's, with users in its place whom the machine need not know.
 func database(t *testing.T) *user.Database {
 	t.Helper()
-	d, err := user.Load()
+	d, err := user.Load(here.Here{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +104,7 @@ func TestMappersAreToldTheIDsOrWhyThereAreNone(t *testing.T) {
 		if !ok {
 			continue
 		}
-		real, err := user.Load()
+		real, err := user.Load(here.Here{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -243,7 +244,7 @@ func TestMappersThatAreNotNeededAreLetGo(t *testing.T) {
 	if err := failed.dismiss(); err == nil || !strings.Contains(err.Error(), "/etc/subuid") {
 		t.Errorf("one that has failed: %v", err)
 	}
-	if err := (Bootstrap{}).dismiss(); err != nil {
+	if err := (&Bootstrap{}).dismiss(); err != nil {
 		t.Errorf("none: %v", err)
 	}
 }
@@ -256,10 +257,10 @@ func TestAMapperIsToldOnlyWhatFitsItsBlock(t *testing.T) {
 	defer r.Close()
 	defer w.Close()
 	m := Mapper{Line: int(w.Fd())}
-	if err := (Bootstrap{Block: make([]byte, 16)}).tell(m, []string{"newuidmap", "1"}); !errors.Is(err, unix.E2BIG) || !strings.HasPrefix(err.Error(), "newuidmap: ") {
+	if err := (&Bootstrap{Block: make([]byte, 16)}).tell(m, []string{"newuidmap", "1"}); !errors.Is(err, unix.E2BIG) || !strings.HasPrefix(err.Error(), "newuidmap: ") {
 		t.Errorf("%v", err)
 	}
-	if err := (Bootstrap{Block: make([]byte, 4096)}).tell(m, []string{"newuidmap", "1"}); err != nil {
+	if err := (&Bootstrap{Block: make([]byte, 4096)}).tell(m, []string{"newuidmap", "1"}); err != nil {
 		t.Fatal(err)
 	}
 	block := make([]byte, 4096)
@@ -271,15 +272,13 @@ func TestAMapperIsToldOnlyWhatFitsItsBlock(t *testing.T) {
 
 // What is written to the maps cannot be tried here: the test's process has them already.
 func TestRootNeedsNoUserNamespace(t *testing.T) {
-	if bootstrap.Tried {
-		t.Fatal("the entry point is the program's, not the test's")
-	}
-	asked, err := Wanted(true)
+	b := &Bootstrap{}
+	asked, err := b.Wanted(here.Here{}, true)
 	if os.Getuid() == 0 {
 		if asked || err == nil || !strings.Contains(err.Error(), "--unprivileged is for others than root") {
 			t.Errorf("root asks: %v, %v", asked, err)
 		}
-		if asked, err := Wanted(false); asked || err != nil {
+		if asked, err := b.Wanted(here.Here{}, false); asked || err != nil {
 			t.Errorf("root: %v, %v", asked, err)
 		}
 		return
@@ -290,21 +289,20 @@ func TestRootNeedsNoUserNamespace(t *testing.T) {
 }
 
 func TestAUserNamespaceThatWasTriedInVainIsNotTriedAgain(t *testing.T) {
-	bootstrap = Bootstrap{Tried: true, Err: unix.EPERM}
-	t.Cleanup(func() { bootstrap = Bootstrap{} })
-	if err := Enter(false); err != nil {
+	b := &Bootstrap{Tried: true, Err: unix.EPERM}
+	if _, err := b.Enter(here.Here{}, false); err != nil {
 		t.Errorf("what runs without one is not refused: %v", err)
 	}
 	if os.Getuid() == 0 {
 		return // who is not asked any further
 	}
-	if again, err := Wanted(false); again || !errors.Is(err, unix.EPERM) || !errors.Is(err, privilege.ErrNoPrivilege) {
+	if again, err := b.Wanted(here.Here{}, false); again || !errors.Is(err, unix.EPERM) || !errors.Is(err, privilege.ErrNoPrivilege) {
 		t.Errorf("%v, %v", again, err)
 	}
 }
 
 func TestAProgramWithoutItsEntryPointDoesNotGoRoundInCircles(t *testing.T) {
-	t.Setenv("MAYFLY_REALM", "enter")
+	t.Setenv(here.Variable, "enter")
 	if err := ExecuteAgain(func() { t.Error("limits were given back") }); err == nil || !strings.Contains(err.Error(), "built with make") {
 		t.Errorf("%v", err)
 	}

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/runtime/caller"
+	"mayfly/runtime/here"
 	"mayfly/runtime/privilege"
 )
 
@@ -36,10 +37,10 @@ func TestAUserSeesNobodyElsesSessions(t *testing.T) {
 	if !asUser(t) {
 		return
 	}
-	if list, err := List(true); !errors.Is(err, caller.ErrNotPermitted) || list != nil {
+	if list, err := List(here.Here{}, true); !errors.Is(err, caller.ErrNotPermitted) || list != nil {
 		t.Errorf("of all users: %v, %v", list, err)
 	}
-	if err := End("root/work", func(string) {}); !errors.Is(err, caller.ErrNotPermitted) {
+	if err := End(here.Here{}, "root/work", func(string) {}); !errors.Is(err, caller.ErrNotPermitted) {
 		t.Errorf("end one of root's: %v", err)
 	}
 }
@@ -49,13 +50,13 @@ func TestSessionsTakeAGrant(t *testing.T) {
 		return
 	}
 	note := func(text string) { t.Errorf("the log is told of nothing: %s", text) }
-	if _, err := Begin(context.Background(), "image", "", note); !errors.Is(err, privilege.ErrNoPrivilege) {
+	if _, err := Begin(context.Background(), here.Here{}, "image", "", note); !errors.Is(err, privilege.ErrNoPrivilege) {
 		t.Errorf("begin: %v", err)
 	}
-	if _, err := List(false); !errors.Is(err, privilege.ErrNoPrivilege) {
+	if _, err := List(here.Here{}, false); !errors.Is(err, privilege.ErrNoPrivilege) {
 		t.Errorf("list: %v", err)
 	}
-	if err := End("work", note); !errors.Is(err, privilege.ErrNoPrivilege) {
+	if err := End(here.Here{}, "work", note); !errors.Is(err, privilege.ErrNoPrivilege) {
 		t.Errorf("end: %v", err)
 	}
 }
@@ -63,7 +64,7 @@ func TestSessionsTakeAGrant(t *testing.T) {
 // The name is looked at before anything is asked for with it.
 func TestASessionIsOfAnImageThatHasAName(t *testing.T) {
 	for _, name := range []string{"", ".", "..", "a/b", "../x", "-x", "a@", "a@0", "a\x00b"} {
-		if begun, err := beginSession(context.Background(), name, "work"); err == nil || begun != "" || errors.Is(err, privilege.ErrNoPrivilege) {
+		if begun, err := begin(context.Background(), here.Here{}, name, "work"); err == nil || begun != "" || errors.Is(err, privilege.ErrNoPrivilege) {
 			t.Errorf("%q: %q, %v", name, begun, err)
 		}
 	}

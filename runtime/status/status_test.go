@@ -86,10 +86,10 @@ func TestAReportSaysWhatIsKnownAndNothingElse(t *testing.T) {
 		status Status
 		want   string
 	}{
-		{Status{End: End{Code: 2}, Used: &Used{Of: "command", Wall: 1.5}}, `{"of":"command","wallSeconds":1.5,"userSeconds":0,"systemSeconds":0,"exit":2}`},
-		{Status{End: End{Signal: syscall.SIGKILL, TimedOut: true}, Used: &Used{Of: "container", MemoryPeak: &peak, OOMKills: &kills}},
+		{Status{End: End{Code: 2}, Used: &Usage{Of: "command", Wall: 1.5}}, `{"of":"command","wallSeconds":1.5,"userSeconds":0,"systemSeconds":0,"exit":2}`},
+		{Status{End: End{Signal: syscall.SIGKILL, TimedOut: true}, Used: &Usage{Of: "container", MemoryPeak: &peak, OOMKills: &kills}},
 			`{"of":"container","wallSeconds":0,"userSeconds":0,"systemSeconds":0,"memoryPeakBytes":4096,"oomKills":0,"exit":124,"signal":"KILL","timedOut":true}`},
-		{Status{End: End{Flooded: true}, Used: &Used{Of: "command"}}, `{"of":"command","wallSeconds":0,"userSeconds":0,"systemSeconds":0,"exit":124,"flooded":true}`},
+		{Status{End: End{Flooded: true}, Used: &Usage{Of: "command"}}, `{"of":"command","wallSeconds":0,"userSeconds":0,"systemSeconds":0,"exit":124,"flooded":true}`},
 	} {
 		if got, err := json.Marshal(c.status.Report()); err != nil || string(got) != c.want {
 			t.Errorf("%v\ngot  %s\nwant %s", err, got, c.want)

@@ -18,6 +18,7 @@ import (
 	"mayfly/mount"
 	"mayfly/nsexec"
 	"mayfly/runtime/cgroup"
+	"mayfly/runtime/here"
 	"mayfly/runtime/image"
 	"mayfly/runtime/network"
 	"mayfly/runtime/plan"
@@ -92,12 +93,12 @@ func TestAProblemIsSentWithItsExitStatus(t *testing.T) {
 }
 
 func TestWaitingForTheRecordEndsWithWhatBecameOfIt(t *testing.T) {
-	recorded := newProvision(nil)
+	recorded := newProvision(here.Here{}, nil)
 	close(recorded.recorded)
 	if err := recorded.awaitRecord(); err != nil {
 		t.Errorf("recorded, and nothing more yet: %v", err)
 	}
-	failed := newProvision(nil)
+	failed := newProvision(here.Here{}, nil)
 	failed.err = unix.ENOSPC
 	told := make(chan error, 2)
 	go func() { told <- failed.awaitRecord() }()
@@ -111,7 +112,7 @@ func TestWaitingForTheRecordEndsWithWhatBecameOfIt(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	}
-	if err := newProvision(nil).Remove(); err != nil {
+	if err := newProvision(here.Here{}, nil).Remove(); err != nil {
 		t.Errorf("nothing is removed: %v", err)
 	}
 }
@@ -122,7 +123,7 @@ func TestTheLogIsToldOfARootFileSystemThatIsThere(t *testing.T) {
 		made, says, want error
 		asked            bool
 	}{{nil, nil, nil, true}, {nil, refusal, refusal, true}, {unix.ENOSPC, refusal, nil, false}} {
-		s := &supervisor{root: newProvision(nil), image: new(image.Image), logged: make(chan struct{})}
+		s := &supervisor{root: newProvision(here.Here{}, nil), image: new(image.Image), logged: make(chan struct{})}
 		s.root.err = c.made
 		told := make(chan error)
 		go func() { told <- s.awaitLog() }()
@@ -158,13 +159,13 @@ func TestWhatWasUsedIsTheContainersOrTheCommands(t *testing.T) {
 		}
 		return *p
 	}
-	var u status.Used
+	var u status.Usage
 	ofContainer(&u, cgroup.Stats{User: 1500 * time.Millisecond, System: time.Second, Memory: number(1), MemoryPeak: number(2), Tasks: number(3), TasksPeak: number(4),
 		OOMKills: number(5), Read: number(6), Written: number(7)})
 	if u.Of != "container" || u.User != 1.5 || u.System != 1 || of(u.MemoryPeak) != 2 || of(u.TasksPeak) != 4 || of(u.OOMKills) != 5 || of(u.Read) != 6 || of(u.Written) != 7 {
 		t.Errorf("%+v", u)
 	}
-	u = status.Used{Of: "command"}
+	u = status.Usage{Of: "command"}
 	ofCommand(&u, &nsexec.Process{Usage: syscall.Rusage{Utime: syscall.Timeval{Sec: 1, Usec: 500000}, Stime: syscall.Timeval{Usec: 250000}, Maxrss: 3, Inblock: 4, Oublock: 5}})
 	if u.Of != "command" || u.User != 1.5 || u.System != 0.25 || of(u.MemoryPeak) != 3<<10 || of(u.Read) != 4*512 || of(u.Written) != 5*512 || u.TasksPeak != nil || u.OOMKills != nil {
 		t.Errorf("%+v", u)
@@ -245,12 +246,12 @@ func TestAVersionThatIsGoneIsLookedForAgain(t *testing.T) {
 		{plan.Root{Kind: plan.RootVersion, Store: filepath.Join(store, "nosuch"), Image: "deb", Version: 3}, false, image.ErrNoStore},
 		{plan.Root{Kind: "other", Store: store, Image: "deb", Version: 3}, false, nil},
 	} {
-		_, _, err := open(&plan.Plan{Root: c.root})
+		_, _, err := open(here.Here{}, &plan.Plan{Root: c.root})
 		if err == nil || errors.Is(err, ErrReplaced) != c.replaced || c.want != nil && !errors.Is(err, c.want) {
 			t.Errorf("%+v: %v", c.root, err)
 		}
 	}
-	if _, _, err := open(&plan.Plan{Root: plan.Root{Kind: "other", Store: store}}); !strings.Contains(err.Error(), `root file system of kind "other": none that a launch knows`) {
+	if _, _, err := open(here.Here{}, &plan.Plan{Root: plan.Root{Kind: "other", Store: store}}); !strings.Contains(err.Error(), `root file system of kind "other": none that a launch knows`) {
 		t.Errorf("%v", err)
 	}
 }
@@ -265,7 +266,7 @@ func TestFilesOfAnImageThatIsChangedAreItsOwnAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newProvision(nil)
+	s := newProvision(here.Here{}, nil)
 	s.tree = mount.TreeFromFD(fd)
 	defer s.tree.Close()
 	p := &plan.Plan{Root: plan.Root{Kind: plan.RootSnapshot, Replace: []plan.File{{Path: "/etc/hosts", Content: "ours"}, {Path: "/etc/localtime", Link: "/usr/share/zoneinfo/UTC"}}}}

@@ -16,6 +16,7 @@ import (
 
 	"mayfly/nsexec"
 	"mayfly/runtime/control"
+	"mayfly/runtime/here"
 	"mayfly/runtime/job"
 	"mayfly/runtime/launch"
 	"mayfly/runtime/plan"
@@ -57,8 +58,8 @@ func started(t *testing.T, script string) *nsexec.Process {
 
 // newSupervisor is one whose launch is the test.
 func newSupervisor(p *plan.Plan) *supervisor {
-	s := &supervisor{root: newProvision(nil), jobs: job.New(), logged: make(chan struct{})}
-	s.Launch = launch.New(p, s.root.Tree, launch.Outside{Note: func(string) {}, Warn: func(string) {}})
+	s := &supervisor{root: newProvision(here.Here{}, nil), jobs: job.New(), logged: make(chan struct{})}
+	s.Launch = launch.New(here.Here{}, p, s.root.Tree, launch.Outside{Note: func(string) {}, Warn: func(string) {}})
 	return s
 }
 

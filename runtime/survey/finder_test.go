@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/runtime/caller"
+	"mayfly/runtime/here"
 	"mayfly/runtime/plan"
 	"mayfly/runtime/policy/rule"
 	"mayfly/runtime/user"
@@ -82,7 +83,7 @@ func TestAnImageLacksWhatIsNotInIt(t *testing.T) {
 		"a tmpfs":                                {r: plan.Request{Tmpfs: []plan.Tmpfs{{Destination: "/scratch"}}}, want: true},
 		"on a tmpfs of the caller's, but for it": {r: plan.Request{Tmpfs: []plan.Tmpfs{{Destination: "/srv/data"}}, Binds: []plan.Bind{{Source: "/x", Destination: "/srv/data/z"}}}},
 	} {
-		f := finder{c.f}
+		f := finder{Facts: c.f}
 		if got := f.missesMountPoint(inside, c.r); got != c.want {
 			t.Errorf("%s: %v", what, got)
 		}
@@ -162,7 +163,7 @@ func TestWhatABindWouldHideIsKnown(t *testing.T) {
 		{plan.HostDir{Path: "/nosuch"}, "", false},
 		{plan.HostDir{}, "", false},
 	} {
-		f := finder{plan.Facts{Dir: c.dir, Home: c.dir}}
+		f := finder{Facts: plan.Facts{Dir: c.dir, Home: c.dir}}
 		if c.bound != "" {
 			f.Bound = []plan.BoundSource{{Destination: c.bound}}
 		}
@@ -190,7 +191,7 @@ func TestRootIsToldNamesOfWhatThePolicyHides(t *testing.T) {
 }
 
 func TestWhatIsTheSystemsIsNotBoundUnasked(t *testing.T) {
-	f := finder{plan.Facts{Policy: rule.Decision{Settings: rule.Settings{Store: "/var/lib/machines"}}}}
+	f := finder{Facts: plan.Facts{Policy: rule.Decision{Settings: rule.Settings{Store: "/var/lib/machines"}}}}
 	for dir, want := range map[string]bool{
 		"/etc": false, "/etc/x": false, "/usr": false, "/usr/bin": false, "/bin": false, "/boot": false, "/var": false, "/var/lib": false, "/run": false, "/root": false,
 		"/var/lib/machines": false, "/var/lib/machines/deb": false, "/usr/src": true, "/usr/local": true, t.TempDir(): true, "relative": false, "/": false,
@@ -274,7 +275,7 @@ func TestTheHomeIsWhatTheEnvironmentNames(t *testing.T) {
 // database is the machine's, with users in its place whom the machine need not know.
 func database(t *testing.T) *user.Database {
 	t.Helper()
-	d, err := user.Load()
+	d, err := user.Load(here.Here{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -300,7 +301,7 @@ func TestACommandRunsAsItsCallerOrAsWhomTheyName(t *testing.T) {
 		"another, whom root chose":  {caller.Caller{}, "dev", 70001, 70002, "dev", []uint32{70002, 70004}, false},
 		"the same one, by a number": {caller.Caller{}, "70001", 70001, 70002, "dev", []uint32{70002, 70004}, false},
 	} {
-		f := finder{plan.Facts{Caller: c.who}}
+		f := finder{Facts: plan.Facts{Caller: c.who}}
 		if err := f.findUser(plan.Request{User: c.user}, d); err != nil {
 			t.Errorf("%s: %v", what, err)
 			continue
@@ -321,7 +322,7 @@ func TestACommandRunsAsItsCallerOrAsWhomTheyName(t *testing.T) {
 func TestRootInsideIsTheImagesAndTheCallerIsAddedToItsUsers(t *testing.T) {
 	inside := imageWith(t, map[string]string{"etc/passwd": "root:x:0:0:root:/root:/bin/zsh", "etc/group": "root:x:0:\nusers:x:70004:\n"})
 	dev := passwd.Entry{Name: "dev", UID: 70001, GID: 70004, Home: "/home/dev", Shell: "/bin/bash"}
-	f := finder{plan.Facts{User: dev, RootInside: &plan.RootInside{}}}
+	f := finder{Facts: plan.Facts{User: dev, RootInside: &plan.RootInside{}}}
 	if err := f.findUsers(inside); err != nil {
 		t.Fatal(err)
 	}
@@ -356,7 +357,7 @@ func TestATmpfsOfAUsersIsBoundedByTheMachine(t *testing.T) {
 		list    []plan.Tmpfs
 		refused bool
 	}{{70001, more, true}, {0, more, false}, {70001, nil, false}, {70001, []plan.Tmpfs{{Destination: "/x", Options: []string{"size=1M"}}}, false}} {
-		f := finder{plan.Facts{Caller: caller.Caller{UID: c.uid}}}
+		f := finder{Facts: plan.Facts{Caller: caller.Caller{UID: c.uid}}}
 		if err := f.checkTmpfs(c.list); (err != nil) != c.refused {
 			t.Errorf("%d, %+v: %v", c.uid, c.list, err)
 		}
@@ -388,13 +389,13 @@ func TestATerminalOfTheCallersIsLookedForUnlessTheyHaveItsDescription(t *testing
 		{[]string{"TERM=foot", "HOME=" + home}, plan.Request{}, []string{home}, ""},
 		{[]string{"TERM=tmux", "HOME=" + home}, plan.Request{}, []string{home}, "tmux"},
 	} {
-		f := finder{plan.Facts{Policy: rule.Decision{Rule: rule.Rule{Bind: c.binds}}}}
+		f := finder{Facts: plan.Facts{Policy: rule.Decision{Rule: rule.Rule{Bind: c.binds}}}}
 		if got := f.wantsTerm(c.r, c.env); got != c.want {
 			t.Errorf("%q, %q bound: %q, want %q", c.env, c.binds, got, c.want)
 		}
 	}
 	for files, want := range map[string]string{"usr/share/terminfo/f/foot": "foot", "lib/terminfo/66/foot": "foot", "etc/terminfo/x/xterm": "xterm", "etc/x": "foot"} {
-		f := finder{plan.Facts{Term: "foot"}}
+		f := finder{Facts: plan.Facts{Term: "foot"}}
 		if f.findTerm(imageWith(t, map[string]string{files: ""})); f.Term != want {
 			t.Errorf("an image with %s: %q", files, f.Term)
 		}
@@ -404,7 +405,7 @@ func TestATerminalOfTheCallersIsLookedForUnlessTheyHaveItsDescription(t *testing
 func TestAShellThatTheImageLacksIsKnown(t *testing.T) {
 	inside := imageWith(t, map[string]string{"bin/zsh": "", "bin/file": ""})
 	for shell, want := range map[string]bool{"/bin/zsh": false, "/bin/fish": true, "/bin/file/fish": true, "/bin/sh": false, "fish": false} {
-		f := finder{plan.Facts{User: passwd.Entry{Shell: shell}, Caller: caller.Caller{Env: []string{"SHELL=" + shell}}}}
+		f := finder{Facts: plan.Facts{User: passwd.Entry{Shell: shell}, Caller: caller.Caller{Env: []string{"SHELL=" + shell}}}}
 		if f.findShell(inside, plan.Request{}); f.NoShell != want {
 			t.Errorf("%s: %v", shell, f.NoShell)
 		}
@@ -412,12 +413,12 @@ func TestAShellThatTheImageLacksIsKnown(t *testing.T) {
 }
 
 func TestASessionHasItsImageAlready(t *testing.T) {
-	if err := Resolve(&plan.Request{Image: "deb"}); err != nil {
+	if err := Resolve(here.Here{}, &plan.Request{Image: "deb"}); err != nil {
 		t.Errorf("without a session: %v", err)
 	}
 	for _, r := range []plan.Request{{Image: "deb", Session: "work"}, {Session: "work", Writable: true}} {
 		before := fmt.Sprintf("%+v", r)
-		if err := Resolve(&r); err == nil || fmt.Sprintf("%+v", r) != before {
+		if err := Resolve(here.Here{}, &r); err == nil || fmt.Sprintf("%+v", r) != before {
 			t.Errorf("%s: %v", before, err)
 		}
 	}

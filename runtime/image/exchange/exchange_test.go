@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mayfly/runtime/here"
 	"mayfly/runtime/image"
 	"mayfly/runtime/image/archive"
 	"mayfly/runtime/image/oci"
@@ -209,11 +210,11 @@ func TestAFileHasItsNameWhenItIsWhole(t *testing.T) {
 		return list
 	}
 	failure := errors.New("no")
-	if err := toFile(name, func(w io.Writer) error { _, _ = w.Write([]byte("half")); return failure }); !errors.Is(err, failure) || len(names()) != 0 {
+	if err := toFile(here.Here{}, name, func(w io.Writer) error { _, _ = w.Write([]byte("half")); return failure }); !errors.Is(err, failure) || len(names()) != 0 {
 		t.Errorf("%v leaves %q", err, names())
 	}
 	for _, text := range []string{"first", "second"} { // in the place of what is there
-		err := toFile(name, func(w io.Writer) error {
+		err := toFile(here.Here{}, name, func(w io.Writer) error {
 			if info, err := os.Stat(name); text == "first" && err == nil {
 				t.Errorf("it has its name already: %v", info)
 			}
@@ -228,7 +229,7 @@ func TestAFileHasItsNameWhenItIsWhole(t *testing.T) {
 	if info, err := os.Stat(name); err != nil || info.Mode().Perm() != 0o644 {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
-	if err := toFile(filepath.Join(dir, "nosuch/image.tar"), func(io.Writer) error { return nil }); !errors.Is(err, os.ErrNotExist) {
+	if err := toFile(here.Here{}, filepath.Join(dir, "nosuch/image.tar"), func(io.Writer) error { return nil }); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("in a directory that is not there: %v", err)
 	}
 }
