@@ -54,7 +54,13 @@ func copyOfProgram() (path string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("memfd_create: %w", err)
 	}
-	if _, err := io.Copy(os.NewFile(uintptr(fd), "runtime"), program); err != nil {
+	// The descriptor must outlive the os.File, which closes it when it is collected.
+	file := os.NewFile(uintptr(fd), "runtime")
+	defer file.Close()
+	if _, err := io.Copy(file, program); err != nil {
+		return "", fmt.Errorf("copy the program: %w", err)
+	}
+	if fd, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0); err != nil {
 		return "", fmt.Errorf("copy the program: %w", err)
 	}
 	return fmt.Sprintf("/proc/self/fd/%d", fd), nil

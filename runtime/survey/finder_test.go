@@ -30,6 +30,7 @@ func TestNameServersOnTheLoopbackInterfaceAreLeftOut(t *testing.T) {
 		{"nameserver 127.0.0.53\noptions edns0\n", "options edns0\n", 0},
 		{"nameserver\t127.1.2.3\nnameserver ::1\nnameserver fd00::1 # near\n", "nameserver fd00::1 # near\n", 1},
 		{"# nameserver 127.0.0.1\nnameserver\nnameserver 12.7.0.1", "# nameserver 127.0.0.1\nnameserver\nnameserver 12.7.0.1", 1},
+		{"nameserver 0:0:0:0:0:0:0:1\nnameserver ::1%lo\nnameserver ::ffff:127.0.0.53\nnameserver fd00::1\n", "nameserver fd00::1\n", 1},
 	} {
 		if got, servers := withoutLoopback(c.text); got != c.want || servers != c.servers {
 			t.Errorf("%q: %q, %d servers", c.text, got, servers)

@@ -3,6 +3,7 @@ package survey
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"mayfly/runtime/client"
@@ -67,7 +68,7 @@ func withoutLoopback(text string) (kept string, servers int) {
 	for line := range strings.Lines(text) {
 		fields := strings.Fields(line)
 		if len(fields) > 1 && fields[0] == "nameserver" {
-			if strings.HasPrefix(fields[1], "127.") || fields[1] == "::1" {
+			if a, err := netip.ParseAddr(fields[1]); err == nil && a.Unmap().WithZone("").IsLoopback() {
 				continue
 			}
 			servers++

@@ -111,9 +111,13 @@ func (x *Extractor) ExtractTree(ctx context.Context, from int) error {
 
 func (x *Extractor) extract(ctx context.Context, r io.Reader, take func(*tar.Header, string, io.Reader) error) error {
 	r = x.limits.reader(ctx, r)
-	archive := tar.NewReader(r)
+	source := &ending{Reader: r}
+	archive := tar.NewReader(source)
 	for {
 		h, err := archive.Next()
+		if err == io.EOF && source.ended && x.layer == nil { // a layer has a digest
+			return errCutOff
+		}
 		if err == io.EOF {
 			// Read also what follows the end mark: the program that decompresses it may
 			// report an error there.
@@ -140,6 +144,23 @@ func (x *Extractor) extract(ctx context.Context, r io.Reader, take func(*tar.Hea
 			return fmt.Errorf("extract %s: %w", quoted(h.Name), err)
 		}
 	}
+}
+
+// errCutOff means that a stream ended where an entry could follow. An archive ends in two
+// blocks of zeros (POSIX.1-2001, pax), which package tar does not insist on.
+var errCutOff = errors.New("read the archive: it is cut off: the two blocks of zeros at its end are missing")
+
+// An ending is a reader that takes note of its end. Package tar reads no further than the
+// two blocks of zeros.
+type ending struct {
+	io.Reader
+	ended bool
+}
+
+func (e *ending) Read(data []byte) (int, error) {
+	n, err := e.Reader.Read(data)
+	e.ended = e.ended || n == 0 && err == io.EOF
+	return n, err
 }
 
 // quoted quotes a name for an error, and cuts it: a name in an archive can have a

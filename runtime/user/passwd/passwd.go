@@ -47,6 +47,9 @@ func ParseLine(line string) (Entry, error) {
 	if err != nil {
 		return Entry{}, fmt.Errorf("passwd line %q: group id: %w", line, err)
 	}
+	if uid == 1<<32-1 || gid == 1<<32-1 { // setresuid(2): "no change"
+		return Entry{}, fmt.Errorf("passwd line %q: %d is no id", line, uint32(1<<32-1))
+	}
 	return Entry{Name: f[0], UID: uint32(uid), GID: uint32(gid), Home: f[5], Shell: f[6], Line: line}, nil
 }
 

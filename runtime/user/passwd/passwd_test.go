@@ -18,7 +18,7 @@ func TestALineOfPasswdHasSevenFields(t *testing.T) {
 	}
 	for _, line := range []string{
 		"", "dev", "dev:x:1000:100:Dev:/home/dev", line + ":more", ":x:0:0::/:/bin/sh", // whoever had no name would be anybody
-		"dev:x::100:::", "dev:x:1000::::", "dev:x:-1:100:::", "dev:x:1000:-1:::", "dev:x:4294967296:100:::", "dev:x:0x10:100:::", "dev:x: 1000:100:::",
+		"dev:x::100:::", "dev:x:1000::::", "dev:x:-1:100:::", "dev:x:1000:-1:::", "dev:x:4294967295:100:::", "dev:x:1:4294967295:::", "dev:x:4294967296:100:::", "dev:x:0x10:100:::", "dev:x: 1000:100:::",
 	} {
 		if got, err := ParseLine(line); err == nil {
 			t.Errorf("%q: %+v", line, got)
