@@ -144,11 +144,12 @@ func TestAFullDiskLeavesTheOldState(t *testing.T) {
 	})
 }
 
+// The archive is a hole of many hours.
 func TestCtrlCCleansUp(t *testing.T) {
 	large := filepath.Join(t.TempDir(), "large.tar")
-	kit.Command(t, "sh", "-ec", `cd $(mktemp -d); truncate -s 60G large; tar -Scf $1 large; rm -r "$PWD"`, "sh", large)
+	kit.Command(t, "sh", "-ec", `cd $(mktemp -d); truncate -s 15T large; tar -Scf $1 large; rm -r "$PWD"`, "sh", large)
 	each(t, func(t *testing.T, s store) {
-		p := background(t, s.on([]string{"image", "import", "one", large})...)
+		p := background(t, s.on([]string{"image", "import", "--max-size", "16T", "one", large})...)
 		kit.Eventually(t, "it has begun", func() bool { return len(kit.Snapshots(t, s.path)) > 0 })
 		time.Sleep(100 * time.Millisecond)
 		p.interrupt(t)

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"mayfly/integration/kit"
 )
@@ -27,10 +28,12 @@ func (p process) wait() int {
 	return kit.Code(p.cmd.ProcessState)
 }
 
-// interrupt is Ctrl-C.
+// interrupt is Ctrl-C. What does not end is killed.
 func (p process) interrupt(t testing.TB) {
 	t.Helper()
 	_ = p.cmd.Process.Signal(syscall.SIGINT)
+	limit := time.AfterFunc(kit.Within(time.Minute), func() { _ = p.cmd.Process.Kill() })
+	defer limit.Stop()
 	if code := p.wait(); code != 125 {
 		t.Errorf("interrupted: exit %d", code)
 	}

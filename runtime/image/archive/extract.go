@@ -113,6 +113,7 @@ func (x *Extractor) extract(ctx context.Context, r io.Reader, take func(*tar.Hea
 	r = x.limits.reader(ctx, r)
 	source := &ending{Reader: r}
 	archive := tar.NewReader(source)
+	content := tree.Interruptible(ctx, archive) // of holes nothing is read from r
 	for {
 		h, err := archive.Next()
 		if err == io.EOF && source.ended && x.layer == nil { // a layer has a digest
@@ -138,7 +139,7 @@ func (x *Extractor) extract(ctx context.Context, r io.Reader, take func(*tar.Hea
 		}
 		name, err := cleanName(h.Name)
 		if err == nil {
-			err = take(h, name, archive)
+			err = take(h, name, content)
 		}
 		if err != nil {
 			return fmt.Errorf("extract %s: %w", quoted(h.Name), err)
