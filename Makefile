@@ -3,9 +3,9 @@
 # make build   only the binary, bin/runtime
 
 # The package and the manual pages bear the time of the last commit.
-SOURCE_DATE_EPOCH := $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+SOURCE_DATE_EPOCH := $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y VERSION)
 export SOURCE_DATE_EPOCH
-VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+VERSION  := $(shell .deb/version)
 BIN      := bin/runtime
 TAGS     :=
 PREFIX   := /usr/local
@@ -17,7 +17,7 @@ PACKAGES := btrfs-progs mmdebstrap arch-test systemd systemd-container libcap2-b
 	umoci skopeo squashfs-tools squashfs-tools-ng acl attr uidmap xz-utils zstd bzip2 e2fsprogs qemu-system-x86 qemu-utils busybox-static cpio curl zsh fish \
 	qemu-user-static gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 
-.PHONY: build man deb packages install prepare unprepare vm-test picture demo test test-here test-machines test-long test-overlay check \
+.PHONY: build man deb packages install prepare unprepare vm-test picture demo test test-here test-machines test-long test-overlay check versions \
 	vulnerabilities bench clean
 
 build:
@@ -55,11 +55,11 @@ demo: prepare
 	integration/demo
 
 # What repeats something for the sake of chance has a short form here.
-test: prepare check
+test: prepare check versions
 	$(MAKE) test-here
 
 # Everything, in its long form. It takes hours.
-test-long: prepare check
+test-long: prepare check versions
 	$(MAKE) test-here test-overlay MAYFLY_LONG=yes
 	$(MAKE) test-machines
 
@@ -104,6 +104,10 @@ check:
 	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 	CGO_ENABLED=1 go test -race $$(go list ./... | grep -v /integration)
 	$(MAKE) -s vulnerabilities
+
+# The versions of successive commits are in the order of dpkg.
+versions:
+	.ci/versions
 
 # Known holes in what is linked in. The list of them is on the network: where that cannot be
 # had, it is said and is no failure; a hole is (exit status 3).
