@@ -17,7 +17,8 @@ import (
 
 // session is what a developer types, line by line; each is answered before the next.
 var session = []string{
-	"uname -m; ls",
+	"time runtime run --quiet deb12-i386 -- uname -m",
+	"uname -m",
 	"runtime run --quiet deb12-i386 -- gcc -o hello hello.c",
 	"runtime run --quiet deb12-i386 -- ./hello",
 	"ls -l hello",
