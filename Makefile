@@ -63,20 +63,19 @@ test-long: prepare check versions
 	$(MAKE) test-here test-overlay MAYFLY_LONG=yes
 	$(MAKE) test-machines
 
-# tini(1) reaps the orphans of killed launches at once: a PID 1 that is not systemd may take seconds.
-GO_TEST := go test -count=1 -p 1 -timeout 60m -exec 'tini -s --'
 AS_ROOT := $(ROOT) env PATH="$$PATH" MAYFLY_INTEGRATION=1 MAYFLY_CACHE="$(MAYFLY_CACHE)" MAYFLY_LONG="$(MAYFLY_LONG)"
-HERE     = $(shell go list ./integration/... | grep -v /vm)
 
+# Package by package: what each is about, and how long it takes. TESTS=launch chooses some.
 test-here:
-	$(AS_ROOT) $(GO_TEST) $(HERE)
-	$(AS_ROOT) MAYFLY_SEALED=yes $(GO_TEST) ./integration/launch ./integration/parity
-	$(AS_ROOT) integration/overlay $(GO_TEST) ./integration/launch ./integration/parity
-	$(AS_ROOT) integration/overlay $(GO_TEST) ./integration/build -run /hello
+	@$(AS_ROOT) MAYFLY_PACKAGES="$(TESTS)" integration/each here
 
 # Machines of their own: the package, systemd, power cuts. They are emulated, which takes long.
 test-machines: prepare deb
-	$(AS_ROOT) $(GO_TEST) ./integration/vm
+	@$(AS_ROOT) integration/each machines
+
+# The attack suite on the overlay store, which takes as long as on BTRFS.
+test-overlay: prepare
+	@$(AS_ROOT) integration/each overlay
 
 # All integration tests in virtual machines, with the kernels and the systemd of several distributions, and thirty power cuts. As many
 # machines run at once as there are processors, each in 3 GiB of memory.
@@ -90,10 +89,6 @@ vm-test: prepare deb
 CUTS := 30
 TESTS :=
 RUN :=
-
-# The attack suite on the overlay store, which takes as long as on BTRFS.
-test-overlay: prepare
-	$(AS_ROOT) integration/overlay $(GO_TEST) ./integration/attack
 
 # Everything that needs neither root nor preparation.
 check:

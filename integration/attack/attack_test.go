@@ -161,6 +161,21 @@ func each(t *testing.T, test func(t *testing.T, w way)) {
 	}
 }
 
+// eachWaiting is each, for tests that wait more than they work and have to do so one by one: in
+// `make test` through two of the grants, with sudo between the caller and the supervisor and without.
+func eachWaiting(t *testing.T, test func(t *testing.T, w way)) {
+	t.Helper()
+	for i, w := range ways {
+		if i%kit.Every(2) != 0 {
+			continue
+		}
+		t.Run(w.name, func(t *testing.T) {
+			test(t, w)
+			kit.NothingLeft(t)
+		})
+	}
+}
+
 // together is each, with all grants at once, for tests that wait more than they work. The caller looks for what they left.
 func together(t *testing.T, test func(t *testing.T, w way)) {
 	t.Helper()

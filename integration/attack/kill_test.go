@@ -56,7 +56,7 @@ func recorded(t *testing.T, name string) (record string, supervisor int) {
 
 // A container is ended by its owner and by root, whatever has become of its supervisor.
 func TestC39KillWithoutAnAnswer(t *testing.T) {
-	each(t, func(t *testing.T, w way) {
+	eachWaiting(t, func(t *testing.T, w way) {
 		owner := func(name string) kit.Result { return w.run(t, "kill", "--signal", "KILL", name) }
 		root := func(name string) kit.Result { return kit.Root(t, "kill", "--signal", "KILL", kit.User+"/"+name) }
 		for who, kill := range map[string]func(string) kit.Result{"owner": owner, "root": root} {

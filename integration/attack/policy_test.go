@@ -138,7 +138,7 @@ func TestTheRuleIsKept(t *testing.T) {
 // the same.
 func TestC22StoppedSupervisor(t *testing.T) {
 	limit := kit.Within(time.Second)
-	each(t, func(t *testing.T, w way) {
+	eachWaiting(t, func(t *testing.T, w way) {
 		rule(t, allow+fmt.Sprintf("limits.time = %q\n", limit))
 		cmd := w.cmd(t, "run", "--kill-after", "0s", kit.Image, "sleep", "300")
 		kit.Must(t, cmd.Start())

@@ -143,7 +143,7 @@ func TestC36ADescriptorThatIsNeverClosed(t *testing.T) {
 // While it hangs it can be ended as any other command: by a signal, by its time limit,
 // by `kill`, by root.
 func TestC36ACommandThatIsNeverExecutedEnds(t *testing.T) {
-	each(t, func(t *testing.T, w way) {
+	eachWaiting(t, func(t *testing.T, w way) {
 		for what, c := range map[string]struct {
 			flags []string
 			end   func(t *testing.T, supervisor int)

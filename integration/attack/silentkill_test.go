@@ -13,7 +13,7 @@ import (
 // holds its record, and PID 1, though it has been killed. `kill` ends what is in the
 // container all the same, where it can tell what that is, and says nothing else.
 func TestC36KillWhereStandardInputIsNeverClosed(t *testing.T) {
-	each(t, func(t *testing.T, w way) {
+	eachWaiting(t, func(t *testing.T, w way) {
 		owner := func() kit.Result { return w.run(t, "kill", "--signal", "KILL", "closes") }
 		root := func() kit.Result { return kit.Root(t, "kill", "--signal", "KILL", kit.User+"/closes") }
 		t.Run("stopped", func(t *testing.T) {

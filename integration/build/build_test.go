@@ -28,7 +28,7 @@ func TestSourcePackagesBuildAndPassTheirTests(t *testing.T) {
 		{"hello", kit.Image, "./configure && make -j2 && make check", "hello"},
 		{"xz-utils", kit.Image, "./configure --disable-nls && make -j2 && make -j2 check", "src/liblzma/.libs/liblzma.so"},
 	}
-	for _, c := range packages[:kit.Times(len(packages))] {
+	for _, c := range packages[:kit.Rounds(len(packages)-1, len(packages))] { // the last takes as long as all others
 		t.Run(c.name, func(t *testing.T) {
 			tree := unpack(t, c.name)
 			cmd := kit.As(t, kit.User, kit.Runtime, "run", c.image, "sh", "-ec", c.script)
