@@ -1,6 +1,7 @@
-# make demo    everything from a bare Debian with Go to a C program built in a container
-# make test    the same preparation, then the tests, integration included
-# make build   only the binary, bin/runtime
+# make demo      from a Debian with Go to a C program built in a container, in two minutes
+# make test      what the tests need, then the tests, for a quarter of an hour
+# make build     only the binary, bin/runtime
+# make install   the binary in /usr/local/bin, with its grant; make uninstall takes it back
 
 # The package and the manual pages bear the time of the last commit.
 SOURCE_DATE_EPOCH := $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y VERSION)
@@ -9,16 +10,21 @@ VERSION  := $(shell .deb/version)
 BIN      := bin/runtime
 TAGS     :=
 PREFIX   := /usr/local
+MIRROR   := http://deb.debian.org/debian
+export PREFIX MIRROR
 ROOT     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # The collector of Go 1.26 marks at the end of each page run, which a program too short
 # for a collection pays in page faults: 3 % of a launch. Later compilers may lack the choice.
 GOEXPERIMENT := $(shell GOEXPERIMENT=nogreenteagc go env GOEXPERIMENT 2>/dev/null)
-PACKAGES := btrfs-progs mmdebstrap arch-test systemd systemd-container libcap2-bin nftables iproute2 libbtrfs-dev gcc libc6-dev dpkg-dev debian-archive-keyring libnss-extrausers sudo strace tini \
+
+# What is installed where it is missing: to make an image, and for all that the tests do.
+DEMO_PACKAGES := btrfs-progs mmdebstrap arch-test debian-archive-keyring
+TEST_PACKAGES := $(DEMO_PACKAGES) systemd systemd-container libcap2-bin nftables iproute2 libbtrfs-dev gcc libc6-dev dpkg-dev libnss-extrausers sudo strace tini \
 	umoci skopeo squashfs-tools squashfs-tools-ng acl attr uidmap xz-utils zstd bzip2 e2fsprogs qemu-system-x86 qemu-utils busybox-static cpio curl zsh fish \
 	qemu-user-static gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 
-.PHONY: build man deb packages install prepare unprepare vm-test picture demo test test-here test-machines test-long test-overlay check versions \
-	vulnerabilities bench clean
+.PHONY: build man deb install uninstall packages prepare unprepare demo test test-here test-machines test-long test-overlay vm-test \
+	check versions vulnerabilities bench picture clean
 
 build:
 	CGO_ENABLED=0 GOEXPERIMENT=$(GOEXPERIMENT) go build -trimpath -tags='$(TAGS)' \
@@ -32,27 +38,25 @@ man: build
 deb: man
 	.deb/build $(VERSION)
 
+# docs/install.md tells what is put where.
+install: build
+	$(ROOT) env PREFIX=$(PREFIX) integration/install $(BIN)
+
+uninstall:
+	$(ROOT) env PREFIX=$(PREFIX) integration/uninstall
+
+demo:
+	@BIN=$(BIN) MAKE='$(MAKE)' integration/demo $(DEMO_PACKAGES)
+
 packages:
-	@missing=$$(for p in $(PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
-	[ -z "$$missing" ] || { $(ROOT) apt-get update -q && \
-	DEBIAN_FRONTEND=noninteractive $(ROOT) apt-get install -qy --no-install-recommends $$missing; }
+	$(ROOT) integration/packages $(TEST_PACKAGES)
 
-# The new binary takes the old one's place in one step: a container may be running.
-install: build packages
-	$(ROOT) install -m 0755 $(BIN) $(PREFIX)/bin/.runtime.new
-	$(ROOT) $(PREFIX)/bin/.runtime.new grant
-	$(ROOT) mv -f $(PREFIX)/bin/.runtime.new $(PREFIX)/bin/runtime
-	$(ROOT) ln -sf runtime $(PREFIX)/bin/nspawn-run
-
-prepare: install
-	$(ROOT) integration/prepare
+prepare: packages install
+	$(ROOT) env MIRROR=$(MIRROR) integration/prepare
 
 # Takes back what prepare and the tests have made.
 unprepare:
-	$(ROOT) integration/unprepare
-
-demo: prepare
-	integration/demo
+	$(ROOT) env PREFIX=$(PREFIX) MAYFLY_CACHE="$(MAYFLY_CACHE)" integration/unprepare
 
 # What repeats something for the sake of chance has a short form here.
 test: prepare check versions

@@ -143,10 +143,15 @@ func unprepared() error {
 	if os.Getuid() != 0 {
 		return errors.New("not root")
 	}
-	for _, name := range []string{Runtime, NspawnRun, filepath.Join(Store, Image)} {
-		if _, err := os.Stat(name); err != nil {
+	var found [3]os.FileInfo
+	for i, name := range []string{Runtime, NspawnRun, filepath.Join(Store, Image)} {
+		var err error
+		if found[i], err = os.Stat(name); err != nil {
 			return err
 		}
+	}
+	if !os.SameFile(found[0], found[1]) {
+		return fmt.Errorf("%s is not %s: MAYFLY_RUNTIME names a binary with a link to it beside it", NspawnRun, Runtime)
 	}
 	for _, name := range []string{User, Other} {
 		if _, err := user.Lookup(name); err != nil {
