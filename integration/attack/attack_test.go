@@ -190,6 +190,11 @@ func together(t *testing.T, test func(t *testing.T, w way)) {
 func everyMode(t *testing.T, test func(t *testing.T, w way)) {
 	t.Helper()
 	each(t, test)
+	furtherModes(t, test)
+}
+
+func furtherModes(t *testing.T, test func(t *testing.T, w way)) {
+	t.Helper()
 	for _, w := range modes {
 		t.Run(strings.Join(w.mode, ""), func(t *testing.T) {
 			t.Cleanup(func() { kit.Must(t, w.setUp()) })

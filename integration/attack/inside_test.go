@@ -282,7 +282,7 @@ func TestI10Keyrings(t *testing.T) {
 // Containers that take what they can, all at once: each is ended by the policy's time limit, its memory file
 // systems and descriptors are bounded, the host answers, nothing is left.
 func TestI11TakingAll(t *testing.T) {
-	everyMode(t, func(t *testing.T, w way) {
+	takeAll := func(t *testing.T, w way) {
 		rule(t, allow+"limits.time = \"4s\"\n")
 		commands := map[string]*exec.Cmd{}
 		for what, script := range map[string]string{
@@ -317,7 +317,9 @@ func TestI11TakingAll(t *testing.T) {
 				t.Errorf("no bound: %s", line)
 			}
 		}
-	})
+	}
+	eachWaiting(t, takeAll)
+	furtherModes(t, takeAll)
 }
 
 func TestI12Survivors(t *testing.T) {
