@@ -16,8 +16,8 @@ import (
 )
 
 // inNamespace calls f on a thread that has a mount namespace of its own, as root of a
-// user namespace, in which nothing is shared; dir is an empty directory. Outside it does
-// nothing, since the test is executed again.
+// user namespace, in which nothing is shared; dir is an empty directory. Outside it
+// does nothing, since the test is executed again.
 func inNamespace(t *testing.T, f func(dir string)) {
 	t.Helper()
 	if !inside.Runs(t) {
@@ -54,7 +54,8 @@ func attached(t *testing.T, path string) Tree {
 	return tree
 }
 
-// line is the line of /proc/thread-self/mountinfo of what is mounted at a path; "": none.
+// line is the line of /proc/thread-self/mountinfo of what is mounted at a path; "":
+// none.
 func line(t *testing.T, path string) string {
 	t.Helper()
 	text, err := os.ReadFile("/proc/thread-self/mountinfo")

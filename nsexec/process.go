@@ -46,8 +46,8 @@ func CurrentCredentials() (Credentials, error) {
 //     inheritable or ambient.
 //
 // It is for the start of a program. Any thread may call it; all must have the same
-// credentials still. A change of ids or groups needs CAP_SETUID and CAP_SETGID; of ids it
-// does not where they are real or saved ones. The program must not use cgo
+// credentials still. A change of ids or groups needs CAP_SETUID and CAP_SETGID; of ids
+// it does not where they are real or saved ones. The program must not use cgo
 // (syscall.AllThreadsSyscall).
 func SettleProcess(uid, gid int, groups []int, keep uint64) error {
 	now, err := CurrentCredentials()

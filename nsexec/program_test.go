@@ -23,11 +23,11 @@ var callNames = map[uintptr]string{
 	unix.SYS_SETRESUID: "setresuid", unix.SYS_SETSID: "setsid", unix.SYS_UNSHARE: "unshare", unix.SYS_WRITE: "write",
 }
 
-// describe writes a program as text, one step a line: the system call and its arguments.
-// A call whose failure is passed over has a question mark; that every other failure
-// leads to the last place of the program, it checks. Addresses are called by the names
-// in known, root's ids "root", and the result of an earlier step "=N", N being its line,
-// from 0 on.
+// describe writes a program as text, one step a line: the system call and its
+// arguments. A call whose failure is passed over has a question mark; that every other
+// failure leads to the last place of the program, it checks. Addresses are called by
+// the names in known, root's ids "root", and the result of an earlier step "=N", N
+// being its line, from 0 on.
 func describe(t *testing.T, p program, known map[unsafe.Pointer]string) []string {
 	t.Helper()
 	var text []string

@@ -19,7 +19,7 @@ import (
 // and every one that it calls, keeps to these rules:
 //
 //   - It is marked nosplit, since a check for room on the stack would look for a
-//     goroutine, and norace, since the race detector would look for a thread of its own.
+//     goroutine, and norace, since the race detector would look for one too.
 //   - It allocates nothing, writes no pointer to the heap or to a global variable, and
 //     uses no map, interface, closure, defer, or conversion of strings.
 //   - No index and no division in it can panic.

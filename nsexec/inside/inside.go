@@ -16,8 +16,8 @@ const variable = "MAYFLY_TEST_INSIDE"
 
 // Runs tells whether the test runs inside: as root of a user namespace of its own, with
 // every capability there and a single id, which is the user's outside. Otherwise Runs
-// executes the test program again inside, for this test alone, and reports what comes of
-// it; the test then returns. Without a user namespace the test fails.
+// executes the test program again inside, for this test alone, and reports what comes
+// of it; the test then returns. Without a user namespace the test fails.
 func Runs(t *testing.T) bool {
 	t.Helper()
 	if os.Getenv(variable) == t.Name() {
