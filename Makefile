@@ -94,7 +94,7 @@ CUTS := 30
 TESTS :=
 RUN :=
 
-# Everything that needs neither root nor preparation.
+# Everything that needs neither root nor an image; gcc, nftables and user namespaces it takes.
 check:
 	test -z "$$(gofmt -l .)"
 	CGO_ENABLED=0 go build ./...
