@@ -20,8 +20,8 @@ func CurrentRights() (Rights, error) {
 	return Rights{uid, gid, caps.Effective}, nil
 }
 
-// Restore gives the calling thread these rights, which it had before. It needs CAP_SETUID and
-// CAP_SETGID, permitted, where the ids are others by now.
+// Restore gives the calling thread these rights, which it had before. It needs
+// CAP_SETUID and CAP_SETGID, permitted, where the ids are others by now.
 func (r Rights) Restore() error {
 	uid, _ := unix.SetfsuidRetUid(-1)
 	gid, _ := unix.SetfsgidRetGid(-1)

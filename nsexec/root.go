@@ -9,8 +9,8 @@ import (
 )
 
 // A Root is who owns what a container is made with: PID 1, user namespaces, and what is
-// on disk. It is 0:0, but for a program in a user namespace that maps a single id, which
-// has no other id to be root with.
+// on disk. It is 0:0, but for a program in a user namespace that maps a single id,
+// which has no other id to be root with.
 type Root struct{ UID, GID uint32 }
 
 // KillAsRoot kills a process of root's, such as PID 1 of a container, which is open as

@@ -21,8 +21,8 @@ type room struct {
 
 const module = "mayfly/"
 
-// rooms reads the map: a line with the name of a room and what it is for, then one or more
-// with the rooms that it imports.
+// rooms reads the map: a line with the name of a room and what it is for, then one or
+// more with the rooms that it imports.
 func rooms(t *testing.T) []room {
 	t.Helper()
 	text, err := os.ReadFile("../docs/architecture.md")
@@ -85,8 +85,8 @@ func nameOf(path string) string {
 	return strings.TrimPrefix(name, "runtime/")
 }
 
-// The map is the import graph: every package is on it, it imports what stands there and nothing
-// else, and all of that stands below it.
+// The map is the import graph: every package is on it, it imports what stands there and
+// nothing else, and all of that stands below it.
 func TestTheMapOfTheRoomsIsTheImportGraph(t *testing.T) {
 	list := rooms(t)
 	index := map[string]int{}
@@ -137,9 +137,9 @@ func TestTheMapOfTheRoomsIsTheImportGraph(t *testing.T) {
 var systemCalls = []string{"os", "os/exec", "os/signal", "os/user", "syscall", "net", "unsafe", "io/ioutil", "path/filepath",
 	"golang.org/x/sys/unix", "golang.org/x/term"}
 
-// The plan of a launch is decided by packages of this project that cannot ask the system: none of
-// them imports what makes system calls. (Package fmt does, to print, and the words of the OCI
-// specification for the type of a mode.)
+// The plan of a launch is decided by packages of this project that cannot ask the
+// system: none of them imports what makes system calls. (Package fmt does, to print,
+// and the words of the OCI specification for the type of a mode.)
 func TestThePlanMakesNoSystemCalls(t *testing.T) {
 	var others []string
 	for _, p := range listPackages(t, "-deps", "./plan") {

@@ -1,13 +1,13 @@
-// Package runtime runs one command in a throw-away container: a snapshot of an
-// image, in namespaces of its own, as the user who asked.
+// Package runtime runs one command in a throw-away container: a snapshot of an image,
+// in namespaces of its own, as the user who asked.
 //
-// A Request says what is wanted, a Status how it ended. Between them are four rooms, one after the
-// other, for every launch there is: survey finds the facts, plan decides, supervisor carries the plan
-// out, audit tells the system's log.
+// A plan.Request says what is wanted, a status.Status how it ended. Between them are
+// four rooms, one after the other, for every launch: survey finds the facts, plan
+// decides, supervisor carries the plan out, and audit writes to the system's log.
 //
-//	status, err := runtime.Run(ctx, here.Here{}, runtime.Request{Image: "deb12-i386", Command: []string{"make"}}, runtime.Options{})
+//	how, err := runtime.Run(ctx, h, plan.Request{Image: "deb12-i386", Command: []string{"make"}}, runtime.Options{})
 //
-// It is called by package main, on any thread, after privilege.Settle.
+// Package main calls it, on any thread, after privilege.Settle.
 package runtime
 
 import (
@@ -24,26 +24,25 @@ import (
 	"mayfly/runtime/survey"
 )
 
-// Options are what the outside world has to do with a run. All fields may be zero.
+// Options connect a run with the program that asks for it. All fields may be zero.
 type Options struct {
-	// Signals returns a channel of signals for the command. It is called before anything
-	// is made that would outlive the process, and may wait until signals are received.
-	Signals func() <-chan os.Signal
-	Note    func(text string) // is told what the user should know and is no error
-	Warn    func(text string) // is told what the user must know; nil: Note is
-	// Decided is called when there is a plan, and nothing has been made yet. It may return where a
-	// copy of what is shown goes, as an asciicast; an error ends the run.
+	// Signals, Note and Warn are those of supervisor.Options.
+	Signals    func() <-chan os.Signal
+	Note, Warn func(text string)
+	// Decided is called when there is a plan and nothing has been made yet. It may
+	// return a writer for a copy of the output, as an asciicast. An error ends the run.
 	Decided func(*plan.Plan) (record io.Writer, err error)
 }
 
-// replacements bounds how often a launch begins again because the version that it had found was removed.
+// replacements limits how often Run begins again because the image's version was
+// removed after the survey.
 const replacements = 5
 
-// Run carries out a request and leaves nothing behind, however the command ends. When the context
-// is done, the container is killed.
+// Run carries out a request and leaves nothing behind, however the command ends. When
+// the context is done the container is killed. h is where the program is.
 //
-// The error tells that the command could not be run, with ExitCodeOf its exit status; how a command
-// ended that ran is in the Status.
+// The error means that the command could not be run; status.ExitCodeOf is its exit
+// status. How a command that ran has ended is in the Status.
 func Run(ctx context.Context, h here.Here, r plan.Request, o Options) (status.Status, error) {
 	if o.Note == nil {
 		o.Note = func(string) {}
@@ -52,20 +51,22 @@ func Run(ctx context.Context, h here.Here, r plan.Request, o Options) (status.St
 		o.Warn = o.Note
 	}
 	for range replacements {
-		status, err := attempt(ctx, h, r, o)
+		how, err := attempt(ctx, h, r, o)
 		if !errors.Is(err, supervisor.ErrReplaced) {
-			return status, err
+			return how, err
 		}
 	}
 	return attempt(ctx, h, r, o)
 }
 
-// Decide is Run without the launch: it tells what would be done. A refusal is logged all the same.
+// Decide returns the plan of a request and runs nothing. It logs a refusal, as Run
+// does.
 func Decide(h here.Here, r plan.Request) (*plan.Plan, error) {
 	_, p, err := decideOn(h, r)
 	return p, err
 }
 
+// decideOn surveys and plans. The account is that of a launch to come.
 func decideOn(h here.Here, r plan.Request) (*audit.Launch, *plan.Plan, error) {
 	if err := survey.Resolve(h, &r); err != nil {
 		return nil, nil, err
@@ -82,6 +83,7 @@ func decideOn(h here.Here, r plan.Request) (*audit.Launch, *plan.Plan, error) {
 	return nil, nil, errors.Join(err, account.Refused(err))
 }
 
+// attempt is Run for one version of the image.
 func attempt(ctx context.Context, h here.Here, r plan.Request, o Options) (status.Status, error) {
 	account, p, err := decideOn(h, r)
 	if err != nil {
@@ -99,7 +101,7 @@ func attempt(ctx context.Context, h here.Here, r plan.Request, o Options) (statu
 		return status.Status{}, err
 	}
 	if logged := account.Ended(p, how, err); logged != nil {
-		o.Warn(logged.Error()) // a log that does not listen is no reason for a build to fail
+		o.Warn(logged.Error()) // a build does not fail because the log does not respond
 	}
 	return how, err
 }

@@ -30,8 +30,8 @@ func (m manual) commands(prose map[string]string) error {
 // entry is a line of a list of commands in a help text.
 var entry = regexp.MustCompile(`(?m)^  (\S+) +(.+)$`)
 
-// group writes the pages of a group's commands, and returns a list of these pages. text is
-// the group's help.
+// group writes the pages of a group's commands, and returns a list of these pages. text
+// is the group's help.
 func (m manual) group(prose map[string]string, text string, path ...string) (string, error) {
 	var list strings.Builder
 	_, entries, _ := strings.Cut(text, "\ncommands:\n")
@@ -45,8 +45,8 @@ func (m manual) group(prose map[string]string, text string, path ...string) (str
 	return list.String(), nil
 }
 
-// command writes the page of a command, or of a group and its commands, and returns a list
-// of the pages.
+// command writes the page of a command, or of a group and its commands, and returns a
+// list of the pages.
 func (m manual) command(prose map[string]string, purpose string, path ...string) (string, error) {
 	text, err := m.help(path...)
 	if err != nil {

@@ -33,7 +33,8 @@ func fail(err error) {
 
 type manual struct{ runtime, docs, dir, date string }
 
-// A text is a page that is written by hand: a document in docs without its first heading.
+// A text is a page that is written by hand: a document in docs without its first
+// heading.
 type text struct{ file, page, section, purpose string }
 
 var texts = []text{
@@ -64,7 +65,8 @@ func (m manual) make() error {
 	return m.commands(sections(string(prose)))
 }
 
-// write renders one page. related are pages that its SEE ALSO names besides the main ones.
+// write renders one page. related are pages that its SEE ALSO names besides the main
+// ones.
 func (m manual) write(page, section, purpose, body string, related ...string) error {
 	body, err := definitions(references(body))
 	if err != nil {

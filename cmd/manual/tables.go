@@ -9,8 +9,8 @@ import (
 // rule is the line below the heading of a table.
 var rule = regexp.MustCompile(`^\|(?:-+\|)+$`)
 
-// definitions turns the tables of a document into definition lists. man(1) does not wrap
-// the cells of a table, so most tables would be wider than a terminal.
+// definitions turns the tables of a document into definition lists. man(1) does not
+// wrap the cells of a table, so most tables would be wider than a terminal.
 //
 // The first cell of a row is the term, the second its definition. Each further cell
 // follows as a sentence of its own, after its column's heading.

@@ -57,7 +57,8 @@ func tarOf(t *testing.T, entries ...entry) []byte {
 	return out.Bytes()
 }
 
-// raw writes headers as they are, which the library would not: octal fields of a v7 archive.
+// raw writes headers as they are, which the library would not: octal fields of a v7
+// archive.
 func raw(name string, kind byte, size string, link string) []byte {
 	var b [512]byte
 	copy(b[0:], name)
@@ -87,7 +88,8 @@ func compressed(t *testing.T, data []byte) []byte {
 	return out.Bytes()
 }
 
-// An archive may be anybody's, and is read by root. What it holds is refused or stays in the image; nothing half-made stays.
+// An archive may be anybody's, and is read by root. What it holds is refused or stays
+// in the image; nothing half-made stays.
 func TestM04HostileArchives(t *testing.T) {
 	outside := t.TempDir()
 	kit.Must(t, os.Chmod(outside, 0o755))

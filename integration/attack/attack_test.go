@@ -1,5 +1,5 @@
-// Package attack tries what must not happen. Each test is one case of docs/security.md, by its
-// id, and runs as an ordinary user through each of the four grants.
+// Package attack tries what must not happen. Each test is one case of docs/security.md,
+// by its id, and runs as an ordinary user through each of the four grants.
 package attack
 
 import (
@@ -107,7 +107,8 @@ func (w way) args(args ...string) []string {
 	return slices.Concat([]string{w.path()}, args)
 }
 
-// as prepares a user's program that has what the grant gives to whoever starts the binary.
+// as prepares a user's program that has what the grant gives to whoever starts the
+// binary.
 func (w way) as(t testing.TB, user string, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := kit.As(t, user, args...)
@@ -161,8 +162,9 @@ func each(t *testing.T, test func(t *testing.T, w way)) {
 	}
 }
 
-// eachWaiting is each, for tests that wait more than they work and have to do so one by one: in
-// `make test` through two of the grants, with sudo between the caller and the supervisor and without.
+// eachWaiting is each, for tests that wait more than they work and have to do so one by
+// one: in `make test` through two of the grants, with sudo between the caller and the
+// supervisor and without.
 func eachWaiting(t *testing.T, test func(t *testing.T, w way)) {
 	t.Helper()
 	for i, w := range ways {
@@ -176,7 +178,8 @@ func eachWaiting(t *testing.T, test func(t *testing.T, w way)) {
 	}
 }
 
-// together is each, with all grants at once, for tests that wait more than they work. The caller looks for what they left.
+// together is each, with all grants at once, for tests that wait more than they work.
+// The caller looks for what they left.
 func together(t *testing.T, test func(t *testing.T, w way)) {
 	t.Helper()
 	var group sync.WaitGroup
@@ -274,7 +277,8 @@ func directory(t testing.TB, above, user string) string {
 	return path
 }
 
-// gc removes what killed launches left, until nothing is, and no launch is on its way: one goes on whose sudo was killed.
+// gc removes what killed launches left, until nothing is, and no launch is on its way:
+// one goes on whose sudo was killed.
 func gc(t *testing.T) {
 	t.Helper()
 	kit.Eventually(t, "gc leaves nothing", func() bool {
@@ -285,7 +289,8 @@ func gc(t *testing.T) {
 	})
 }
 
-// underWay tells whether a process runs one of the granted binaries, or is sudo and may be about to.
+// underWay tells whether a process runs one of the granted binaries, or is sudo and may
+// be about to.
 func underWay() bool {
 	programs, _ := filepath.Glob("/proc/[0-9]*/exe")
 	return slices.ContainsFunc(programs, func(link string) bool {

@@ -53,8 +53,8 @@ func TestC15BindSources(t *testing.T) {
 	})
 }
 
-// While one process exchanges a directory that the caller may read with links to what they
-// may not, at source and target, launches go on: never is anything foreign inside.
+// While one process exchanges a directory that the caller may read with links to what
+// they may not, at source and target, launches go on: never is anything foreign inside.
 func TestC15SwappedDuringTheLaunch(t *testing.T) {
 	launches := map[string]int{"filecaps": 3000, "setuid": 3000, "ambient": 3000, "sudo": 1000} // sudo, the slowest, only starts the binary
 	const short = 12                                                                            // a twelfth of them in the short form
@@ -88,7 +88,8 @@ func TestC15SwappedDuringTheLaunch(t *testing.T) {
 		for range 3 {
 			group.Go(func() {
 				for i := range work {
-					// The mount point is on a bind too, where its name is exchanged as well.
+					// The mount point is on a bind too, where its name is exchanged as
+					// well.
 					flags := []string{"run", "--bind-ro", dir + "/a:/mnt", "--bind-ro", dir + "/a:" + dir + "/target"}
 					if i%4 != 0 {
 						flags = flags[:3]
@@ -166,7 +167,8 @@ func TestC16NothingIsOpenedForTheCaller(t *testing.T) {
 			refused(t, name, w.run(t, "run", "--bind-ro", path+":/mnt/x", kit.Image, "true"), "permission denied")
 		}
 		refused(t, "inside a closed directory", w.run(t, "run", "--bind-ro", dir+"/rootdir/inner:/mnt/x", kit.Image, "true"), "permission denied")
-		// A group that the caller has counts; one that the launcher might have does not.
+		// A group that the caller has counts; one that the launcher might have does
+		// not.
 		byGroup := filepath.Join(dir, "bygroup")
 		write(t, byGroup, "shared")
 		kit.Must(t, os.Chmod(byGroup, 0o640))
@@ -193,8 +195,8 @@ func TestC17BindTargets(t *testing.T) {
 		for _, target := range []string{"/mnt", "/mnt/dir", "/usr", "/mnt/dev/null", "/mnt/dev/tty", "/mnt/dev/console", "/mnt/dev/pts/ptmx"} {
 			refused(t, "file on "+target, w.run(t, "run", "--bind", dir+"/mine:"+target, "attack-target", "true"), "")
 		}
-		// A file covers the link itself; for a directory a link in the image leads to a place
-		// in the image.
+		// A file covers the link itself; for a directory a link in the image leads to a
+		// place in the image.
 		if r := w.run(t, "run", "--bind", dir+"/mine:/mnt/abs", "attack-target", "cat", "/mnt/abs"); r.Out != "x" {
 			t.Errorf("a file on a link: %+v", r)
 		}

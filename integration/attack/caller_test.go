@@ -258,8 +258,9 @@ func TestC06NoCoreOfAPrivilegedProcess(t *testing.T) {
 	})
 }
 
-// supervisorOf waits until a call has a container, and finds the process that supervises
-// it: the call itself, or what sudo started. A PID 1 that another supervisor has left may be about to die.
+// supervisorOf waits until a call has a container, and finds the process that
+// supervises it: the call itself, or what sudo started. A PID 1 that another supervisor
+// has left may be about to die.
 func supervisorOf(t testing.TB, cmd *exec.Cmd) (supervisor int) {
 	t.Helper()
 	kit.Eventually(t, "there is a container", func() bool {
@@ -325,7 +326,8 @@ func TestC07Umask(t *testing.T) {
 }
 
 func TestC08SignalsAndTimers(t *testing.T) {
-	// The timer goes off after the binary's beginning, which disarms it, and before the command has ended.
+	// The timer goes off after the binary's beginning, which disarms it, and before the
+	// command has ended.
 	alarm := kit.Within(100 * time.Millisecond)
 	each(t, func(t *testing.T, w way) {
 		out := filepath.Join(home(t, kit.User), "state")
@@ -396,8 +398,8 @@ func TestC10LookingIntoTheLauncher(t *testing.T) {
 		if w.name == "sudo" {
 			return // before the binary begins, the process is sudo's
 		}
-		// At every moment of the launch. Before the binary is executed the process is the
-		// caller's own: then its name is another.
+		// At every moment of the launch. Before the binary is executed the process is
+		// the caller's own: then its name is another.
 		for i := range kit.Rounds(25, 100) {
 			cmd := w.cmd(t, "run", kit.Image, "true")
 			kit.Must(t, cmd.Start())
@@ -413,8 +415,8 @@ func TestC10LookingIntoTheLauncher(t *testing.T) {
 	})
 }
 
-// A thread that exits has no memory any more that could be called not dumpable, but for a
-// moment it still has its descriptors: nor may they be had then.
+// A thread that exits has no memory any more that could be called not dumpable, but for
+// a moment it still has its descriptors: nor may they be had then.
 func TestC10StealingFromTheDying(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
 		for i := range kit.Rounds(25, 100) {

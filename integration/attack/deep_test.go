@@ -43,7 +43,8 @@ func TestM12DeepTrees(t *testing.T) {
 		if left := kit.Snapshots(t, store); len(left) > 0 {
 			t.Errorf("left: %v", left)
 		}
-		// A root file system that somebody has made by hand is read, too. No archive makes one that deep.
+		// A root file system that somebody has made by hand is read, too. No archive
+		// makes one that deep.
 		plain := filepath.Join(store, "plain")
 		if kit.Mounted(t, store) {
 			kit.Command(t, "btrfs", "-q", "subvolume", "create", plain)
@@ -63,7 +64,8 @@ func TestM12DeepTrees(t *testing.T) {
 	}
 }
 
-// So is what a user's run leaves, with what the grant gives; gc removes what a killed one does.
+// So is what a user's run leaves, with what the grant gives; gc removes what a killed
+// one does.
 func TestM12DeepTreesOfUsers(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
 		flags := []string{"run", "--writable", "--bind-ro", helper + ":/mnt/helper", kit.Image, "/mnt/helper", "deep", "/var/tmp", levels}

@@ -11,11 +11,12 @@ import (
 	"mayfly/integration/kit"
 )
 
-// giveUp has all groups given up but the group 0, as far as that goes, and then reads files.
+// giveUp has all groups given up but the group 0, as far as that goes, and then reads
+// files.
 const giveUp = `perl -e '$) = "0 0"; $( = 0; for (@ARGV) { print open(F, "<", $_) ? <F> : "closed\n" }' /mnt/group /mnt/own; cat /proc/self/setgroups`
 
-// A file that is closed to one of the caller's groups and open to all others stays closed
-// to root inside, unless somebody who may say so lets the caller give up groups.
+// A file that is closed to one of the caller's groups and open to all others stays
+// closed to root inside, unless somebody who may say so lets the caller give up groups.
 func TestC40RootInsideKeepsGroups(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
 		dir := directory(t, "/var/tmp", kit.User)

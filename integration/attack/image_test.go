@@ -161,7 +161,8 @@ func TestM05ImageChangedDuringLaunches(t *testing.T) {
 	})
 }
 
-// An image's versions are added, switched, pruned, and the image renamed and removed, while it is being run.
+// An image's versions are added, switched, pruned, and the image renamed and removed,
+// while it is being run.
 func TestM05VersionsDuringLaunches(t *testing.T) {
 	source := func(text string) string {
 		tree := filepath.Join(t.TempDir(), text)

@@ -22,7 +22,8 @@ func TestI01WhatIsWritable(t *testing.T) {
 		// Directories and files that the user could write to by their modes, and can.
 		r := w.inside(t, `find / -xdev -writable ! -type l 2>/dev/null | while read f; do
 			if [ -d "$f" ]; then touch "$f/.probe" 2>/dev/null && echo "$f"; else ( : >>"$f" ) 2>/dev/null && echo "$f"; fi; done`)
-		// find names the mount points of other file systems too, of which /run is root's.
+		// find names the mount points of other file systems too, of which /run is
+		// root's.
 		own := slices.DeleteFunc(strings.Fields(r.Out), func(f string) bool {
 			// A user's own image may be on the file system that /home is on.
 			return f == "/tmp" || f == "/var/tmp" || f == "/run" && slices.Contains(w.mode, "--root") || strings.HasPrefix(f, "/home/") && slices.Contains(w.mode, "--unprivileged")
@@ -104,7 +105,8 @@ func TestI03KernelFiles(t *testing.T) {
 				t.Errorf("%s shows %q", path, r.Out)
 			}
 		}
-		// A link in procfs must not lead past what is masked (CVE-2025-31133, CVE-2025-52881).
+		// A link in procfs must not lead past what is masked (CVE-2025-31133,
+		// CVE-2025-52881).
 		if r := w.inside(t, "for p in /proc/self/root/proc/sysrq-trigger /proc/thread-self/root/proc/sys/kernel/core_pattern /dev/fd/../../../sys/kernel/core_pattern; do ( echo x >$p ) 2>/dev/null && echo $p; done"); r.Out != "" {
 			t.Errorf("writable by another way: %s", r.Out)
 		}
@@ -133,8 +135,9 @@ func TestI04PID1AndTheHostsBinary(t *testing.T) {
 		if r.Out != "" {
 			t.Errorf("PID 1 can be looked into by %s", r.Out)
 		}
-		// A command that is a link to its own process, as in CVE-2019-5736, is this binary:
-		// without its grant, and no more to be written to than by anybody on the host.
+		// A command that is a link to its own process, as in CVE-2019-5736, is this
+		// binary: without its grant, and no more to be written to than by anybody on
+		// the host.
 		kit.Change(t, "attack-self", "ln -s /proc/self/exe usr/bin/self; printf '#!/proc/self/exe\n' >usr/bin/selfscript; chmod 755 usr/bin/selfscript")
 		for _, command := range []string{"/proc/self/exe", "/proc/1/exe", "/proc/thread-self/exe", "/usr/bin/self", "/usr/bin/selfscript"} {
 			for _, args := range [][]string{{"run", kit.Image, "id"}, {"gc"}, {"grant"}} {
@@ -238,8 +241,8 @@ func TestI08IPC(t *testing.T) {
 	})
 }
 
-// The network is the host's, unless asked: what listens there can be reached, abstract sockets
-// included. docs/security.md says so.
+// The network is the host's, unless asked: what listens there can be reached, abstract
+// sockets included. docs/security.md says so.
 func TestI09AbstractSockets(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
 		listener := kit.As(t, kit.User, helper, "listen")
@@ -279,8 +282,9 @@ func TestI10Keyrings(t *testing.T) {
 	})
 }
 
-// Containers that take what they can, all at once: each is ended by the policy's time limit, its memory file
-// systems and descriptors are bounded, the host answers, nothing is left.
+// Containers that take what they can, all at once: each is ended by the policy's time
+// limit, its memory file systems and descriptors are bounded, the host answers, nothing
+// is left.
 func TestI11TakingAll(t *testing.T) {
 	takeAll := func(t *testing.T, w way) {
 		rule(t, allow+"limits.time = \"4s\"\n")
@@ -418,7 +422,8 @@ func TestI17OddThingsInImages(t *testing.T) {
 		kit.Must(t, os.WriteFile(filepath.Join(point, "mounted"), nil, 0o644))
 		r := w.run(t, "run", "attack-odd", "sh", "-c", "ls /srv/nested /srv/point; [ -p /srv/fifo ] && echo fifo")
 		kit.Must(t, exec.Command("umount", point).Run())
-		// What is mounted or nested there is not a part of the snapshot: empty directories.
+		// What is mounted or nested there is not a part of the snapshot: empty
+		// directories.
 		if r.Out != "/srv/nested:\n\n/srv/point:\nfifo\n" {
 			t.Errorf("%+v", r)
 		}
@@ -435,7 +440,8 @@ func TestI18RootInside(t *testing.T) {
 				t.Errorf("%s: %+v", script, r)
 			}
 		}
-		// A setuid file on a bind that is made inside is of no use outside but to its owner.
+		// A setuid file on a bind that is made inside is of no use outside but to its
+		// owner.
 		dir := home(t, kit.User)
 		r := w.inside(t, "cp /usr/bin/id "+dir+"/id; chmod 6755 "+dir+"/id; chown root "+dir+"/id; stat -c %U "+dir+"/id")
 		if r.Out != kit.User+"\n" {
@@ -446,7 +452,8 @@ func TestI18RootInside(t *testing.T) {
 		rule(t, strings.Replace(kit.AllModes, "root-inside = true", "", 1))
 		refused(t, "--root", ways[0].inside(t, "true", "--root"), "--root: not allowed by the policy")
 	})
-	// Root inside has power over files of mapped ids and over nothing else, and nobody outside has power over it.
+	// Root inside has power over files of mapped ids and over nothing else, and nobody
+	// outside has power over it.
 	t.Run("root", func(t *testing.T) {
 		rule(t, kit.AllModes)
 		w, dir, other := ways[0], home(t, kit.User), home(t, kit.Other)
@@ -468,7 +475,8 @@ func TestI18RootInside(t *testing.T) {
 		if r.Out == "0\n" || r.Code != 0 {
 			t.Errorf("a setuid program made inside: %+v", r)
 		}
-		// The caller, outside, is not the owner of the namespace: not a way around what the container may not do.
+		// The caller, outside, is not the owner of the namespace: not a way around what
+		// the container may not do.
 		cmd := w.cmd(t, "run", "--quiet", "--root", "--name", "i18", kit.Image, "sleep", "628")
 		kit.Must(t, cmd.Start())
 		defer func() { _ = cmd.Wait() }()

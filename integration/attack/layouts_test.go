@@ -77,7 +77,8 @@ func TestM11IndexesThatRepeat(t *testing.T) {
 	} {
 		name := filepath.Join(t.TempDir(), "archive")
 		kit.Must(t, os.WriteFile(name, l.archive(c.manifests), 0o644))
-		// The kernel counts what this process has of memory as its child's until execve.
+		// The kernel counts what this process has of memory as its child's until
+		// execve.
 		debug.FreeOSMemory()
 		kit.Must(t, os.WriteFile("/proc/self/clear_refs", []byte("5"), 0))
 		cmd := exec.Command(kit.Runtime, "image", "import", "--store", store, "attack", name)

@@ -16,8 +16,8 @@ import (
 	"mayfly/integration/kit"
 )
 
-// A heldLock is a lock that a process of a caller's can hold, at any moment of which they may
-// stop it.
+// A heldLock is a lock that a process of a caller's can hold, at any moment of which
+// they may stop it.
 type heldLock struct {
 	what string
 	code []string // where it is taken: FILE CALL, below runtime
@@ -96,8 +96,8 @@ func stopped(t *testing.T, locks ...string) {
 // bound is within what time every command must end that meets a lock.
 const bound = 30 * time.Second
 
-// The test user's and root's commands, while another user's processes hold every lock that they
-// can and have been stopped.
+// The test user's and root's commands, while another user's processes hold every lock
+// that they can and have been stopped.
 func TestC31LocksOfStoppedProcesses(t *testing.T) {
 	kit.Succeed(t, "image", "import", "attack-held", smallTree(t))
 	t.Cleanup(func() { kit.Succeed(t, "image", "remove", "attack-held") })
@@ -184,7 +184,8 @@ func TestC31OnesOwnTurn(t *testing.T) {
 	}
 }
 
-// Launches of one user are stopped, each at another moment; then everybody else goes on.
+// Launches of one user are stopped, each at another moment; then everybody else goes
+// on.
 func TestC31StoppedAtAnyMoment(t *testing.T) {
 	w := ways[0]
 	var launches []*exec.Cmd
@@ -215,8 +216,8 @@ func TestC31StoppedAtAnyMoment(t *testing.T) {
 	kit.NothingLeft(t)
 }
 
-// A program inside can open the root directory, lock it, and hand it to somebody outside: that
-// keeps nothing from being removed.
+// A program inside can open the root directory, lock it, and hand it to somebody
+// outside: that keeps nothing from being removed.
 func TestC37RootDirectoryHandedOut(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
 		dir := home(t, kit.User)
@@ -243,8 +244,8 @@ func TestC37RootDirectoryHandedOut(t *testing.T) {
 	})
 }
 
-// The sessions that are being made and removed count, and one whose begin or end has been stopped
-// for a day is root's to remove.
+// The sessions that are being made and removed count, and one whose begin or end has
+// been stopped for a day is root's to remove.
 func TestC38SessionsThatAreBegun(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
 		_, uid, _ := kit.Lookup(t, kit.User)

@@ -116,7 +116,8 @@ func TestC28Commands(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
 		dir := home(t, kit.User)
 		for name, text := range map[string]string{"noexec": "#!/bin/sh\n", "nointerpreter": "#!/nosuch/interpreter\n", "text": "echo no interpreter line\n", "empty": "", "binary": "text\x00", "loop": "#!" + dir + "/loop\n",
-			// No architecture has the number 0xcafe, so no emulator is registered for it.
+			// No architecture has the number 0xcafe, so no emulator is registered for
+			// it.
 			"elf": "\x7fELF\x02\x01\x01" + strings.Repeat("\x00", 9) + "\x02\x00\xfe\xca" + strings.Repeat("\x00", 44)} {
 			write(t, filepath.Join(dir, name), text)
 			if name != "noexec" {

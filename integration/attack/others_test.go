@@ -94,8 +94,8 @@ func statOf(name string) error {
 	return err
 }
 
-// A state directory that is not root's, or not a directory, is not used; records that a dead
-// process left, or that lie, harm nobody.
+// A state directory that is not root's, or not a directory, is not used; records that a
+// dead process left, or that lie, harm nobody.
 func TestC20ForgedState(t *testing.T) {
 	_, uid, _ := kit.Lookup(t, kit.User)
 	own := fmt.Sprintf("/run/mayfly/%d", uid)
@@ -180,7 +180,8 @@ func TestC29WithoutAGrant(t *testing.T) {
 	kit.NothingLeft(t)
 }
 
-// sudoCrashes tells whether sudo ends by a fault of its own where there is no environment, as Debian 13's 1.9.16 does.
+// sudoCrashes tells whether sudo ends by a fault of its own where there is no
+// environment, as Debian 13's 1.9.16 does.
 func sudoCrashes(t *testing.T) bool {
 	t.Helper()
 	return kit.Do(t, kit.As(t, kit.User, "env", "-i", "/usr/bin/sudo", "-V")).Code == 128+int(syscall.SIGSEGV)

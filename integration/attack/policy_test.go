@@ -58,8 +58,8 @@ func first(errs ...error) error {
 
 func relink(name, target string) error { return first(os.Remove(name), os.Symlink(target, name)) }
 
-// A policy that denies is swapped with one of the caller's own making that allows: never may
-// the second decide.
+// A policy that denies is swapped with one of the caller's own making that allows:
+// never may the second decide.
 func TestC13PolicySwapped(t *testing.T) {
 	_, uid, _ := kit.Lookup(t, kit.User)
 	each(t, func(t *testing.T, w way) {
@@ -134,8 +134,8 @@ func TestTheRuleIsKept(t *testing.T) {
 	})
 }
 
-// The caller stops the supervisor, which would have kept the time: the container ends all
-// the same.
+// The caller stops the supervisor, which would have kept the time: the container ends
+// all the same.
 func TestC22StoppedSupervisor(t *testing.T) {
 	limit := kit.Within(time.Second)
 	eachWaiting(t, func(t *testing.T, w way) {

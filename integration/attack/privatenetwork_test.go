@@ -39,7 +39,8 @@ func privateServer(t *testing.T, w way, flags ...string) string {
 	return filepath.Base(found[0])
 }
 
-// privateRule lets everybody have a private network, and gives the grants what that takes.
+// privateRule lets everybody have a private network, and gives the grants what that
+// takes.
 func privateRule(t *testing.T, w way) {
 	t.Helper()
 	t.Cleanup(func() { kit.Must(t, w.setUp()) })
@@ -80,7 +81,8 @@ func TestC44UnpublishedPorts(t *testing.T) {
 	kit.NothingLeft(t)
 }
 
-// An address that another user had, whose supervisor was killed, is not open to that one.
+// An address that another user had, whose supervisor was killed, is not open to that
+// one.
 func TestC44TheAddressOfSomebodyKilled(t *testing.T) {
 	w := ways[0]
 	privateRule(t, w)

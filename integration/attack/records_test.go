@@ -31,8 +31,8 @@ func listed(t *testing.T, name string) (found bool, c struct {
 	return false, c
 }
 
-// A command line of a megabyte, of characters of which each takes six in a record, hides nothing
-// and fills nothing.
+// A command line of a megabyte, of characters of which each takes six in a record,
+// hides nothing and fills nothing.
 func TestC32LongCommands(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
 		args := []string{"run", "--name", "long", kit.Image, "sh", "-c", "sleep 600", "sh"}
@@ -64,7 +64,8 @@ func TestC32LongCommands(t *testing.T) {
 	})
 }
 
-// The limits of the caller, set before the launch or on the running supervisor, cut no record.
+// The limits of the caller, set before the launch or on the running supervisor, cut no
+// record.
 func TestC32FileSizeLimits(t *testing.T) {
 	each(t, func(t *testing.T, w way) {
 		for _, size := range []string{"600", "100"} {
@@ -105,7 +106,8 @@ func TestC32FileSizeLimits(t *testing.T) {
 	})
 }
 
-// A record that says nothing, of a container that lives, is listed by its name and can be killed.
+// A record that says nothing, of a container that lives, is listed by its name and can
+// be killed.
 func TestC32RecordThatSaysNothing(t *testing.T) {
 	_, uid, _ := kit.Lookup(t, kit.User)
 	each(t, func(t *testing.T, w way) {
@@ -125,8 +127,8 @@ func TestC32RecordThatSaysNothing(t *testing.T) {
 	})
 }
 
-// What is written of a version can be read again: a recipe of the greatest size, of characters
-// that JSON likes to write in six.
+// What is written of a version can be read again: a recipe of the greatest size, of
+// characters that JSON likes to write in six.
 func TestC32RecordsOfVersions(t *testing.T) {
 	recipe := filepath.Join(t.TempDir(), "recipe.toml")
 	text := "from = \"" + kit.Sealed + "\"\n# "

@@ -14,8 +14,8 @@ import (
 
 const policyFile = "/etc/mayfly/policy.toml"
 
-// smallStore makes an image store of its own, on BTRFS in a file of so many MiB, with the
-// helper as an image's only program, and points the policy at it.
+// smallStore makes an image store of its own, on BTRFS in a file of so many MiB, with
+// the helper as an image's only program, and points the policy at it.
 func smallStore(t *testing.T, mib int) string {
 	t.Helper()
 	top := filepath.Join("/var/lib", "mayfly-attack-store")

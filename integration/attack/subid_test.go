@@ -41,7 +41,8 @@ func TestI21SubordinateIDsOfOthers(t *testing.T) {
 	kit.NothingLeft(t)
 }
 
-// subordinate is the first subordinate id of a user, without its last digit, which is 0.
+// subordinate is the first subordinate id of a user, without its last digit, which is
+// 0.
 func subordinate(t *testing.T, user string) string {
 	t.Helper()
 	out, err := exec.Command("sh", "-ec", "sed -n 's/^"+user+":\\([0-9]*\\)0:.*/\\1/p' /etc/subuid").Output()

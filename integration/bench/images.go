@@ -8,7 +8,8 @@ import (
 	"syscall"
 )
 
-// images times launches of a version, which is mounted, against those of a plain image, which is copied, as the user.
+// images times launches of a version, which is mounted, against those of a plain image,
+// which is copied, as the user.
 func (b bench) images() {
 	user := &syscall.Credential{Uid: id(b.uid), Gid: id(b.gid)}
 	launch := func(name, image string) *contender {
@@ -48,7 +49,8 @@ func (b bench) importing() {
 	_ = os.Remove(dir)
 }
 
-// manyImages times launches with a thousand other images in the store, and a thousand versions of one.
+// manyImages times launches with a thousand other images in the store, and a thousand
+// versions of one.
 func (b bench) manyImages(launch func(name, image string) *contender, sealed string) {
 	const many = 1000
 	tree := filepath.Join(work, "tree")

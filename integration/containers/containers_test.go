@@ -23,7 +23,8 @@ type running struct {
 	ends chan kit.Result
 }
 
-// start runs a script in a container of a user's, and waits until the container can be joined.
+// start runs a script in a container of a user's, and waits until the container can be
+// joined.
 func start(t *testing.T, user, name, script string, flags ...string) *running {
 	t.Helper()
 	args := append([]string{kit.Runtime, "run", "--name", name}, flags...)

@@ -21,7 +21,8 @@ func session(t *testing.T, user, name string) {
 	t.Cleanup(func() { _ = kit.Do(t, kit.As(t, user, kit.Runtime, "session", "end", name)) })
 }
 
-// open makes a directory of a session that its owner can write to, as a package's installation would have.
+// open makes a directory of a session that its owner can write to, as a package's
+// installation would have.
 func open(t *testing.T, name string) {
 	t.Helper()
 	_, uid, _ := kit.Lookup(t, kit.User)

@@ -1,4 +1,5 @@
-// Package fault makes every system call of a launch fail, and kills the launch at every one.
+// Package fault makes every system call of a launch fail, and kills the launch at every
+// one.
 package fault
 
 import (
@@ -20,10 +21,12 @@ import (
 
 func TestMain(m *testing.M) { kit.Main(m) }
 
-// The launch: a snapshot, binds, a tmpfs, a missing mount point that is made, files of the container's own.
+// The launch: a snapshot, binds, a tmpfs, a missing mount point that is made, files of
+// the container's own.
 var launch = []string{kit.Runtime, "run", "--chdir", "/", "--writable", "--tmpfs", "/made/here", "--bind-ro", "/usr/share:/mnt", kit.Base, "/bin/true"}
 
-// traced runs the launch as a user under strace(1), which sees nothing of the command itself.
+// traced runs the launch as a user under strace(1), which sees nothing of the command
+// itself.
 func traced(t *testing.T, log string, options ...string) kit.Result {
 	t.Helper()
 	args := append([]string{"strace", "-f", "-qq", "-b", "execve", "-e", "signal=none", "-u", kit.User, "-o", log}, options...)
@@ -38,7 +41,8 @@ func traced(t *testing.T, log string, options ...string) kit.Result {
 // within is how long a launch may take that meets with a fault: it must not hang.
 const within = 20 * time.Second
 
-// errnos are plausible errors of system calls, of those that have no list here the last.
+// errnos are plausible errors of system calls, of those that have no list here the
+// last.
 var errnos = map[string][]string{
 	"openat": {"EMFILE", "EACCES"}, "openat2": {"EMFILE", "EAGAIN"}, "read": {"EIO"}, "write": {"ENOSPC", "EPIPE"}, "pread64": {"EIO"},
 	"close": {"EIO"}, "flock": {"ENOLCK", "EINTR"}, "clone": {"EAGAIN"}, "clone3": {"EAGAIN", "ENOMEM"}, "unshare": {"EPERM", "ENOSPC"},
@@ -49,12 +53,13 @@ var errnos = map[string][]string{
 	"": {"ENOMEM"},
 }
 
-// goOwn are calls that the Go runtime makes itself. It may end the process with status 2 when one fails; there is no step
-// to name then, but nothing is left either.
+// goOwn are calls that the Go runtime makes itself. It may end the process with status
+// 2 when one fails; there is no step to name then, but nothing is left either.
 var goOwn = []string{"clone", "mmap", "munmap", "madvise", "sched_getaffinity",
 	"epoll_create1", "epoll_ctl", "epoll_pwait", "eventfd2", "fcntl", "prlimit64", "futex", "getpid", "arch_prctl"}
 
-// notFailing are calls that cannot fail, or by which threads only wait, and whose failure would be a fault of no kernel's.
+// notFailing are calls that cannot fail, or by which threads only wait, and whose
+// failure would be a fault of no kernel's.
 var notFailing = []string{"exit", "exit_group", "rt_sigreturn", "restart_syscall", "nanosleep", "sched_yield", "futex", "gettid", "getpid",
 	"rt_sigaction", "rt_sigprocmask", "sigaltstack", "getuid", "getgid", "geteuid", "getegid", "umask", "getcwd", "uname", "arch_prctl", "tgkill"}
 

@@ -1,5 +1,5 @@
-// Package grant tests what an administrator does: grant the binary, write a policy, read the
-// log.
+// Package grant tests what an administrator does: grant the binary, write a policy,
+// read the log.
 package grant
 
 import (

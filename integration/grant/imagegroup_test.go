@@ -11,7 +11,8 @@ import (
 	"mayfly/runtime/policy"
 )
 
-// Members of the policy's image-group change images as root does, and take nothing of their environment along.
+// Members of the policy's image-group change images as root does, and take nothing of
+// their environment along.
 func TestTheImageGroupChangesImages(t *testing.T) {
 	tree, evil := t.TempDir(), t.TempDir()
 	for _, dir := range []string{tree, evil} {

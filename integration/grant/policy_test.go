@@ -212,8 +212,8 @@ func TestEachLaunchAndRefusalIsLogged(t *testing.T) {
 	}
 }
 
-// Where there is no journal, syslog has the events: in a mount namespace without the one and
-// with a socket of the test's for the other.
+// Where there is no journal, syslog has the events: in a mount namespace without the
+// one and with a socket of the test's for the other.
 func TestSyslogWhereThereIsNoJournal(t *testing.T) {
 	dir := t.TempDir()
 	kit.Must(t, os.Chmod(filepath.Dir(dir), 0o755))

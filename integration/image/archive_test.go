@@ -102,8 +102,8 @@ func TestSquashfs(t *testing.T) {
 	s.clean(t)
 }
 
-// TestAnOCIImageIsUnpackedAsUmociDoes builds an image of several layers with umoci: files removed, directories made
-// opaque, a directory that becomes a link.
+// TestAnOCIImageIsUnpackedAsUmociDoes builds an image of several layers with umoci:
+// files removed, directories made opaque, a directory that becomes a link.
 func TestAnOCIImageIsUnpackedAsUmociDoes(t *testing.T) {
 	s, work := newOverlay(t), t.TempDir()
 	script := `cd $1; umoci init --layout l; umoci new --image l:i; umoci unpack --image l:i b
@@ -150,7 +150,8 @@ func TestSeveralImagesInOneLayout(t *testing.T) {
 	}
 }
 
-// TestARealImageGoesRound: through tar, OCI layout and send, with the same digest, to both kinds of store.
+// TestARealImageGoesRound: through tar, OCI layout and send, with the same digest, to
+// both kinds of store.
 func TestARealImageGoesRound(t *testing.T) {
 	big := store{kit.Store, true}
 	other := newOverlay(t)
@@ -172,8 +173,9 @@ func TestARealImageGoesRound(t *testing.T) {
 	}
 }
 
-// TestSendKeepsTheTimesOfTheTopDirectory, where the kernel's stream does not: many directories come after the last
-// one that is in the top directory. So all that a launch needs is there, before.
+// TestSendKeepsTheTimesOfTheTopDirectory, where the kernel's stream does not: many
+// directories come after the last one that is in the top directory. So all that a
+// launch needs is there, before.
 func TestSendKeepsTheTimesOfTheTopDirectory(t *testing.T) {
 	from, to := store{kit.NewStore(t), true}, store{kit.NewStore(t), true}
 	dir := t.TempDir()

@@ -1,4 +1,5 @@
-// Package image tests images as their administrator has them: versions, archives, other hosts, interruptions.
+// Package image tests images as their administrator has them: versions, archives, other
+// hosts, interruptions.
 package image
 
 import (
@@ -33,7 +34,8 @@ func newOverlay(t *testing.T) store {
 	return store{dir, false}
 }
 
-// succeed runs a command on the store, as root, which must succeed, and returns its output.
+// succeed runs a command on the store, as root, which must succeed, and returns its
+// output.
 func (s store) succeed(t testing.TB, args ...string) string {
 	t.Helper()
 	return kit.Succeed(t, s.on(args)...)
@@ -65,7 +67,8 @@ func tree(t testing.TB, script string) string {
 	return dir
 }
 
-// program is a script that puts our own binary into a tree: an image of one static program.
+// program is a script that puts our own binary into a tree: an image of one static
+// program.
 var program = "install -D -m 0755 " + kit.Runtime + " bin/program; mkdir -p srv;"
 
 // small makes an image of a program and a file srv/what with a text.

@@ -12,11 +12,13 @@ import (
 	"mayfly/integration/kit"
 )
 
-// kills is how often a change is killed on each kind of store: each kind of change at least twice.
+// kills is how often a change is killed on each kind of store: each kind of change at
+// least twice.
 var kills = max(kit.Rounds(40, 100), 20)
 
-// TestAKillAtAnyMomentLeavesTheOldStateOrTheNew kills changes of an image at random moments, with SIGKILL. The image is there
-// afterwards, whole, in a version that it had before or was to get; gc removes what is left.
+// TestAKillAtAnyMomentLeavesTheOldStateOrTheNew kills changes of an image at random
+// moments, with SIGKILL. The image is there afterwards, whole, in a version that it had
+// before or was to get; gc removes what is left.
 func TestAKillAtAnyMomentLeavesTheOldStateOrTheNew(t *testing.T) {
 	each(t, func(t *testing.T, s store) {
 		s.small(t, "one", "0")

@@ -28,7 +28,8 @@ const (
 	Group = "mayfly-group"
 )
 
-// What the tests run on can be chosen: another binary, another store, and with MAYFLY_SEALED the sealed image.
+// What the tests run on can be chosen: another binary, another store, and with
+// MAYFLY_SEALED the sealed image.
 var (
 	Runtime   = setting("MAYFLY_RUNTIME", "/usr/local/bin/runtime")
 	NspawnRun = filepath.Join(filepath.Dir(Runtime), "nspawn-run")
@@ -42,7 +43,8 @@ var (
 	Image         = map[bool]string{false: Base, true: Sealed}[os.Getenv("MAYFLY_SEALED") != ""]
 )
 
-// base is the image for 32 bits, or one of the machine's own architecture where the other would be slow.
+// base is the image for 32 bits, or one of the machine's own architecture where the
+// other would be slow.
 func base() (image, machine string) {
 	if Emulated() {
 		return "deb12-amd64", "x86_64"
@@ -50,8 +52,9 @@ func base() (image, machine string) {
 	return I386, "i686"
 }
 
-// Patience is by how much the machine is slower than others, as an emulated one is: a test waits that much longer
-// before it gives up, and does that much less of what it does many times over.
+// Patience is by how much the machine is slower than others, as an emulated one is: a
+// test waits that much longer before it gives up, and does that much less of what it
+// does many times over.
 var Patience = patience()
 
 func patience() int {
@@ -71,8 +74,8 @@ func Times(usual int) int { return max(usual/Patience, 1) }
 // long is set by `make test-long`.
 var long = os.Getenv("MAYFLY_LONG") != ""
 
-// Rounds is Times of what a test repeats for the sake of chance: so often in `make test`, and
-// often enough to meet a rare moment in `make test-long`.
+// Rounds is Times of what a test repeats for the sake of chance: so often in `make
+// test`, and often enough to meet a rare moment in `make test-long`.
 func Rounds(short, often int) int {
 	if long {
 		return Times(often)
@@ -89,7 +92,8 @@ func Every(n int) int {
 	return n * Patience
 }
 
-// AllModes is a policy that lets everybody have every kind of container, and is like the default's otherwise.
+// AllModes is a policy that lets everybody have every kind of container, and is like
+// the default's otherwise.
 const AllModes = `
 [[rule]]
 images      = ["*"]
@@ -125,8 +129,9 @@ func Main(m *testing.M, after ...func()) {
 		fmt.Println("FAIL: integration tests cannot run:", problem)
 		os.Exit(1)
 	}
-	// make(1) leaves a signal of the C library's ignored in what it starts, nohup(1) SIGHUP: the tests begin
-	// as from a shell. What Go handles has its default action in children.
+	// make(1) leaves a signal of the C library's ignored in what it starts, nohup(1)
+	// SIGHUP: the tests begin as from a shell. What Go handles has its default action
+	// in children.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	if err := nsexec.ResetInheritance(); err != nil {
 		fmt.Println("FAIL:", err)
@@ -276,13 +281,15 @@ func Root(t testing.TB, args ...string) Result {
 // OnBTRFS tells whether the tests run on the store that has subvolumes.
 func OnBTRFS() bool { return Store == filepath.Dir(Plain) }
 
-// Change makes a changed copy of the image, a plain one: a shell script runs in its root directory.
+// Change makes a changed copy of the image, a plain one: a shell script runs in its
+// root directory.
 func Change(t testing.TB, name, script string) {
 	t.Helper()
 	path := filepath.Join(Store, name)
 	duplicate := []string{"btrfs", "subvolume", "snapshot", Plain, path}
 	if !OnBTRFS() {
-		// With links, which is quick; scripts write to nothing that is there but in /etc.
+		// With links, which is quick; scripts write to nothing that is there but in
+		// /etc.
 		base := filepath.Join(Store, Base)
 		duplicate = []string{"sh", "-ec", fmt.Sprintf("cp -al %s %s; rm -r %s/etc; cp -a %s/etc %s/etc", base, path, path, base, path)}
 	}
@@ -298,8 +305,8 @@ func Change(t testing.TB, name, script string) {
 	})
 }
 
-// Snapshots lists the snapshots in a store, and what else is in their directory. A file that
-// says that something is being worked on belongs to that.
+// Snapshots lists the snapshots in a store, and what else is in their directory. A file
+// that says that something is being worked on belongs to that.
 func Snapshots(t testing.TB, store string) []string {
 	t.Helper()
 	entries, err := os.ReadDir(filepath.Join(store, ".mayfly"))
@@ -317,8 +324,8 @@ func Snapshots(t testing.TB, store string) []string {
 }
 
 // Inits lists the processes that are PID 1 of a container. One that is ending does not
-// count: it waits for the command, which was killed, to be noticed by its parent; after the
-// supervisor was killed that is the host's init, and some are slow at it.
+// count: it waits for the command, which was killed, to be noticed by its parent; after
+// the supervisor was killed that is the host's init, and some are slow at it.
 func Inits(t testing.TB) []string {
 	t.Helper()
 	var found []string

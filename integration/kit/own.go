@@ -9,15 +9,16 @@ import (
 	"time"
 )
 
-// RemoveOwnImages removes what OwnImage made, so that other tests find users without images. It is for the end of a package's tests.
+// RemoveOwnImages removes what OwnImage made, so that other tests find users without
+// images. It is for the end of a package's tests.
 func RemoveOwnImages(users ...string) {
 	for _, user := range users {
 		_ = exec.Command("setpriv", "--reuid", user, "--regid", user, "--init-groups", "--reset-env", Runtime, "image", "remove", "--unprivileged", Image).Run()
 	}
 }
 
-// OwnImage gives a user an image of their own, for runs without a grant, with what is in Base, under the name of Image. It stays until
-// RemoveOwnImages.
+// OwnImage gives a user an image of their own, for runs without a grant, with what is
+// in Base, under the name of Image. It stays until RemoveOwnImages.
 func OwnImage(t testing.TB, user string) {
 	t.Helper()
 	u, _, _ := Lookup(t, user)

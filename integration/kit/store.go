@@ -11,8 +11,8 @@ import (
 	"mayfly/mount"
 )
 
-// StoreDirectory makes an empty directory for a store, not on BTRFS, and removes in the end what
-// `store init` makes of it.
+// StoreDirectory makes an empty directory for a store, not on BTRFS, and removes in the
+// end what `store init` makes of it.
 func StoreDirectory(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/var/lib", "mayfly-store-test-")
@@ -77,7 +77,8 @@ func Succeed(t testing.TB, args ...string) string {
 // progress is what a command writes every ten seconds.
 var progress = regexp.MustCompile(`(?m)^\S+ \S+: (\[[= ]+\] )?[0-9.]+ [KMGT]?i?B.*\n`)
 
-// WithoutProgress leaves out how far a command was, which a slow machine's have time to tell.
+// WithoutProgress leaves out how far a command was, which a slow machine's have time to
+// tell.
 func (r Result) WithoutProgress() Result {
 	r.Err = progress.ReplaceAllString(r.Err, "")
 	return r

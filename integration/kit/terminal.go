@@ -113,8 +113,8 @@ func (m *Terminal) Wait() int {
 	return Code(m.Cmd.ProcessState)
 }
 
-// drain waits until all that was written to the terminal has been read. The reader may still be
-// at it when the program has ended.
+// drain waits until all that was written to the terminal has been read. The reader may
+// still be at it when the program has ended.
 func (m *Terminal) drain() {
 	for quiet := 0; quiet < 3; time.Sleep(5 * time.Millisecond) {
 		written, err := unix.IoctlGetInt(int(m.slave.Fd()), unix.TIOCOUTQ)

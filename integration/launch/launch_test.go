@@ -174,7 +174,8 @@ func TestTheWorkingDirectoryByTheCallersNameForIt(t *testing.T) {
 	}
 }
 
-// TestAMountPointInAClosedHome: many systems make homes that only their owner may enter.
+// TestAMountPointInAClosedHome: many systems make homes that only their owner may
+// enter.
 func TestAMountPointInAClosedHome(t *testing.T) {
 	home := scratch(t)
 	kit.Must(t, os.Chmod(home, 0o700))
@@ -239,7 +240,8 @@ func TestWhoTheCommandIs(t *testing.T) {
 	}
 }
 
-// By the kernel or by an emulator, the machine of an image for 32 bits is one of 32 bits.
+// By the kernel or by an emulator, the machine of an image for 32 bits is one of 32
+// bits.
 func TestThirtyTwoBits(t *testing.T) {
 	if r := kit.Run(t, "run", kit.I386, "sh", "-c", "uname -m; getconf LONG_BIT"); r.Out != "i686\n32\n" || r.Code != 0 {
 		t.Errorf("%+v", r)
@@ -563,8 +565,8 @@ func TestWithoutProtectionOfPrivilegedMemoryNothingRuns(t *testing.T) {
 	}
 }
 
-// TestNothingPropagates: the mounts of a host are shared with one another where systemd has made them, and the
-// container's are copies of some of them.
+// TestNothingPropagates: the mounts of a host are shared with one another where systemd
+// has made them, and the container's are copies of some of them.
 func TestNothingPropagates(t *testing.T) {
 	script := `user=$1 runtime=$2; shift 2; mounts() { cut -d" " -f4- /proc/self/mountinfo | sort; }
 cd /; before=$(mounts)
@@ -630,7 +632,8 @@ func TestARunningContainerHoldsLittle(t *testing.T) {
 	kit.Eventually(t, "supervisor and PID 1 have the same memory", func() bool {
 		return readFile(t, supervisor+"maps") == readFile(t, "/proc/"+inits[0]+"/maps")
 	})
-	// Where the system gives huge pages to everybody, the heap is two of them: that is 2 to 4 MiB more.
+	// Where the system gives huge pages to everybody, the heap is two of them: that is
+	// 2 to 4 MiB more.
 	kit.Eventually(t, "PSS of both without huge pages is 3 MiB at most", func() bool {
 		text := readFile(t, supervisor+"smaps_rollup")
 		return kib(t, text, "Pss")-kib(t, text, "AnonHugePages") <= 3<<10

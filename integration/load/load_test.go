@@ -1,4 +1,5 @@
-// Package load runs many containers at once, and one for long, and looks for what adds up.
+// Package load runs many containers at once, and one for long, and looks for what adds
+// up.
 package load
 
 import (
@@ -27,7 +28,8 @@ func call(t *testing.T, caller string, args ...string) *exec.Cmd {
 	return kit.As(t, caller, append([]string{kit.Runtime}, args...)...)
 }
 
-// together starts n programs, so many at a time, and returns how long that took. What fails is an error of the test.
+// together starts n programs, so many at a time, and returns how long that took. What
+// fails is an error of the test.
 func together(t *testing.T, n, atATime int, command func(i int) *exec.Cmd) time.Duration {
 	t.Helper()
 	begun := time.Now()
@@ -64,8 +66,9 @@ func mounts(t *testing.T) string {
 	return string(data)
 }
 
-// Of a sealed image no copy is made, which is what such an image is for; systemd-nspawn makes one of the same content for each
-// container. The plain image, of which both make a copy, is told beside that.
+// Of a sealed image no copy is made, which is what such an image is for; systemd-nspawn
+// makes one of the same content for each container. The plain image, of which both make
+// a copy, is told beside that.
 func TestManyShortContainersAndNspawn(t *testing.T) {
 	const atATime = 20
 	ours, theirs := kit.Rounds(200, 500), max(kit.Times(60), atATime)
@@ -82,7 +85,8 @@ func TestManyShortContainersAndNspawn(t *testing.T) {
 	if kit.Emulated() || kit.Patience > 1 { // hypervisors that take 32-bit programs away, and emulators, make page faults dear, of which a Go program's start is full
 		want = 2.5
 	}
-	// Where the pages of a program lie in memory is a matter of luck, and of a tenth: the best of three measurements counts.
+	// Where the pages of a program lie in memory is a matter of luck, and of a tenth:
+	// the best of three measurements counts.
 	for range 3 {
 		sealed, plain := runs(kit.Sealed), runs(kit.Base)
 		if after := mounts(t); after != before {
@@ -175,7 +179,8 @@ func held(t *testing.T, pid int) (files, memory int) {
 	return len(list), memory
 }
 
-// orphans makes CHILDREN children that outlive their parents, at most a hundred at a time, and counts who is left.
+// orphans makes CHILDREN children that outlive their parents, at most a hundred at a
+// time, and counts who is left.
 const orphans = `#include <stdio.h>
 #include <stdlib.h>
 #include <dirent.h>

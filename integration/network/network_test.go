@@ -32,7 +32,8 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// interfaces prints the names of the interfaces that there are; lo's state; whether something answers at a port of 127.0.0.1.
+// interfaces prints the names of the interfaces that there are; lo's state; whether
+// something answers at a port of 127.0.0.1.
 const (
 	interfaces = "ls /sys/class/net | tr '\\n' ' '; "
 	loopback   = "cat /sys/class/net/lo/operstate /sys/class/net/lo/flags; "
@@ -76,7 +77,8 @@ func TestNone(t *testing.T) {
 	kit.NothingLeft(t)
 }
 
-// background starts a container whose script says a line and goes on until the test ends.
+// background starts a container whose script says a line and goes on until the test
+// ends.
 func background(t *testing.T, name, script string, flags ...string) {
 	t.Helper()
 	cmd := kit.As(t, kit.User, append(append([]string{kit.Runtime, "run", "--quiet", "--name", name, "--chdir", "/"}, flags...), kit.Image, "sh", "-c", script)...)
@@ -135,7 +137,8 @@ func TestTheHostsNetworkIsNotJoined(t *testing.T) {
 	}
 }
 
-// A rule that names no network but an empty one makes builds that are offline, whatever is asked for.
+// A rule that names no network but an empty one makes builds that are offline, whatever
+// is asked for.
 func TestOfflineByPolicy(t *testing.T) {
 	if err := os.WriteFile(dropIn, []byte(strings.Replace(kit.AllModes, `["host", "none", "private"]`, `["none"]`, 1)), 0o644); err != nil {
 		t.Fatal(err)
@@ -150,7 +153,8 @@ func TestOfflineByPolicy(t *testing.T) {
 	}
 }
 
-// namespaces counts the network namespaces that processes or descriptors hold, as lsns does.
+// namespaces counts the network namespaces that processes or descriptors hold, as lsns
+// does.
 func namespaces(t *testing.T) int {
 	t.Helper()
 	out, err := exec.Command("lsns", "--noheadings", "--type", "net", "--output", "NS").Output()

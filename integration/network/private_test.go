@@ -25,7 +25,8 @@ func ip(t *testing.T, args ...string) {
 	}
 }
 
-// nothingPrivate checks that no interface and no address of a container is there; after gc the bridge and its rules neither.
+// nothingPrivate checks that no interface and no address of a container is there; after
+// gc the bridge and its rules neither.
 func nothingPrivate(t *testing.T) {
 	t.Helper()
 	kit.NothingLeft(t)
@@ -47,7 +48,8 @@ func nothingPrivate(t *testing.T) {
 	}
 }
 
-// answering is something that listens at all addresses of the thread's network and tells whom it has seen.
+// answering is something that listens at all addresses of the thread's network and
+// tells whom it has seen.
 func answering(t *testing.T) (port string, seen func() string) {
 	t.Helper()
 	l, err := net.Listen("tcp4", "0.0.0.0:0")
@@ -143,7 +145,8 @@ func TestOutside(t *testing.T) {
 	}
 }
 
-// Containers of one bridge do not reach each other, unless one has joined the other's network.
+// Containers of one bridge do not reach each other, unless one has joined the other's
+// network.
 func TestContainersAreApart(t *testing.T) {
 	t.Cleanup(func() { nothingPrivate(t) })
 	background(t, "web", fmt.Sprintf(listen, "0.0.0.0:8080"), "--network", "private")

@@ -1,5 +1,5 @@
-// Command picture types a session into a terminal and draws what that shows, as SVG: picture USER > docs/session.svg, as
-// root, after `make prepare`.
+// Command picture types a session into a terminal and draws what that shows, as SVG:
+// picture USER > docs/session.svg, as root, after `make prepare`.
 package main
 
 import (

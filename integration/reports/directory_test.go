@@ -99,7 +99,8 @@ func TestTheHome(t *testing.T) {
 	})
 }
 
-// Root may bind everything, and an image that root runs is not to have the host for that.
+// Root may bind everything, and an image that root runs is not to have the host for
+// that.
 func TestNothingOfTheSystemIsBoundForRoot(t *testing.T) {
 	for _, dir := range []string{"/etc", "/etc/mayfly", "/root", "/boot", "/usr", "/var", "/var/lib", "/run", "/run/mayfly", kit.Store} {
 		cmd := exec.Command(kit.Runtime, "run", kit.Image, "--", "true")

@@ -71,7 +71,8 @@ func TestDoctorSaysWhatARunSays(t *testing.T) {
 	}
 }
 
-// sudo: "effective uid is not 0, is sudo on a file system with the 'nosuid' option set".
+// sudo: "effective uid is not 0, is sudo on a file system with the 'nosuid' option
+// set".
 func TestAFileSystemWithoutGrantsIsToldOnce(t *testing.T) {
 	const script = `mount -t tmpfs -o nosuid,mode=755 nosuid /mnt; cp -a "$0" /mnt/runtime
 		for u in root $1; do setpriv --reuid=$u --regid=$u --init-groups /mnt/runtime grant --check 2>&1 >/dev/null | grep -o "mounted nosuid" | wc -l; done`

@@ -1,4 +1,5 @@
-// Package rootinside tests --root: what root of a user namespace can do in a container, and what it cannot.
+// Package rootinside tests --root: what root of a user namespace can do in a container,
+// and what it cannot.
 package rootinside
 
 import (
@@ -31,7 +32,8 @@ func TestMain(m *testing.M) {
 	kit.Main(m, func() { os.Remove(dropIn) })
 }
 
-// A probe is a shell script that root inside runs in a writable snapshot, and what it prints.
+// A probe is a shell script that root inside runs in a writable snapshot, and what it
+// prints.
 type probe struct {
 	what, script, want string
 }
@@ -151,8 +153,8 @@ func subordinateOf(t *testing.T, name string) uint32 {
 	return 0
 }
 
-// What root makes on a bind of the host's is a subordinate id's there, or the caller's where it is given to them; and
-// is of no use to become root with.
+// What root makes on a bind of the host's is a subordinate id's there, or the caller's
+// where it is given to them; and is of no use to become root with.
 func TestFilesOnABind(t *testing.T) {
 	u, uid, gid := kit.Lookup(t, kit.User)
 	dir := filepath.Join(u.HomeDir, "rootinside")
@@ -178,7 +180,8 @@ func TestFilesOnABind(t *testing.T) {
 	}
 }
 
-// Modes and owners of the snapshot are those of the image for whoever looks at it as root of the host.
+// Modes and owners of the snapshot are those of the image for whoever looks at it as
+// root of the host.
 func TestASessionKeepsOwners(t *testing.T) {
 	if r := kit.Run(t, "session", "begin", "--name", "rooted", kit.Image); r.Code != 0 {
 		t.Fatalf("%+v", r)
@@ -229,7 +232,8 @@ func TestSignalsAndTimeLimit(t *testing.T) {
 	kit.NothingLeft(t)
 }
 
-// Without --writable root inside is root of what cannot be changed, with the caller's name all the same.
+// Without --writable root inside is root of what cannot be changed, with the caller's
+// name all the same.
 func TestReadOnly(t *testing.T) {
 	r := kit.Inside(t, "id -un "+kit.User+"; su "+kit.User+" -c 'id -un'; touch /usr/bin/x 2>&1 | grep -c Read-only; stat -c %U $HOME /etc/passwd", "--root", "--chdir", "/")
 	if r.Code != 0 || r.Out != kit.User+"\n"+kit.User+"\n1\nroot\nroot\n" {
@@ -287,7 +291,8 @@ func TestIDsThatWillNotDo(t *testing.T) {
 	kit.NothingLeft(t)
 }
 
-// The build that it is all for: a source package's dependencies are installed and it is built, in one run.
+// The build that it is all for: a source package's dependencies are installed and it is
+// built, in one run.
 func TestASourcePackageWithItsBuildDependencies(t *testing.T) {
 	u, uid, _ := kit.Lookup(t, kit.User)
 	dir := filepath.Join(u.HomeDir, "rootinside-build")

@@ -1,4 +1,5 @@
-// Package store tests image stores and images: making them, filling them, breaking them.
+// Package store tests image stores and images: making them, filling them, breaking
+// them.
 package store
 
 import (

@@ -1,4 +1,5 @@
-// Package unprivileged tests containers without a grant: in a user namespace of the caller's own, with images of their own.
+// Package unprivileged tests containers without a grant: in a user namespace of the
+// caller's own, with images of their own.
 package unprivileged
 
 import (
@@ -103,7 +104,8 @@ func start(t testing.TB, user string, flags ...string) *exec.Cmd {
 }
 
 func TestItIsTheSameContainer(t *testing.T) {
-	// What only differs by the network's devices and by the kernel's name for a mount is left out.
+	// What only differs by the network's devices and by the kernel's name for a mount
+	// is left out.
 	const script = `id -u; id -g; id -un; pwd; umask; hostname | sed 's/-[0-9a-f]*$//'; env | sort
 		grep -E '^(CapInh|CapPrm|CapEff|CapBnd|CapAmb|NoNewPrivs|Seccomp):' /proc/self/status; set -- /proc/[0-9]*; echo $#; ls /dev; ls -ld /dev/pts /dev/shm /tmp /run
 		touch /usr/x /etc/passwd 2>&1 | sort; touch ~/made && stat -c %U:%G:%a ~/made; rm ~/made; tty; cat /etc/hosts | tail -n 1 | cut -c1-10`
@@ -160,7 +162,8 @@ func TestExitStatusAndSignals(t *testing.T) {
 	})
 }
 
-// A supervisor that is killed takes its container along; the next launch removes the copy.
+// A supervisor that is killed takes its container along; the next launch removes the
+// copy.
 func TestTheSupervisorIsKilled(t *testing.T) {
 	each(t, func(t *testing.T, user string) {
 		cmd := start(t, user, "--writable")
@@ -431,7 +434,8 @@ func TestTheVariableMeansNothingToAGrant(t *testing.T) {
 			t.Errorf("%s: %+v", value, r)
 		}
 	}
-	// In a user namespace that is a whole system's, with its own root, a grant and users, it would make them root.
+	// In a user namespace that is a whole system's, with its own root, a grant and
+	// users, it would make them root.
 	_, uid, gid := kit.Lookup(t, kit.User)
 	const become = `exec setpriv --reuid="$0" --regid="$0" --init-groups env MAYFLY_ROOTLESS="$1" "$2" image verify "$3"`
 	for _, value := range []string{"enter", fmt.Sprintf("in:%d:%d:/home/%s", uid, gid, kit.User), "in:0:0:/"} {

@@ -13,7 +13,8 @@ import (
 	"mayfly/integration/kit"
 )
 
-// An example is a command line of the documentation. Who runs it: root where it says #, or where help is for root.
+// An example is a command line of the documentation. Who runs it: root where it says #,
+// or where help is for root.
 type example struct {
 	from, line string
 	root       bool
@@ -72,8 +73,9 @@ func helped(t *testing.T, path ...string) []example {
 	return list
 }
 
-// A setting is what examples take for granted, by the beginning of their line, and what is put back afterwards. All that match
-// are set, in this order. Each is a script of root's.
+// A setting is what examples take for granted, by the beginning of their line, and what
+// is put back afterwards. All that match are set, in this order. Each is a script of
+// root's.
 type setting struct{ pattern, before, after string }
 
 const (
@@ -105,8 +107,9 @@ var settings = []setting{
 	{`runtime gc --install-timer`, "", `rm /etc/systemd/system/mayfly-gc.*; systemctl daemon-reload`},
 }
 
-// stage makes what all examples take for granted: images of one static program, a project of the user's, another host, and
-// stand-ins for programs that would download something or are not there.
+// stage makes what all examples take for granted: images of one static program, a
+// project of the user's, another host, and stand-ins for programs that would download
+// something or are not there.
 const stage = `set -e
 tree=/srv/chroots/deb12-i386; mkdir -p $tree && cd $tree
 mkdir -p bin dev etc home opt proc run sdk sys tmp usr var/tmp /srv/sdk; cp /bin/busybox bin/; for name in $(bin/busybox --list); do [ -e bin/$name ] || ln -s busybox bin/$name; done

@@ -1,5 +1,5 @@
-// Package vm tests on machines of their own: on other kernels, with systemd, with control groups that nobody else has,
-// and when the power goes.
+// Package vm tests on machines of their own: on other kernels, with systemd, with
+// control groups that nobody else has, and when the power goes.
 package vm
 
 import (
@@ -21,8 +21,8 @@ import (
 	"mayfly/integration/kit"
 )
 
-// A Machine is a virtual machine under qemu, emulated in software where the hardware's virtualization is not to be
-// had, with a distribution's kernel and systemd.
+// A Machine is a virtual machine under qemu, emulated in software where the hardware's
+// virtualization is not to be had, with a distribution's kernel and systemd.
 type Machine struct {
 	Suite   string
 	what    string // its system, kernel and systemd
@@ -66,18 +66,21 @@ func (c *console) end() string {
 }
 
 const (
-	// bootWithin bounds the time from the start to the agent's first word. Emulation takes half a minute; other machines
-	// may be at work.
+	// bootWithin bounds the time from the start to the agent's first word. Emulation
+	// takes half a minute; other machines may be at work.
 	bootWithin = 4 * time.Minute
-	// speakWithin bounds the time from the start to the kernel's first word, after some seconds as a rule.
+	// speakWithin bounds the time from the start to the kernel's first word, after some
+	// seconds as a rule.
 	speakWithin = time.Minute
-	// bootTries is how often a machine is started that does not come up: under emulation a kernel sometimes stops before its first
-	// word, and nothing of ours has been run by then.
+	// bootTries is how often a machine is started that does not come up: under
+	// emulation a kernel sometimes stops before its first word, and nothing of ours has
+	// been run by then.
 	bootTries = 5
 )
 
-// Boot starts a machine of a suite and waits until systemd has started the agent. The disks come after the
-// root file system, which is thrown away unless the first of them says what else to use.
+// Boot starts a machine of a suite and waits until systemd has started the agent. The
+// disks come after the root file system, which is thrown away unless the first of them
+// says what else to use.
 func Boot(t testing.TB, suite string, root Disk, disks ...Disk) *Machine {
 	t.Helper()
 	directory := Prepare(t, suite)
@@ -99,13 +102,15 @@ func Boot(t testing.TB, suite string, root Disk, disks ...Disk) *Machine {
 	return m
 }
 
-// sameAddresses has all programs of a machine at the same addresses: what the emulator has translated for one process serves the
-// next, and a program is started in a third of the time.
+// sameAddresses has all programs of a machine at the same addresses: what the emulator
+// has translated for one process serves the next, and a program is started in a third
+// of the time.
 const sameAddresses = "norandmaps"
 
-// processor is one with few features, since all that a newer one keeps of each process is emulated, too; and of a maker whose
-// kernels need not hide themselves from processes. Both together make a launch 1.6 times as fast as "max" does, with the clock that needs
-// no device (tsc).
+// processor is one with few features, since all that a newer one keeps of each process
+// is emulated, too; and of a maker whose kernels need not hide themselves from
+// processes. Both together make a launch 1.6 times as fast as "max" does, with the
+// clock that needs no device (tsc).
 const processor = "Nehalem,vendor=AuthenticAMD"
 
 // bootOnce starts a machine and waits for it.
@@ -154,11 +159,12 @@ func (d Disk) argument() string {
 	return fmt.Sprintf("file=%s,format=%s,if=virtio,cache=unsafe,snapshot=on", d.Path, d.Format)
 }
 
-// Prepare makes the disk of a suite where it is not there yet, and returns its directory.
+// Prepare makes the disk of a suite where it is not there yet, and returns its
+// directory.
 func Prepare(t testing.TB, suite string) string { return prepared(t, "./prepare", suite) }
 
-// prepared runs a script that makes a disk, and returns its answer, an absolute path. One runs at a
-// time on this machine.
+// prepared runs a script that makes a disk, and returns its answer, an absolute path.
+// One runs at a time on this machine.
 func prepared(t testing.TB, script ...string) string {
 	t.Helper()
 	path := strings.TrimSpace(command(t, ".", append([]string{"flock", "/var/cache"}, script...)...))
@@ -178,8 +184,9 @@ const await = `await() {
 }
 `
 
-// Do runs a shell script as root inside and returns what it wrote, both streams together, and its exit status.
-// Each line is also handed to see, as it comes, where see is not nil.
+// Do runs a shell script as root inside and returns what it wrote, both streams
+// together, and its exit status. Each line is also handed to see, as it comes, where
+// see is not nil.
 func (m *Machine) Do(script string, within time.Duration, see func(line string)) (out string, code int, err error) {
 	if err := m.port.SetDeadline(time.Now().Add(within)); err != nil {
 		return "", 0, err

@@ -9,8 +9,8 @@ import (
 	"mayfly/integration/kit"
 )
 
-// What a machine is asked of the package itself, before anything else is installed. The package's next version is made of
-// it there.
+// What a machine is asked of the package itself, before anything else is installed. The
+// package's next version is made of it there.
 const next = `set -e; rm -rf /tmp/next; dpkg-deb -R /src/mayfly_*.deb /tmp/next; sed -i 's/^Version: .*/Version: 9:9/' /tmp/next/DEBIAN/control
 dpkg-deb --root-owner-group -b /tmp/next /tmp/next.deb >/dev/null; set +e
 `
@@ -37,7 +37,8 @@ find / -xdev -name '*mayfly*' -not -path '/proc/*' -not -path '/src/*' -not -pat
 	{"installed again", `dpkg -i /src/mayfly_*.deb; groupdel builders; runtime grant --check`, []string{`(?m)^all is well$`}},
 }
 
-// TestThePackageIsReproducible: built twice, in other places and at other times of day, it is the same to the byte.
+// TestThePackageIsReproducible: built twice, in other places and at other times of day,
+// it is the same to the byte.
 func TestThePackageIsReproducible(t *testing.T) {
 	var sums []string
 	for i, settings := range []string{"umask 022; export TZ=UTC LC_ALL=C", "umask 077; export TZ=Asia/Tokyo LC_ALL=C.UTF-8"} {

@@ -12,8 +12,8 @@ import (
 // source is the top of the source tree, seen from here.
 const source = "../.."
 
-// payload makes a disk that is a tar archive of what is under test: the sources, the Debian package, and the tests of some
-// packages of integration, each as a program.
+// payload makes a disk that is a tar archive of what is under test: the sources, the
+// Debian package, and the tests of some packages of integration, each as a program.
 func payload(t testing.TB, packages []string) Disk {
 	t.Helper()
 	dir := t.TempDir()

@@ -16,7 +16,8 @@ import (
 
 const user = `su -s /bin/sh user -c `
 
-// What a machine without systemd is asked. The policy's limits are for user; root has those of the command line.
+// What a machine without systemd is asked. The policy's limits are for user; root has
+// those of the command line.
 var plainScenarios = []scenario{
 	{"kernel", "uname -r; cat /sys/fs/cgroup/cgroup.controllers", []string{`(?m)^6\.1\.`, `\bmemory\b`, `\bpids\b`, `\bcpu\b`, `\bio\b`}},
 	{"plain run", `runtime run --quiet bb -- id; ` + user + `"runtime run --quiet --writable bb -- id"`, []string{`uid=0`, `uid=1000`}},
@@ -60,7 +61,8 @@ func TestLimitsHoldWithoutSystemd(t *testing.T) {
 	}
 }
 
-// boot runs the scenarios in a machine without disks, and returns what each wrote, by number.
+// boot runs the scenarios in a machine without disks, and returns what each wrote, by
+// number.
 func boot(t *testing.T, scenarios []scenario) map[string]string {
 	t.Helper()
 	directory := Prepare(t, "bookworm")
@@ -96,7 +98,8 @@ func one(t *testing.T, pattern string) string {
 	return found[0]
 }
 
-// fill makes the machine's root file system: one static program, what is under test, an image of the same program.
+// fill makes the machine's root file system: one static program, what is under test, an
+// image of the same program.
 func fill(t *testing.T, root, module string, scenarios []scenario) {
 	t.Helper()
 	for _, dir := range []string{"bin", "etc", "home", "var/lib"} {

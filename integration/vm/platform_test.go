@@ -25,8 +25,8 @@ const patience = 12
 // suiteWithin bounds the time that one package's tests take in a machine.
 const suiteWithin = 2 * time.Hour
 
-// unpack gets a machine what the payload has; then scenarios install the package, as an administrator does; prepare
-// makes what the suite needs.
+// unpack gets a machine what the payload has; then scenarios install the package, as an
+// administrator does; prepare makes what the suite needs.
 const (
 	unpack  = `tar -xf /dev/vdc -C /`
 	prepare = `echo 127.0.1.1 $(hostname) >>/etc/hosts && /src/integration/prepare && runtime doctor` // sudo wants to know the host's name
@@ -59,7 +59,8 @@ func TestTheSuiteOnPlatforms(t *testing.T) {
 	}
 }
 
-// chosen are the packages of integration, besides this one, whose names MAYFLY_PACKAGES, a regular expression, begins to match.
+// chosen are the packages of integration, besides this one, whose names
+// MAYFLY_PACKAGES, a regular expression, begins to match.
 func chosen(t *testing.T) []string {
 	which, set := os.LookupEnv("MAYFLY_PACKAGES")
 	if !set {
@@ -81,7 +82,8 @@ var ended = regexp.MustCompile(`^--- (PASS|FAIL|SKIP): (\S+) \((.*)\)$`)
 // packages which take up much of its disk.
 const wantsInternet = "^(TestASourcePackageWithItsBuildDependencies|TestProgramsOfAnotherMachine)$"
 
-// inGuest runs a package's tests in a machine, those that MAYFLY_RUN matches: each becomes one here, with its output.
+// inGuest runs a package's tests in a machine, those that MAYFLY_RUN matches: each
+// becomes one here, with its output.
 func inGuest(t *testing.T, m *Machine, name string) {
 	script := fmt.Sprintf(`cd /src/integration/%[1]s && MAYFLY_INTEGRATION=1 MAYFLY_RUNTIME=/usr/bin/runtime MAYFLY_PATIENCE=%[2]d ./%[1]s.test -test.v -test.timeout 0 -test.skip '%[3]s' -test.run '%[4]s'`,
 		name, patience, wantsInternet, os.Getenv("MAYFLY_RUN"))
@@ -108,7 +110,8 @@ func inGuest(t *testing.T, m *Machine, name string) {
 	}
 }
 
-// isTooOld: bullseye's 5.10 lacks what a launch needs. The package can be installed all the same, and says what is missing.
+// isTooOld: bullseye's 5.10 lacks what a launch needs. The package can be installed all
+// the same, and says what is missing.
 func isTooOld(t *testing.T, disk Disk) {
 	m := Boot(t, "bullseye", Disk{}, storeDisk(t), disk)
 	m.introduce(t)

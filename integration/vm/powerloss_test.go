@@ -28,7 +28,8 @@ func cuts(t *testing.T) int {
 const begin = image + `
 cd /; su mayfly-test -c "cd /; runtime session begin --name work bb" && mkdir -p /root/work && sync`
 
-// work does what a build server does, all at once, and says what it has done: that is promised.
+// work does what a build server does, all at once, and says what it has done: that is
+// promised.
 const work = `cd /root/work
 (while :; do
 	runtime run --quiet --chdir / deb12-i386 true
@@ -47,8 +48,8 @@ done) &
 done) &
 wait`
 
-// examine runs after a boot: everything that is sealed is as it was, gc leaves nothing, everything goes on. It ends with what
-// the image and the session hold.
+// examine runs after a boot: everything that is sealed is as it was, gc leaves nothing,
+// everything goes on. It ends with what the image and the session hold.
 const examine = `cd /; set -e
 if dmesg | grep -E 'BTRFS (error|critical|alert|emergency)'; then exit 1; fi
 if [ "$1" = all ]; then
@@ -117,7 +118,8 @@ func (m *Machine) workUntilCut(t *testing.T, after time.Duration, promised map[s
 	group.Wait()
 }
 
-// overlay makes a disk that keeps what is written to it, on top of one that stays as it is.
+// overlay makes a disk that keeps what is written to it, on top of one that stays as it
+// is.
 func overlay(t *testing.T, dir, name, base string) Disk {
 	t.Helper()
 	path := filepath.Join(dir, name)

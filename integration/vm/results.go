@@ -17,7 +17,8 @@ type result struct {
 	passed, failed int
 }
 
-// introduce asks a machine what it is, for its table, which is printed at the end of the test.
+// introduce asks a machine what it is, for its table, which is printed at the end of
+// the test.
 func (m *Machine) introduce(t *testing.T) {
 	t.Helper()
 	m.what = strings.TrimSpace(m.Must(t,
@@ -25,8 +26,8 @@ func (m *Machine) introduce(t *testing.T) {
 	t.Cleanup(func() { t.Log("\n" + m.table()) })
 }
 
-// count adds a test to the machine's results. The directory that MAYFLY_RESULTS names, if any, gets the table so far: a run
-// takes hours, and may be ended.
+// count adds a test to the machine's results. The directory that MAYFLY_RESULTS names,
+// if any, gets the table so far: a run takes hours, and may be ended.
 func (m *Machine) count(t *testing.T, group string, passed bool) {
 	t.Helper()
 	if len(m.results) == 0 || m.results[len(m.results)-1].group != group {

@@ -11,7 +11,8 @@ import (
 
 func TestMain(m *testing.M) { kit.Main(m) }
 
-// A scenario is a script that runs in the machine, as root, and what its output must hold.
+// A scenario is a script that runs in the machine, as root, and what its output must
+// hold.
 type scenario struct {
 	name, script string
 	want         []string // regular expressions
@@ -30,7 +31,8 @@ func (s scenario) check(t *testing.T, out string) {
 	}
 }
 
-// checkProcessor wants a fifth of a processor, and something for the kernel's own measure.
+// checkProcessor wants a fifth of a processor, and something for the kernel's own
+// measure.
 func checkProcessor(t *testing.T, out string) {
 	var used struct{ WallSeconds, UserSeconds, SystemSeconds float64 }
 	if err := json.Unmarshal([]byte(out), &used); err != nil {
@@ -41,7 +43,8 @@ func checkProcessor(t *testing.T, out string) {
 	}
 }
 
-// play runs scenarios in a machine, one after the other, and counts in the machine's results how they ended.
+// play runs scenarios in a machine, one after the other, and counts in the machine's
+// results how they ended.
 func (m *Machine) play(t *testing.T, group string, scenarios []scenario) {
 	for _, s := range scenarios {
 		m.count(t, group, t.Run(s.name, func(t *testing.T) {

@@ -1,12 +1,14 @@
 package vm
 
-// What a machine with systemd is asked. bounded starts a container of user's that waits, and shows its groups.
+// What a machine with systemd is asked. bounded starts a container of user's that
+// waits, and shows its groups.
 const (
 	asUser  = `su mayfly-test -c `
 	bounded = asUser + `"cd /; runtime run --quiet --name slow --memory 30M --tasks 20 bb -- sleep 600" &
 await mayfly-test/slow; uid=$(id -u mayfly-test)
 `
-	// delegated begins a script of the user's in a part of the hierarchy that is theirs.
+	// delegated begins a script of the user's in a part of the hierarchy that is
+	// theirs.
 	delegated = `systemd-run --quiet --pipe --wait --uid=mayfly-test --property=Delegate=yes --working-directory=/ sh -c 'own=/sys/fs/cgroup$(cut -d: -f3 /proc/self/cgroup)
 `
 	nothingLeft = `
@@ -17,7 +19,8 @@ ls -A /run/mayfly /var/lib/machines/.mayfly 2>/dev/null | grep -v : | wc -w; pgr
 const image = `mkdir -p /tmp/bb && cd /tmp/bb && mkdir -p bin dev etc home opt proc run sys tmp var/tmp && mkdir -p -m 0777 srv && cp /bin/busybox bin/ &&
 for name in sh cat id sleep head tail md5sum true; do ln -sf busybox bin/$name; done; [ -e /var/lib/machines/bb ] || runtime image import bb /tmp/bb; runtime image list`
 
-// (Linux 5.15 does not tell peaks: memory.peak is there since 5.19, pids.peak since 6.1.)
+// (Linux 5.15 does not tell peaks: memory.peak is there since 5.19, pids.peak since
+// 6.1.)
 var systemdScenarios = []scenario{
 	{"an image", image, []string{`(?m)^bb +1 `}},
 	{"control groups", `cat /sys/fs/cgroup/cgroup.controllers; stat -fc %T /sys/fs/cgroup; ps -p 1 -o comm=`, []string{`\bmemory\b`, `\bpids\b`, `\bcpu\b`, `\bio\b`, `cgroup2fs`, `(?m)^systemd$`}},

@@ -1,5 +1,5 @@
-// Package arch knows the machines that programs are built for: their names, how a program for one
-// begins, and which runs which. It is pure.
+// Package arch knows the machines that programs are built for: their names, how a
+// program for one begins, and which runs which. It is pure.
 package arch
 
 import (

@@ -21,7 +21,8 @@ import (
 	"mayfly/runtime/user/passwd"
 )
 
-// database is the machine's, with two users in its place whom the machine need not know.
+// database is the machine's, with two users in its place whom the machine need not
+// know.
 func database(t *testing.T) *user.Database {
 	t.Helper()
 	d, err := user.Load(here.Here{})
@@ -232,8 +233,8 @@ func TestAStoreTakesTheCapabilitiesOfItsKind(t *testing.T) {
 	}
 }
 
-// asUser has the calling test be of an ordinary user. For root it runs the test again as
-// nobody, and returns false where it has waited for that.
+// asUser has the calling test be of an ordinary user. For root it runs the test again
+// as nobody, and returns false where it has waited for that.
 func asUser(t *testing.T) bool {
 	t.Helper()
 	if os.Getuid() != 0 {

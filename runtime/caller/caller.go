@@ -1,5 +1,6 @@
-// Package caller describes who started the program, as package access found it, and has the errors of
-// those who may not do something. It is data: it imports nothing of the project.
+// Package caller describes who started the program, as package access found it, and has
+// the errors of those who may not do something. It is data: it imports nothing of the
+// project.
 package caller
 
 // A Caller is who started the process, as the kernel tells it. The environment

@@ -12,9 +12,9 @@ import (
 	"mayfly/runtime/internal/exact"
 )
 
-// A Cast is a recording of what a terminal showed, in the format asciicast v2: a line of
-// JSON that describes the terminal, and a line for each event. Several goroutines may use
-// it. (https://docs.asciinema.org/manual/asciicast/v2/)
+// A Cast is a recording of what a terminal showed, in the format asciicast v2: a line
+// of JSON that describes the terminal, and a line for each event. Several goroutines
+// may use it. (https://docs.asciinema.org/manual/asciicast/v2/)
 type Cast struct {
 	mu    sync.Mutex
 	w     io.Writer
@@ -25,8 +25,8 @@ type Cast struct {
 	err   error
 }
 
-// NewCast begins the recording of a terminal whose size is given in characters. The writer
-// stays the caller's.
+// NewCast begins the recording of a terminal whose size is given in characters. The
+// writer stays the caller's.
 func NewCast(w io.Writer, width, height int, command string) *Cast {
 	c := &Cast{w: w, began: time.Now(), quote: newQuoter()}
 	head, err := json.Marshal(map[string]any{"version": 2, "width": width, "height": height, "timestamp": c.began.Unix(), "command": exact.Text(command)})

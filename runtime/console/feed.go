@@ -7,12 +7,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Feed copies from a terminal, or another device, into a pipe. A command gets the pipe as
-// its standard input, in place of the device.
+// A Feed copies from a terminal, or another device, into a pipe. A command gets the
+// pipe as its standard input, in place of the device.
 //
-// The pipe holds one page at most, and a Feed writes to it only when the command has read
-// all of it. So what the user types ahead stays in the terminal for the next program,
-// except one line: the kernel tells nobody whether the reader of a pipe waits.
+// The pipe holds one page at most, and a Feed writes to it only when the command has
+// read all of it. So what the user types ahead stays in the terminal for the next
+// program, except one line: the kernel tells nobody whether the reader of a pipe waits.
 type Feed struct {
 	from    int
 	pipe    [2]int // the command's end, and the Feed's
@@ -28,8 +28,8 @@ const feedAtMost = 4096
 // foreground of its terminal. The kernel tells only a process that it has stopped.
 const foregroundAgain = 200 * time.Millisecond
 
-// NewFeed makes a Feed that reads from a descriptor, which stays the caller's. The caller
-// must call Stop.
+// NewFeed makes a Feed that reads from a descriptor, which stays the caller's. The
+// caller must call Stop.
 func NewFeed(from int) (*Feed, error) {
 	f := &Feed{from: from}
 	if err := unix.Pipe2(f.pipe[:], unix.O_CLOEXEC); err != nil {
@@ -58,8 +58,8 @@ func (f *Feed) Start() {
 	}
 }
 
-// StartUnless is Start, but copies nothing while what the user types goes to a console. A
-// nil Console takes nothing.
+// StartUnless is Start, but copies nothing while what the user types goes to a console.
+// A nil Console takes nothing.
 func (f *Feed) StartUnless(c *Console) {
 	if f != nil {
 		f.unless = c
@@ -81,8 +81,8 @@ func (f *Feed) Stop() {
 	}
 }
 
-// copy copies until the device is at its end, the command does not read any more, or Stop
-// is called.
+// copy copies until the device is at its end, the command does not read any more, or
+// Stop is called.
 func (f *Feed) copy(to, wake int) {
 	defer unix.Close(to)
 	defer unix.Close(wake)
@@ -105,11 +105,12 @@ func (f *Feed) copy(to, wake int) {
 	}
 }
 
-// waits tells whether a read would stop the process (SIGTTIN), or take what the user types
-// for the console.
+// waits tells whether a read would stop the process (SIGTTIN), or take what the user
+// types for the console.
 func (f *Feed) waits() bool { return InBackground(f.from) || f.unless != nil && f.unless.Reads() }
 
-// awaitForeground waits until it may read. It returns false when the copying has to end.
+// awaitForeground waits until it may read. It returns false when the copying has to
+// end.
 func (f *Feed) awaitForeground(to, wake int) bool {
 	for f.waits() {
 		fds := [...]unix.PollFd{{Fd: int32(to)}, {Fd: int32(wake), Events: unix.POLLIN}}
@@ -121,10 +122,10 @@ func (f *Feed) awaitForeground(to, wake int) bool {
 	return true
 }
 
-// InBackground tells whether a descriptor is of the terminal of the process's session, and
-// another job is in the foreground of it. Then a read from it, or a change of its modes,
-// would stop the process. A master also has a foreground job, but stops nobody: TIOCGPTN
-// tells it from a slave.
+// InBackground tells whether a descriptor is of the terminal of the process's session,
+// and another job is in the foreground of it. Then a read from it, or a change of its
+// modes, would stop the process. A master also has a foreground job, but stops nobody:
+// TIOCGPTN tells it from a slave.
 func InBackground(fd int) bool {
 	foreground, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP)
 	if err != nil || foreground == unix.Getpgrp() {
@@ -134,8 +135,8 @@ func InBackground(fd int) bool {
 	return err != nil
 }
 
-// await waits for an event on a descriptor. It returns false when nobody can read from the
-// pipe any more, or when wake is at its end.
+// await waits for an event on a descriptor. It returns false when nobody can read from
+// the pipe any more, or when wake is at its end.
 func await(what unix.PollFd, pipe, wake int) bool {
 	for {
 		fds := [...]unix.PollFd{what, {Fd: int32(pipe)}, {Fd: int32(wake), Events: unix.POLLIN}}

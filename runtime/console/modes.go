@@ -7,14 +7,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// modes are the modes of the user's terminal. They are raw while the terminal is connected
-// with a container's: only the container's line discipline gives keys a meaning.
+// modes are the modes of the user's terminal. They are raw while the terminal is
+// connected with a container's: only the container's line discipline gives keys a
+// meaning.
 //
 // A process changes and reads its terminal only while it is in the foreground. In the
-// background the kernel would stop it, and the modes belong to the job in the foreground.
+// background the kernel would stop it, and the modes belong to the job in the
+// foreground.
 type modes struct {
 	fd int
-	// shared: other processes write to the terminal too, and need its processing of output.
+	// shared: other processes write to the terminal too, and need its processing of
+	// output.
 	shared bool
 
 	mu     sync.Mutex
@@ -23,7 +26,8 @@ type modes struct {
 	away   bool          // the process is about to stop
 }
 
-// take makes the terminal raw, if it is not. After leave, and until goesOn, it is EAGAIN.
+// take makes the terminal raw, if it is not. After leave, and until goesOn, it is
+// EAGAIN.
 func (m *modes) take() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -55,8 +59,9 @@ func (m *modes) take() error {
 	return nil
 }
 
-// connected makes the terminal raw if the process is in its foreground, and tells whether
-// the terminal may be read. A terminal that has gone may: the reader notices by that.
+// connected makes the terminal raw if the process is in its foreground, and tells
+// whether the terminal may be read. A terminal that has gone may: the reader notices by
+// that.
 func (m *modes) connected() bool {
 	if m.isRaw() {
 		return true
@@ -106,9 +111,9 @@ func (m *modes) leave() error {
 	return err
 }
 
-// read reads what the user has typed, while the terminal is raw. A descriptor of OpenOwn
-// does not wait, even if another process has read it meanwhile. So nobody holds the lock for
-// long, and the process can stop and end at any time.
+// read reads what the user has typed, while the terminal is raw. A descriptor of
+// OpenOwn does not wait, even if another process has read it meanwhile. So nobody holds
+// the lock for long, and the process can stop and end at any time.
 func (m *modes) read(buffer []byte) (int, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

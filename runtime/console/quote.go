@@ -6,8 +6,9 @@ import (
 	"unicode/utf8"
 )
 
-// A quoter writes strings of JSON. Package encoding/json takes many times as long, since it
-// looks at types and escapes HTML: with it the recording slowed the command down.
+// A quoter writes strings of JSON. Package encoding/json takes many times as long,
+// since it looks at types and escapes HTML: with it the recording slowed the command
+// down.
 type quoter [utf8.RuneSelf]escaped
 
 // An escaped is what a byte of ASCII becomes. One of size 0 stands for the byte itself.
@@ -54,8 +55,8 @@ func (q *quoter) append(line, data []byte) []byte {
 	return append(line, '"')
 }
 
-// escape appends the bytes at the beginning of data that do not stand for themselves, and
-// returns the rest. The line must have room for them.
+// escape appends the bytes at the beginning of data that do not stand for themselves,
+// and returns the rest. The line must have room for them.
 func (q *quoter) escape(line, data []byte) (longer, rest []byte) {
 	at, room := len(line), line[:cap(line)]
 	for i, c := range data {
@@ -80,9 +81,9 @@ func (q *quoter) plain(data []byte) int {
 	return n
 }
 
-// hasEscape tells whether one of eight bytes does not stand for itself. It subtracts in all
-// bytes at once: that sets the highest bit of each byte that is less, and sometimes of a
-// byte beside such a one.
+// hasEscape tells whether one of eight bytes does not stand for itself. It subtracts in
+// all bytes at once: that sets the highest bit of each byte that is less, and sometimes
+// of a byte beside such a one.
 func hasEscape(eight uint64) bool {
 	const ones, high = 0x0101010101010101, 0x8080808080808080
 	quotes, backslashes := eight^('"'*ones), eight^('\\'*ones)

@@ -36,8 +36,9 @@ type Relay struct {
 	escapes escapes
 }
 
-// Start puts the terminal in into raw mode. Then it copies from in to the console, and from
-// the console to out. It calls kill when the user types ^] three times within a second.
+// Start puts the terminal in into raw mode. Then it copies from in to the console, and
+// from the console to out. It calls kill when the user types ^] three times within a
+// second.
 func (c *Console) Start(in, out int, kill func()) (*Relay, error) {
 	r, err := c.newRelay(in, out, kill)
 	if err != nil {
@@ -63,10 +64,10 @@ func (c *Console) newRelay(in, out int, kill func()) (*Relay, error) {
 	return r, nil
 }
 
-// StartOnDemand copies between a terminal that OpenOwn has opened and the console, but only
-// while a process inside has the console open. At other times the user's terminal is as if
-// there were no console. The Relay owns the descriptor from here on. The command must have
-// been started.
+// StartOnDemand copies between a terminal that OpenOwn has opened and the console, but
+// only while a process inside has the console open. At other times the user's terminal
+// is as if there were no console. The Relay owns the descriptor from here on. The
+// command must have been started.
 func (c *Console) StartOnDemand(fd int, kill func()) (*Relay, error) {
 	r, err := c.newRelay(fd, fd, kill)
 	if err != nil {
@@ -79,8 +80,8 @@ func (c *Console) StartOnDemand(fd int, kill func()) (*Relay, error) {
 	return r, nil
 }
 
-// openAgain is how often a Relay looks whether a process inside has opened the console. The
-// kernel tells the master when the slave is closed, but not when it is opened.
+// openAgain is how often a Relay looks whether a process inside has opened the console.
+// The kernel tells the master when the slave is closed, but not when it is opened.
 const openAgain = 100 * time.Millisecond
 
 // open tells whether a process inside has the console open.
@@ -103,9 +104,9 @@ func (r *Relay) open() bool {
 // Leave restores the user's terminal before the process stops.
 func (r *Relay) Leave() { _ = r.modes.leave() }
 
-// Continue sets the user's terminal up again after the process was stopped: its shell may
-// have changed the terminal. It does so at once, or as soon as the process is in the
-// foreground.
+// Continue sets the user's terminal up again after the process was stopped: its shell
+// may have changed the terminal. It does so at once, or as soon as the process is in
+// the foreground.
 func (r *Relay) Continue() {
 	r.modes.goesOn()
 	_ = r.modes.connected()
@@ -135,8 +136,8 @@ func (r *Relay) Lost() error {
 	return fmt.Errorf("write standard output: %w", r.lost)
 }
 
-// copy is the loop. It reads from the user only when the container has taken what was typed
-// before: so nothing is lost, and memory is bounded.
+// copy is the loop. It reads from the user only when the container has taken what was
+// typed before: so nothing is lost, and memory is bounded.
 func (r *Relay) copy() {
 	defer close(r.done)
 	defer r.console.reads.Store(false)

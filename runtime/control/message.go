@@ -2,7 +2,8 @@ package control
 
 import "mayfly/runtime/status"
 
-// A Request is what a supervisor is asked for. On one connection it is the first message; after Exec, Signals may follow.
+// A Request is what a supervisor is asked for. On one connection it is the first
+// message; after Exec, Signals may follow.
 type Request struct {
 	Exec   *Exec `json:"exec,omitempty"`
 	Signal int   `json:"signal,omitempty"` // send it to the command, or to that of Exec

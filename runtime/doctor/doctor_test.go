@@ -14,8 +14,8 @@ import (
 	"mayfly/runtime/here"
 )
 
-// asUser has the calling test be of an ordinary user. For root it runs the test again as
-// nobody, and returns false where it has waited for that.
+// asUser has the calling test be of an ordinary user. For root it runs the test again
+// as nobody, and returns false where it has waited for that.
 func asUser(t *testing.T) bool {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -68,7 +68,8 @@ func TestEveryLookHasAFinding(t *testing.T) {
 		}
 	}
 	for _, f := range list {
-		// Who calls without a grant is told what is missing, and never that all is well.
+		// Who calls without a grant is told what is missing, and never that all is
+		// well.
 		if f.What == "grant" && (f.OK || !strings.Contains(f.Found, "cap_sys_admin")) {
 			t.Errorf("%+v", f)
 		}

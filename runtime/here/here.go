@@ -1,10 +1,11 @@
-// Package here says which ids act as root, and where state is kept: on the host, by a grant or as
-// root itself, or rootless, in a user namespace of the caller's own.
+// Package here says which ids act as root, and where state is kept: on the host, by a
+// grant or as root itself, or rootless, in a user namespace of the caller's own.
 //
-// A program that is granted nothing has a new user namespace. There it is permitted everything, and
-// the kernel lets it do what the caller could do anyway. To the rest of the program the two look alike:
-// images and records belong to root, who is another one in each place. Package rootless finds out
-// where the program is, and every room that needs to know is given a Here.
+// A program that is granted nothing has a new user namespace. There it is permitted
+// everything, and the kernel lets it do what the caller could do anyway. To the rest of
+// the program the two look alike: images and records belong to root, who is another one
+// in each place. Package rootless finds out where the program is, and every room that
+// needs to know is given a Here.
 package here
 
 import (
@@ -22,8 +23,10 @@ import (
 	"mayfly/runtime/internal/file"
 )
 
-// Variable is the environment variable by which the program tells itself, executed again, that it is to be in a user namespace, or
-// is in one already: as root of it. It means nothing to a program with a grant, nor to anybody else but root, nor in the host's user namespace.
+// Variable is the environment variable by which the program tells itself, executed
+// again, that it is to be in a user namespace, or is in one already: as root of it. It
+// means nothing to a program with a grant, nor to anybody else but root, nor in the
+// host's user namespace.
 const Variable = "MAYFLY_ROOTLESS"
 
 // What the variable says: see the program's entry point, and Again.
@@ -74,7 +77,8 @@ func (h Here) Stranger() (id uint32, ok bool) {
 	return 0, false
 }
 
-// GiveToCaller makes a file the caller's, which root has made for them in a user namespace. On the host it stays root's.
+// GiveToCaller makes a file the caller's, which root has made for them in a user
+// namespace. On the host it stays root's.
 func (h Here) GiveToCaller(name string) error {
 	if !h.rootless {
 		return nil
@@ -96,18 +100,20 @@ func (h Here) State() string {
 	return "/run/mayfly"
 }
 
-// Enter has the program, executed again, make a user namespace: it is an entry of the environment.
+// Enter has the program, executed again, make a user namespace: it is an entry of the
+// environment.
 func Enter() string { return Variable + "=" + enter }
 
-// Again has the program, executed again, know where it is: it is an entry of the environment.
+// Again has the program, executed again, know where it is: it is an entry of the
+// environment.
 func (h Here) Again() string {
 	return fmt.Sprintf("%s=%s%d:%d:%s", Variable, within, h.caller.UID, h.caller.GID, h.directory)
 }
 
-// Find finds out where the program is: in a user namespace, if it was there before it was
-// executed. It is called first of all. It believes the variable of nobody but root, who may
-// do everything there anyway: a user namespace may also be that of a whole system, with a
-// grant in it and users who set variables.
+// Find finds out where the program is: in a user namespace, if it was there before it
+// was executed. It is called first of all. It believes the variable of nobody but root,
+// who may do everything there anyway: a user namespace may also be that of a whole
+// system, with a grant in it and users who set variables.
 func Find() (Here, error) {
 	value, told := strings.CutPrefix(os.Getenv(Variable), within)
 	if !told || os.Getuid() != 0 || OnHost() {
@@ -125,14 +131,15 @@ func Find() (Here, error) {
 	return In(f[2], uint32(uid), uint32(gid))
 }
 
-// In is a Here in a user namespace of the caller's own, which has its ids. What the program
-// keeps is in a directory of the caller's, who has these ids in the namespace.
+// In is a Here in a user namespace of the caller's own, which has its ids. What the
+// program keeps is in a directory of the caller's, who has these ids in the namespace.
 func In(directory string, uid, gid uint32) (Here, error) {
 	h := Here{rootless: true, directory: directory, caller: nsexec.Root{UID: uid, GID: gid}}
 	return h, h.findRoot()
 }
 
-// initialUserNamespace is the inode number of the host's, in every kernel (PROC_USER_INIT_INO).
+// initialUserNamespace is the inode number of the host's, in every kernel
+// (PROC_USER_INIT_INO).
 const initialUserNamespace = 0xEFFFFFFD
 
 // OnHost tells whether the program is in the host's user namespace; if in doubt, it is.

@@ -13,7 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// roleVariable is set for a copy of the test's program that is root of a user namespace.
+// roleVariable is set for a copy of the test's program that is root of a user
+// namespace.
 const roleVariable = "MAYFLY_TEST_ROLE"
 
 // inNamespace runs the calling test in a process that is in a new user namespace, with

@@ -52,8 +52,8 @@ func as(t *testing.T, uid uint32, env ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// A caller's LD_PRELOAD or PATH would be root's. Only root can become root in a test; of
-// a user it is told that they cannot.
+// A caller's LD_PRELOAD or PATH would be root's. Only root can become root in a test;
+// of a user it is told that they cannot.
 func TestRootGetsACleanEnvironment(t *testing.T) {
 	out := as(t, 0, roleVariable+"=execute", "TERM=xterm", "LANG=de_DE", "LC_ALL=C", "LC_=x", "http_proxy=http://p", "https_proxy=http://q", "no_proxy=*",
 		"PATH=/evil", "HOME=/evil", "USER=evil", "LOGNAME=evil", "SHELL=/evil", "LD_LIBRARY_PATH=/evil", "TERMINFO=/evil", "TZ=/evil", "GODEBUG=x", "GOTRACEBACK=crash",

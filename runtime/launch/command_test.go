@@ -69,7 +69,8 @@ func TestACommandIsLookedUpInItsOwnPath(t *testing.T) {
 	}
 }
 
-// threadProc is the directory of the test's process in procfs, for a launch's ThreadProc.
+// threadProc is the directory of the test's process in procfs, for a launch's
+// ThreadProc.
 func threadProc(t *testing.T) int {
 	t.Helper()
 	fd, err := unix.Open("/proc/self", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)

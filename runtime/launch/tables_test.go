@@ -58,7 +58,8 @@ func TestWhatAPlanMayNotSayIsAnError(t *testing.T) {
 			t.Errorf("personality %q: %v", domain, err)
 		}
 	}
-	// Namespaces are looked at before one is made: as root this would else leave the test in another one.
+	// Namespaces are looked at before one is made: as root this would else leave the
+	// test in another one.
 	for _, kind := range []specs.LinuxNamespaceType{"time", "", "mnt"} {
 		l := launchOf(specs.Spec{Linux: &specs.Linux{Namespaces: []specs.LinuxNamespace{{Type: "uts"}, {Type: kind}}}})
 		if err := l.makeNamespaces(); err == nil || !strings.Contains(err.Error(), "none that a launch makes") {
@@ -188,8 +189,8 @@ func TestASignalEndsALaunchBeforeItsNextStep(t *testing.T) {
 	}
 }
 
-// asUser has the calling test be of an ordinary user. For root it runs the test again as
-// nobody, and returns false where it has waited for that.
+// asUser has the calling test be of an ordinary user. For root it runs the test again
+// as nobody, and returns false where it has waited for that.
 func asUser(t *testing.T) bool {
 	t.Helper()
 	if os.Getuid() != 0 {

@@ -26,9 +26,9 @@ import (
 const insideVariable = "MAYFLY_TEST_INSIDE"
 
 // isInside runs the calling test in a process of its own, in a new user and a new mount
-// namespace, where it is root, and /tmp is empty. It returns true there, and false in the
-// test that waits for that process. Where the kernel lets root have no user namespace, a
-// mount namespace does.
+// namespace, where it is root, and /tmp is empty. It returns true there, and false in
+// the test that waits for that process. Where the kernel lets root have no user
+// namespace, a mount namespace does.
 func isInside(t *testing.T) bool {
 	t.Helper()
 	if os.Getenv(insideVariable) != "" {
@@ -60,7 +60,8 @@ func isInside(t *testing.T) bool {
 	return false
 }
 
-// container is a plan of one that has the host's programs and a directory of the test's.
+// container is a plan of one that has the host's programs and a directory of the
+// test's.
 func container(t *testing.T, script string) (p *plan.Plan, out string) {
 	t.Helper()
 	out, err := os.MkdirTemp("/tmp", "")

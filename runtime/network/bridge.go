@@ -30,9 +30,9 @@ var ErrTaken = errors.New("is there and is not Mayfly's")
 // hostName is the name of a container's interface on the host.
 func hostName(a address.Address) string { return fmt.Sprintf("mf%08x", uint32(a)) }
 
-// Connect connects a network namespace with the bridge, and makes the bridge if it is not
-// there. The thread must be in the host's network namespace, act on files as root, and
-// needs CAP_NET_ADMIN.
+// Connect connects a network namespace with the bridge, and makes the bridge if it is
+// not there. The thread must be in the host's network namespace, act on files as root,
+// and needs CAP_NET_ADMIN.
 func (l *Lease) Connect(netns int) error {
 	h, err := open()
 	if err != nil {
@@ -49,8 +49,8 @@ func (l *Lease) Connect(netns int) error {
 	return addPair(h, hostName(l.Address), bridge, netns)
 }
 
-// addPair makes a pair of interfaces: one is an isolated port of the bridge, the other is
-// in a network namespace. After an error neither is left.
+// addPair makes a pair of interfaces: one is an isolated port of the bridge, the other
+// is in a network namespace. After an error neither is left.
 func addPair(h *netlink.Handle, name string, bridge netlink.Link, netns int) error {
 	err := makePair(h, name, bridge, netns)
 	if err != nil {
@@ -110,8 +110,8 @@ func addressIn(r address.Range, a address.Address) *netlink.Addr {
 	return &netlink.Addr{IPNet: &net.IPNet{IP: ipOf(a), Mask: net.CIDRMask(r.Bits, 32)}, Broadcast: noBroadcast}
 }
 
-// aliasOf is the alias of a bridge that is complete. An older version of Mayfly wrote one
-// without a colon: such a bridge is made anew.
+// aliasOf is the alias of a bridge that is complete. An older version of Mayfly wrote
+// one without a colon: such a bridge is made anew.
 func aliasOf(r address.Range) string { return aliasPrefix + r.String() }
 
 const aliasPrefix = "mayfly: "
@@ -137,10 +137,10 @@ func bridgeOf(r address.Range, h *netlink.Handle) (netlink.Link, error) {
 	return l, nil
 }
 
-// makeBridge makes the bridge and what belongs to it, or what is missing of that. Several
-// launches may do so at the same time, and each may be stopped or killed by its caller at
-// any moment. So nobody waits for another and every step can be taken twice. The alias is
-// the last step: it says that all have been taken.
+// makeBridge makes the bridge and what belongs to it, or what is missing of that.
+// Several launches may do so at the same time, and each may be stopped or killed by its
+// caller at any moment. So nobody waits for another and every step can be taken twice.
+// The alias is the last step: it says that all have been taken.
 func makeBridge(r address.Range, h *netlink.Handle) (netlink.Link, error) {
 	if _, err := os.Stat(nft); err != nil {
 		return nil, fmt.Errorf("there is no %s, which translates addresses: install nftables", nft)

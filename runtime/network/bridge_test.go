@@ -240,7 +240,8 @@ func TestABridgeThatIsInTheWayIsLeftAlone(t *testing.T) {
 	}
 }
 
-// The launch was stopped before the bridge was complete, or an older version has made it.
+// The launch was stopped before the bridge was complete, or an older version has made
+// it.
 func TestABridgeThatIsNotCompleteIsCompleted(t *testing.T) {
 	if !isInside(t) {
 		return

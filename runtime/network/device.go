@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Device is an interface of the host's that a container takes over, as long as it runs.
-// When the container's network goes, the kernel gives a physical interface back to the
-// host, and removes a virtual one.
+// A Device is an interface of the host's that a container takes over, as long as it
+// runs. When the container's network goes, the kernel gives a physical interface back
+// to the host, and removes a virtual one.
 type Device struct {
 	Name      string
 	addresses []netlink.Addr // that reach beyond the link

@@ -11,8 +11,8 @@ import (
 	"mayfly/runtime/network/address"
 )
 
-// openRules opens a socket by which the rules of the thread's network namespace are changed
-// (nfnetlink). What holds for open holds for it. The caller must Close it.
+// openRules opens a socket by which the rules of the thread's network namespace are
+// changed (nfnetlink). What holds for open holds for it. The caller must Close it.
 func openRules() (*nl.NetlinkSocket, error) {
 	s, err := nl.Subscribe(unix.NETLINK_NETFILTER) // to nothing
 	if err != nil {
@@ -27,8 +27,8 @@ func openRules() (*nl.NetlinkSocket, error) {
 }
 
 // changeOwner adds an element to the set of owners (NFT_MSG_NEWSETELEM), or deletes it
-// (NFT_MSG_DELSETELEM). To add one that is there is no error. ENOENT says that there is no
-// such element, or no such set.
+// (NFT_MSG_DELSETELEM). To add one that is there is no error. ENOENT says that there is
+// no such element, or no such set.
 func changeOwner(rules *nl.NetlinkSocket, what int, a address.Address, owner uint32) error {
 	batch, asked := ownerBatch(what, a, owner)
 	// The kernel takes a batch as one piece. NetlinkSocket.Send sends one message.
@@ -62,8 +62,9 @@ func changeOwner(rules *nl.NetlinkSocket, what int, a address.Address, owner uin
 }
 
 // ownerBatch encodes the change of an element as the kernel wants every change of its
-// rules: between a message that begins a batch and one that ends it. The message with the
-// sequence number asked is acknowledged, and no other. See linux/netfilter/nf_tables.h.
+// rules: between a message that begins a batch and one that ends it. The message with
+// the sequence number asked is acknowledged, and no other. See
+// linux/netfilter/nf_tables.h.
 func ownerBatch(what int, a address.Address, owner uint32) (batch []byte, asked uint32) {
 	bracket := func(kind int) *nl.NetlinkRequest {
 		r := nl.NewNetlinkRequest(kind, 0)

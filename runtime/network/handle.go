@@ -17,10 +17,10 @@ import (
 // lost.
 const answerWithin = 10 * time.Second
 
-// open opens a handle for interfaces, addresses and routes: see rtnetlink(7). It acts in
-// the network namespace that the thread is in now, wherever the thread goes later, and
-// with the capabilities of both this moment and the moment of each request. The caller
-// must Close the handle: an open socket keeps its network namespace alive.
+// open opens a handle for interfaces, addresses and routes: see rtnetlink(7). It acts
+// in the network namespace that the thread is in now, wherever the thread goes later,
+// and with the capabilities of both this moment and the moment of each request. The
+// caller must Close the handle: an open socket keeps its network namespace alive.
 //
 // The functions of package netlink that have no handle open a socket at each call, with
 // another bound. This package does not use them.

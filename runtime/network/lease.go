@@ -15,15 +15,15 @@ import (
 	"mayfly/runtime/network/address"
 )
 
-// Directory holds the leases: an empty file for each, whose name is the address. The file
-// is marked as long as a container has the address. Only root can enter.
+// Directory holds the leases: an empty file for each, whose name is the address. The
+// file is marked as long as a container has the address. Only root can enter.
 const Directory = "/run/mayfly-network"
 
 // ErrExhausted means that every address of the range is some container's.
 var ErrExhausted = errors.New("every address is in use")
 
-// A Lease is an address that nobody else has. It lasts until all descriptors of its file
-// are closed, which is when the process ends, at the latest.
+// A Lease is an address that nobody else has. It lasts until all descriptors of its
+// file are closed, which is when the process ends, at the latest.
 type Lease struct {
 	Address address.Address
 	Range   address.Range
@@ -34,12 +34,12 @@ type Lease struct {
 // File returns the file that holds the lease. The lease still owns it.
 func (l *Lease) File() *os.File { return l.file }
 
-// Held makes the lease of a container that joins the network of another one: both hold the
-// same file, which the lease owns from here on.
+// Held makes the lease of a container that joins the network of another one: both hold
+// the same file, which the lease owns from here on.
 func Held(a address.Address, f *os.File) *Lease { return &Lease{Address: a, file: f} }
 
-// Claim takes a free address for the container of an owner. The thread must act on files as
-// root. The caller must Release the lease.
+// Claim takes a free address for the container of an owner. The thread must act on
+// files as root. The caller must Release the lease.
 func Claim(r address.Range, name string, owner uint32) (*Lease, error) {
 	dir, err := openDirectory(lock.TurnShared)
 	if err != nil {
@@ -53,8 +53,8 @@ func Claim(r address.Range, name string, owner uint32) (*Lease, error) {
 	return &Lease{address, r, owner, f}, nil
 }
 
-// takeFree takes the first free address of a range. The container's name decides where it
-// begins to look, so that a container mostly has the same address each time.
+// takeFree takes the first free address of a range. The container's name decides where
+// it begins to look, so that a container mostly has the same address each time.
 func takeFree(dir *os.File, r address.Range, name string) (address.Address, *os.File, error) {
 	h := fnv.New32a()
 	h.Write([]byte(name))
@@ -73,9 +73,9 @@ func takeFree(dir *os.File, r address.Range, name string) (address.Address, *os.
 	return 0, nil, fmt.Errorf("%w of %s, the policy's network-range", ErrExhausted, r)
 }
 
-// openDirectory opens the directory of the leases and takes its turn. The turn is shared
-// while a lease is taken or given up. Only root takes it alone, to remove the bridge: a
-// process that its caller can stop must not keep others waiting.
+// openDirectory opens the directory of the leases and takes its turn. The turn is
+// shared while a lease is taken or given up. Only root takes it alone, to remove the
+// bridge: a process that its caller can stop must not keep others waiting.
 func openDirectory(turn func(fd int) error) (*os.File, error) {
 	if err := unix.Mkdir(Directory, 0o700); err != nil && err != unix.EEXIST {
 		return nil, fmt.Errorf("make %s: %w", Directory, file.ReadOnly(err, Directory))
@@ -91,8 +91,8 @@ func openDirectory(turn func(fd int) error) (*os.File, error) {
 	return os.NewFile(uintptr(fd), Directory), nil
 }
 
-// take makes a file, or opens it, and marks it. It begins again if somebody has removed the
-// file before it was marked. EWOULDBLOCK says that another open file has the mark.
+// take makes a file, or opens it, and marks it. It begins again if somebody has removed
+// the file before it was marked. EWOULDBLOCK says that another open file has the mark.
 func take(dir *os.File, name string) (*os.File, error) {
 	for {
 		fd, err := unix.Openat(int(dir.Fd()), name, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
@@ -117,9 +117,9 @@ func take(dir *os.File, name string) (*os.File, error) {
 	}
 }
 
-// Release gives the lease up. Another container that has joined the network may still hold
-// it. If none does, the address and its interface go. The thread must be in the host's
-// network namespace, act on files as root, and needs CAP_NET_ADMIN.
+// Release gives the lease up. Another container that has joined the network may still
+// hold it. If none does, the address and its interface go. The thread must be in the
+// host's network namespace, act on files as root, and needs CAP_NET_ADMIN.
 func (l *Lease) Release() error {
 	if err := l.file.Close(); err != nil {
 		return err
@@ -160,10 +160,10 @@ func remove(dir *os.File, a address.Address) (gone bool, err error) {
 	return true, unix.Unlinkat(int(dir.Fd()), a.String(), 0)
 }
 
-// Collect removes leases that nobody holds any more: a user's own, and for root all. With
-// the last lease root removes the bridge and its rules. Collect tells what it has removed.
-// The thread must be in the host's network namespace, act on files as root, and needs
-// CAP_NET_ADMIN.
+// Collect removes leases that nobody holds any more: a user's own, and for root all.
+// With the last lease root removes the bridge and its rules. Collect tells what it has
+// removed. The thread must be in the host's network namespace, act on files as root,
+// and needs CAP_NET_ADMIN.
 func Collect(h here.Here) (removed []string, err error) {
 	if _, err := os.Stat(Directory); err != nil || h.Rootless() {
 		return nil, nil // no container ever had a private network
@@ -204,9 +204,9 @@ func Collect(h here.Here) (removed []string, err error) {
 	return removed, err
 }
 
-// removeUnused removes the bridge if no container has an address. Nobody takes an address
-// meanwhile. If somebody has the turn of the directory, the bridge stays until the next
-// time.
+// removeUnused removes the bridge if no container has an address. Nobody takes an
+// address meanwhile. If somebody has the turn of the directory, the bridge stays until
+// the next time.
 func removeUnused(dir *os.File) (bool, error) {
 	if taken, err := lock.TryTurn(int(dir.Fd())); err != nil || !taken {
 		return false, err

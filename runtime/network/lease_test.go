@@ -82,8 +82,8 @@ func TestAnAddressIsFreeAgainWhenEveryDescriptorIsClosed(t *testing.T) {
 	again.Close()
 }
 
-// Whoever gives an address up removes the file of a lease that they have marked. A launch
-// may have opened it by then.
+// Whoever gives an address up removes the file of a lease that they have marked. A
+// launch may have opened it by then.
 func TestARemovedFileIsNoLease(t *testing.T) {
 	dir := directory(t)
 	name := filepath.Join(dir.Name(), "10.99.0.2")
@@ -111,7 +111,8 @@ func TestARemovedFileIsNoLease(t *testing.T) {
 	}
 }
 
-// Only root can write to the directory of the leases. A link there is still not followed.
+// Only root can write to the directory of the leases. A link there is still not
+// followed.
 func TestALinkIsNoLease(t *testing.T) {
 	dir := directory(t)
 	target := filepath.Join(dir.Name(), "target")

@@ -20,9 +20,10 @@ import (
 // insideVariable is set for a process that has namespaces of its own.
 const insideVariable = "MAYFLY_TEST_INSIDE"
 
-// isInside runs the calling test in a process of its own, in new user, network and mount
-// namespaces, where it is root, and /run is empty. It returns true there, and false in the
-// test that waits for that process. No part of the host's network is touched.
+// isInside runs the calling test in a process of its own, in new user, network and
+// mount namespaces, where it is root, and /run is empty. It returns true there, and
+// false in the test that waits for that process. No part of the host's network is
+// touched.
 func isInside(t *testing.T) bool {
 	t.Helper()
 	if os.Getenv(insideVariable) != "" {

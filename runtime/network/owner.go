@@ -20,16 +20,16 @@ import (
 // address knows which element of the set it has to take away, whatever became of the
 // process before. All of this happens while the lease is held.
 //
-// An element outlives its container: its address then leads nowhere. The kernel takes 13 ms
-// to delete an element, in which it waits for all processors, and 0.02 ms to add one. So
-// the element is deleted when the address goes to another user, or when root calls
-// `runtime gc`.
+// An element outlives its container: its address then leads nowhere. The kernel takes
+// 13 ms to delete an element, in which it waits for all processors, and 0.02 ms to add
+// one. So the element is deleted when the address goes to another user, or when root
+// calls `runtime gc`.
 
 // ownerPrefix begins the names of the files.
 const ownerPrefix = "owner."
 
-// admitOwner lets the owner of the container reach the address from the host, and no owner
-// of an earlier container.
+// admitOwner lets the owner of the container reach the address from the host, and no
+// owner of an earlier container.
 func (l *Lease) admitOwner() error {
 	rules, err := openRules()
 	if err != nil {
@@ -41,7 +41,8 @@ func (l *Lease) admitOwner() error {
 		err = replaceOwner(rules, fd, l.Address, l.Owner)
 		unix.Close(fd)
 	}
-	// Somebody may have flushed all rules of the host, as the restart of a firewall does.
+	// Somebody may have flushed all rules of the host, as the restart of a firewall
+	// does.
 	if err == unix.ENOENT {
 		if err = translate(l.Range); err == nil {
 			err = changeOwner(rules, unix.NFT_MSG_NEWSETELEM, l.Address, l.Owner)
@@ -53,8 +54,8 @@ func (l *Lease) admitOwner() error {
 	return nil
 }
 
-// replaceOwner deletes the element of the owner that a file names, if it is another user's,
-// and adds one for the new owner.
+// replaceOwner deletes the element of the owner that a file names, if it is another
+// user's, and adds one for the new owner.
 func replaceOwner(rules *nl.NetlinkSocket, fd int, a address.Address, owner uint32) error {
 	before, known, err := readOwner(fd)
 	if err != nil {
@@ -84,8 +85,9 @@ func ownedBy(dir *os.File, a address.Address, uid uint32) bool {
 	return err == nil && known && owner == uid
 }
 
-// forgetOwners deletes the elements of addresses that no container has, among the names of
-// a directory. Only root calls it, since it takes long. It holds one address at a time.
+// forgetOwners deletes the elements of addresses that no container has, among the names
+// of a directory. Only root calls it, since it takes long. It holds one address at a
+// time.
 func forgetOwners(dir *os.File, names []string) error {
 	rules, err := openRules()
 	if err != nil {
@@ -132,8 +134,8 @@ func forgetOwner(rules *nl.NetlinkSocket, dir *os.File, a address.Address) error
 	return errors.Join(unix.Unlinkat(int(dir.Fd()), name, 0), unix.Unlinkat(int(dir.Fd()), a.String(), 0))
 }
 
-// readOwner reads the owner that a file names. A file that names none is empty, or was cut
-// while it was written: then no element was added.
+// readOwner reads the owner that a file names. A file that names none is empty, or was
+// cut while it was written: then no element was added.
 func readOwner(fd int) (owner uint32, known bool, err error) {
 	var text [16]byte
 	n, err := unix.Pread(fd, text[:], 0)

@@ -41,7 +41,8 @@ func server(t *testing.T, answer func(net.Conn)) uint16 {
 	return uint16(l.Addr().(*net.TCPAddr).Port)
 }
 
-// published publishes a port at one that the kernel chooses, and returns how it is called.
+// published publishes a port at one that the kernel chooses, and returns how it is
+// called.
 func published(t *testing.T, inside uint16) (*Published, string) {
 	t.Helper()
 	list := []Port{{0, inside}}

@@ -16,8 +16,8 @@ import (
 	"mayfly/runtime/network/address"
 )
 
-// Names in nftables. An element of the set is an address, and the uid of the owner of the
-// container that has it.
+// Names in nftables. An element of the set is an address, and the uid of the owner of
+// the container that has it.
 const (
 	nftTable  = "mayfly"
 	nftOwners = "owners"
@@ -26,14 +26,15 @@ const (
 // rules are the script that makes all rules.
 //
 // Containers reach what is outside, with the host's address as theirs. Nobody outside
-// reaches them. From the host only root and their owners reach them: the rules ask for the
-// uid of the socket (meta skuid). Otherwise every user of the host would find the ports
-// open that a container does not publish. Two kinds of packets pass besides: answers to
-// what a container has begun, and what the kernel sends for a TCP connection whose program
-// has ended, which has no uid any more; but none that begins a connection.
+// reaches them. From the host only root and their owners reach them: the rules ask for
+// the uid of the socket (meta skuid). Otherwise every user of the host would find the
+// ports open that a container does not publish. Two kinds of packets pass besides:
+// answers to what a container has begun, and what the kernel sends for a TCP connection
+// whose program has ended, which has no uid any more; but none that begins a
+// connection.
 //
-// Each statement can be executed twice. None removes an element of the set: another launch
-// may have added it since this one began.
+// Each statement can be executed twice. None removes an element of the set: another
+// launch may have added it since this one began.
 const rules = `add table ip mayfly
 add set ip mayfly owners { type ipv4_addr . uid; }
 add chain ip mayfly postrouting { type nat hook postrouting priority srcnat; }
@@ -55,8 +56,8 @@ add rule ip mayfly output reject with icmp type admin-prohibited
 // translate makes the rules of a range.
 func translate(r address.Range) error { return runNFT(fmt.Sprintf(rules, r, Bridge)) }
 
-// runNFT has nft(8) execute a script. The process has CAP_NET_ADMIN, which the thread must
-// have effective, and of the caller's world only the user id.
+// runNFT has nft(8) execute a script. The process has CAP_NET_ADMIN, which the thread
+// must have effective, and of the caller's world only the user id.
 func runNFT(script string) error {
 	cmd := exec.Command(nft, "-f", "-")
 	cmd.Stdin = strings.NewReader(script)
@@ -80,10 +81,10 @@ func withoutIPv6() error {
 	return err
 }
 
-// forwarded is the value of an interface's setting forwarding when Mayfly has switched it
-// on. The kernel only asks whether the value is 0, and everybody else writes 1. So the
-// setting itself tells what is to be switched off again, even if the process that switched
-// it on was killed. What others have set, before or since, stays.
+// forwarded is the value of an interface's setting forwarding when Mayfly has switched
+// it on. The kernel only asks whether the value is 0, and everybody else writes 1. So
+// the setting itself tells what is to be switched off again, even if the process that
+// switched it on was killed. What others have set, before or since, stays.
 const forwarded = "2"
 
 // setForwarding changes the setting from one value to another, for the interfaces that
@@ -91,8 +92,8 @@ const forwarded = "2"
 // every interface, whatever value it has.
 func setForwarding(from, to string) error {
 	const settings = "/proc/sys/net/ipv4/conf/"
-	// First for those to come: an interface that comes meanwhile has the new value, or is
-	// in the list that is made afterwards.
+	// First for those to come: an interface that comes meanwhile has the new value, or
+	// is in the list that is made afterwards.
 	if err := changeSetting(settings+"default/forwarding", from, to); err != nil {
 		return err
 	}
@@ -111,8 +112,8 @@ func setForwarding(from, to string) error {
 	return nil
 }
 
-// changeSetting writes a value to a file of sysctl(8) that has another one. A file that is
-// not there is one of an interface that has gone.
+// changeSetting writes a value to a file of sysctl(8) that has another one. A file that
+// is not there is one of an interface that has gone.
 func changeSetting(name, from, to string) error {
 	now, err := file.Read(name, 16)
 	if err == nil && strings.TrimSpace(string(now)) == from {

@@ -10,7 +10,8 @@ import (
 	"mayfly/runtime/user/passwd"
 )
 
-// absolute tells whether a path is one that a plan may have: absolute, clean, without NUL.
+// absolute tells whether a path is one that a plan may have: absolute, clean, without
+// NUL.
 func absolute(name string) bool {
 	return path.IsAbs(name) && path.Clean(name) == name && !strings.Contains(name, "\x00")
 }
@@ -52,8 +53,8 @@ func FuzzParseTmpfs(f *testing.F) {
 	})
 }
 
-// FuzzNames plans with whatever is given for a name: what is accepted is a file name and a
-// host name that say nothing to a shell or a terminal.
+// FuzzNames plans with whatever is given for a name: what is accepted is a file name
+// and a host name that say nothing to a shell or a terminal.
 func FuzzNames(f *testing.F) {
 	f.Add("deb12-i386", "", "")
 	f.Add("deb12_i386.new", "a_name", "host.example")

@@ -7,7 +7,8 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// Descriptors are passed to the container's command alone, and so is what tells of them.
+// Descriptors are passed to the container's command alone, and so is what tells of
+// them.
 func TestWhoJoinsIsToldOfNoDescriptors(t *testing.T) {
 	for env, want := range map[string]string{
 		"MAKEFLAGS= -j4 --jobserver-auth=7,8 -- A=b\\  --jobserver-auth=7,8": "MAKEFLAGS= -j4 -- A=b\\  --jobserver-auth=7,8",

@@ -8,8 +8,8 @@ import (
 	"mayfly/runtime/policy/rule"
 )
 
-// Whatever a file says, it is a policy or an error with a place in it; and a rule that was
-// read can be matched and told.
+// Whatever a file says, it is a policy or an error with a place in it; and a rule that
+// was read can be matched and told.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(DefaultText), "deb12-i386")
 	f.Add([]byte("[[rule]]\nimages = [\"a-*\", 'b?', \"\"\"[c]\"\"\"]\nlimits = { time = \"4h\", cpu = 1.5 }\n[rule.limits]\nmemory = \"2G\"\n"), "b1")

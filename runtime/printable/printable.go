@@ -15,10 +15,10 @@ import (
 	"mayfly/runtime/internal/exact"
 )
 
-// Text escapes every character that has no shape: control characters (Cc, DEL and C1 among
-// them), format characters (Cf: bidirectional controls, zero-width ones, tags), line and
-// paragraph separators, surrogates, private and unassigned ones, as \u or \U and a
-// hexadecimal number; and bytes that are not UTF-8, as \x and one.
+// Text escapes every character that has no shape: control characters (Cc, DEL and C1
+// among them), format characters (Cf: bidirectional controls, zero-width ones, tags),
+// line and paragraph separators, surrogates, private and unassigned ones, as \u or \U
+// and a hexadecimal number; and bytes that are not UTF-8, as \x and one.
 func Text(text string) string {
 	if !strings.ContainsFunc(text, shapeless) && utf8.ValidString(text) {
 		return text

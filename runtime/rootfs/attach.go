@@ -118,8 +118,6 @@ func (b *Builder) nodes() ([]uint64, error) {
 	return ids, nil
 }
 
-
-
 // attachTo attaches a tree at a destination inside. A missing mount point is made in a
 // snapshot, in a session, or in a tmpfs of the container's (see mayCreate); never in an
 // image. What cannot be attached is an error: the container would lack what was asked

@@ -25,8 +25,8 @@ const insideVariable = "MAYFLY_TEST_INSIDE"
 
 // isInside runs the calling test in a process of its own, in a new user and a new mount
 // namespace, where it is root, and /tmp is empty. It returns true there, on a locked
-// thread, and false in the test that waits for that process. Where the kernel lets root have no user
-// namespace, a mount namespace does.
+// thread, and false in the test that waits for that process. Where the kernel lets root
+// have no user namespace, a mount namespace does.
 func isInside(t *testing.T) bool {
 	t.Helper()
 	if os.Getenv(insideVariable) != "" {
@@ -75,7 +75,8 @@ func tempDir(t *testing.T) string {
 	return dir
 }
 
-// with calls f with the capabilities that a step of a launch raises, and with no others.
+// with calls f with the capabilities that a step of a launch raises, and with no
+// others.
 func with(t *testing.T, capabilities uint64, f func() error) error {
 	t.Helper()
 	now, err := nsexec.CurrentCapabilities()
@@ -268,8 +269,8 @@ func whole(mounts ...specs.Mount) *plan.Plan {
 }
 
 // build takes the steps of a launch up to the mounts, and returns the root file system.
-// A ramfs stands for the container's procfs: which of two instances a mount shows is told
-// in the same way, and a procfs would take a PID 1.
+// A ramfs stands for the container's procfs: which of two instances a mount shows is
+// told in the same way, and a procfs would take a PID 1.
 func build(t *testing.T, b *Builder) root {
 	t.Helper()
 	r := newRoot(t, "dev", "proc", "sys", "tmp", "run", "etc", "home/dev")
@@ -509,7 +510,8 @@ func TestAProcfsOfTheHostsIsCoveredOrRefused(t *testing.T) {
 		return
 	}
 	if role := os.Getenv("MAYFLY_TEST_ROLE"); role == "" {
-		// To enter a root file system is for the whole process: so each case has its own.
+		// To enter a root file system is for the whole process: so each case has its
+		// own.
 		for _, role := range []string{"policy", "caller", "covered"} {
 			t.Setenv("MAYFLY_TEST_ROLE", role)
 			out, err := runInside(t, unix.CLONE_NEWNS)

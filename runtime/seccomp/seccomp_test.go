@@ -9,7 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// variants are all programs, by name. What they answer is tested where they are compiled.
+// variants are all programs, by name. What they answer is tested where they are
+// compiled.
 var variants = map[string][]unix.SockFilter{
 	"Filter": Filter, "Isolated": Isolated, "IsolatedMultiplexed": IsolatedMultiplexed,
 	"Nested": Nested, "NestedIsolated": NestedIsolated, "NestedIsolatedMultiplexed": NestedIsolatedMultiplexed,
@@ -55,7 +56,8 @@ func TestEveryPathOfAFilterEndsInAnAnswer(t *testing.T) {
 func TestNoTwoFiltersAreTheSame(t *testing.T) {
 	for a, one := range variants {
 		for b, other := range variants {
-			// Programs of 32-bit x86, the only ones that have socketcall(2), run on amd64 alone.
+			// Programs of 32-bit x86, the only ones that have socketcall(2), run on
+			// amd64 alone.
 			multiplexed := a == b+"Multiplexed" || b == a+"Multiplexed"
 			if a != b && slices.Equal(one, other) && !(multiplexed && goruntime.GOARCH != "amd64") {
 				t.Errorf("%s and %s", a, b)

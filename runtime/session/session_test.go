@@ -16,8 +16,8 @@ import (
 	"mayfly/runtime/privilege"
 )
 
-// asUser has the calling test be of an ordinary user. For root it runs the test again as
-// nobody, and returns false where it has waited for that.
+// asUser has the calling test be of an ordinary user. For root it runs the test again
+// as nobody, and returns false where it has waited for that.
 func asUser(t *testing.T) bool {
 	t.Helper()
 	if os.Getuid() != 0 {

@@ -79,7 +79,8 @@ func TestOnlyTheSignalsThatAskForTheEndTerminate(t *testing.T) {
 	}
 }
 
-// What is written is what programs read that others have written: the names may not change.
+// What is written is what programs read that others have written: the names may not
+// change.
 func TestAReportSaysWhatIsKnownAndNothingElse(t *testing.T) {
 	peak, kills := int64(4096), int64(0)
 	for _, c := range []struct {

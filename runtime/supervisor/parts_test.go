@@ -201,8 +201,8 @@ func TestFilesAreReadAheadWhereTheyAre(t *testing.T) {
 const insideVariable = "MAYFLY_TEST_INSIDE"
 
 // isRoot runs the calling test in a process that is root of a new user namespace. It
-// returns true there, and false in the test that waits for that process. The host's root
-// needs none.
+// returns true there, and false in the test that waits for that process. The host's
+// root needs none.
 func isRoot(t *testing.T) bool {
 	t.Helper()
 	if os.Getuid() == 0 {

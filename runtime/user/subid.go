@@ -11,9 +11,9 @@ import (
 	"mayfly/runtime/user/passwd"
 )
 
-// Subordinate finds the first range of at least so many ids that a file gives to a user, by name or by number. A range
-// user, by name or by number. It refuses a range that is not the user's alone: see
-// CheckAlone.
+// Subordinate finds the first range of at least so many ids that a file gives to a
+// user, by name or by number. A range user, by name or by number. It refuses a range
+// that is not the user's alone: see CheckAlone.
 func (d *Database) Subordinate(file string, who passwd.Entry, atLeast uint32) (passwd.Range, error) {
 	text, err := readFile(file)
 	if err != nil {

@@ -13,7 +13,8 @@ import (
 )
 
 func TestAnACLIsWhatTheKernelKeeps(t *testing.T) {
-	// What setfacl -m u:1234:rwx,g:99:r makes of a directory of mode 0755, as getfattr -e hex tells it.
+	// What setfacl -m u:1234:rwx,g:99:r makes of a directory of mode 0755, as getfattr
+	// -e hex tells it.
 	const want = "02000000" + "01000700ffffffff" + "02000700d2040000" + "04000500ffffffff" + "0800040063000000" + "10000700ffffffff" + "20000500ffffffff"
 	for _, text := range []string{
 		"user::rwx\nuser:1234:rwx\ngroup::r-x\ngroup:99:r--\nmask::rwx\nother::r-x\n",
@@ -58,7 +59,8 @@ func archive(headers ...tar.Header) []byte {
 	return out.Bytes()
 }
 
-// FuzzExtract: whatever an archive says, nothing outside of the directory is made, changed or removed.
+// FuzzExtract: whatever an archive says, nothing outside of the directory is made,
+// changed or removed.
 func FuzzExtract(f *testing.F) {
 	f.Add(archive(tar.Header{Typeflag: tar.TypeDir, Name: "d/", Mode: 0o755}, tar.Header{Typeflag: tar.TypeReg, Name: "d/f", Size: 3, Mode: 0o644}), false)
 	f.Add(archive(tar.Header{Typeflag: tar.TypeSymlink, Name: "l", Linkname: "../outside"}, tar.Header{Typeflag: tar.TypeReg, Name: "l/f", Size: 1}), true)

@@ -147,12 +147,12 @@ func (x *Extractor) extract(ctx context.Context, r io.Reader, take func(*tar.Hea
 	}
 }
 
-// errCutOff means that a stream ended where an entry could follow. An archive ends in two
-// blocks of zeros (POSIX.1-2001, pax), which package tar does not insist on.
+// errCutOff means that a stream ended where an entry could follow. An archive ends in
+// two blocks of zeros (POSIX.1-2001, pax), which package tar does not insist on.
 var errCutOff = errors.New("read the archive: it is cut off: the two blocks of zeros at its end are missing")
 
-// An ending is a reader that takes note of its end. Package tar reads no further than the
-// two blocks of zeros.
+// An ending is a reader that takes note of its end. Package tar reads no further than
+// the two blocks of zeros.
 type ending struct {
 	io.Reader
 	ended bool

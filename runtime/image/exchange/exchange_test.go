@@ -19,7 +19,8 @@ import (
 	"mayfly/runtime/image/oci"
 )
 
-// archiveOf makes a tar archive of files, and of directories, whose names end in a slash.
+// archiveOf makes a tar archive of files, and of directories, whose names end in a
+// slash.
 func archiveOf(t *testing.T, names ...string) []byte {
 	t.Helper()
 	var b bytes.Buffer

@@ -2,7 +2,8 @@ package exchange
 
 import "testing"
 
-// An archive ends in two blocks of zeros (POSIX.1-2001, pax). One that lacks them was cut off.
+// An archive ends in two blocks of zeros (POSIX.1-2001, pax). One that lacks them was
+// cut off.
 func TestAnArchiveThatIsCutOffBetweenItsFilesIsNotWhole(t *testing.T) {
 	whole := archiveOf(t, "a", "b")
 	for _, n := range []int{513, 1024, 1536, 1537, 2048} {

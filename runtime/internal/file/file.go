@@ -65,8 +65,9 @@ func ReadFD(fd, limit int) ([]byte, error) {
 	}
 }
 
-// WriteFD writes all of the data to an open regular file. A part of it is an error: there the
-// file system is full, or RLIMIT_FSIZE is met, of which the next write would be told by a signal.
+// WriteFD writes all of the data to an open regular file. A part of it is an error:
+// there the file system is full, or RLIMIT_FSIZE is met, of which the next write would
+// be told by a signal.
 func WriteFD(fd int, data []byte) error {
 	n, err := unix.Write(fd, data)
 	for err == unix.EINTR {
@@ -78,8 +79,8 @@ func WriteFD(fd int, data []byte) error {
 	return err
 }
 
-// OwnedBy tells whether an open file or directory belongs to a user, and can be written to
-// by nobody else: in the product the user is root.
+// OwnedBy tells whether an open file or directory belongs to a user, and can be written
+// to by nobody else: in the product the user is root.
 func OwnedBy(fd int, owner uint32) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {

@@ -31,8 +31,8 @@ func PathOf(fd int) (string, error) {
 	return string(buffer[:n]), nil
 }
 
-// Identify returns which file a name leads to, by its device and inode. It follows symbolic links,
-// with the rights that the thread has.
+// Identify returns which file a name leads to, by its device and inode. It follows
+// symbolic links, with the rights that the thread has.
 func Identify(name string) (device, inode uint64, err error) {
 	var st unix.Stat_t
 	err = unix.Stat(name, &st)

@@ -19,8 +19,8 @@ var Descriptors, Err = find()
 
 const sysCloseRange = 436
 
-// find also closes them where there is no /proc: without it nothing runs that they could
-// be kept for.
+// find also closes them where there is no /proc: without it nothing runs that they
+// could be kept for.
 func find() ([]int, error) {
 	fds, err := list()
 	if err == syscall.ENOENT {

@@ -55,13 +55,13 @@ func (h Holder) String() string {
 // maxInfo bounds what is read of a file of procfs, in bytes.
 const maxInfo = 64 << 10
 
-// lookWithin bounds how long processes are looked through: anybody can have many, with many
-// descriptors each.
+// lookWithin bounds how long processes are looked through: anybody can have many, with
+// many descriptors each.
 const lookWithin = time.Second
 
-// Holders finds the processes that hold a lock on the file that is open as fd, of either
-// kind, but this one, as far as a second suffices. Root finds all; others those that procfs
-// shows them, which the kernel does only of processes that they could trace
+// Holders finds the processes that hold a lock on the file that is open as fd, of
+// either kind, but this one, as far as a second suffices. Root finds all; others those
+// that procfs shows them, which the kernel does only of processes that they could trace
 // (proc_pid_fdinfo(5)).
 func Holders(fd int) []Holder {
 	var file unix.Stat_t
@@ -89,8 +89,8 @@ func Holders(fd int) []Holder {
 	return list
 }
 
-// lookIntoOthers raises, on a locked thread, what lets root look into processes that are not
-// dumpable, such as a supervisor. Nobody else is permitted it.
+// lookIntoOthers raises, on a locked thread, what lets root look into processes that
+// are not dumpable, such as a supervisor. Nobody else is permitted it.
 func lookIntoOthers() (lower func(), err error) {
 	goruntime.LockOSThread()
 	have, err := nsexec.CurrentCapabilities()
@@ -104,9 +104,10 @@ func lookIntoOthers() (lower func(), err error) {
 	}, err
 }
 
-// holds tells whether a process has a lock on a file. That it is this file and no other of its
-// number, in another file system, only a look at the descriptor tells: in what procfs says of a
-// lock, the device is the superblock's, which on BTRFS is not that of the file.
+// holds tells whether a process has a lock on a file. That it is this file and no other
+// of its number, in another file system, only a look at the descriptor tells: in what
+// procfs says of a lock, the device is the superblock's, which on BTRFS is not that of
+// the file.
 func holds(pid string, of *unix.Stat_t, end time.Time) bool {
 	files, err := os.ReadDir("/proc/" + pid + "/fd")
 	if err != nil {

@@ -1,7 +1,8 @@
 // Package lock locks files so that nobody waits without bound for another's process.
 //
-// The program runs with its caller's real user id, so the caller may stop it at any moment
-// (SIGSTOP), with every lock that it holds. There are two kinds of locks, therefore:
+// The program runs with its caller's real user id, so the caller may stop it at any
+// moment (SIGSTOP), with every lock that it holds. There are two kinds of locks,
+// therefore:
 //
 //   - A mark says that a process lives by a file or uses it. It is held as long as that
 //     lasts. It is taken without waiting, and looked at without being taken: a looker that
@@ -10,8 +11,8 @@
 //     waited for within a bound, after which the error names its holders.
 //
 // Both belong to the open file: the kernel drops them when the last descriptor of it is
-// closed, at the latest when the process ends. No other package calls flock(2) or fcntl(2)
-// for a lock; a test looks.
+// closed, at the latest when the process ends. No other package calls flock(2) or
+// fcntl(2) for a lock; a test looks.
 package lock
 
 import (
@@ -21,13 +22,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Mark marks an open regular file as in use by this process alone, if nobody has marked it.
-// The descriptor must be open for writing. See F_OFD_SETLK in fcntl_locking(2), since
-// Linux 3.15.
+// Mark marks an open regular file as in use by this process alone, if nobody has marked
+// it. The descriptor must be open for writing. See F_OFD_SETLK in fcntl_locking(2),
+// since Linux 3.15.
 func Mark(fd int) (taken bool, err error) { return set(fd, unix.F_WRLCK) }
 
-// MarkShared marks an open regular file as in use by this process among others, unless one
-// has marked it alone. The descriptor must be open for reading.
+// MarkShared marks an open regular file as in use by this process among others, unless
+// one has marked it alone. The descriptor must be open for reading.
 func MarkShared(fd int) (taken bool, err error) { return set(fd, unix.F_RDLCK) }
 
 func set(fd int, kind int16) (bool, error) {
@@ -58,14 +59,15 @@ func Marked(fd int) (bool, error) {
 const (
 	// turnWithin bounds how long a turn is waited for: many times what is done in one.
 	turnWithin = 10 * time.Second
-	// leastPause and mostPause are how often it is looked whether a lock is free, first and later.
+	// leastPause and mostPause are how often it is looked whether a lock is free, first
+	// and later.
 	leastPause = 100 * time.Microsecond
 	mostPause  = 5 * time.Millisecond
 )
 
 // Turn takes the turn of an open directory. Where others do not give it up within ten
-// seconds the error is a *Busy that names them. The turn ends with Done, or when the last
-// descriptor of the open file is closed. See flock(2).
+// seconds the error is a *Busy that names them. The turn ends with Done, or when the
+// last descriptor of the open file is closed. See flock(2).
 func Turn(fd int) error { return turn(fd, unix.LOCK_EX) }
 
 // TurnShared is Turn together with others who share it.

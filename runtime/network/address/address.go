@@ -1,5 +1,6 @@
-// Package address has the addresses of private networks: blocks, and which one of a block is whose. It
-// is pure: the policy names a block, package network gives its addresses out.
+// Package address has the addresses of private networks: blocks, and which one of a
+// block is whose. It is pure: the policy names a block, package network gives its
+// addresses out.
 package address
 
 import (

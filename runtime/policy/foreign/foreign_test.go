@@ -139,7 +139,8 @@ func proveSafe(t *testing.T, text string, err error) {
 	}
 	rules, wrong := policy.CheckText("f", []byte(text))
 	if wrong != nil {
-		// A name that no rule can hold is told when the rule is looked at: nothing is run.
+		// A name that no rule can hold is told when the rule is looked at: nothing is
+		// run.
 		return
 	}
 	if strings.Count(text, "[[rule]]") < rules || strings.Count(text, "\nusers = ")+strings.Count(text, "\ngroups = ") < rules {

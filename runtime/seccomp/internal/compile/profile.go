@@ -92,11 +92,11 @@ var refusedValues = map[string]valued{
 	}},
 }
 
-// isolatedFamilies are the address families of socket(2) that are refused with EPERM to a
-// container with a network of its own, since they have none: AF_VSOCK reaches the host of
-// a virtual machine, and on a host its machines, from every network namespace. The
-// arguments of socketcall(2), which 32-bit x86 has besides, are behind a pointer: there it
-// does not exist, but where the image's own programs are of that architecture.
+// isolatedFamilies are the address families of socket(2) that are refused with EPERM to
+// a container with a network of its own, since they have none: AF_VSOCK reaches the
+// host of a virtual machine, and on a host its machines, from every network namespace.
+// The arguments of socketcall(2), which 32-bit x86 has besides, are behind a pointer:
+// there it does not exist, but where the image's own programs are of that architecture.
 var isolatedFamilies = []uint32{
 	40, // AF_VSOCK
 }
