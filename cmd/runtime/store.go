@@ -101,7 +101,7 @@ func printSpace(s image.Space) {
 	}
 	line("images", fmt.Sprintf("%d, %d versions", s.Images, s.Versions))
 	line("containers", fmt.Sprint(s.Running))
-	line("snapshots", fmt.Sprintf("%d in use, %d left over", s.Living, s.Orphans))
+	line("snapshots", fmt.Sprintf("%d in use, %d left over", s.Living, s.Leftovers))
 }
 
 // A storeChoice is the --store flag. Its default is the policy's store.

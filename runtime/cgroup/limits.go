@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrBounded means that the caller's own control group has limits. The container's
+// ErrLimited means that the caller's own control group has limits. The container's
 // group would be outside of it.
-var ErrBounded = errors.New("your own control group is bounded")
+var ErrLimited = errors.New("your own control group is bounded")
 
 // limitFiles are the files that limit a group, and their contents without a limit.
 // (Groups of cgroup v1 do not change.)
@@ -68,7 +68,7 @@ func isSeen(path string) bool {
 // unbounded returns an error if a group or one above it has limits.
 func unbounded(root, path string) error {
 	if !isSeen(path) {
-		return fmt.Errorf("%w: it is %s, outside of what can be seen here", ErrBounded, path)
+		return fmt.Errorf("%w: it is %s, outside of what can be seen here", ErrLimited, path)
 	}
 	for path = filepath.Clean(path); path != "/"; path = filepath.Dir(path) {
 		for name, free := range limitFiles {
@@ -81,7 +81,7 @@ func unbounded(root, path string) error {
 			}
 			said, _, _ := strings.Cut(strings.TrimSpace(string(data)), " ")
 			if !slices.Contains(free, said) {
-				return fmt.Errorf("%w: %s of %s is %q; the container's would be outside of it", ErrBounded, name, path, said)
+				return fmt.Errorf("%w: %s of %s is %q; the container's would be outside of it", ErrLimited, name, path, said)
 			}
 		}
 	}

@@ -31,12 +31,12 @@ func TestNobodyIsTakenOutOfBounds(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := unbounded(root, "/a/b"); errors.Is(err, ErrBounded) != c.bounded || err != nil && !c.bounded {
+		if err := unbounded(root, "/a/b"); errors.Is(err, ErrLimited) != c.bounded || err != nil && !c.bounded {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
 	for _, outside := range []string{"/..", "/../x", ""} {
-		if err := unbounded(t.TempDir(), outside); !errors.Is(err, ErrBounded) {
+		if err := unbounded(t.TempDir(), outside); !errors.Is(err, ErrLimited) {
 			t.Errorf("%q: %v", outside, err)
 		}
 	}

@@ -22,7 +22,7 @@ import (
 // caller, pipes in the place of devices. Signals are passed on to it. The Conn must be
 // closed afterwards.
 func (l *Conn) Exec(e control.Exec, signals <-chan os.Signal) (how status.Status, err error) {
-	j := &remote{line: l, ended: make(chan remoteEnd, 1), kill: make(chan struct{}, 1), jobs: job.New()}
+	j := &remote{conn: l, ended: make(chan remoteEnd, 1), kill: make(chan struct{}, 1), jobs: job.New()}
 	e.TTY = e.TTY && !e.Terminal && l.mayAsk()
 	files, err := j.streams(e.Terminal)
 	if err != nil {
@@ -72,7 +72,7 @@ func (l *Conn) mayAsk() bool {
 
 // A remote is a command that runs in a container by Exec.
 type remote struct {
-	line   *Conn
+	conn   *Conn
 	relay  *console.Relay // nil: no terminal
 	feed   *console.Feed  // nil: standard input is not copied
 	output *output.Output // nil: the output is not copied
@@ -84,7 +84,7 @@ type remote struct {
 // streams returns the command's descriptors 0, 1 and 2, without those that its own
 // terminal takes.
 func (j *remote) streams(terminal bool) (files []int, err error) {
-	l := j.line
+	l := j.conn
 	anotherUser := l.caller.UID != l.UID || !l.AsOwner
 	if terminal && term.IsTerminal(2) {
 		return nil, nil
@@ -135,18 +135,18 @@ func (j *remote) connect(terminal *console.Console, onDemand bool) (stop func(),
 // await receives how the command ended, and until then each time that it has stopped.
 func (j *remote) await() {
 	var r control.Reply
-	_, err := j.line.conn.Receive(&r)
+	_, err := j.conn.conn.Receive(&r)
 	for err == nil && r.Stopped {
 		job.Offer(j.jobs.Stops, struct{}{})
 		r = control.Reply{}
-		_, err = j.line.conn.Receive(&r)
+		_, err = j.conn.conn.Receive(&r)
 	}
 	if err == nil && r.Problem != "" {
-		j.ended <- remoteEnd{err: fmt.Errorf("container %s: %s", j.line.Name, r.Problem)}
+		j.ended <- remoteEnd{err: fmt.Errorf("container %s: %s", j.conn.Name, r.Problem)}
 		return
 	}
 	if err != nil || r.Ended == nil {
-		j.ended <- remoteEnd{err: fmt.Errorf("container %s: its supervisor has ended", j.line.Name)}
+		j.ended <- remoteEnd{err: fmt.Errorf("container %s: its supervisor has ended", j.conn.Name)}
 		return
 	}
 	j.ended <- remoteEnd{status: statusOf(r.Ended)}
@@ -160,7 +160,7 @@ func (j *remote) attend(signals <-chan os.Signal) (status.Status, error) {
 		case <-j.kill:
 			j.send(syscall.SIGKILL)
 		case foreground := <-j.jobs.Keys:
-			_ = j.line.conn.Send(control.Request{Key: foreground})
+			_ = j.conn.conn.Send(control.Request{Key: foreground})
 		case <-j.jobs.Stops:
 			j.suspend(true)
 		case got := <-signals:
@@ -210,7 +210,7 @@ func (j *remote) goOn() {
 // continues a job, is for the command's process group.
 func (j *remote) send(s syscall.Signal) {
 	group := s == syscall.SIGINT || s == syscall.SIGQUIT || s == syscall.SIGSTOP || s == syscall.SIGCONT
-	_ = j.line.conn.Send(control.Request{Signal: int(s), Group: group})
+	_ = j.conn.conn.Send(control.Request{Signal: int(s), Group: group})
 }
 
 // Signal sends a signal to the container's command.

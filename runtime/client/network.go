@@ -28,7 +28,7 @@ func Network(h here.Here, name string, owner uint32) (int, *network.Lease, error
 	case len(files) == 1 && r.Address == 0:
 		return files[0], nil, nil
 	case len(files) == 2 && r.Address != 0:
-		return files[0], network.Held(address.Address(r.Address), os.NewFile(uintptr(files[1]), "lease")), nil
+		return files[0], network.JoinedLease(address.Address(r.Address), os.NewFile(uintptr(files[1]), "lease")), nil
 	}
 	file.CloseAll(files)
 	return -1, nil, fmt.Errorf("container %s: its supervisor sent no network", name)

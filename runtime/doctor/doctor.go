@@ -39,7 +39,7 @@ type Finding struct {
 func Examine(h here.Here) []Finding {
 	m := machine{h}
 	var list []Finding
-	for _, look := range []func() Finding{m.examineKernel, m.examineNamespaces, m.examineOverlay, m.examine32Bit, m.examineForeign, m.examineDumpable, m.examineGrant, m.examineOwn,
+	for _, look := range []func() Finding{m.examineKernel, m.examineNamespaces, m.examineOverlay, m.examine32Bit, m.examineForeign, m.examineDumpable, m.examineGrant, m.examineRootless,
 		m.examinePolicy, m.examineStore, m.examineStoreMount, m.examineStoreWriting, m.examineState, m.examineCgroups, m.examineLSM} {
 		list = append(list, look())
 	}
@@ -171,7 +171,7 @@ func (m machine) examineGrant() Finding {
 }
 
 // examineOwn examines whether rootless containers can run.
-func (m machine) examineOwn() Finding {
+func (m machine) examineRootless() Finding {
 	advice := "" // most errors say it themselves
 	caller, err := access.CurrentCaller()
 	if err == nil {

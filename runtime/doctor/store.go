@@ -36,14 +36,14 @@ func (m machine) examineStore() Finding {
 			return err
 		}
 		found = fmt.Sprintf("%s, %s, %d images, %.0f %% free, %d orphans", space.Path, space.Kind, space.Images,
-			100*float64(space.Free)/float64(max(space.Size, 1)), space.Orphans)
+			100*float64(space.Free)/float64(max(space.Size, 1)), space.Leftovers)
 		switch {
 		case float64(space.Free) < leastFree*float64(space.Size):
 			advice = "as root `runtime image prune IMAGE`, or a larger disk"
 			return fmt.Errorf("%s is nearly full", space.Path)
-		case space.Orphans > 0:
+		case space.Leftovers > 0:
 			advice = "`runtime gc`"
-			return fmt.Errorf("%d copies whose supervisor is dead", space.Orphans)
+			return fmt.Errorf("%d copies whose supervisor is dead", space.Leftovers)
 		}
 		advice = "as root `runtime grant`"
 		return access.CheckStore(s)

@@ -38,7 +38,7 @@ func (s *Store) Collect(ctx context.Context, owner int64, limit int) ([]string, 
 	defer unix.Close(dir)
 	list, err := entries(dir, ".")
 	if err != nil {
-		return nil, fmt.Errorf("list %s: %w", filepath.Join(s.Path, ref.Directory), err)
+		return nil, fmt.Errorf("list %s: %w", filepath.Join(s.Path, ref.RunDirectory), err)
 	}
 	var removed []string
 	var errs []error
@@ -69,7 +69,7 @@ const nobody = 1<<32 - 1
 // ownerOf returns the owner of an entry of the run directory.
 func ownerOf(name string) uint32 {
 	name, _ = ofSession(name)
-	if c, ok := ref.ParseCopy(name); ok {
+	if c, ok := ref.ParseSnapshot(name); ok {
 		return c.Owner
 	}
 	return nobody
@@ -78,7 +78,7 @@ func ownerOf(name string) uint32 {
 // called returns the name of an entry for people: for a snapshot, the name of its
 // container, with the owner's uid if root collects for Everybody.
 func (s *Store) called(name string, owner int64) string {
-	c, ok := ref.ParseCopy(name)
+	c, ok := ref.ParseSnapshot(name)
 	switch {
 	case !ok:
 		return name
@@ -91,7 +91,7 @@ func (s *Store) called(name string, owner int64) string {
 // lives returns whether a process works on an entry. If that is unknown, it returns
 // true. It takes no lock.
 func (s *Store) lives(dir int, name string) bool {
-	if c, ok := ref.ParseCopy(name); ok {
+	if c, ok := ref.ParseSnapshot(name); ok {
 		return state.Lives(s.Here, c.Owner, c.Container, name)
 	}
 	return isHeld(dir, name)
@@ -102,7 +102,7 @@ func (s *Store) lives(dir int, name string) bool {
 // collector takes it until the entry is removed, so that only one of two collectors
 // does so.
 func (s *Store) collect(dir int, name string) (gone bool, err error) {
-	if _, is := ref.ParseCopy(name); is {
+	if _, is := ref.ParseSnapshot(name); is {
 		if s.lives(dir, name) {
 			return false, nil
 		}

@@ -48,7 +48,7 @@ func (s *Store) NewDraft(ctx context.Context, from *Image, progress func(int64))
 	}
 	d := &Draft{store: s, dir: dir, fd: -1}
 	if d.Name, err = randomName(draftPrefix); err == nil {
-		d.Path = filepath.Join(s.Path, ref.Directory, d.Name)
+		d.Path = filepath.Join(s.Path, ref.RunDirectory, d.Name)
 		d.hold, err = holdEntry(dir, d.Name)
 	}
 	if err != nil {
@@ -139,11 +139,11 @@ func (s *Store) OpenDraft(name string) (*Image, error) {
 	if err := ref.CheckName("draft", strings.TrimPrefix(name, ".")); err != nil {
 		return nil, err
 	}
-	fd, err := openHere(s.fd, filepath.Join(ref.Directory, name))
+	fd, err := openHere(s.fd, filepath.Join(ref.RunDirectory, name))
 	if err != nil {
 		return nil, fmt.Errorf("open draft %s: %w", name, err)
 	}
-	return &Image{Reference: ref.Reference{Name: name}, Path: filepath.Join(s.Path, ref.Directory, name), Private: true, fd: fd, record: -1}, nil
+	return &Image{Reference: ref.Reference{Name: name}, Path: filepath.Join(s.Path, ref.RunDirectory, name), Private: true, fd: fd, record: -1}, nil
 }
 
 // A Sealing says how a draft becomes a version.

@@ -24,7 +24,7 @@ const (
 	sessionRoot       = "root"
 	sessionRecord     = "session.json"
 	// sessionPrefix and endedPrefix start the names of sessions that are being made and
-	// removed, in the run directory. A name of CopyName follows.
+	// removed, in the run directory. A name of SnapshotName follows.
 	sessionPrefix = ".session-"
 	endedPrefix   = ".ended-"
 	maxSession    = 512 << 10 // bytes of a record, most of them of an environment

@@ -74,7 +74,7 @@ func (s *Store) beginSession(ctx context.Context, run, all int, i *Image, r Sess
 
 func sessionDraft(prefix string, uid uint32, name string) (string, error) {
 	digits, err := randomName("")
-	return prefix + ref.CopyName(uid, name, digits), err
+	return prefix + ref.SnapshotName(uid, name, digits), err
 }
 
 // checkSessions refuses a session beyond the limit, and a name that is in use. Sessions
@@ -113,7 +113,7 @@ func unfinishedSessions(run int, uid uint32) (names []string, err error) {
 	}
 	for _, e := range list {
 		begun, making := ofSession(e.Name())
-		c, ok := ref.ParseCopy(begun)
+		c, ok := ref.ParseSnapshot(begun)
 		if making && ok && c.Owner == uid && isHeld(run, e.Name()) {
 			names = append(names, c.Container)
 		}

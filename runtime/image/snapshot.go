@@ -28,7 +28,7 @@ type Snapshot struct {
 }
 
 // Snapshot makes a throw-away snapshot of an image, which must stay open while the
-// snapshot exists. The container's record must exist already. name is from CopyName. On
+// snapshot exists. The container's record must exist already. name is from SnapshotName. On
 // BTRFS the call lasts as long as a commit.
 //
 // The snapshot is writable, since missing mount points are made in it. The mount's
@@ -38,7 +38,7 @@ func (s *Store) Snapshot(i *Image, name string) (*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	snap := &Snapshot{Path: ref.CopyPath(s.Path, name), name: name, dir: dir, fd: -1, overlay: !s.BTRFS, rootless: s.Here.Rootless(), lower: i.fd}
+	snap := &Snapshot{Path: ref.SnapshotPath(s.Path, name), name: name, dir: dir, fd: -1, overlay: !s.BTRFS, rootless: s.Here.Rootless(), lower: i.fd}
 	if snap.Alone, err = empty(dir); err == nil {
 		err = snap.make()
 	}

@@ -15,16 +15,16 @@ import (
 
 // Space is the space that a store uses, and what is in it.
 type Space struct {
-	Path     string        `json:"path"`
-	Kind     string        `json:"kind"` // btrfs or overlay
-	Size     uint64        `json:"size"` // of the file system, bytes
-	Free     uint64        `json:"free"`
-	Pools    []btrfs.Space `json:"pools,omitempty"` // on BTRFS: data, metadata, system
-	Images   int           `json:"images"`
-	Versions int           `json:"versions"`
-	Living   int           `json:"living"`     // snapshots and drafts of running processes
-	Orphans  int           `json:"orphans"`    // leftovers: `runtime gc` removes them
-	Running  int           `json:"containers"` // with or without a snapshot
+	Path      string        `json:"path"`
+	Kind      string        `json:"kind"` // btrfs or overlay
+	Size      uint64        `json:"size"` // of the file system, bytes
+	Free      uint64        `json:"free"`
+	Pools     []btrfs.Space `json:"pools,omitempty"` // on BTRFS: data, metadata, system
+	Images    int           `json:"images"`
+	Versions  int           `json:"versions"`
+	Living    int           `json:"living"`     // snapshots and drafts of running processes
+	Leftovers int           `json:"orphans"`    // leftovers: `runtime gc` removes them
+	Running   int           `json:"containers"` // with or without a snapshot
 }
 
 // Status measures the store, and counts what is in it.
@@ -75,7 +75,7 @@ func (s *Store) countCopies(space *Space) error {
 		if s.lives(dir, entry.Name()) {
 			space.Living++
 		} else {
-			space.Orphans++
+			space.Leftovers++
 		}
 	}
 	return nil

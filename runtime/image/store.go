@@ -140,22 +140,22 @@ func (s *Store) hint(ref ref.Reference) string {
 
 // runDir opens the run directory. For root it makes the directory if it is missing.
 func (s *Store) runDir() (int, error) {
-	fd, err := openDirectory(s.fd, ref.Directory)
+	fd, err := openDirectory(s.fd, ref.RunDirectory)
 	if errors.Is(err, unix.ENOENT) && (os.Getuid() == 0 || s.Here.Rootless()) {
-		if err := unix.Mkdirat(s.fd, ref.Directory, 0o700); err != nil && err != unix.EEXIST {
-			return -1, fmt.Errorf("make %s: %w", filepath.Join(s.Path, ref.Directory), err)
+		if err := unix.Mkdirat(s.fd, ref.RunDirectory, 0o700); err != nil && err != unix.EEXIST {
+			return -1, fmt.Errorf("make %s: %w", filepath.Join(s.Path, ref.RunDirectory), err)
 		}
-		fd, err = openDirectory(s.fd, ref.Directory)
+		fd, err = openDirectory(s.fd, ref.RunDirectory)
 	}
 	if errors.Is(err, unix.ENOENT) {
-		return -1, fmt.Errorf("image store %s has no directory %s yet: run `runtime store init` as root", s.Path, ref.Directory)
+		return -1, fmt.Errorf("image store %s has no directory %s yet: run `runtime store init` as root", s.Path, ref.RunDirectory)
 	}
 	if err != nil {
-		return -1, fmt.Errorf("open %s: %w", filepath.Join(s.Path, ref.Directory), err)
+		return -1, fmt.Errorf("open %s: %w", filepath.Join(s.Path, ref.RunDirectory), err)
 	}
 	if err := file.OwnedBy(fd, s.Here.Root().UID); err != nil {
 		unix.Close(fd)
-		return -1, fmt.Errorf("%s: %w", filepath.Join(s.Path, ref.Directory), err)
+		return -1, fmt.Errorf("%s: %w", filepath.Join(s.Path, ref.RunDirectory), err)
 	}
 	return fd, nil
 }
@@ -172,7 +172,7 @@ func entries(at int, path string) ([]fs.DirEntry, error) {
 }
 
 // Spool returns a directory on the store's file system, for files without a name.
-func (s *Store) Spool() string { return filepath.Join(s.Path, ref.Directory) }
+func (s *Store) Spool() string { return filepath.Join(s.Path, ref.RunDirectory) }
 
 func isFile(name string) bool {
 	info, err := os.Stat(name)

@@ -70,7 +70,7 @@ func (l *Launch) startOne(p *plan.Plan, args []string, files [3]uintptr, termina
 		c.Cgroup = group.FD()
 	}
 	if p.RootInside() {
-		if err := l.becomesRoot(p, &c); err != nil {
+		if err := l.enterUserNamespace(p, &c); err != nil {
 			return nil, err
 		}
 	}
@@ -159,9 +159,9 @@ func whyNot(proc int, file string, dirs []string, err error) error {
 	return &status.CommandError{Command: file, Reason: err.Error(), Code: status.ExitNotExecutable}
 }
 
-// becomesRoot makes the command of root inside enter the user namespace. Its working
+// enterUserNamespace makes the command of root inside enter the user namespace. Its working
 // directory is entered after that, with the rights that it has there.
-func (l *Launch) becomesRoot(p *plan.Plan, c *nsexec.Command) error {
+func (l *Launch) enterUserNamespace(p *plan.Plan, c *nsexec.Command) error {
 	keep, err := capabilitySet(p.Spec.Process.Capabilities)
 	if err != nil {
 		return err

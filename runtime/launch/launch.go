@@ -69,11 +69,11 @@ type Outside struct {
 	Note, Warn func(string)
 	// Recorded waits until the container has its record. An error means that it gets
 	// none.
-	Recorded func() error
+	AwaitRecord func() error
 	// Group returns the container's control group, or nil for none.
 	Group func() *cgroup.Group
 	// Told waits until the start is logged. Its error ends the launch.
-	Told func() error
+	AwaitLog func() error
 	// Userns is the user namespace that the command will be root of; nil: none.
 	Userns *os.File
 	Output *output.Output // nil: output is not copied
@@ -223,7 +223,7 @@ func (l *Launch) execute() error {
 	}
 	// The log is told first: the caller owns the command, and can kill this process as
 	// soon as it runs.
-	if err := l.Told(); err != nil {
+	if err := l.AwaitLog(); err != nil {
 		return err
 	}
 	l.tellOfPlan()

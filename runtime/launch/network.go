@@ -59,7 +59,7 @@ func (l *Launch) connectNetwork() error {
 	// The record comes first, since containers are counted by their records. Otherwise
 	// launches that are stopped or refused before they are recorded could claim all
 	// addresses.
-	if err := l.Recorded(); err != nil {
+	if err := l.AwaitRecord(); err != nil {
 		return err
 	}
 	addresses, err := address.Parse(l.Plan.NetworkRange)

@@ -103,7 +103,7 @@ func launched(t *testing.T, p *plan.Plan) (*Launch, error) {
 	nothing := func() error { return nil }
 	tell := func(text string) { t.Errorf("told: %s", text) }
 	l := New(here.Here{}, p, func() (mount.Tree, error) { return mount.New("tmpfs", []string{"mode=0755"}, 0) },
-		Outside{Note: tell, Warn: tell, Recorded: nothing, Told: nothing, Group: func() *cgroup.Group { return nil }, Umask: 0o027})
+		Outside{Note: tell, Warn: tell, AwaitRecord: nothing, AwaitLog: nothing, Group: func() *cgroup.Group { return nil }, Umask: 0o027})
 	l.Start()
 	err := <-l.Started
 	t.Cleanup(func() {

@@ -16,7 +16,7 @@ import (
 func (l *Launch) changeDir() error { return l.enterDir(l.Plan) }
 
 // enterDir enters the working directory of the plan's command. Root inside has other
-// rights, so its command enters the directory itself (see becomesRoot), unless the
+// rights, so its command enters the directory itself (see enterUserNamespace), unless the
 // directory is known by its inode.
 func (l *Launch) enterDir(p *plan.Plan) error {
 	l.entered = false

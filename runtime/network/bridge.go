@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// Bridge is the name of the bridge.
-	Bridge = "mayfly0"
+	// BridgeName is the name of the bridge.
+	BridgeName = "mayfly0"
 	// inside is the name of a container's interface, in the container.
 	inside = "eth0"
 	// bridgeMAC tells Mayfly's bridge from another of that name. It is locally
@@ -121,18 +121,18 @@ func isOurs(l netlink.Link) bool { return string(l.Attrs().HardwareAddr) == brid
 
 // bridgeOf finds the bridge, or makes it.
 func bridgeOf(r address.Range, h *netlink.Handle) (netlink.Link, error) {
-	l, err := find(h, Bridge)
+	l, err := find(h, BridgeName)
 	switch {
 	case err == nil && !isOurs(l):
-		return nil, fmt.Errorf("interface %s %w: rename or remove it", Bridge, ErrTaken)
+		return nil, fmt.Errorf("interface %s %w: rename or remove it", BridgeName, ErrTaken)
 	case err == nil && l.Attrs().Alias == aliasOf(r):
 		return l, nil
 	case err == nil && strings.HasPrefix(l.Attrs().Alias, aliasPrefix):
 		return nil, fmt.Errorf("the bridge %s is for %q: when no container uses it, `runtime gc` by root removes it",
-			Bridge, strings.TrimPrefix(l.Attrs().Alias, aliasPrefix))
+			BridgeName, strings.TrimPrefix(l.Attrs().Alias, aliasPrefix))
 	}
 	if l, err = makeBridge(r, h); err != nil {
-		return nil, fmt.Errorf("make the bridge %s: %w", Bridge, err)
+		return nil, fmt.Errorf("make the bridge %s: %w", BridgeName, err)
 	}
 	return l, nil
 }
@@ -145,12 +145,12 @@ func makeBridge(r address.Range, h *netlink.Handle) (netlink.Link, error) {
 	if _, err := os.Stat(nft); err != nil {
 		return nil, fmt.Errorf("there is no %s, which translates addresses: install nftables", nft)
 	}
-	a := attributes(Bridge)
+	a := attributes(BridgeName)
 	a.Flags, a.HardwareAddr = net.FlagUp, net.HardwareAddr(bridgeMAC)
 	if err := h.LinkAdd(&netlink.Bridge{LinkAttrs: a}); err != nil && !errors.Is(err, unix.EEXIST) {
 		return nil, err
 	}
-	l, err := find(h, Bridge)
+	l, err := find(h, BridgeName)
 	if err != nil {
 		return nil, err
 	}
@@ -176,7 +176,7 @@ func removeBridge() (removed bool, err error) {
 		return false, err
 	}
 	defer h.Close()
-	l, err := find(h, Bridge)
+	l, err := find(h, BridgeName)
 	if err == unix.ENODEV || err == nil && !isOurs(l) {
 		return false, nil
 	}
@@ -187,10 +187,10 @@ func removeBridge() (removed bool, err error) {
 		err = setForwarding(forwarded, "0")
 	}
 	if err == nil {
-		err = removeInterface(h, Bridge)
+		err = removeInterface(h, BridgeName)
 	}
 	if err != nil {
-		return false, fmt.Errorf("remove the bridge %s: %w", Bridge, err)
+		return false, fmt.Errorf("remove the bridge %s: %w", BridgeName, err)
 	}
 	return true, nil
 }

@@ -27,12 +27,12 @@ func TestAContainerIsConnectedAndLeavesNothing(t *testing.T) {
 	c := newContainer(t)
 	l := connected(t, c, "first", someone)
 
-	bridge, err := netlink.LinkByName(Bridge)
+	bridge, err := netlink.LinkByName(BridgeName)
 	must(t, err)
 	if a := bridge.Attrs(); !isOurs(bridge) || a.Alias != "mayfly: 10.87.0.0/16" || a.Flags&net.FlagUp == 0 {
 		t.Errorf("the bridge is %+v", a)
 	}
-	if got, err := addressesOf(Bridge); err != nil || !slices.Equal(got, []string{"10.87.0.1/16"}) {
+	if got, err := addressesOf(BridgeName); err != nil || !slices.Equal(got, []string{"10.87.0.1/16"}) {
 		t.Errorf("the bridge has %q, %v", got, err)
 	}
 	port, err := netlink.LinkByName(hostName(l.Address))
@@ -43,13 +43,13 @@ func TestAContainerIsConnectedAndLeavesNothing(t *testing.T) {
 	if p, err := netlink.LinkGetProtinfo(port); err != nil || !p.Isolated {
 		t.Errorf("the port is not isolated: %+v, %v", p, err)
 	}
-	if off, err := os.ReadFile("/proc/sys/net/ipv6/conf/" + Bridge + "/disable_ipv6"); err == nil && string(off) != "1\n" {
+	if off, err := os.ReadFile("/proc/sys/net/ipv6/conf/" + BridgeName + "/disable_ipv6"); err == nil && string(off) != "1\n" {
 		t.Errorf("the bridge has IP version 6: %q", off)
 	}
 	if got := owners(t); !slices.Equal(got, []string{element(l.Address, someone)}) {
 		t.Errorf("owners are %q", got)
 	}
-	if got := forwarding(t, Bridge) + forwarding(t, "lo") + forwarding(t, "default") + forwarding(t, "all"); got != "2220" {
+	if got := forwarding(t, BridgeName) + forwarding(t, "lo") + forwarding(t, "default") + forwarding(t, "all"); got != "2220" {
 		t.Errorf("the bridge, lo, later interfaces and all forward: %s", got)
 	}
 	reaches(t, c, l)
@@ -59,10 +59,10 @@ func TestAContainerIsConnectedAndLeavesNothing(t *testing.T) {
 		t.Error("the port is left")
 	}
 	removed, err := Collect(here.Here{})
-	if err != nil || !slices.Equal(removed, []string{"network " + Bridge}) {
+	if err != nil || !slices.Equal(removed, []string{"network " + BridgeName}) {
 		t.Errorf("collected: %q, %v", removed, err)
 	}
-	if _, err := netlink.LinkByName(Bridge); err == nil {
+	if _, err := netlink.LinkByName(BridgeName); err == nil {
 		t.Error("the bridge is left")
 	}
 	if left := ruleset(t, "tables"); left != "" {
@@ -203,7 +203,7 @@ func TestTheInterfaceOfAKilledContainerIsReplaced(t *testing.T) {
 	}
 	// Nobody holds the lease of a killed container: it is collected.
 	must(t, next.File().Close())
-	if removed, err := Collect(here.Here{}); err != nil || !slices.Equal(removed, []string{"network " + next.Address.String(), "network " + Bridge}) {
+	if removed, err := Collect(here.Here{}); err != nil || !slices.Equal(removed, []string{"network " + next.Address.String(), "network " + BridgeName}) {
 		t.Errorf("collected: %q, %v", removed, err)
 	}
 }
@@ -213,8 +213,8 @@ func TestABridgeThatIsInTheWayIsLeftAlone(t *testing.T) {
 		return
 	}
 	c := newContainer(t)
-	must(t, netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attributes(Bridge)}))
-	theirs, err := netlink.LinkByName(Bridge)
+	must(t, netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attributes(BridgeName)}))
+	theirs, err := netlink.LinkByName(BridgeName)
 	must(t, err)
 	l := claimed(t, "in the way", someone)
 	if err := l.Connect(c.netns); !errors.Is(err, ErrTaken) {
@@ -224,7 +224,7 @@ func TestABridgeThatIsInTheWayIsLeftAlone(t *testing.T) {
 	if removed, err := Collect(here.Here{}); err != nil || len(removed) > 0 {
 		t.Errorf("collected: %q, %v", removed, err)
 	}
-	if now, err := netlink.LinkByName(Bridge); err != nil || now.Attrs().Index != theirs.Attrs().Index {
+	if now, err := netlink.LinkByName(BridgeName); err != nil || now.Attrs().Index != theirs.Attrs().Index {
 		t.Errorf("their bridge is %+v, %v", now, err)
 	}
 	must(t, netlink.LinkDel(theirs))
@@ -246,12 +246,12 @@ func TestABridgeThatIsNotCompleteIsCompleted(t *testing.T) {
 	if !isInside(t) {
 		return
 	}
-	a := attributes(Bridge)
+	a := attributes(BridgeName)
 	a.HardwareAddr, a.Alias = net.HardwareAddr(bridgeMAC), "mayfly 10.87.0.0/16"
 	must(t, netlink.LinkAdd(&netlink.Bridge{LinkAttrs: a}))
 	c := newContainer(t)
 	l := connected(t, c, "a name", someone)
-	bridge, err := netlink.LinkByName(Bridge)
+	bridge, err := netlink.LinkByName(BridgeName)
 	if err != nil || bridge.Attrs().Alias != aliasOf(address.DefaultRange) {
 		t.Errorf("the bridge is %+v, %v", bridge, err)
 	}

@@ -34,9 +34,9 @@ type Lease struct {
 // File returns the file that holds the lease. The lease still owns it.
 func (l *Lease) File() *os.File { return l.file }
 
-// Held makes the lease of a container that joins the network of another one: both hold
+// JoinedLease makes the lease of a container that joins the network of another one: both hold
 // the same file, which the lease owns from here on.
-func Held(a address.Address, f *os.File) *Lease { return &Lease{Address: a, file: f} }
+func JoinedLease(a address.Address, f *os.File) *Lease { return &Lease{Address: a, file: f} }
 
 // Claim takes a free address for the container of an owner. The thread must act on
 // files as root. The caller must Release the lease.
@@ -199,7 +199,7 @@ func Collect(h here.Here) (removed []string, err error) {
 	}
 	gone, err := removeUnused(dir)
 	if gone {
-		removed = append(removed, "network "+Bridge)
+		removed = append(removed, "network "+BridgeName)
 	}
 	return removed, err
 }

@@ -69,7 +69,7 @@ func TestAnAddressIsFreeAgainWhenEveryDescriptorIsClosed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	joined := Held(a, os.NewFile(uintptr(fd), "lease"))
+	joined := JoinedLease(a, os.NewFile(uintptr(fd), "lease"))
 	f.Close()
 	if _, err := take(dir, a.String()); err != unix.EWOULDBLOCK {
 		t.Errorf("while another container holds it: %v", err)

@@ -54,7 +54,7 @@ add rule ip mayfly output reject with icmp type admin-prohibited
 `
 
 // translate makes the rules of a range.
-func translate(r address.Range) error { return runNFT(fmt.Sprintf(rules, r, Bridge)) }
+func translate(r address.Range) error { return runNFT(fmt.Sprintf(rules, r, BridgeName)) }
 
 // runNFT has nft(8) execute a script. The process has CAP_NET_ADMIN, which the thread
 // must have effective, and of the caller's world only the user id.
@@ -74,7 +74,7 @@ func runNFT(script string) error {
 // withoutIPv6 switches IP version 6 off at the bridge. A container's interface has a
 // link-local address. Every user of the host would reach it there, past the rules.
 func withoutIPv6() error {
-	err := os.WriteFile("/proc/sys/net/ipv6/conf/"+Bridge+"/disable_ipv6", []byte("1\n"), 0)
+	err := os.WriteFile("/proc/sys/net/ipv6/conf/"+BridgeName+"/disable_ipv6", []byte("1\n"), 0)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil // the kernel has none
 	}

@@ -70,7 +70,7 @@ func splitEscaped(text string) ([]string, error) {
 
 // Ours are the file systems that Mayfly makes for each container. Nothing else is
 // mounted over them or into them.
-var Ours = []string{"/proc", "/sys", "/dev"}
+var OwnFilesystems = []string{"/proc", "/sys", "/dev"}
 
 // CleanDestination returns a cleaned path that something may be mounted on: absolute,
 // without "..", not / and not in one of Ours.
@@ -87,7 +87,7 @@ func CleanDestination(name string) (string, error) {
 	if clean == "/" {
 		return "", errors.New("destination is the root directory")
 	}
-	for _, one := range Ours {
+	for _, one := range OwnFilesystems {
 		if clean == one || strings.HasPrefix(clean, one+"/") {
 			return "", fmt.Errorf("destination %s is in %s, which is the container's own", clean, one)
 		}

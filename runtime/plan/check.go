@@ -76,7 +76,7 @@ func (p *Plan) checkParts() error {
 	}
 	for _, name := range slices.Concat(linux.MaskedPaths, linux.ReadonlyPaths) {
 		if !OnScratch(name) {
-			return fmt.Errorf("plan: masked or read-only path %s: only what is in %s can be", name, strings.Join(Ours, ", "))
+			return fmt.Errorf("plan: masked or read-only path %s: only what is in %s can be", name, strings.Join(OwnFilesystems, ", "))
 		}
 	}
 	for _, m := range p.Spec.Mounts {

@@ -15,15 +15,15 @@ type Facts struct {
 	Version  int      // version of the image; 0: it has none
 	Root     string   // path of the image's root file system on the host
 	ImageEnv []string // NAME=VALUE entries of the image's configuration
-	// CopyFirst: the container needs a snapshot, since the image can change, must not
+	// NeedsSnapshot: the container needs a snapshot, since the image can change, must not
 	// be shared, or lacks a mount point.
-	CopyFirst bool
-	Image     arch.Architecture // the image's; zero: its /bin/sh tells none
-	NoShell   bool              // the image lacks the shell of SHELL
-	NoLocales []string          // locales of the environment that it lacks
-	Term      string            // what TERM is to be; "": unchanged
-	User      passwd.Entry      // who the command runs as
-	Groups    []uint32          // the user's supplementary groups
+	NeedsSnapshot bool
+	Image         arch.Architecture // the image's; zero: its /bin/sh tells none
+	NoShell       bool              // the image lacks the shell of SHELL
+	NoLocales     []string          // locales of the environment that it lacks
+	Term          string            // what TERM is to be; "": unchanged
+	User          passwd.Entry      // who the command runs as
+	Groups        []uint32          // the user's supplementary groups
 	// Delegated: the caller may move processes between control groups here. It is
 	// looked up where a limit of the policy's depends on it.
 	Delegated    bool

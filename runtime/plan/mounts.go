@@ -16,8 +16,8 @@ import (
 // request's. Within the last two groups a mount comes after the one that it lies in,
 // which would cover it.
 func (p *Plan) mounts(r Request, f Facts) error {
-	p.Spec.Mounts = ownMounts(f.User.UID, p.terminals()...)
-	p.withoutGrant(f)
+	p.Spec.Mounts = ownMounts(f.User.UID, p.devptsOptions()...)
+	p.rootlessMounts(f)
 	own := len(p.Spec.Mounts)
 	if !r.NoEphemeral {
 		p.hostBinds(f)
@@ -57,9 +57,9 @@ func ownMounts(uid uint32, terminals ...string) []specs.Mount {
 	}
 }
 
-// withoutGrant replaces what a rootless container cannot have: a sysfs of its own,
+// rootlessMounts replaces what a rootless container cannot have: a sysfs of its own,
 // which belongs to a network namespace, and devpts options for a group that has no id.
-func (p *Plan) withoutGrant(f Facts) {
+func (p *Plan) rootlessMounts(f Facts) {
 	if !p.Rootless {
 		return
 	}

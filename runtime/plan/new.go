@@ -38,7 +38,7 @@ func New(r Request, f Facts) (*Plan, error) {
 	p := &Plan{Owner: Owner{f.Caller.UID, f.Caller.GID}, Rootless: f.Rootless, Limitations: limitations(f), Rule: f.Policy.Place().String(),
 		SetIDs: f.Caller.UID != f.User.UID, Timeout: r.Timeout, KillAfter: r.KillAfter, Measure: r.Measure, OutputLimit: r.OutputLimit}
 	p.Spec.Linux = linux()
-	p.bound(r.Resources, f.Policy)
+	p.applyLimits(r.Resources, f.Policy)
 	p.keepInit(f)
 	p.chooseRoot(r, f)
 	if err := p.name(r, f); err != nil {
@@ -103,7 +103,7 @@ func (p *Plan) chooseRoot(r Request, f Facts) {
 		p.Root.Kind = RootImage
 	case r.Session != "":
 		p.Root.Kind, p.Root.Name = RootSession, r.Session
-	case r.Writable || f.CopyFirst:
+	case r.Writable || f.NeedsSnapshot:
 		p.Root.Kind = RootSnapshot
 	}
 }
@@ -118,7 +118,7 @@ func (p *Plan) name(r Request, f Facts) error {
 		return err
 	}
 	if p.Root.Kind == RootSnapshot {
-		p.Root.Name = ref.CopyName(f.Caller.UID, p.Container, f.RandomDigits)
+		p.Root.Name = ref.SnapshotName(f.Caller.UID, p.Container, f.RandomDigits)
 	}
 	p.Spec.Hostname = r.Hostname
 	if r.Hostname == "" {

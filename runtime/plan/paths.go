@@ -14,7 +14,7 @@ func Within(name, dir string) bool {
 // OnScratch tells whether a path is one of Ours or lies in one: rootfs.BuildScratch
 // mounts there before the root file system exists.
 func OnScratch(destination string) bool {
-	for _, one := range Ours {
+	for _, one := range OwnFilesystems {
 		if destination == one || strings.HasPrefix(destination, one+"/") {
 			return true
 		}

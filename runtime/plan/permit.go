@@ -42,7 +42,7 @@ func Permitted(r Request, d rule.Decision) error {
 }
 
 // bound takes over the rule's limits. Root has only the limits that root asks for.
-func (p *Plan) bound(asked Resources, d rule.Decision) {
+func (p *Plan) applyLimits(asked Resources, d rule.Decision) {
 	p.Devices = d.Devices
 	p.BindFrom, p.BindReadOnlyFrom = d.AllowBind, d.AllowBindReadOnly
 	if d.Unbound {

@@ -82,13 +82,13 @@ func TestTimeIsBoundedWhateverIsAsked(t *testing.T) {
 		{0, time.Minute, limit, mostKillAfter}, {time.Minute, 0, time.Minute, 0}, {99 * limit, 99 * limit, limit, mostKillAfter},
 	} {
 		p := &Plan{Timeout: c.asked, KillAfter: c.kill}
-		p.bound(Resources{}, rule.Decision{Rule: rule.Rule{Limits: rule.Limits{Time: limit, Containers: 3}}})
+		p.applyLimits(Resources{}, rule.Decision{Rule: rule.Rule{Limits: rule.Limits{Time: limit, Containers: 3}}})
 		if p.Timeout != c.timeout || p.KillAfter != c.killAfter || p.Containers != 3 || p.AtMost() != c.timeout+c.killAfter+grace {
 			t.Errorf("asked for %v and %v: %v and %v", c.asked, c.kill, p.Timeout, p.KillAfter)
 		}
 	}
 	root := &Plan{Timeout: 2 * limit}
-	root.bound(Resources{}, rule.Decision{Unbound: true, Rule: rule.Rule{Limits: rule.Limits{Time: limit, Containers: 3}}})
+	root.applyLimits(Resources{}, rule.Decision{Unbound: true, Rule: rule.Rule{Limits: rule.Limits{Time: limit, Containers: 3}}})
 	if root.Timeout != 2*limit || root.Containers != 0 || (&Plan{}).AtMost() != 0 {
 		t.Errorf("root: %+v", root)
 	}

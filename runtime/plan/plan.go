@@ -170,5 +170,5 @@ func (p *Plan) Path() string {
 	if p.Root.Kind != RootSnapshot {
 		return p.Spec.Root.Path
 	}
-	return ref.CopyPath(p.Root.Store, p.Root.Name)
+	return ref.SnapshotPath(p.Root.Store, p.Root.Name)
 }

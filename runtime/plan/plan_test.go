@@ -23,7 +23,7 @@ func facts() Facts {
 	return Facts{
 		Caller: caller.Caller{UID: 1000, GID: 1000, Groups: []uint32{1000, 50}, Dir: "/home/dev/src",
 			Env: []string{"TERM=xterm", "LC_ALL=C", "SECRET=1", "HOME=/home/dev", "PATH=/evil"}},
-		Policy: ordinary(), Host: host, Image: image, Root: "/var/lib/machines/deb12-i386", CopyFirst: true,
+		Policy: ordinary(), Host: host, Image: image, Root: "/var/lib/machines/deb12-i386", NeedsSnapshot: true,
 		User:    passwd.Entry{Name: "dev", UID: 1000, GID: 1000, Home: "/home/dev", Shell: "/bin/bash"},
 		Groups:  []uint32{1000, 50},
 		Present: map[string]bool{"/etc/passwd": true, "/etc/group": true, "/home": true, "/etc/resolv.conf": true},
@@ -146,7 +146,7 @@ func TestFilesOfEtcAreNoMountsWhereTheyCanBeReplaced(t *testing.T) {
 // Root and the caller change places, and nobody else does.
 func TestIDMappingsWhereRootIsTheCaller(t *testing.T) {
 	for _, own := range []uint32{1, 2, 1000, 65534, 65535, 65536, 1 << 20} {
-		plain, list := IdMappings(own, 3000000), changedPlaces(own, 3000000)
+		plain, list := IdMappings(own, 3000000), swappedMappings(own, 3000000)
 		seen := map[uint32]bool{}
 		for inside := range uint32(RootIDs) {
 			want := onHost(plain, inside)

@@ -2,10 +2,10 @@ package plan
 
 import "github.com/opencontainers/runtime-spec/specs-go"
 
-// changedPlaces returns IdMappings with root and the caller swapped: what root inside
+// swappedMappings returns IdMappings with root and the caller swapped: what root inside
 // makes is the caller's on the host. The same ids are mapped, so root inside can reach
 // no other files.
-func changedPlaces(own, first uint32) []specs.LinuxIDMapping {
+func swappedMappings(own, first uint32) []specs.LinuxIDMapping {
 	var list []specs.LinuxIDMapping
 	for _, m := range IdMappings(own, first) {
 		switch {

@@ -52,7 +52,7 @@ func (p *Plan) root(f Facts) error {
 	p.Spec.Linux.Namespaces = append(p.Spec.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
 	mappings := IdMappings
 	if r.IsCaller {
-		mappings = changedPlaces
+		mappings = swappedMappings
 	}
 	p.Spec.Linux.UIDMappings = mappings(f.User.UID, r.UIDs.First)
 	p.Spec.Linux.GIDMappings = mappings(f.User.GID, r.GIDs.First)
@@ -84,7 +84,7 @@ const ttyGroup = 5
 
 // terminals are devpts options: the uid of root inside and the gid of the tty group,
 // both as on the host.
-func (p *Plan) terminals() []string {
+func (p *Plan) devptsOptions() []string {
 	if !p.RootInside() {
 		return nil
 	}

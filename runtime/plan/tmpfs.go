@@ -98,7 +98,7 @@ const inodeSize = 4096
 // Bounded returns an error for a tmpfs that is larger than the kernel's default: half
 // of the machine's memory (in bytes), and an inode for each page of that. It is not
 // called for root.
-func (t Tmpfs) Bounded(memory int64) error {
+func (t Tmpfs) CheckSize(memory int64) error {
 	for _, option := range t.Options {
 		key, value, _ := strings.Cut(option, "=")
 		most := memory / 2

@@ -32,7 +32,7 @@ func TestTmpfsIsBoundedByHalfOfTheMemory(t *testing.T) {
 	for option, most := range map[string]bool{
 		"size=4G": true, "size=4097M": false, "size=50%": true, "size=51%": false, "size=1T": false, "nr_inodes=1024k": true, "nr_inodes=1025k": false, "nr_inodes=1G": false, "mode=0777": true,
 	} {
-		if err := (Tmpfs{"/x", []string{"ro", option}}).Bounded(memory); (err == nil) != most {
+		if err := (Tmpfs{"/x", []string{"ro", option}}).CheckSize(memory); (err == nil) != most {
 			t.Errorf("%s: %v", option, err)
 		}
 	}

@@ -79,14 +79,14 @@ var ErrNoSUID = here.ErrNoSUID
 // thread; it acts on the whole process.
 func Settle(h here.Here) error {
 	if h.Rootless() {
-		return settle(GrantCapabilities | ownCapability)
+		return settle(GrantCapabilities | rootlessCapability)
 	}
 	return settle(GrantCapabilities)
 }
 
 // ownCapability is what a rootless program needs besides, to make another user
 // namespace with the same ids.
-const ownCapability uint64 = 1 << unix.CAP_SETFCAP
+const rootlessCapability uint64 = 1 << unix.CAP_SETFCAP
 
 // Renounce gives up every capability and every id but the caller's, for what needs
 // none. Root keeps all.

@@ -28,7 +28,7 @@ func (b *Builder) MountAll() error {
 	}
 	inside := mount.RootAt(b.tree.FD())
 	for _, m := range b.Plan.Spec.Mounts {
-		if plan.OnScratch(m.Destination) && !slices.Contains(plan.Ours, m.Destination) {
+		if plan.OnScratch(m.Destination) && !slices.Contains(plan.OwnFilesystems, m.Destination) {
 			continue // came along with /dev, /proc or /sys
 		}
 		tree, ok := b.Scratch.Own[m.Destination]
@@ -128,7 +128,7 @@ func (b *Builder) attachTo(inside mount.Root, tree mount.Tree, destination strin
 		return fmt.Errorf("%s: %w", destination, err)
 	}
 	dir := source.IsDir
-	follow := dir && !slices.Contains(plan.Ours, destination)
+	follow := dir && !slices.Contains(plan.OwnFilesystems, destination)
 	target, err := b.find(inside, destination, follow)
 	if errors.Is(err, unix.ENOENT) && b.mayCreate(destination) {
 		if err := b.withCallersRights(func() error { return b.create(inside, destination, dir) }); err != nil {

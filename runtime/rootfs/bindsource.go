@@ -189,7 +189,7 @@ func bindable(fd int, readOnly bool) error {
 // checkPlace refuses a source in /dev that is opened a second time: the scratch covers
 // the host's /dev by then, with the container's root file system on it.
 func (s *sources) checkPlace(fd int) error {
-	if !s.again {
+	if !s.devCovered {
 		return nil
 	}
 	place, err := file.PathOf(fd)
@@ -207,7 +207,7 @@ const reopenings = 1000
 // more (ENOENT). The thread has a copy of the host's mounts, in which the path leads to
 // the new file. It is opened with the same rights and the same checks as the first one.
 func (b *Builder) attachAgain(inside mount.Root, m specs.Mount) error {
-	b.sources.again = true
+	b.sources.devCovered = true
 	for range reopenings {
 		old := b.sources.binds[m.Destination]
 		delete(b.sources.binds, m.Destination)

@@ -168,7 +168,7 @@ func (b *Builder) hidePaths() error {
 	}
 	for _, name := range slices.Concat(b.Plan.Spec.Linux.MaskedPaths, b.Plan.Spec.Linux.ReadonlyPaths) {
 		if !plan.OnScratch(name) {
-			return fmt.Errorf("%s: not in %s, so it cannot be masked or made read-only", name, strings.Join(plan.Ours, ", "))
+			return fmt.Errorf("%s: not in %s, so it cannot be masked or made read-only", name, strings.Join(plan.OwnFilesystems, ", "))
 		}
 	}
 	for _, name := range b.Plan.Spec.Linux.MaskedPaths {

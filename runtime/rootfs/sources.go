@@ -22,11 +22,11 @@ var devices = []string{"null", "zero", "full", "random", "urandom", "tty"}
 // (open_tree(2)). They are taken while the thread is still in the host's mount
 // namespace, since the kernel copies no mounts of another namespace.
 type sources struct {
-	here    here.Here
-	binds   map[string]mount.Tree // by destination
-	devices map[string]mount.Tree // by name
-	hidden  []string              // destinations that an empty directory covers
-	again   bool                  // the scratch covers the host's /dev by now
+	here       here.Here
+	binds      map[string]mount.Tree // by destination
+	devices    map[string]mount.Tree // by name
+	hidden     []string              // destinations that an empty directory covers
+	devCovered bool                  // the scratch covers the host's /dev by now
 }
 
 // SourceCapabilities are what OpenSources needs: CAP_SYS_ADMIN copies mounts,

@@ -194,7 +194,7 @@ func TestNothingIsOpenedAgainInDev(t *testing.T) {
 		again, refused bool
 		fd             int
 	}{{false, false, null}, {true, true, null}, {false, false, file}, {true, false, file}} {
-		if err := (&sources{again: c.again}).checkPlace(c.fd); (err != nil) != c.refused {
+		if err := (&sources{devCovered: c.again}).checkPlace(c.fd); (err != nil) != c.refused {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}

@@ -84,9 +84,9 @@ type supervisor struct {
 	jobs    job.Control
 	service *service      // nil: no requests are answered
 	logged  chan struct{} // closed when tellOfStart is done
-	// unsaid is why the start cannot be logged, where the caller has caused that. It is
+	// logErr is why the start cannot be logged, where the caller has caused that. It is
 	// valid when logged is closed.
-	unsaid error
+	logErr error
 }
 
 // Execute carries out a plan and leaves nothing behind, however the command ends. When
@@ -130,7 +130,7 @@ func Execute(ctx context.Context, h here.Here, p *plan.Plan, o Options) (status.
 	umask := nsexec.Umask(0o022)
 	defer nsexec.Umask(umask)
 	s := &supervisor{store: store, image: img, root: newProvision(h, userns), ports: published, jobs: job.New(), logged: make(chan struct{})}
-	s.Launch = launch.New(h, p, s.root.Tree, launch.Outside{Note: o.Note, Warn: o.Warn, Recorded: s.root.awaitRecord, Told: s.awaitLog,
+	s.Launch = launch.New(h, p, s.root.Tree, launch.Outside{Note: o.Note, Warn: o.Warn, AwaitRecord: s.root.awaitRecord, AwaitLog: s.awaitLog,
 		Group: func() *cgroup.Group { return s.root.group }, Userns: userns, Umask: umask,
 		Output: output.New(p.OutputLimit, p.Spec.Process.Terminal, p.AnotherUser(), strings.Join(p.Spec.Process.Args, " "), o.Record)})
 	return s.run(ctx, o)

@@ -148,7 +148,7 @@ func record(p *plan.Plan) state.Record {
 func makeGroup(p *plan.Plan) (*cgroup.Group, error) {
 	settings := p.Spec.Linux.Resources.Unified
 	group, err := cgroup.Make(p.Owner.UID, p.Container, settings)
-	if (errors.Is(err, cgroup.ErrMissing) || errors.Is(err, cgroup.ErrBounded)) && len(settings) == 0 {
+	if (errors.Is(err, cgroup.ErrMissing) || errors.Is(err, cgroup.ErrLimited)) && len(settings) == 0 {
 		return nil, nil
 	}
 	return group, err

@@ -129,7 +129,7 @@ func TestHowALaunchHasEndedIsTold(t *testing.T) {
 		{late, failure, false, failure},
 		{status.Status{}, interrupted, false, interrupted},
 	} {
-		ended, how, err := newSupervisor(&plan.Plan{}).begun(false, c.how, c.err)
+		ended, how, err := newSupervisor(&plan.Plan{}).startResult(false, c.how, c.err)
 		if ended != c.ended || err != c.want || err == nil && how != c.how {
 			t.Errorf("%+v, %v: %v, %+v, %v", c.how, c.err, ended, how, err)
 		}
@@ -144,7 +144,7 @@ func TestHowALaunchHasEndedIsTold(t *testing.T) {
 		s.Process = started(t, "echo ready; exec sleep 1000")
 		_ = s.Process.Signal(unix.SIGKILL)
 		s.Interrupt.Store(int32(unix.SIGTERM))
-		if ended, how, err := s.begun(true, c.how, nil); !ended || err != c.want || how.ExitCode() != c.exit {
+		if ended, how, err := s.startResult(true, c.how, nil); !ended || err != c.want || how.ExitCode() != c.exit {
 			t.Errorf("%v, %+v, %v", ended, how, err)
 		}
 	}

@@ -16,14 +16,14 @@ import (
 func (s *supervisor) tellOfStart(tell func(digest string) error) {
 	defer close(s.logged)
 	if s.root.err == nil {
-		s.unsaid = tell(s.image.Digest())
+		s.logErr = tell(s.image.Digest())
 	}
 }
 
 // awaitLog waits for tellOfStart. The launch's thread calls it.
 func (s *supervisor) awaitLog() error {
 	<-s.logged
-	return s.unsaid
+	return s.logErr
 }
 
 // startWithin is how long the last step may take after the command was told to end. A
@@ -53,7 +53,7 @@ func (s *supervisor) awaitStart(ctx context.Context) (ended bool, how status.Sta
 	for {
 		select {
 		case err := <-s.Started:
-			return s.begun(ended, how, err)
+			return s.startResult(ended, how, err)
 		case got := <-s.signals:
 			if status.Terminates(got) {
 				end(got.(syscall.Signal))
@@ -76,9 +76,9 @@ func (s *supervisor) awaitStart(ctx context.Context) (ended bool, how status.Sta
 	}
 }
 
-// begun evaluates the error of the steps. With ended, PID 1 was told to end the
+// startResult evaluates the error of the steps. With ended, PID 1 was told to end the
 // container, and the command is waited for.
-func (s *supervisor) begun(ended bool, how status.Status, err error) (bool, status.Status, error) {
+func (s *supervisor) startResult(ended bool, how status.Status, err error) (bool, status.Status, error) {
 	var interrupted status.ErrInterrupted
 	if how.TimedOut && errors.As(err, &interrupted) {
 		return true, how, nil

@@ -50,7 +50,7 @@ func (f *finder) checkTmpfs(list []plan.Tmpfs) error {
 		return fmt.Errorf("sysinfo: %w", err)
 	}
 	for _, t := range list {
-		if err := t.Bounded(int64(machine.Totalram) * int64(machine.Unit)); err != nil {
+		if err := t.CheckSize(int64(machine.Totalram) * int64(machine.Unit)); err != nil {
 			return err
 		}
 	}

@@ -148,7 +148,7 @@ func (f *finder) findImage(r plan.Request, env []string) error {
 			f.HomeInImage = hasDir(mount.RootAt(img.FD()), f.HomeName)
 		}
 		f.findImageZone(mount.RootAt(img.FD()), r)
-		f.CopyFirst = img.Private || f.missesMountPoint(mount.RootAt(img.FD()), r)
+		f.NeedsSnapshot = img.Private || f.missesMountPoint(mount.RootAt(img.FD()), r)
 		// An image without a readable /bin/sh may hold a single static program. It gets
 		// the personality of the host's own architecture.
 		f.Image, _ = img.Architecture()
