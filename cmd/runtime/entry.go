@@ -72,7 +72,7 @@ const word = int(unsafe.Sizeof(uintptr(0)))
 // it sees their name in the place of the first argument. They are those whose entry in
 // the command table has early set, which a test compares. Other commands that take
 // place in a user namespace execute the program again, with rootless.EntryVariable set
-// (runtime.ExecuteInOwn).
+// (rootless.ExecuteAgain).
 var earlyCommands = [...]string{"run", "shell"}
 
 //go:nosplit
@@ -89,7 +89,7 @@ func unblockSignals() {
 }
 
 // hideGoVariables makes \1 of the first letter of each variable of the environment
-// whose name begins with GO; package runtime makes G of it for the container's
+// whose name begins with GO; package access makes G of it for the container's
 // environment. asked tells that rootless.EntryVariable is set: the program asks itself
 // for a user namespace. auxv is what follows the environment on the stack.
 //
@@ -202,7 +202,7 @@ func hasCapabilities() bool {
 	return r != 0 || data[0].Permitted|data[1].Permitted != 0
 }
 
-// namespace is what enterNamespace did. bootstrap tells package runtime.
+// namespace is what enterNamespace did. bootstrap tells package rootless.
 var namespace struct {
 	tried    bool
 	result   int    // 0: the process is in the namespaces; else -errno of what failed
@@ -224,7 +224,7 @@ var argumentBlock [4096 / unsafe.Sizeof(uintptr(0))]uintptr
 
 // enterNamespace gives the process a user namespace, and in it a copy of the caller's
 // mounts. First it forks two mappers, which stay outside and wait: each executes one
-// command, newuidmap(1) or newgidmap(1), when package runtime has found out which ids
+// command, newuidmap(1) or newgidmap(1), when package rootless has found out which ids
 // the caller may use.
 //
 //go:nosplit

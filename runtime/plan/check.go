@@ -61,6 +61,9 @@ func (p *Plan) checkParts() error {
 	if !process.NoNewPrivileges {
 		return fmt.Errorf("plan: process.noNewPrivileges is always on")
 	}
+	if p := linux.Personality; p == nil || p.Domain != specs.PerLinux && p.Domain != specs.PerLinux32 {
+		return fmt.Errorf("plan: linux.personality: a launch always sets one, %s or %s", specs.PerLinux, specs.PerLinux32)
+	}
 	if err := checkCapabilities(process.Capabilities); err != nil {
 		return fmt.Errorf("plan: process.capabilities: %w", err)
 	}

@@ -32,6 +32,8 @@ func TestAPlanThatSaysWhatALaunchDoesNotDoIsRefused(t *testing.T) {
 		"linux.rootfsPropagation":     func(s *specs.Spec) { s.Linux.RootfsPropagation = "shared" },
 		"linux.resources.pids":        func(s *specs.Spec) { s.Linux.Resources = &specs.LinuxResources{Pids: &specs.LinuxPids{}} },
 		"linux.personality.flags":     func(s *specs.Spec) { s.Linux.Personality.Flags = []specs.LinuxPersonalityFlag{"x"} },
+		"linux.personality: a launch": func(s *specs.Spec) { s.Linux.Personality = nil },
+		"sets one":                    func(s *specs.Spec) { s.Linux.Personality.Domain = "LINUX64" },
 		"hooks":                       func(s *specs.Spec) { s.Hooks = &specs.Hooks{} },
 		"domainname":                  func(s *specs.Spec) { s.Domainname = "x" },
 		"process.apparmorProfile":     func(s *specs.Spec) { s.Process.ApparmorProfile = "x" },

@@ -86,7 +86,7 @@ func tmpfsAmount(key, value string, whole int64) (int64, error) {
 	case err != nil || n > math.MaxInt64>>shift:
 		return 0, errors.New("want a number, as in 64M")
 	case n == 0:
-		return 0, errors.New("0 is no bound to the kernel; leave it out for half of the memory")
+		return 0, errors.New("0 is no limit to the kernel; leave it out for half of the memory")
 	}
 	return int64(n) << shift, nil
 }

@@ -49,7 +49,6 @@ type Mapper struct{ PID, Line int }
 // Arrive takes the entry point's result, and finds out which descriptors the program
 // was started with and whether it is in a user namespace already. It is called first of
 // all, before anything opens a descriptor.
-// program is.
 func Arrive(b Bootstrap) (here.Here, error) {
 	if err := inherit.Find(b.Opened); err != nil {
 		return here.Here{}, err
