@@ -12,7 +12,7 @@ func TestTmpfsOptions(t *testing.T) {
 		}
 	}
 	for option, complaint := range map[string]string{
-		"size=0": "no limit", "size=00k": "no bound", "nr_inodes=0": "no bound", "size=0%": "1% to 100%", "size=101%": "1% to 100%", "size=200%": "1% to 100%", "size": "want size=", "size=": "a number",
+		"size=0": "no limit", "size=00k": "no limit", "nr_inodes=0": "no limit", "size=0%": "1% to 100%", "size=101%": "1% to 100%", "size=200%": "1% to 100%", "size": "want size=", "size=": "a number",
 		"size=-1": "a number", "size=0x10": "a number", "size=1mm": "a number", "size=m": "a number", "size=9223372036854775807k": "a number", "size=18446744073709551616": "a number", "nr_inodes=5%": "a number",
 		"noswap": "want size=", "huge=always": "want size=", "mpol=local": "want size=", "nr_blocks=0": "want size=", "usrquota": "want size=", "inode32": "want size=", "bind": "want size=", "rslave": "want size=",
 		"mode=8": "octal mode, up to 7777", "mode=9": "octal mode", "mode=77777": "octal mode", "mode=01777777": "octal mode", "mode=": "octal mode", "mode=0o755": "octal mode",
