@@ -5,36 +5,16 @@ import (
 	"errors"
 	"io"
 	"os"
-	"os/exec"
 	"strings"
-	"syscall"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
+	"mayfly/nsexec/inside"
 	"mayfly/runtime/here"
 	"mayfly/runtime/plan"
 	"mayfly/runtime/privilege"
 	"mayfly/runtime/status"
 	"mayfly/runtime/supervisor"
 )
-
-// asUser has the calling test be of an ordinary user. For root it runs the test again
-// as nobody, and returns false where it has waited for that.
-func asUser(t *testing.T) bool {
-	t.Helper()
-	if os.Getuid() != 0 {
-		return true
-	}
-	cmd := exec.Command("/proc/self/exe", "-test.v", "-test.run=^"+t.Name()+"$")
-	cmd.Dir = "/"
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}, Pdeathsig: unix.SIGKILL}
-	out, err := cmd.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
-		t.Errorf("as a user: %v\n%s", err, out)
-	}
-	return false
-}
 
 // options fail the test where a run goes further than to the refusal.
 func options(t *testing.T) Options {
@@ -46,7 +26,7 @@ func options(t *testing.T) Options {
 }
 
 func TestWithoutAGrantNothingRuns(t *testing.T) {
-	if !asUser(t) {
+	if !inside.AsUser(t) {
 		return
 	}
 	r := plan.Request{Image: "no-such-image", Command: []string{"true"}}
@@ -62,7 +42,7 @@ func TestWithoutAGrantNothingRuns(t *testing.T) {
 // What is wrong with a request is told before anything is looked up. (Root's test would
 // write of the refusal into the machine's log.)
 func TestARequestThatMakesNoSenseIsRefusedFirst(t *testing.T) {
-	if !asUser(t) {
+	if !inside.AsUser(t) {
 		return
 	}
 	for want, r := range map[string]plan.Request{

@@ -107,12 +107,8 @@ func (o *options) launch(h here.Here) (int, error) {
 // run runs the request and tells the user of it.
 func (o *options) run(ctx context.Context, h here.Here, r plan.Request, signals func() <-chan os.Signal) (int, error) {
 	var decided *plan.Plan // the last that there was
-	var record *os.File
-	defer func() {
-		if record != nil {
-			_ = record.Close()
-		}
-	}()
+	var record *os.File    // the last attempt's
+	defer func() { _ = record.Close() }()
 	how, err := runtime.Run(ctx, h, r, runtime.Options{Signals: signals, Note: o.warn, Warn: warn,
 		Decided: func(p *plan.Plan) (io.Writer, error) {
 			decided = p
@@ -124,6 +120,7 @@ func (o *options) run(ctx context.Context, h here.Here, r plan.Request, signals 
 			if o.record == "" {
 				return nil, nil
 			}
+			_ = record.Close()
 			var err error
 			if record, err = os.OpenFile(o.record, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600); err != nil {
 				return nil, fmt.Errorf("--log: %w", err)

@@ -3,16 +3,15 @@ package access
 import (
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"mayfly/nsexec"
+	"mayfly/nsexec/inside"
 	"mayfly/runtime/caller"
 	"mayfly/runtime/here"
 	"mayfly/runtime/image"
@@ -233,25 +232,8 @@ func TestAStoreTakesTheCapabilitiesOfItsKind(t *testing.T) {
 	}
 }
 
-// asUser has the calling test be of an ordinary user. For root it runs the test again
-// as nobody, and returns false where it has waited for that.
-func asUser(t *testing.T) bool {
-	t.Helper()
-	if os.Getuid() != 0 {
-		return true
-	}
-	cmd := exec.Command("/proc/self/exe", "-test.v", "-test.run=^"+t.Name()+"$")
-	cmd.Dir = "/"
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}, Pdeathsig: unix.SIGKILL}
-	out, err := cmd.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
-		t.Errorf("as a user: %v\n%s", err, out)
-	}
-	return false
-}
-
 func TestAUserChoosesNoStore(t *testing.T) {
-	if !asUser(t) {
+	if !inside.AsUser(t) {
 		return
 	}
 	called := false
@@ -262,7 +244,7 @@ func TestAUserChoosesNoStore(t *testing.T) {
 }
 
 func TestWhoHasNoGrantIsToldSo(t *testing.T) {
-	if !asUser(t) {
+	if !inside.AsUser(t) {
 		return
 	}
 	for what, err := range map[string]error{

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"mayfly/nsexec/inside"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -60,7 +62,7 @@ func TestWhatIsNotKnownIsLeftOut(t *testing.T) {
 // A log that is full is waited for, and not for long; what it does not take is not
 // thought to be there.
 func TestAFullLogIsWaitedForAMoment(t *testing.T) {
-	if !isRoot(t) { // in whose name events are sent
+	if !inside.AsRoot(t) { // in whose name events are sent
 		return
 	}
 	socket := filepath.Join(t.TempDir(), "log")

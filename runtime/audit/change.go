@@ -38,12 +38,21 @@ func BeginChange(h here.Here, kind, image, session string, command []string) (*C
 	}
 	c.quiet = false // a policy that cannot be read does not turn the log off
 	c.Event = Event{Kind: kind, UID: access.WhoCalls(caller), Image: image, Session: session, Command: command, Decision: Allowed}
-	if database, err := user.Load(h); err == nil {
-		if entry, listed, err := database.ByID(c.Event.UID); err == nil && listed {
-			c.Event.User = entry.Name
-		}
-	}
+	c.Event.User = nameOf(h, c.Event.UID)
 	return c, c.send()
+}
+
+// nameOf returns the name of a user, or "" where it is not to be had.
+func nameOf(h here.Here, uid uint32) string {
+	database, err := user.Load(h)
+	if err != nil {
+		return ""
+	}
+	entry, listed, err := database.ByID(uid)
+	if err != nil || !listed {
+		return ""
+	}
+	return entry.Name
 }
 
 // Ended logs how the change ended; err is the change's error. It returns an error if an

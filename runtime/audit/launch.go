@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mayfly/runtime/access"
 	"mayfly/runtime/caller"
 	"mayfly/runtime/here"
 	"mayfly/runtime/plan"
@@ -91,9 +92,12 @@ func decision(err error) string {
 
 func (a *Launch) event(kind string) Event {
 	f := a.Facts
-	e := Event{Kind: kind, UID: f.Caller.UID, Image: a.request.Image, Session: a.request.Session, Command: a.request.Command,
+	e := Event{Kind: kind, UID: access.WhoCalls(f.Caller), Image: a.request.Image, Session: a.request.Session, Command: a.request.Command,
 		Decision: Allowed, Duration: time.Since(a.began), Lost: a.lost}
-	if f.User.UID == f.Caller.UID {
+	switch {
+	case e.UID != f.Caller.UID:
+		e.User = nameOf(a.here, e.UID)
+	case f.User.UID == e.UID:
 		e.User = f.User.Name
 	}
 	if place := f.Policy.Place(); place != (rule.Place{}) {

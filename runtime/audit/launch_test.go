@@ -3,16 +3,13 @@ package audit
 import (
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"slices"
-	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"mayfly/nsexec/inside"
 	"mayfly/runtime/caller"
 	"mayfly/runtime/here"
 	"mayfly/runtime/plan"
@@ -21,44 +18,6 @@ import (
 	"mayfly/runtime/status"
 	"mayfly/runtime/user/passwd"
 )
-
-// asUser has the calling test be of an ordinary user, who writes nothing into the
-// machine's log. For root it runs the test again as nobody, and returns false where it
-// has waited for that.
-func asUser(t *testing.T) bool {
-	t.Helper()
-	if os.Getuid() != 0 {
-		return true
-	}
-	cmd := exec.Command("/proc/self/exe", "-test.v", "-test.run=^"+t.Name()+"$")
-	cmd.Dir = "/"
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}, Pdeathsig: unix.SIGKILL}
-	out, err := cmd.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
-		t.Errorf("as a user: %v\n%s", err, out)
-	}
-	return false
-}
-
-// isRoot has the calling test be root's: for a user it runs the test again in a user
-// namespace, and returns false where it has waited for that.
-func isRoot(t *testing.T) bool {
-	t.Helper()
-	if os.Getuid() == 0 {
-		return true
-	}
-	cmd := exec.Command("/proc/self/exe", "-test.v", "-test.run=^"+t.Name()+"$")
-	root := func(id int) []syscall.SysProcIDMap { return []syscall.SysProcIDMap{{HostID: id, Size: 1}} }
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER, Pdeathsig: unix.SIGKILL, UidMappings: root(os.Getuid()), GidMappings: root(os.Getgid())}
-	out, err := cmd.CombinedOutput()
-	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
-		t.Fatalf("this test needs a user namespace: %v (see the sysctls user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns)", err)
-	}
-	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
-		t.Errorf("as root: %v\n%s", err, out)
-	}
-	return false
-}
 
 func TestAnAnswerOfThePolicysIsToldFromWhatWentWrong(t *testing.T) {
 	for _, c := range []struct {
@@ -112,7 +71,7 @@ func TestAnEventSaysWhoWantedWhatByWhichRule(t *testing.T) {
 }
 
 func TestALaunchIsNotLoggedInRootsNameByOthers(t *testing.T) {
-	if !asUser(t) {
+	if !inside.AsUser(t) {
 		return
 	}
 	a := BeginLaunch(here.Here{}, plan.Request{Image: "deb"})
@@ -147,5 +106,22 @@ func TestAPolicyThatWantsNoLogHasNone(t *testing.T) {
 	a.Facts.Policy = rule.Decision{Settings: rule.Settings{Store: rule.DefaultStore, Audit: false}}
 	if err := a.Refused(rule.ErrDenied); err != nil || a.lost != 0 {
 		t.Errorf("%v, %d events are lost", err, a.lost)
+	}
+}
+
+// The members of the image-group run some commands as root.
+func TestALaunchIsTheCallersThatRootWorksFor(t *testing.T) {
+	t.Setenv("MAYFLY_CALLER", "65534")
+	root, dev := passwd.Entry{Name: "root"}, passwd.Entry{Name: "dev", UID: 1001}
+	for _, c := range []struct {
+		caller, uid uint32
+		user        passwd.Entry
+		name        string
+	}{{0, 65534, root, "nobody"}, {1001, 1001, dev, "dev"}, {1001, 1001, root, ""}} {
+		a := BeginLaunch(here.Here{}, plan.Request{})
+		a.Facts.Caller, a.Facts.User = caller.Caller{UID: c.caller}, c.user
+		if e := a.event(Start); e.UID != c.uid || e.User != c.name {
+			t.Errorf("%d: uid %d, user %q, want %d, %q", c.caller, e.UID, e.User, c.uid, c.name)
+		}
 	}
 }

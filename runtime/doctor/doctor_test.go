@@ -3,33 +3,13 @@ package doctor
 import (
 	"errors"
 	"os"
-	"os/exec"
 	"strings"
-	"syscall"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
+	"mayfly/nsexec/inside"
 	"mayfly/runtime/caller"
 	"mayfly/runtime/here"
 )
-
-// asUser has the calling test be of an ordinary user. For root it runs the test again
-// as nobody, and returns false where it has waited for that.
-func asUser(t *testing.T) bool {
-	t.Helper()
-	if os.Getuid() != 0 {
-		return true
-	}
-	cmd := exec.Command("/proc/self/exe", "-test.v", "-test.run=^"+t.Name()+"$")
-	cmd.Dir = "/"
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}, Pdeathsig: unix.SIGKILL}
-	out, err := cmd.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
-		t.Errorf("as a user: %v\n%s", err, out)
-	}
-	return false
-}
 
 func TestAFindingIsInOrderOrSaysWhatToDo(t *testing.T) {
 	if got, want := finding("kernel", true, "Linux 6", nil, "boot another"), (Finding{What: "kernel", OK: true, Found: "Linux 6", Needed: true}); got != want {
@@ -41,7 +21,7 @@ func TestAFindingIsInOrderOrSaysWhatToDo(t *testing.T) {
 }
 
 func TestEveryLookHasAFinding(t *testing.T) {
-	if !asUser(t) {
+	if !inside.AsUser(t) {
 		return
 	}
 	list := Examine(here.Here{})

@@ -3,42 +3,15 @@ package here
 import (
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	goruntime "runtime"
 	"strings"
-	"syscall"
 	"testing"
+
+	"mayfly/nsexec/inside"
 
 	"golang.org/x/sys/unix"
 )
-
-// roleVariable is set for a copy of the test's program that is root of a user
-// namespace.
-const roleVariable = "MAYFLY_TEST_ROLE"
-
-// inNamespace runs the calling test in a process that is in a new user namespace, with
-// these ids there. It returns true in it, and false in the test that waits for it.
-func inNamespace(t *testing.T, id int, env ...string) bool {
-	t.Helper()
-	if os.Getenv(roleVariable) != "" {
-		return true
-	}
-	cmd := exec.Command("/proc/self/exe", "-test.v", "-test.run=^"+t.Name()+"$")
-	cmd.Env = append(append(os.Environ(), roleVariable+"=inside", "GORACE=atexit_sleep_ms=0"), env...)
-	one := func(outside int) []syscall.SysProcIDMap {
-		return []syscall.SysProcIDMap{{ContainerID: id, HostID: outside, Size: 1}}
-	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER, Pdeathsig: unix.SIGKILL, UidMappings: one(os.Getuid()), GidMappings: one(os.Getgid())}
-	out, err := cmd.CombinedOutput()
-	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
-		t.Fatalf("this test needs a user namespace: %v (see the sysctls user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns)", err)
-	}
-	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
-		t.Errorf("inside: %v\n%s", err, out)
-	}
-	return false
-}
 
 func TestOnTheHostAllIsRootsAndInItsPlace(t *testing.T) {
 	t.Setenv(Variable, "")
@@ -70,7 +43,7 @@ func TestNobodyIsBelievedOnTheHost(t *testing.T) {
 }
 
 func TestRootOfAUserNamespaceIsToldWhereItIs(t *testing.T) {
-	if !inNamespace(t, 0, Variable+"=in:70001:70002:/home/d:e") {
+	if !inside.RunsWithID(t, 0, Variable+"=in:70001:70002:/home/d:e") {
 		return
 	}
 	if OnHost() {
@@ -93,7 +66,7 @@ func TestRootOfAUserNamespaceIsToldWhereItIs(t *testing.T) {
 }
 
 func TestWhatRootIsToldMustBeWhole(t *testing.T) {
-	if !inNamespace(t, 0) {
+	if !inside.RunsWithID(t, 0) {
 		return
 	}
 	for _, value := range []string{"in:", "in:1", "in:1:2", "in:x:2:/d", "in:1:-2:/d", "in:4294967296:2:/d"} {
@@ -111,7 +84,7 @@ func TestWhatRootIsToldMustBeWhole(t *testing.T) {
 }
 
 func TestAUserOfANamespaceIsNotBelievedAndIsTheirOwnRoot(t *testing.T) {
-	if !inNamespace(t, 70001, Variable+"=in:1:2:/evil") {
+	if !inside.RunsWithID(t, 70001, Variable+"=in:1:2:/evil") {
 		return
 	}
 	h, err := Find()

@@ -3,10 +3,8 @@ package launch
 import (
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -15,6 +13,7 @@ import (
 
 	"mayfly/mount"
 	"mayfly/nsexec"
+	"mayfly/nsexec/inside"
 	"mayfly/runtime/cgroup"
 	"mayfly/runtime/control"
 	"mayfly/runtime/here"
@@ -22,42 +21,18 @@ import (
 	"mayfly/runtime/status"
 )
 
-// insideVariable is set for a process that has namespaces of its own.
-const insideVariable = "MAYFLY_TEST_INSIDE"
-
 // isInside runs the calling test in a process of its own, in a new user and a new mount
 // namespace, where it is root, and /tmp is empty. It returns true there, and false in
-// the test that waits for that process. Where the kernel lets root have no user
-// namespace, a mount namespace does.
+// the test that waits for that process.
 func isInside(t *testing.T) bool {
 	t.Helper()
-	if os.Getenv(insideVariable) != "" {
-		if err := errors.Join(mount.MakePrivate("/"), unix.Mount("tmpfs", "/tmp", "tmpfs", 0, "mode=0755"), nsexec.Undumpable()); err != nil {
-			t.Fatal(err)
-		}
-		return true
+	if !inside.RunsIn(t, unix.CLONE_NEWNS) {
+		return false
 	}
-	run := func(namespaces uintptr) ([]byte, error) {
-		cmd := exec.Command("/proc/self/exe", "-test.v", "-test.run=^"+t.Name()+"$")
-		cmd.Env = append(os.Environ(), insideVariable+"=yes", "GORACE=atexit_sleep_ms=0")
-		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: namespaces, Pdeathsig: unix.SIGKILL}
-		if namespaces&unix.CLONE_NEWUSER != 0 {
-			root := func(id int) []syscall.SysProcIDMap { return []syscall.SysProcIDMap{{HostID: id, Size: 1}} }
-			cmd.SysProcAttr.UidMappings, cmd.SysProcAttr.GidMappings = root(os.Getuid()), root(os.Getgid())
-		}
-		return cmd.CombinedOutput()
+	if err := errors.Join(mount.MakePrivate("/"), unix.Mount("tmpfs", "/tmp", "tmpfs", 0, "mode=0755"), nsexec.Undumpable()); err != nil {
+		t.Fatal(err)
 	}
-	out, err := run(unix.CLONE_NEWUSER | unix.CLONE_NEWNS)
-	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) && os.Getuid() == 0 {
-		out, err = run(unix.CLONE_NEWNS)
-	}
-	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
-		t.Fatalf("this test needs a user namespace: %v (see the sysctls user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns)", err)
-	}
-	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
-		t.Errorf("inside: %v\n%s", err, out)
-	}
-	return false
+	return true
 }
 
 // container is a plan of one that has the host's programs and a directory of the

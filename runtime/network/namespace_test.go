@@ -1,24 +1,19 @@
 package network
 
 import (
-	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	goruntime "runtime"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	testinside "mayfly/nsexec/inside"
 	"mayfly/runtime/network/address"
 )
-
-// insideVariable is set for a process that has namespaces of its own.
-const insideVariable = "MAYFLY_TEST_INSIDE"
 
 // isInside runs the calling test in a process of its own, in new user, network and
 // mount namespaces, where it is root, and /run is empty. It returns true there, and
@@ -26,28 +21,13 @@ const insideVariable = "MAYFLY_TEST_INSIDE"
 // touched.
 func isInside(t *testing.T) bool {
 	t.Helper()
-	if os.Getenv(insideVariable) != "" {
-		if err := unix.Mount("tmpfs", "/run", "tmpfs", 0, ""); err != nil {
-			t.Fatalf("mount a tmpfs at /run: %v", err)
-		}
-		return true
+	if !testinside.RunsIn(t, unix.CLONE_NEWNET|unix.CLONE_NEWNS) {
+		return false
 	}
-	cmd := exec.Command("/proc/self/exe", "-test.v", "-test.run=^"+t.Name()+"$")
-	cmd.Env = append(os.Environ(), insideVariable+"=yes")
-	root := func(id int) []syscall.SysProcIDMap { return []syscall.SysProcIDMap{{HostID: id, Size: 1}} }
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNET | unix.CLONE_NEWNS,
-		UidMappings: root(os.Getuid()), GidMappings: root(os.Getgid()),
-		Pdeathsig: unix.SIGKILL,
+	if err := unix.Mount("tmpfs", "/run", "tmpfs", 0, ""); err != nil {
+		t.Fatalf("mount a tmpfs at /run: %v", err)
 	}
-	out, err := cmd.CombinedOutput()
-	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
-		t.Fatalf("this test needs user and network namespaces: %v (see the sysctls user.max_user_namespaces, user.max_net_namespaces, kernel.apparmor_restrict_unprivileged_userns)", err)
-	}
-	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
-		t.Errorf("inside: %v\n%s", err, out)
-	}
-	return false
+	return true
 }
 
 // A container is a network namespace, and a thread in it.

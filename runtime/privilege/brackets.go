@@ -2,6 +2,7 @@ package privilege
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	goruntime "runtime"
 
@@ -9,14 +10,17 @@ import (
 	"mayfly/runtime/here"
 )
 
+// exitCode is the program's own, as for every failure before a command.
+const exitCode = 125
+
 // AsRoot and AsUser are the only brackets that change what a thread may do. Each
-// restores the thread's rights as it found them.
+// restores the thread's rights as it found them, or ends the process: nothing may go on
+// with rights that were meant for f.
 
 // AsRoot calls f on a locked thread that acts on files as root (setfsuid(2)). Exactly
 // these capabilities are effective meanwhile; in a rootless program OverlayCapabilities
 // too. f opens files with root's rights, so it must use no path of the caller's. The
-// thread needs CAP_SETUID and CAP_SETGID permitted. If the rights cannot be restored
-// the thread stays locked.
+// thread needs CAP_SETUID and CAP_SETGID permitted.
 func AsRoot(h here.Here, capabilities uint64, f func() error) error {
 	if h.Rootless() {
 		capabilities |= OverlayCapabilities // the directory is below the caller's own
@@ -44,7 +48,11 @@ func AsCaller(uid, gid uint32, f func() error) error {
 	return AsUser(uid, gid, capabilities, f)
 }
 
-// bracket calls enter and f on a locked thread, and restores its rights.
+// bracket calls enter and f on a locked thread, and restores its rights. Where that
+// fails (setfsuid(2) may for want of memory) the thread could be root's for files for
+// good, and the main thread writes to paths of the caller's later. So the process ends,
+// without deferred functions. The container ends with it, and `gc` collects what is
+// left.
 func bracket(enter, f func() error) error {
 	goruntime.LockOSThread()
 	before, err := nsexec.CurrentRights()
@@ -55,10 +63,9 @@ func bracket(enter, f func() error) error {
 	if err = enter(); err == nil {
 		err = f()
 	}
-	// If this fails the thread stays locked, and the Go runtime destroys it with its
-	// goroutine.
 	if restore := before.Restore(); restore != nil {
-		return errors.Join(err, restore)
+		fmt.Fprintf(os.Stderr, "runtime: restore the rights of a thread: %v; the program ends, so that nothing is done with root's rights; `runtime gc` collects what is left\n", errors.Join(err, restore))
+		os.Exit(exitCode)
 	}
 	goruntime.UnlockOSThread()
 	return err

@@ -3,7 +3,6 @@ package rootfs
 import (
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	goruntime "runtime"
 	"strconv"
@@ -16,47 +15,23 @@ import (
 
 	"mayfly/mount"
 	"mayfly/nsexec"
+	"mayfly/nsexec/inside"
 	"mayfly/runtime/plan"
 	"mayfly/runtime/privilege"
 )
 
-// insideVariable is set for a process that has namespaces of its own.
-const insideVariable = "MAYFLY_TEST_INSIDE"
-
 // isInside runs the calling test in a process of its own, in a new user and a new mount
 // namespace, where it is root, and /tmp is empty. It returns true there, on a locked
-// thread, and false in the test that waits for that process. Where the kernel lets root
-// have no user namespace, a mount namespace does.
+// thread, and false in the test that waits for that process.
 func isInside(t *testing.T) bool {
 	t.Helper()
-	if os.Getenv(insideVariable) != "" {
-		goruntime.LockOSThread()
-		unix.Umask(0) // as in a launch
-		must(t, mount.MakePrivate("/"), unix.Mount("tmpfs", "/tmp", "tmpfs", 0, "mode=0755"))
-		return true
+	if !inside.RunsIn(t, unix.CLONE_NEWNS) {
+		return false
 	}
-	out, err := runInside(t, unix.CLONE_NEWUSER|unix.CLONE_NEWNS)
-	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) && os.Getuid() == 0 {
-		out, err = runInside(t, unix.CLONE_NEWNS)
-	}
-	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
-		t.Fatalf("this test needs a user namespace: %v (see the sysctls user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns)", err)
-	}
-	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
-		t.Errorf("inside: %v\n%s", err, out)
-	}
-	return false
-}
-
-func runInside(t *testing.T, namespaces uintptr) ([]byte, error) {
-	cmd := exec.Command("/proc/self/exe", "-test.v", "-test.run=^"+t.Name()+"$")
-	cmd.Env = append(os.Environ(), insideVariable+"=yes", "GORACE=atexit_sleep_ms=0") // it would wait for reports of races
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: namespaces, Pdeathsig: unix.SIGKILL}
-	if namespaces&unix.CLONE_NEWUSER != 0 {
-		root := func(id int) []syscall.SysProcIDMap { return []syscall.SysProcIDMap{{HostID: id, Size: 1}} }
-		cmd.SysProcAttr.UidMappings, cmd.SysProcAttr.GidMappings = root(os.Getuid()), root(os.Getgid())
-	}
-	return cmd.CombinedOutput()
+	goruntime.LockOSThread()
+	unix.Umask(0) // as in a launch
+	must(t, mount.MakePrivate("/"), unix.Mount("tmpfs", "/tmp", "tmpfs", 0, "mode=0755"))
+	return true
 }
 
 // must fails the test at once.
@@ -513,11 +488,8 @@ func TestAProcfsOfTheHostsIsCoveredOrRefused(t *testing.T) {
 		// To enter a root file system is for the whole process: so each case has its
 		// own.
 		for _, role := range []string{"policy", "caller", "covered"} {
-			t.Setenv("MAYFLY_TEST_ROLE", role)
-			out, err := runInside(t, unix.CLONE_NEWNS)
-			if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
-				t.Errorf("%s: %v\n%s", role, err, out)
-			}
+			t.Logf("role %s", role)
+			inside.Again(t, []string{"MAYFLY_TEST_ROLE=" + role}, &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS})
 		}
 		return
 	}

@@ -4,17 +4,16 @@ import (
 	"errors"
 	"math/bits"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"mayfly/mount"
+	"mayfly/nsexec/inside"
 	"mayfly/runtime/plan"
 )
 
@@ -111,25 +110,8 @@ func TestOnlyWhatAMountCanKeepIsBound(t *testing.T) {
 	}
 }
 
-// asUser has the calling test be of an ordinary user. For root it runs the test again
-// as nobody, and returns false where it has waited for that.
-func asUser(t *testing.T) bool {
-	t.Helper()
-	if os.Getuid() != 0 {
-		return true
-	}
-	cmd := exec.Command("/proc/self/exe", "-test.v", "-test.run=^"+t.Name()+"$")
-	cmd.Dir = "/"
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}, Pdeathsig: unix.SIGKILL}
-	out, err := cmd.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
-		t.Errorf("as a user: %v\n%s", err, out)
-	}
-	return false
-}
-
 func TestACallerMayBindWhatTheyMayOpen(t *testing.T) {
-	if !asUser(t) {
+	if !inside.AsUser(t) {
 		return
 	}
 	dir := made(t)

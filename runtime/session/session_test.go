@@ -3,38 +3,17 @@ package session
 import (
 	"context"
 	"errors"
-	"os"
-	"os/exec"
 	"strings"
-	"syscall"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
+	"mayfly/nsexec/inside"
 	"mayfly/runtime/caller"
 	"mayfly/runtime/here"
 	"mayfly/runtime/privilege"
 )
 
-// asUser has the calling test be of an ordinary user. For root it runs the test again
-// as nobody, and returns false where it has waited for that.
-func asUser(t *testing.T) bool {
-	t.Helper()
-	if os.Getuid() != 0 {
-		return true
-	}
-	cmd := exec.Command("/proc/self/exe", "-test.v", "-test.run=^"+t.Name()+"$")
-	cmd.Dir = "/"
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}, Pdeathsig: unix.SIGKILL}
-	out, err := cmd.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
-		t.Errorf("as a user: %v\n%s", err, out)
-	}
-	return false
-}
-
 func TestAUserSeesNobodyElsesSessions(t *testing.T) {
-	if !asUser(t) {
+	if !inside.AsUser(t) {
 		return
 	}
 	if list, err := List(here.Here{}, true); !errors.Is(err, caller.ErrNotPermitted) || list != nil {
@@ -46,7 +25,7 @@ func TestAUserSeesNobodyElsesSessions(t *testing.T) {
 }
 
 func TestSessionsTakeAGrant(t *testing.T) {
-	if !asUser(t) {
+	if !inside.AsUser(t) {
 		return
 	}
 	note := func(text string) { t.Errorf("the log is told of nothing: %s", text) }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,6 +16,7 @@ import (
 
 	"mayfly/mount"
 	"mayfly/nsexec"
+	"mayfly/nsexec/inside"
 	"mayfly/runtime/cgroup"
 	"mayfly/runtime/here"
 	"mayfly/runtime/image"
@@ -197,35 +197,10 @@ func TestFilesAreReadAheadWhereTheyAre(t *testing.T) {
 	}
 }
 
-// insideVariable is set for a process that has a user namespace of its own.
-const insideVariable = "MAYFLY_TEST_INSIDE"
-
-// isRoot runs the calling test in a process that is root of a new user namespace. It
-// returns true there, and false in the test that waits for that process. The host's
-// root needs none.
-func isRoot(t *testing.T) bool {
-	t.Helper()
-	if os.Getuid() == 0 {
-		return true
-	}
-	cmd := exec.Command("/proc/self/exe", "-test.v", "-test.run=^"+t.Name()+"$")
-	cmd.Env = append(os.Environ(), insideVariable+"=yes", "GORACE=atexit_sleep_ms=0")
-	root := func(id int) []syscall.SysProcIDMap { return []syscall.SysProcIDMap{{HostID: id, Size: 1}} }
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNS, Pdeathsig: unix.SIGKILL, UidMappings: root(os.Getuid()), GidMappings: root(os.Getgid())}
-	out, err := cmd.CombinedOutput()
-	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
-		t.Fatalf("this test needs a user namespace: %v (see the sysctls user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns)", err)
-	}
-	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
-		t.Errorf("as root: %v\n%s", err, out)
-	}
-	return false
-}
-
 // Only a version that was looked at and is gone is looked for again: what was never
 // there, and what the user has named, is an error.
 func TestAVersionThatIsGoneIsLookedForAgain(t *testing.T) {
-	if !isRoot(t) {
+	if !inside.AsRoot(t) {
 		return
 	}
 	store := t.TempDir()
