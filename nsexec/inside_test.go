@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	goruntime "runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -343,13 +344,14 @@ func TestInsideAThreadLosesWhatItGivesUp(t *testing.T) {
 		if got, err := CurrentCapabilities(); err != nil || got != (Capabilities{Effective: keep, Permitted: keep}) {
 			t.Errorf("%+v, %v", got, err)
 		}
-		adopt, err := FileRights()
+		rights, err := CurrentRights()
 		if err != nil {
 			t.Fatal(err)
 		}
 		adopted := make(chan Capabilities)
 		go func() {
-			err := adopt()
+			goruntime.LockOSThread()
+			err := rights.Take()
 			got, wrong := CurrentCapabilities()
 			if err := errors.Join(err, wrong); err != nil {
 				t.Error(err)
@@ -357,7 +359,7 @@ func TestInsideAThreadLosesWhatItGivesUp(t *testing.T) {
 			adopted <- got
 		}()
 		if got := <-adopted; got.Effective != keep {
-			t.Errorf("a thread that adopts this one's rights has %#x effective, want %#x", got.Effective, keep)
+			t.Errorf("a thread that takes this one's rights has %#x effective, want %#x", got.Effective, keep)
 		}
 	})
 }

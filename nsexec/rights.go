@@ -9,7 +9,7 @@ type Rights struct {
 	effective uint64
 }
 
-// CurrentRights returns those of the calling thread.
+// CurrentRights returns those of the calling thread, which must be locked.
 func CurrentRights() (Rights, error) {
 	caps, err := CurrentCapabilities()
 	if err != nil {
@@ -20,9 +20,10 @@ func CurrentRights() (Rights, error) {
 	return Rights{uid, gid, caps.Effective}, nil
 }
 
-// Restore gives the calling thread these rights, which it had before. It needs
-// CAP_SETUID and CAP_SETGID, permitted, where the ids are others by now.
-func (r Rights) Restore() error {
+// Take gives the calling thread these rights, which it had before, or which another
+// thread of the process has. The thread must be locked. The capabilities must be
+// permitted, and where its ids are others so must CAP_SETUID and CAP_SETGID.
+func (r Rights) Take() error {
 	uid, _ := unix.SetfsuidRetUid(-1)
 	gid, _ := unix.SetfsgidRetGid(-1)
 	if uid == r.uid && gid == r.gid {

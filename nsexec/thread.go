@@ -29,7 +29,6 @@ package nsexec
 
 import (
 	"fmt"
-	goruntime "runtime"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -98,28 +97,6 @@ func ActOnFilesAs(uid, gid int, effective uint64) error {
 		return err
 	}
 	return SetEffective(effective)
-}
-
-// FileRights notes the calling thread's ids for files and its effective capabilities.
-// Another goroutine that calls adopt gets both: adopt locks it to its thread, for good,
-// so the thread ends with the goroutine.
-//
-// The thread that calls FileRights must be locked. To the thread of adopt CAP_SETUID,
-// CAP_SETGID and those effective capabilities must be permitted.
-func FileRights() (adopt func() error, err error) {
-	caps, err := CurrentCapabilities()
-	if err != nil {
-		return nil, err
-	}
-	uid, _ := unix.SetfsuidRetUid(-1)
-	gid, _ := unix.SetfsgidRetGid(-1)
-	return func() error {
-		goruntime.LockOSThread()
-		if now, _ := unix.SetfsuidRetUid(-1); now != uid {
-			return ActOnFilesAs(uid, gid, caps.Effective)
-		}
-		return SetEffective(caps.Effective)
-	}, nil
 }
 
 // SetIDs gives the calling thread, and no other, a user and a group as real, effective,

@@ -63,7 +63,7 @@ func bracket(enter, f func() error) error {
 	if err = enter(); err == nil {
 		err = f()
 	}
-	if restore := before.Restore(); restore != nil {
+	if restore := before.Take(); restore != nil {
 		fmt.Fprintf(os.Stderr, "runtime: restore the rights of a thread: %v; the program ends, so that nothing is done with root's rights; `runtime gc` collects what is left\n", errors.Join(err, restore))
 		os.Exit(exitCode)
 	}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path"
+	goruntime "runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -88,7 +89,7 @@ func (x *Extractor) Extract(ctx context.Context, r io.Reader) error {
 // so with an archive, so that only one piece of code needs to know what belongs to a
 // tree.
 func (x *Extractor) ExtractTree(ctx context.Context, from int) error {
-	adopt, err := nsexec.FileRights()
+	rights, err := nsexec.CurrentRights()
 	if err != nil {
 		return err
 	}
@@ -97,7 +98,8 @@ func (x *Extractor) ExtractTree(ctx context.Context, from int) error {
 	go func() {
 		defer close(done)
 		out := bufio.NewWriterSize(w, 256<<10)
-		err := adopt()
+		goruntime.LockOSThread() // for good: the thread ends with the goroutine
+		err := rights.Take()
 		if err == nil {
 			err = Write(ctx, out, from, nil)
 		}
