@@ -75,16 +75,13 @@ func (b *Builder) hide(inside mount.Root, name string) error {
 }
 
 // identify finds the mount ids that checkTarget compares with: of the root file system,
-// of /dev and of the mounts in it.
+// of /dev and of the mounts in it. Each device node is one.
 func (b *Builder) identify() error {
 	root, err := b.tree.Place()
 	if err != nil {
 		return err
 	}
 	b.rootID = root.MountID
-	if b.devIDs, err = b.nodes(); err != nil {
-		return err
-	}
 	for destination, tree := range b.Scratch.Own {
 		if !strings.HasPrefix(destination+"/", "/dev/") {
 			continue // procfs and sysfs are known by their type
@@ -96,26 +93,6 @@ func (b *Builder) identify() error {
 		b.devIDs = append(b.devIDs, place.MountID)
 	}
 	return nil
-}
-
-// nodes returns the mount ids of the device nodes in /dev, each of which is a mount. A
-// plan without a /dev has none.
-func (b *Builder) nodes() ([]uint64, error) {
-	names := []string{"console"}
-	for name := range b.sources.devices {
-		names = append(names, name)
-	}
-	var ids []uint64
-	for _, name := range names {
-		id, err := b.Scratch.mountOn("/dev/" + name)
-		switch {
-		case err == nil:
-			ids = append(ids, id)
-		case !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTDIR):
-			return nil, err
-		}
-	}
-	return ids, nil
 }
 
 // attachTo attaches a tree at a destination inside. A missing mount point is made in a

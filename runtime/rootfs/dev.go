@@ -39,12 +39,17 @@ func (b *Builder) populateDev(dev mount.Tree) error {
 		if err := dev.Touch(name); err != nil {
 			return err
 		}
-		if err := b.Scratch.bindFile(tree, "/dev/"+name); err != nil {
+		if err := b.Scratch.bindNode(tree, "/dev/"+name); err != nil {
 			return err
 		}
 	}
 	if !b.Plan.Spec.Process.Terminal {
-		if err := b.Scratch.CloneOnto("/dev/null", "/dev/console"); err != nil {
+		null, err := mount.Clone(b.sources.devices["null"].FD(), "", false)
+		if err != nil {
+			return err
+		}
+		b.Undo.add(null.Close)
+		if err := b.Scratch.bindNode(null, "/dev/console"); err != nil {
 			return err
 		}
 	}

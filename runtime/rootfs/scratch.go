@@ -28,7 +28,9 @@ func (b *Builder) ScratchInRoot() *scratch {
 type scratch struct {
 	tree mount.Tree
 	root mount.Root
-	Own  map[string]mount.Tree // by destination: what was made for this container
+	// Own is what was made for this container, or taken from the host for its /dev, by
+	// destination.
+	Own map[string]mount.Tree
 }
 
 // ScratchCapabilities are what BuildScratch needs: CAP_SYS_ADMIN mounts, CAP_SETUID and
@@ -139,6 +141,12 @@ func (s *scratch) bindFile(tree mount.Tree, destination string) error {
 	}
 	defer target.Close()
 	return tree.Attach(target)
+}
+
+// bindNode attaches a tree whose root is a device node, and keeps it in Own.
+func (s *scratch) bindNode(tree mount.Tree, destination string) error {
+	s.Own[destination] = tree
+	return s.bindFile(tree, destination)
 }
 
 // CloneOnto mounts a copy of the mount at source on destination, both names in the
@@ -260,15 +268,4 @@ func (s *scratch) file(name, content string) (mount.Tree, error) {
 		return tree, err
 	}
 	return tree, tree.SetAttrs(unix.MOUNT_ATTR_RDONLY, 0, false)
-}
-
-// mountOn returns the id of the mount that a path on the scratch leads to.
-func (s *scratch) mountOn(name string) (uint64, error) {
-	target, err := s.root.Name(name)
-	if err != nil {
-		return 0, fmt.Errorf("%s: %w", name, err)
-	}
-	defer target.Close()
-	place, err := target.Place()
-	return place.MountID, err
 }
