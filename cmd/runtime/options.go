@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"mayfly/runtime/network/address"
 	"mayfly/runtime/plan"
 	"mayfly/runtime/policy/rule"
 )
@@ -183,7 +184,7 @@ func (o *options) ports(r *plan.Request) error {
 		if errA != nil || errB != nil || a == 0 || b == 0 {
 			return fmt.Errorf("--publish %q: want two TCP ports such as 8080:80", text)
 		}
-		r.Publish = append(r.Publish, plan.Port{Host: uint16(a), Container: uint16(b)})
+		r.Publish = append(r.Publish, address.Port{Host: uint16(a), Container: uint16(b)})
 	}
 	return nil
 }

@@ -12,16 +12,13 @@ import (
 	"mayfly/runtime/network/address"
 )
 
-// A Port is a TCP port of the host, and the container's port that connections to it
-// reach.
-type Port struct{ Host, Container uint16 }
-
 // Published are the listening sockets of published ports, in the supervisor's process.
 // They are opened with the caller's own rights, so the caller can publish only ports
 // that they may bind. Connections are copied byte by byte, so no rule of the host's
 // firewall changes.
 type Published struct {
-	listeners []*os.File
+	ports     []address.Port
+	listeners []*os.File // of the ports, in order
 	working   sync.WaitGroup
 
 	mu    sync.Mutex
@@ -31,8 +28,8 @@ type Published struct {
 
 // Publish listens at the host's ports, on all addresses of IPv4. The thread must have
 // the caller's own rights. The caller must Stop the result.
-func Publish(list []Port) (*Published, error) {
-	p := &Published{open: map[*os.File]bool{}}
+func Publish(list []address.Port) (*Published, error) {
+	p := &Published{ports: list, open: map[*os.File]bool{}}
 	for _, port := range list {
 		listener, err := listenAt(port.Host)
 		if err != nil {
@@ -63,8 +60,8 @@ func listenAt(port uint16) (*os.File, error) {
 }
 
 // Serve copies connections to the container at an address, on its own goroutines, until
-// Stop. list is the one that Publish had.
-func (p *Published) Serve(list []Port, to address.Address) {
+// Stop.
+func (p *Published) Serve(to address.Address) {
 	for i, listener := range p.listeners {
 		p.working.Go(func() {
 			for {
@@ -73,7 +70,7 @@ func (p *Published) Serve(list []Port, to address.Address) {
 					return
 				}
 				if p.add(c) {
-					p.working.Go(func() { p.pass(c, to, list[i].Container) })
+					p.working.Go(func() { p.pass(c, to, p.ports[i].Container) })
 				}
 			}
 		})

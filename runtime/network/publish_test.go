@@ -45,8 +45,7 @@ func server(t *testing.T, answer func(net.Conn)) uint16 {
 // called.
 func published(t *testing.T, inside uint16) (*Published, string) {
 	t.Helper()
-	list := []Port{{0, inside}}
-	p, err := Publish(list)
+	p, err := Publish([]address.Port{{Container: inside}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +56,7 @@ func published(t *testing.T, inside uint16) (*Published, string) {
 	if err := unix.SetNonblock(int(p.listeners[0].Fd()), true); err != nil { // which Fd has changed
 		t.Fatal(err)
 	}
-	p.Serve(list, loopback)
+	p.Serve(loopback)
 	return p, "127.0.0.1:" + strconv.Itoa(address.(*unix.SockaddrInet4).Port)
 }
 
@@ -151,7 +150,7 @@ func TestAPortThatIsTakenIsAnErrorAndLeavesNothing(t *testing.T) {
 	}
 	defer l.Close()
 	taken := uint16(l.Addr().(*net.TCPAddr).Port)
-	p, err := Publish([]Port{{0, 80}, {taken, 81}})
+	p, err := Publish([]address.Port{{Host: 0, Container: 80}, {Host: taken, Container: 81}})
 	want := "--publish " + strconv.Itoa(int(taken)) + ":81: port " + strconv.Itoa(int(taken)) + " of the host: "
 	if p != nil || !errors.Is(err, unix.EADDRINUSE) || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("%v, %v", p, err)

@@ -96,10 +96,3 @@ func (p *Plan) network(r Request, f Facts) error {
 	p.Spec.Linux.Namespaces = append(p.Spec.Linux.Namespaces, specs.LinuxNamespace{Type: specs.NetworkNamespace})
 	return nil
 }
-
-// A Port is a TCP port of the host, and the container's port that connections to it
-// reach.
-type Port struct {
-	Host      uint16 `json:"host"`
-	Container uint16 `json:"container"`
-}

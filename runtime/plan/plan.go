@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"mayfly/runtime/image/ref"
+	"mayfly/runtime/network/address"
 )
 
 // A Plan is everything that a launch does. Its core is an OCI runtime specification;
@@ -82,8 +83,8 @@ type Plan struct {
 	Join *Neighbour `json:"join,omitempty"`
 	// NetworkRange is the range from which a private network gets its address. Publish
 	// are the ports of the host that lead to ports of the container.
-	NetworkRange string `json:"networkRange,omitempty"`
-	Publish      []Port `json:"publish,omitempty"`
+	NetworkRange string         `json:"networkRange,omitempty"`
+	Publish      []address.Port `json:"publish,omitempty"`
 
 	// Multiplexed: the image's programs are for 32-bit x86, and the container has a
 	// network of its own. They make sockets by socketcall(2), which the seccomp filter

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"time"
 
+	"mayfly/runtime/network/address"
+
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -55,7 +57,7 @@ type Request struct {
 	// Network is host, none, private, join:NAME or interface:IF; "": the first that the
 	// policy names.
 	Network string
-	Publish []Port // for a private network
+	Publish []address.Port // for a private network
 
 	Writable    bool // the root file system is a writable snapshot
 	NoEphemeral bool // changes the image itself; root only

@@ -104,7 +104,7 @@ func Execute(ctx context.Context, h here.Here, p *plan.Plan, o Options) (status.
 	if err := errors.Join(privilege.CanLaunch(), nsexec.ResetInheritance()); err != nil {
 		return status.Status{}, err
 	}
-	published, err := network.Publish(hostPorts(p))
+	published, err := network.Publish(p.Publish)
 	if err != nil {
 		return status.Status{}, err
 	}
@@ -134,14 +134,6 @@ func Execute(ctx context.Context, h here.Here, p *plan.Plan, o Options) (status.
 		Group: func() *cgroup.Group { return s.root.group }, Userns: userns, Umask: umask,
 		Output: output.New(p.OutputLimit, p.Spec.Process.Terminal, p.AnotherUser(), strings.Join(p.Spec.Process.Args, " "), o.Record)})
 	return s.run(ctx, o)
-}
-
-func hostPorts(p *plan.Plan) []network.Port {
-	var list []network.Port
-	for _, port := range p.Publish {
-		list = append(list, network.Port(port))
-	}
-	return list
 }
 
 // needs returns the capabilities that this launch uses. A grant may have given more,

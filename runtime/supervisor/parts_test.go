@@ -20,7 +20,6 @@ import (
 	"mayfly/runtime/cgroup"
 	"mayfly/runtime/here"
 	"mayfly/runtime/image"
-	"mayfly/runtime/network"
 	"mayfly/runtime/plan"
 	"mayfly/runtime/privilege"
 	"mayfly/runtime/status"
@@ -45,14 +44,11 @@ func TestALaunchKeepsTheCapabilitiesThatItTakes(t *testing.T) {
 	}
 }
 
-func TestAPlansPortsAndIDsKeepTheirPlaces(t *testing.T) {
-	if got := hostPorts(&plan.Plan{Publish: []plan.Port{{Host: 1, Container: 2}, {Host: 3, Container: 4}}}); !slices.Equal(got, []network.Port{{Host: 1, Container: 2}, {Host: 3, Container: 4}}) {
-		t.Errorf("%+v", got)
-	}
+func TestAPlansIDsKeepTheirPlaces(t *testing.T) {
 	if got := idMaps([]specs.LinuxIDMapping{{ContainerID: 1, HostID: 2, Size: 3}}); !slices.Equal(got, []nsexec.IDMap{{Inside: 1, Outside: 2, Count: 3}}) {
 		t.Errorf("%+v", got)
 	}
-	if hostPorts(&plan.Plan{}) != nil || idMaps(nil) != nil {
+	if idMaps(nil) != nil {
 		t.Error("of none there are some")
 	}
 }

@@ -44,7 +44,7 @@ func (s *supervisor) supervise(ctx context.Context) (status.Status, error) {
 		s.Note(err.Error())
 	}
 	if s.Lease != nil {
-		s.ports.Serve(hostPorts(s.Plan), s.Lease.Address)
+		s.ports.Serve(s.Lease.Address)
 	}
 	s.collectInPassing(ctx)
 	ws, err := s.Process.Wait()

@@ -1,5 +1,5 @@
 // Package address has the addresses of private networks: blocks, and which one of a
-// block is whose. It is pure: the policy names a block, package network gives its
+// block is whose; and the ports that lead to them. It is pure: the policy names a block, package network gives its
 // addresses out.
 package address
 
@@ -34,6 +34,13 @@ func ParseAddress(text string) (a Address, ok bool) {
 func Of(a netip.Addr) Address {
 	b := a.As4()
 	return Address(binary.BigEndian.Uint32(b[:]))
+}
+
+// A Port is a TCP port of the host, and the container's port that connections to it
+// reach.
+type Port struct {
+	Host      uint16 `json:"host"`
+	Container uint16 `json:"container"`
 }
 
 // A Range is a block of addresses. Its first address is the name of the block, the
