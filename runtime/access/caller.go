@@ -112,3 +112,14 @@ func WhoCalls(c caller.Caller) uint32 {
 
 // TellRoot returns the entry of the environment that WhoCalls reads.
 func TellRoot(c caller.Caller) string { return fmt.Sprintf("%s=%d", callerVariable, c.UID) }
+
+// Lister returns the caller, who wants a list of their own, or of everybody's if
+// everybody is set. Only root may list everybody's: the error wraps
+// caller.ErrNotPermitted otherwise. what is what is listed.
+func Lister(everybody bool, what string) (caller.Caller, error) {
+	who, err := CurrentCaller()
+	if err == nil && everybody && who.UID != 0 {
+		err = fmt.Errorf("%s of all users: %w", what, caller.ErrNotPermitted)
+	}
+	return who, err
+}
