@@ -80,7 +80,7 @@ func TestAHungUpConsoleKeepsItsDescriptor(t *testing.T) {
 	if unix.Fstat(c.Master(), &st) != nil || unix.Stat("/dev/null", &null) != nil || st.Rdev != null.Rdev {
 		t.Errorf("the descriptor is of device %d", st.Rdev)
 	}
-	if n, err := unix.Read(c.Slave(), make([]byte, 1)); n != 0 || err != nil && err != unix.EIO {
+	if n, err := unix.Read(c.Slave(), make([]byte, 1)); n > 0 || err != nil && err != unix.EIO {
 		t.Errorf("a program inside reads %d, %v", n, err)
 	}
 }
