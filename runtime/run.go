@@ -5,7 +5,8 @@
 // four rooms, one after the other, for every launch: survey finds the facts, plan
 // decides, supervisor carries the plan out, and audit writes to the system's log.
 //
-//	how, err := runtime.Run(ctx, h, plan.Request{Image: "deb12-i386", Command: []string{"make"}}, runtime.Options{})
+//	r := plan.Request{Image: "deb12-i386", Command: []string{"make"}}
+//	how, err := runtime.Run(ctx, h, r, runtime.Options{})
 //
 // Package main calls it, on any thread, after privilege.Settle.
 package runtime

@@ -24,41 +24,34 @@ const nobody = 65534
 // of it; the test then returns. Without a user namespace the test fails.
 func Runs(t *testing.T) bool {
 	t.Helper()
-	if !executed(t) {
-		Again(t, nil, inNamespaces(0, 0))
-	}
-	return executed(t)
+	return runs(t, 0, 0)
 }
 
 // RunsWithID is Runs with another single id inside, and with variables added to the
 // environment.
 func RunsWithID(t *testing.T, id int, env ...string) bool {
 	t.Helper()
-	if !executed(t) {
-		Again(t, env, inNamespaces(0, id))
-	}
-	return executed(t)
+	return runs(t, 0, id, env...)
 }
 
 // RunsIn is Runs with further new namespaces: CLONE_NEWNS and others.
 func RunsIn(t *testing.T, namespaces uintptr) bool {
 	t.Helper()
-	if !executed(t) {
-		Again(t, nil, inNamespaces(namespaces, 0))
-	}
-	return executed(t)
+	return runs(t, namespaces, 0)
 }
 
-func executed(t *testing.T) bool { return os.Getenv(variable) == t.Name() }
-
-// inNamespaces are the attributes of a process in a new user namespace and in others.
-func inNamespaces(others uintptr, id int) *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{
-		Cloneflags:                 syscall.CLONE_NEWUSER | others,
+func runs(t *testing.T, namespaces uintptr, id int, env ...string) bool {
+	t.Helper()
+	if os.Getenv(variable) == t.Name() {
+		return true
+	}
+	Again(t, env, &syscall.SysProcAttr{
+		Cloneflags:                 syscall.CLONE_NEWUSER | namespaces,
 		UidMappings:                []syscall.SysProcIDMap{{ContainerID: id, HostID: os.Getuid(), Size: 1}},
 		GidMappings:                []syscall.SysProcIDMap{{ContainerID: id, HostID: os.Getgid(), Size: 1}},
 		GidMappingsEnableSetgroups: os.Getuid() == 0,
-	}
+	})
+	return false
 }
 
 // AsRoot tells whether the test runs as root, be it the host's or that of a user

@@ -61,18 +61,18 @@ type Launch struct {
 	confined  bool          // the thread has given up its capabilities
 }
 
-// An Outside is what the supervisor gives to a launch. Recorded and Told wait for the
-// supervisor's thread. Group is read after the root file system has come (see
+// An Outside is what the supervisor gives to a launch. AwaitRecord and AwaitLog wait for
+// the supervisor's thread. Group is read after the root file system has come (see
 // rootfs.Builder.TakeRoot).
 type Outside struct {
 	// Note tells the user what they may want to know, Warn what they must know.
 	Note, Warn func(string)
-	// Recorded waits until the container has its record. An error means that it gets
+	// AwaitRecord waits until the container has its record. An error means that it gets
 	// none.
 	AwaitRecord func() error
 	// Group returns the container's control group, or nil for none.
 	Group func() *cgroup.Group
-	// Told waits until the start is logged. Its error ends the launch.
+	// AwaitLog waits until the start is logged. Its error ends the launch.
 	AwaitLog func() error
 	// Userns is the user namespace that the command will be root of; nil: none.
 	Userns *os.File
