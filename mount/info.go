@@ -80,7 +80,7 @@ func unescape(field string) string {
 // does not tell (listmount(2), since Linux 6.8).
 func (t Tree) HasMounts() (bool, error) {
 	var st unix.Statx_t
-	if err := statx(t.fd, unix.STATX_MNT_ID_UNIQUE, &st); err != nil {
+	if err := statx(t.fd, "", unix.STATX_MNT_ID_UNIQUE, &st); err != nil {
 		return false, err
 	}
 	if st.Mask&unix.STATX_MNT_ID_UNIQUE == 0 {

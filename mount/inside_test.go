@@ -194,7 +194,9 @@ func TestInsideNothingPropagatesFromOrToACopy(t *testing.T) {
 		for name, c := range map[string]struct {
 			clone   func(int, string, bool) (Tree, error)
 			follows bool
-		}{"Clone": {Clone, false}, "CloneSlave": {CloneSlave, true}} {
+		}{"Clone": {Clone, false}, "slave": {func(dir int, path string, recursive bool) (Tree, error) {
+			return Copy{Recursive: recursive, Slave: true}.Of(dir, path)
+		}, true}} {
 			base := filepath.Join(dir, name)
 			if err := os.Mkdir(base, 0o755); err != nil {
 				t.Fatal(err)

@@ -148,10 +148,15 @@ func symlinkat(target string, dirfd int, path string) error {
 	return failed(errno)
 }
 
-func statx(fd int, mask int, st *unix.Statx_t) error {
-	var empty byte
-	_, _, errno := unix.RawSyscall6(unix.SYS_STATX, uintptr(fd), uintptr(unsafe.Pointer(&empty)),
-		unix.AT_EMPTY_PATH, uintptr(mask), uintptr(unsafe.Pointer(st)), 0)
+// statx looks at path, relative to the directory dirfd, or at what dirfd stands for
+// where path is empty. It follows no symbolic link that is the last component.
+func statx(dirfd int, path string, mask int, st *unix.Statx_t) error {
+	name, err := path0(path)
+	if err != nil {
+		return err
+	}
+	_, _, errno := unix.RawSyscall6(unix.SYS_STATX, uintptr(dirfd), uintptr(unsafe.Pointer(name)),
+		unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW, uintptr(mask), uintptr(unsafe.Pointer(st)), 0)
 	return failed(errno)
 }
 

@@ -19,6 +19,7 @@ package mount
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -40,6 +41,26 @@ func (t Tree) FD() int { return t.fd }
 
 // Close closes the descriptor, and so unmounts a Tree that was never attached.
 func (t Tree) Close() error { return closeFD(t.fd) }
+
+// CloseAll closes the descriptors of many Trees, with one system call for those whose
+// numbers follow each other.
+func CloseAll(list []Tree) error {
+	fds := make([]int, 0, len(list))
+	for _, t := range list {
+		fds = append(fds, t.fd)
+	}
+	slices.Sort(fds)
+	var errs []error
+	for first := 0; first < len(fds); {
+		next := first + 1
+		for next < len(fds) && fds[next] == fds[next-1]+1 {
+			next++
+		}
+		errs = append(errs, unix.CloseRange(uint(fds[first]), uint(fds[next-1]), 0))
+		first = next
+	}
+	return errors.Join(errs...)
+}
 
 // New makes an instance of the file system fstype, and a detached mount of it with
 // attributes (MOUNT_ATTR_*). data are parameters of the file system, such as "size=64m"
@@ -127,28 +148,42 @@ func complaint(fs int) string {
 // error is EINVAL. The caller still owns dirfd. See open_tree(2), mount_setattr(2);
 // Linux 5.12.
 func Clone(dirfd int, path string, recursive bool) (Tree, error) {
-	return clone(dirfd, path, recursive, unix.MS_PRIVATE)
+	return Copy{Recursive: recursive}.Of(dirfd, path)
 }
 
-// CloneSlave is Clone, but the copy of a shared mount is a slave of it: what is mounted
-// on the original later is mounted on the copy too, with the attributes that it has on
-// the original, and is unmounted with it. Nothing propagates from the copy to the
-// original.
-func CloneSlave(dirfd int, path string, recursive bool) (Tree, error) {
-	return clone(dirfd, path, recursive, unix.MS_SLAVE)
+// A Copy is a way to copy a part of a mount, as Clone does, and to change the copy in
+// the same step.
+type Copy struct {
+	Recursive bool // the mounts below, too
+	NoFollow  bool // a symbolic link that is the last component is not followed
+	// Slave: the copy of a shared mount is a slave of it: what is mounted on the
+	// original later is mounted on the copy too, with the attributes that it has on the
+	// original, and is unmounted with it. Nothing propagates from the copy to the
+	// original.
+	Slave      bool
+	Set, Clear uint64 // attributes (see SetAttrs)
 }
 
-func clone(dirfd int, path string, recursive bool, propagation uint64) (Tree, error) {
+// Of returns the copy of what is at path (see Clone).
+func (c Copy) Of(dirfd int, path string) (Tree, error) {
 	flags := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC | unix.AT_EMPTY_PATH | unix.AT_NO_AUTOMOUNT)
-	if recursive {
+	if c.Recursive {
 		flags |= unix.AT_RECURSIVE
+	}
+	if c.NoFollow {
+		flags |= unix.AT_SYMLINK_NOFOLLOW
 	}
 	fd, err := openTree(dirfd, path, flags)
 	if err != nil {
 		return Tree{}, fmt.Errorf("open_tree %s: %w", path, err)
 	}
 	t := Tree{fd}
-	if err := setattr(fd, "", recursive, unix.MountAttr{Propagation: propagation}); err != nil {
+	attr := attrsOf(c.Set, c.Clear)
+	attr.Propagation = unix.MS_PRIVATE
+	if c.Slave {
+		attr.Propagation = unix.MS_SLAVE
+	}
+	if err := setattr(fd, "", c.Recursive, attr); err != nil {
 		return Tree{}, errors.Join(err, t.Close())
 	}
 	return t, nil
@@ -159,10 +194,14 @@ func clone(dirfd int, path string, recursive bool, propagation uint64) (Tree, er
 // file is open for writing on a mount that is to be read-only. EPERM: an attribute is
 // locked there by a more privileged mount namespace. See mount_setattr(2); Linux 5.12.
 func (t Tree) SetAttrs(set, clear uint64, recursive bool) error {
+	return setattr(t.fd, "", recursive, attrsOf(set, clear))
+}
+
+func attrsOf(set, clear uint64) unix.MountAttr {
 	if clear&unix.MOUNT_ATTR__ATIME != 0 {
 		clear |= unix.MOUNT_ATTR__ATIME
 	}
-	return setattr(t.fd, "", recursive, unix.MountAttr{Attr_set: set, Attr_clr: clear})
+	return unix.MountAttr{Attr_set: set, Attr_clr: clear}
 }
 
 // MapIDs maps the owners of the files of the mount by a user namespace, of which userns
@@ -207,11 +246,17 @@ func setattr(dirfd int, path string, recursive bool, attr unix.MountAttr) error 
 	return nil
 }
 
-// AttachTo mounts the Tree on the directory at path, as Attach does. The calling thread
-// resolves the path: it is for a directory that the thread has made and nobody else can
-// replace.
-func (t Tree) AttachTo(path string) error {
-	if err := moveMount(t.fd, unix.AT_FDCWD, path); err != nil {
+// AttachTo mounts the Tree on what is at path, as Attach does. The calling thread
+// resolves the path, and does not follow a symbolic link that is the last component. It
+// is for directories that the thread has made, or the kernel, and that nobody else can
+// change.
+func (t Tree) AttachTo(path string) error { return t.attachAt(unix.AT_FDCWD, path) }
+
+// AttachIn is AttachTo for a path relative to the root of another Tree.
+func (t Tree) AttachIn(dir Tree, path string) error { return t.attachAt(dir.fd, path) }
+
+func (t Tree) attachAt(dirfd int, path string) error {
+	if err := moveMount(t.fd, dirfd, path); err != nil {
 		return fmt.Errorf("move_mount onto %s: %w", path, err)
 	}
 	return nil

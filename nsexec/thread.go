@@ -63,6 +63,19 @@ func SetHostname(name string) error {
 // thread must be locked, and changes its own.
 func Umask(mask int) int { return unix.Umask(mask) }
 
+// SetTimerSlack sets by how many nanoseconds the kernel may wake the calling thread
+// later than it asks for; 0: as before. Children and threads that it makes inherit it.
+// The thread must be locked.
+func SetTimerSlack(ns int) error {
+	if ns == 0 {
+		return nil
+	}
+	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(ns), 0, 0, 0); err != nil {
+		return fmt.Errorf("timer slack of %d ns: %w", ns, err)
+	}
+	return nil
+}
+
 // SetFSIDs sets the ids by which the kernel checks the calling thread's file accesses,
 // and which own the files that it makes. A change from another user to 0 raises those
 // capabilities for files that the thread is permitted, and a change back lowers them
@@ -72,31 +85,24 @@ func Umask(mask int) int { return unix.Umask(mask) }
 // its real, effective or saved ones. The system calls do not tell errors: SetFSIDs
 // reads the ids back, and returns EPERM if they are others.
 func SetFSIDs(uid, gid int) error {
-	if _, err := unix.SetfsgidRetGid(gid); err != nil {
-		return fmt.Errorf("setfsgid %d: %w", gid, err)
+	_, _, err := changeFSIDs(uid, gid)
+	return err
+}
+
+// changeFSIDs is SetFSIDs, and returns the ids before.
+func changeFSIDs(uid, gid int) (oldUID, oldGID int, err error) {
+	if oldGID, err = unix.SetfsgidRetGid(gid); err != nil {
+		return -1, -1, fmt.Errorf("setfsgid %d: %w", gid, err)
 	}
-	if _, err := unix.SetfsuidRetUid(uid); err != nil {
-		return fmt.Errorf("setfsuid %d: %w", uid, err)
+	if oldUID, err = unix.SetfsuidRetUid(uid); err != nil {
+		return -1, -1, fmt.Errorf("setfsuid %d: %w", uid, err)
 	}
 	nowUID, _ := unix.SetfsuidRetUid(-1)
 	nowGID, _ := unix.SetfsgidRetGid(-1)
 	if nowUID != uid || nowGID != gid {
-		return fmt.Errorf("act on files as %d:%d: %w", uid, gid, unix.EPERM)
+		err = fmt.Errorf("act on files as %d:%d: %w", uid, gid, unix.EPERM)
 	}
-	return nil
-}
-
-// ActOnFilesAs sets the calling thread's ids for files (see SetFSIDs), and then its
-// effective capabilities: those in effective, and no other. The thread must be locked;
-// CAP_SETUID, CAP_SETGID and all of effective must be permitted.
-func ActOnFilesAs(uid, gid int, effective uint64) error {
-	if err := SetEffective(1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID); err != nil {
-		return err
-	}
-	if err := SetFSIDs(uid, gid); err != nil {
-		return err
-	}
-	return SetEffective(effective)
+	return oldUID, oldGID, err
 }
 
 // SetIDs gives the calling thread, and no other, a user and a group as real, effective,

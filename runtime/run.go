@@ -28,7 +28,7 @@ import (
 // Options connect a run with the program that asks for it. All fields may be zero.
 type Options struct {
 	// Signals, Note and Warn are those of supervisor.Options.
-	Signals    func() <-chan os.Signal
+	Signals    <-chan os.Signal
 	Note, Warn func(text string)
 	// Decided is called when there is a plan and nothing has been made yet. It may
 	// return a writer for a copy of the output, as an asciicast. An error ends the run.

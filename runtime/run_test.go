@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"os"
 	"strings"
 	"testing"
 
@@ -19,7 +18,6 @@ import (
 // options fail the test where a run goes further than to the refusal.
 func options(t *testing.T) Options {
 	return Options{
-		Signals: func() <-chan os.Signal { t.Error("signals are asked for"); return nil },
 		Note:    func(text string) { t.Errorf("noted: %s", text) },
 		Decided: func(*plan.Plan) (io.Writer, error) { t.Error("there is a plan"); return nil, nil },
 	}

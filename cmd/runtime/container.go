@@ -21,6 +21,7 @@ import (
 
 var execCommand = command{
 	name:     "exec",
+	traits:   lean,
 	granted:  true,
 	rootless: asCaller,
 	synopsis: "[flags] NAME [--] COMMAND [ARG...]",
@@ -55,7 +56,10 @@ var execCommand = command{
 			if err != nil {
 				return exit(err)
 			}
-			signals := listen()
+			signals, err := listen()
+			if err != nil {
+				return exit(err)
+			}
 			line, err := client.Call(self.Here, name, args)
 			if err != nil {
 				return exit(err)
@@ -65,7 +69,7 @@ var execCommand = command{
 				warn(line.Unlogged.Error())
 			}
 			own := *tty || terminal && !*noTTY && !console.InBackground(0)
-			how, err := line.Exec(control.Exec{Args: args, Env: set, Dir: *dir, Terminal: own, TTY: !own && !*noTTY && access.OnTerminal(), KeepTerm: client.KeepsTerm(env)}, signals())
+			how, err := line.Exec(control.Exec{Args: args, Env: set, Dir: *dir, Terminal: own, TTY: !own && !*noTTY && access.OnTerminal(), KeepTerm: client.KeepsTerm(env)}, signals)
 			if err != nil {
 				return status.ExitCodeOf(err), err
 			}
@@ -76,6 +80,7 @@ var execCommand = command{
 
 var killCommand = command{
 	name:     "kill",
+	traits:   lean,
 	granted:  true,
 	rootless: asCaller,
 	synopsis: "[--signal S] NAME... | --all",
@@ -138,6 +143,7 @@ func parseSignal(text string) (syscall.Signal, error) {
 
 var waitCommand = command{
 	name:     "wait",
+	traits:   lean,
 	granted:  true,
 	rootless: asCaller,
 	synopsis: "NAME",
@@ -156,6 +162,7 @@ var waitCommand = command{
 
 var inspectCommand = command{
 	name:     "inspect",
+	traits:   lean,
 	granted:  true,
 	rootless: asCaller,
 	synopsis: "NAME",
@@ -190,6 +197,7 @@ func calling(flags *flag.FlagSet, f func(*client.Conn) (int, error)) action {
 
 var psCommand = command{
 	name:     "ps",
+	traits:   lean,
 	granted:  true,
 	rootless: asCaller,
 	synopsis: "[flags]",

@@ -39,9 +39,8 @@ import (
 //     does not survive a lack of memory or threads.
 //  5. For a caller without any privilege it makes a user namespace, which the kernel
 //     lets only a process of a single thread make (see enterNamespace).
-//  6. It maps the pages of the program in two calls. That is for speed alone: as the
-//     Go runtime starts they would be mapped by some seventy page faults (8 % of
-//     `runtime version` on a virtual machine where a fault is dear).
+//  6. The rest is for speed alone: it maps the pages of the program (entrymemory.go),
+//     and gives the Go runtime little to do (see hurry).
 //
 // The Makefile links the program so: with the entry point (the linker's flag -E), and
 // statically (CGO_ENABLED=0), since a dynamic loader would have run before. Without the
@@ -49,7 +48,7 @@ import (
 //
 //go:nosplit
 //go:norace
-func beforeGo(stack unsafe.Pointer) {
+func beforeGo(stack unsafe.Pointer) (arguments unsafe.Pointer) {
 	closeOnExec()
 	unblockSignals()
 	argc := *(*int)(stack)
@@ -58,22 +57,51 @@ func beforeGo(stack unsafe.Pointer) {
 	asked, auxv := hideGoVariables(environment)
 	raiseLimits()
 	process := readAuxv(auxv)
-	if process.euid != 0 && (asked || startsContainer(argc, argv)) && !hasCapabilities() {
+	does := traitsOf(argc, argv)
+	if process.euid != 0 && (asked || does&early != 0) && !hasCapabilities() {
 		enterNamespace(process)
 	}
 	populate(process.pageSize)
+	if does&lean != 0 {
+		hurry(argv)
+		return stack
+	}
+	return argv
 }
 
 var _ = beforeGo // its caller is assembly
 
 const word = int(unsafe.Sizeof(uintptr(0)))
 
-// earlyCommands are the commands for which beforeGo makes a user namespace as soon as
-// it sees their name in the place of the first argument. They are those whose entry in
-// the command table has early set, which a test compares. Other commands that take
-// place in a user namespace execute the program again, with rootless.EntryVariable set
-// (rootless.ExecuteAgain).
-var earlyCommands = [...]string{"run", "shell"}
+// Traits are what the entry point does for a command, which it knows by the first
+// argument.
+type traits uint8
+
+const (
+	// early commands get a user namespace, if the caller has no privilege. Other
+	// commands that take place in a user namespace execute the program again, with
+	// rootless.EntryVariable set (rootless.ExecuteAgain).
+	early traits = 1 << iota
+	// lean commands do one thing after the other, in a few milliseconds or waiting most
+	// of the time (see hurry).
+	lean
+)
+
+// commandTraits are the commands that have any. The command table has the same, which a
+// test compares.
+var commandTraits = [...]struct {
+	name   string
+	traits traits
+}{
+	{"run", early | lean},
+	{"shell", early | lean},
+	{"exec", lean},
+	{"ps", lean},
+	{"kill", lean},
+	{"wait", lean},
+	{"inspect", lean},
+	{"version", lean},
+}
 
 //go:nosplit
 //go:norace
@@ -111,22 +139,22 @@ func hideGoVariables(environment unsafe.Pointer) (asked bool, auxv unsafe.Pointe
 	}
 }
 
-// startsContainer tells whether the first argument is one of earlyCommands.
+// traitsOf returns the traits of the command that the first argument names.
 //
 //go:nosplit
 //go:norace
-func startsContainer(argc int, argv unsafe.Pointer) bool {
+func traitsOf(argc int, argv unsafe.Pointer) traits {
 	if argc < 2 {
-		return false
+		return 0
 	}
 	argument := *(*unsafe.Pointer)(unsafe.Add(argv, word))
-	for i := range earlyCommands {
-		name := &earlyCommands[i]
+	for i := range commandTraits {
+		name := &commandTraits[i].name
 		if hasPrefix(argument, *name) && *(*byte)(unsafe.Add(argument, len(*name))) == 0 {
-			return true
+			return commandTraits[i].traits
 		}
 	}
-	return false
+	return 0
 }
 
 // hasPrefix tells whether a text that ends with a zero byte begins with a prefix, which
@@ -202,129 +230,6 @@ func hasCapabilities() bool {
 	return r != 0 || data[0].Permitted|data[1].Permitted != 0
 }
 
-// namespace is what enterNamespace did. bootstrap tells package rootless.
-var namespace struct {
-	tried    bool
-	result   int    // 0: the process is in the namespaces; else -errno of what failed
-	uid, gid uint32 // the caller's, which the process cannot ask for any more
-	mappers  [2]mapper
-}
-
-// A mapper is a child of the process, outside of its user namespace.
-type mapper struct {
-	pipe [2]int32 // its reading end, which is the child's, and its writing end
-	pid  int32    // 0: there is none
-}
-
-// argumentBlock is what a mapper reads from its pipe: the pointers to a path, to
-// arguments and to an environment, as execve(2) takes them, and then what they point to
-// (nsexec.ArgumentBlock). It has the same address in the process that writes it and in
-// the mapper.
-var argumentBlock [4096 / unsafe.Sizeof(uintptr(0))]uintptr
-
-// enterNamespace gives the process a user namespace, and in it a copy of the caller's
-// mounts. First it forks two mappers, which stay outside and wait: each executes one
-// command, newuidmap(1) or newgidmap(1), when package rootless has found out which ids
-// the caller may use.
-//
-//go:nosplit
-//go:norace
-func enterNamespace(process auxiliary) {
-	openStandardFiles()
-	n := &namespace
-	n.tried = true
-	n.uid, n.gid = uint32(process.uid), uint32(process.gid)
-	for i := range n.mappers {
-		if n.result = n.mappers[i].fork(); n.result < 0 {
-			return
-		}
-	}
-	n.result = systemCall(unix.SYS_UNSHARE, unix.CLONE_NEWUSER|unix.CLONE_NEWNS, 0, 0, 0)
-}
-
-// openStandardFiles opens /dev/null in the place of descriptor 0, 1 or 2 where that is
-// closed, as the Go runtime does later: a pipe of a mapper's would take the place, and
-// be the standard input or output of this program and of the mapper's command.
-//
-//go:nosplit
-//go:norace
-func openStandardFiles() {
-	const null = "/dev/null\x00"
-	for fd := range uintptr(3) {
-		if systemCall(unix.SYS_FCNTL, fd, unix.F_GETFD, 0, 0) == -int(unix.EBADF) {
-			// All below are open: this one is the next that the kernel gives.
-			systemCall(unix.SYS_OPENAT, 0, uintptr(unsafe.Pointer(unsafe.StringData(null))), unix.O_RDWR, 0)
-		}
-	}
-}
-
-// fork makes the mapper. A negative result is that of the call that failed.
-//
-//go:nosplit
-//go:norace
-func (m *mapper) fork() (result int) {
-	if r := systemCall(unix.SYS_PIPE2, uintptr(unsafe.Pointer(&m.pipe)), unix.O_CLOEXEC, 0, 0); r < 0 {
-		return r
-	}
-	pid := systemCall(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0, 0)
-	if pid == 0 {
-		m.live()
-	}
-	m.pid = int32(max(pid, 0))
-	return pid
-}
-
-// live is the mapper's life. It is killed with its parent, and ends when the parent
-// closes the pipe.
-//
-//go:nosplit
-//go:norace
-func (m *mapper) live() {
-	systemCall(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0)
-	systemCall(unix.SYS_CLOSE, uintptr(m.pipe[1]), 0, 0, 0)
-	n := systemCall(unix.SYS_READ, uintptr(m.pipe[0]), uintptr(unsafe.Pointer(&argumentBlock)), unsafe.Sizeof(argumentBlock), 0)
-	status := uintptr(0)
-	if n >= 3*word {
-		systemCall(unix.SYS_EXECVE, argumentBlock[0], argumentBlock[1], argumentBlock[2], 0)
-		status = 127
-	}
-	for {
-		systemCall(unix.SYS_EXIT_GROUP, status, 0, 0, 0)
-	}
-}
-
-// usedBSS is how much the Go runtime uses, at its start, of the variables without a
-// value that hold no pointers. The linker puts the large ones last: 32 MiB that the
-// standard library's cryptography has for noise, and that are never used here, and 68
-// KiB of the Go runtime's for what containermaxprocs=0 turns off.
-const usedBSS = 32 << 10
-
-// populate maps the pages of the program, those that are written to as well. The calls
-// are there since Linux 5.14; their failure does no harm.
-//
-//go:nosplit
-//go:norace
-func populate(pageSize uintptr) {
-	start, end := program()
-	populatePages(start, end, pageSize, unix.MADV_POPULATE_READ)
-	start, bss, end := variables()
-	populatePages(start, min(end, bss+usedBSS), pageSize, unix.MADV_POPULATE_WRITE)
-}
-
-//go:nosplit
-//go:norace
-func populatePages(start, end, pageSize, how uintptr) {
-	start &^= pageSize - 1
-	systemCall(unix.SYS_MADVISE, start, end-start, how, 0)
-}
-
 // systemCall makes a system call (entry_*.s) and returns what the kernel returns: an
 // error is negative.
 func systemCall(number, a, b, c, d uintptr) (result int)
-
-// program returns where the program's code and constants are mapped (entry_*.s).
-func program() (start, end uintptr)
-
-// variables returns where the program's variables are mapped (entry_*.s), and where
-// among them those begin that have no value and hold no pointers: the last ones.
-func variables() (start, bss, end uintptr)

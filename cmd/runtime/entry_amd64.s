@@ -2,8 +2,9 @@
 
 // The program starts here (the linker's flag -E, see the Makefile). The kernel has
 // made the stack and nothing else: 0(SP) is argc, argv is above it, then follow the
-// environment and the auxiliary vector. beforeGo (entry.go) gets its address; the Go
-// runtime is then entered with the stack as it was.
+// environment and the auxiliary vector. beforeGo (entry.go) gets its address, and may
+// move arguments and environment down by one word (addVariable); the Go runtime is then
+// entered with argc in DI and the address of the arguments in SI.
 //
 // Assembly calls Go by a wrapper that loads the current goroutine from thread-local
 // storage, 8 bytes below the address in FS. The Go runtime has not set FS yet: it gets
@@ -14,11 +15,15 @@ TEXT _rt0_mayfly(SB), NOSPLIT|NOFRAME|TOPFRAME, $0
 	MOVQ	$158, AX	// arch_prctl
 	SYSCALL
 	MOVQ	SP, AX
-	SUBQ	$16, SP
+	MOVQ	0(SP), BX
+	SUBQ	$32, SP
 	MOVQ	AX, 0(SP)
+	MOVQ	BX, 16(SP)
 	CALL	·beforeGo(SB)
-	ADDQ	$16, SP
-	JMP	_rt0_amd64_linux(SB)
+	MOVQ	16(SP), DI
+	MOVQ	8(SP), SI
+	ADDQ	$32, SP
+	JMP	runtime·rt0_go(SB)
 
 DATA noGoroutine<>+0(SB)/8, $0
 GLOBL noGoroutine<>(SB), NOPTR, $8
@@ -36,12 +41,14 @@ TEXT ·systemCall(SB), NOSPLIT, $0-48
 	MOVQ	AX, result+40(FP)
 	RET
 
-// func program() (start, end uintptr)
-TEXT ·program(SB), NOSPLIT, $0-16
+// func program() (start, table, end uintptr)
+TEXT ·program(SB), NOSPLIT, $0-24
 	LEAQ	runtime·text(SB), AX
 	MOVQ	AX, start+0(FP)
+	LEAQ	runtime·pclntab(SB), AX
+	MOVQ	AX, table+8(FP)
 	LEAQ	runtime·epclntab(SB), AX
-	MOVQ	AX, end+8(FP)
+	MOVQ	AX, end+16(FP)
 	RET
 
 // func variables() (start, bss, end uintptr)

@@ -5,11 +5,15 @@
 // link register; its argument is above.
 TEXT _rt0_mayfly(SB), NOSPLIT|NOFRAME|TOPFRAME, $0
 	MOVD	RSP, R0
-	SUB	$16, RSP
+	MOVD	0(RSP), R1
+	SUB	$32, RSP
 	MOVD	R0, 8(RSP)
+	MOVD	R1, 24(RSP)
 	BL	·beforeGo(SB)
-	ADD	$16, RSP
-	B	_rt0_arm64_linux(SB)
+	MOVD	24(RSP), R0
+	MOVD	16(RSP), R1
+	ADD	$32, RSP
+	B	runtime·rt0_go(SB)
 
 // func systemCall(number, a, b, c, d uintptr) (result int)
 TEXT ·systemCall(SB), NOSPLIT, $0-48
@@ -24,12 +28,14 @@ TEXT ·systemCall(SB), NOSPLIT, $0-48
 	MOVD	R0, result+40(FP)
 	RET
 
-// func program() (start, end uintptr)
-TEXT ·program(SB), NOSPLIT, $0-16
+// func program() (start, table, end uintptr)
+TEXT ·program(SB), NOSPLIT, $0-24
 	MOVD	$runtime·text(SB), R0
 	MOVD	R0, start+0(FP)
+	MOVD	$runtime·pclntab(SB), R0
+	MOVD	R0, table+8(FP)
 	MOVD	$runtime·epclntab(SB), R0
-	MOVD	R0, end+8(FP)
+	MOVD	R0, end+16(FP)
 	RET
 
 // func variables() (start, bss, end uintptr)

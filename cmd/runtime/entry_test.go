@@ -23,30 +23,30 @@ import (
 	"mayfly/runtime/rootless"
 )
 
-// The command table and the entry point must agree on who gets a user namespace at
-// once: a command that wants none would be in one without ids.
-func TestTheEntryPointKnowsTheEarlyCommands(t *testing.T) {
+// The command table and the entry point must agree on what is done for a command: one
+// that wants no user namespace would be in one without ids.
+func TestTheEntryPointKnowsTheCommandsTraits(t *testing.T) {
 	found := 0
 	for _, c := range commands() {
 		argv := cStrings("runtime", c.name)
-		if starts := startsContainer(2, unsafe.Pointer(&argv[0])); starts != c.early {
-			t.Errorf("%s: the entry point makes a user namespace: %v; the command table: %v", c.name, starts, c.early)
+		if known := traitsOf(2, unsafe.Pointer(&argv[0])); known != c.traits {
+			t.Errorf("%s: the entry point knows the traits %#x; the command table has %#x", c.name, known, c.traits)
 		}
-		if c.early {
+		if c.traits != 0 {
 			found++
-			if c.rootless != asCaller || c.sub != nil {
-				t.Errorf("%s is early, and takes place elsewhere than in a user namespace of the caller's", c.name)
-			}
+		}
+		if c.traits&early != 0 && c.rootless != asCaller || c.traits != 0 && c.sub != nil {
+			t.Errorf("%s is early, and takes place elsewhere than in a user namespace of the caller's", c.name)
 		}
 	}
-	if found != len(earlyCommands) {
-		t.Errorf("%q are early; the command table has %d of them", earlyCommands, found)
+	if found != len(commandTraits) {
+		t.Errorf("%v; the command table has %d of them", commandTraits, found)
 	}
 	for _, args := range [][]string{{}, {"runtime"}, {"run"}, {"runtime", ""}, {"runtime", "ru"}, {"runtime", "runs"}, {"runtime", "shel"},
 		{"runtime", "shell "}, {"runtime", "-h", "run"}, {"runtime", "image", "shell"}} {
 		argv := cStrings(args...)
-		if startsContainer(len(args), unsafe.Pointer(&argv[0])) {
-			t.Errorf("%q makes a user namespace", args)
+		if has := traitsOf(len(args), unsafe.Pointer(&argv[0])); has != 0 {
+			t.Errorf("%q has the traits %#x", args, has)
 		}
 	}
 }
@@ -77,6 +77,49 @@ func TestSettingsOfTheGoRuntimeAreHidden(t *testing.T) {
 	}
 }
 
+func TestAVariableIsAddedToTheEnvironment(t *testing.T) {
+	for _, c := range []struct{ argv, environment []string }{{[]string{"a"}, nil}, {[]string{"a", "b"}, []string{"C=1", "D=2"}}, {nil, []string{"C=1"}}} {
+		list := []unsafe.Pointer{unsafe.Pointer(&[]byte("argc")[0])}
+		for _, texts := range [][]string{c.argv, c.environment} {
+			list = append(list, cStrings(texts...)...)
+		}
+		auxv := unsafe.Pointer(&[]byte("auxv")[0])
+		list = append(list, auxv)
+		addVariable(unsafe.Pointer(&list[1]), unsafe.Pointer(&[]byte("X=1\x00")[0]))
+		var after []string
+		for _, p := range list[:len(list)-1] {
+			if p == nil {
+				after = append(after, "nil")
+				continue
+			}
+			after = append(after, unix.BytePtrToString((*byte)(p)))
+		}
+		want := slices.Concat(c.argv, []string{"nil"}, c.environment, []string{"X=1", "nil"})
+		if !slices.Equal(after, want) || list[len(list)-1] != auxv {
+			t.Errorf("%q, %q became %q", c.argv, c.environment, after)
+		}
+	}
+}
+
+func TestALeanCommandHasTheGoRuntimeDoLittle(t *testing.T) {
+	program := link(t)
+	var b begun
+	program.do(t, tellBegun, start{args: []string{"exec"}, before: "ulimit -S -n 64"}, &b)
+	if b.Processors != 1 || b.Slack <= 0 || b.Slack >= timerSlack {
+		t.Errorf("%d processors, the caller's timer slack is %d ns", b.Processors, b.Slack)
+	}
+	if files := b.Limits["RLIMIT_NOFILE"]; files.Cur != files.Max {
+		t.Errorf("%+v is the limit of open files", files)
+	}
+	if slices.Contains(b.Env, "GOMAXPROCS=1") {
+		t.Errorf("what was added to the environment is still there: %q", b.Env)
+	}
+	program.do(t, tellBegun, start{args: []string{"image", "list"}}, &b)
+	if b.Processors == 1 && goruntime.NumCPU() > 1 || b.Slack != 0 {
+		t.Errorf("a command without traits: %+v", b)
+	}
+}
+
 func TestTheAuxiliaryVectorIsRead(t *testing.T) {
 	vector := [][2]uintptr{{33, 1}, {13, 4}, {12, 3}, {11, 2}, {14, 9}, {6, 5}, {0, 0}, {11, 7}}
 	if got, want := readAuxv(unsafe.Pointer(&vector[0])), (auxiliary{uid: 2, euid: 3, gid: 4, pageSize: 5}); got != want {
@@ -96,16 +139,18 @@ func cStrings(texts ...string) []unsafe.Pointer {
 
 // A begun is what a program that was linked with the entry point finds in main.
 type begun struct {
-	Env       []string
-	Blocked   string                 // mask of blocked signals, in hexadecimal
-	Flags     map[int]int            // of open descriptors (F_GETFD)
-	Files     map[int]string         // what they are
-	Limits    map[string]unix.Rlimit // as they are now
-	Callers   map[string]unix.Rlimit // as the caller had set them
-	Bootstrap rootless.Bootstrap
-	Errno     syscall.Errno
-	Namespace string // the user namespace that the program is in
-	Mappers   []int  // wait statuses
+	Processors int
+	Slack      int // the caller's timer slack, where it is another now
+	Env        []string
+	Blocked    string                 // mask of blocked signals, in hexadecimal
+	Flags      map[int]int            // of open descriptors (F_GETFD)
+	Files      map[int]string         // what they are
+	Limits     map[string]unix.Rlimit // as they are now
+	Callers    map[string]unix.Rlimit // as the caller had set them
+	Bootstrap  rootless.Bootstrap
+	Errno      syscall.Errno
+	Namespace  string // the user namespace that the program is in
+	Mappers    []int  // wait statuses
 }
 
 // In this process, executed again, these are set to have it do something else than
@@ -133,7 +178,10 @@ func TestMain(m *testing.M) {
 }
 
 func describeBegun() begun {
-	b := begun{Env: os.Environ(), Flags: map[int]int{}, Files: map[int]string{}, Limits: map[string]unix.Rlimit{}, Callers: map[string]unix.Rlimit{}}
+	if err := unhurry(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	b := begun{Processors: goruntime.GOMAXPROCS(0), Slack: hurried.slack, Env: os.Environ(), Flags: map[int]int{}, Files: map[int]string{}, Limits: map[string]unix.Rlimit{}, Callers: map[string]unix.Rlimit{}}
 	status, _ := os.ReadFile("/proc/self/status")
 	_, after, _ := strings.Cut(string(status), "\nSigBlk:")
 	b.Blocked, _, _ = strings.Cut(strings.TrimSpace(after), "\n")

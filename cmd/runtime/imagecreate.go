@@ -192,7 +192,7 @@ type maintenance struct {
 	draft         *image.Draft
 	command       []string
 	login, mapped bool // mapped: root of a user namespace only
-	signals       func() <-chan os.Signal
+	signals       <-chan os.Signal
 }
 
 func (m maintenance) run(ctx context.Context) (status.Status, error) {
@@ -292,7 +292,10 @@ func (e *edit) run(ctx context.Context, s *image.Store) (record image.Record, ke
 	message("A copy of %s, as root inside: what is done in it is kept only if you say so.", from)
 	// SIGTSTP (Ctrl-Z) stays at its default: os/signal.Reset would leave it ignored,
 	// and the user is asked a question later.
-	signals := listen(syscall.SIGTSTP)
+	signals, err := listen(syscall.SIGTSTP)
+	if err != nil {
+		return record, false, err
+	}
 	m := maintenance{here: s.Here, store: s.Path, image: from.Name, draft: draft, command: e.command, login: true, mapped: e.mapped, signals: signals}
 	status, err := m.run(ctx)
 	if err != nil {

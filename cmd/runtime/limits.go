@@ -3,6 +3,8 @@ package main
 import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"mayfly/nsexec"
 )
 
 // A limit is a resource limit that beforeGo (entry.go) raises for the program.
@@ -22,15 +24,19 @@ var limits = [...]limit{
 	{resource: unix.RLIMIT_DATA, name: "RLIMIT_DATA"},
 	{resource: unix.RLIMIT_FSIZE, name: "RLIMIT_FSIZE"},
 	{resource: unix.RLIMIT_NPROC, name: "RLIMIT_NPROC"},
-	{resource: unix.RLIMIT_NOFILE, name: "RLIMIT_NOFILE"},
+	openFiles: {resource: unix.RLIMIT_NOFILE, name: "RLIMIT_NOFILE"},
 }
+
+// openFiles is the place in limits of the limit on open files.
+const openFiles = 4
 
 // raised tells whether beforeGo has changed the limit.
 func (l limit) raised() bool { return l.callers.Cur != l.callers.Max }
 
-// restoreLimits gives the process the caller's limits, for a program that begins as
-// this one did.
+// restoreLimits gives the process the caller's limits and timer slack, for a program
+// that begins as this one did. The calling thread is to execute it.
 func restoreLimits() {
+	_ = nsexec.SetTimerSlack(hurried.slack)
 	for _, l := range limits {
 		if l.raised() {
 			_ = unix.Setrlimit(int(l.resource), &l.callers)

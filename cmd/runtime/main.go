@@ -26,6 +26,9 @@ import (
 )
 
 func main() {
+	if err := unhurry(); err != nil {
+		os.Exit(fail(err))
+	}
 	b := bootstrap()
 	h, err := rootless.Arrive(b)
 	if err != nil {
@@ -86,7 +89,7 @@ type command struct {
 	granted  bool // uses the grant's capabilities; any other command gives them up first
 	passes   bool // handles inherited descriptors itself: it may pass some to the command
 	rootless rootlessMode
-	early    bool // in the user namespace that the entry point makes (earlyCommands)
+	traits   traits // what the entry point does for it
 	// setUp declares flags and returns what runs after they are parsed.
 	setUp func(*flag.FlagSet) action
 }

@@ -12,7 +12,7 @@ import (
 // memory. The few that it still needs come back from the page cache.
 func releaseLater() {
 	time.AfterFunc(time.Second, func() {
-		start, end := program()
+		start, _, end := program()
 		start &^= uintptr(os.Getpagesize() - 1)
 		_, _, _ = unix.RawSyscall(unix.SYS_MADVISE, start, end-start, unix.MADV_DONTNEED)
 	})

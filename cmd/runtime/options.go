@@ -119,7 +119,7 @@ func (o *options) request() (plan.Request, error) {
 		Store: o.store, Image: o.image, Session: o.session, Command: o.command, Login: o.login, NoLogin: o.noLogin, Name: o.name, Hostname: o.hostname,
 		Env: o.env, EnvAll: o.envAll, NoBinds: o.noBinds, Dir: o.dir, RootInside: o.rootInside, Network: o.network, User: o.user, Personality: o.personality,
 		Writable: o.writable, NoEphemeral: o.noEphemeral, Timeout: o.timeout, KillAfter: o.killAfter,
-		Limits: callersLimits(), Measure: o.stats != "",
+		Limits: callersLimits(), TimerSlack: hurried.slack, Measure: o.stats != "",
 		Resources: plan.Resources{Tasks: o.tasks, CPUs: o.cpus, CPUWeight: o.cpuWeight, IOWeight: o.ioWeight},
 	}
 	if err := o.sizes(&r); err != nil {

@@ -7,9 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"slices"
-	"syscall"
 
 	"mayfly/runtime"
 	"mayfly/runtime/here"
@@ -17,7 +14,6 @@ import (
 	"mayfly/runtime/plan"
 	"mayfly/runtime/printable"
 	"mayfly/runtime/status"
-	"mayfly/runtime/supervisor"
 )
 
 var runCommand = command{
@@ -25,7 +21,7 @@ var runCommand = command{
 	granted:  true,
 	passes:   true,
 	rootless: asCaller,
-	early:    true,
+	traits:   early | lean,
 	synopsis: "[flags] IMAGE [--] COMMAND [ARG...]",
 	summary:  "run a command in a throw-away container of an image",
 	examples: []string{
@@ -53,7 +49,7 @@ var shellCommand = command{
 	granted:  true,
 	passes:   true,
 	rootless: asCaller,
-	early:    true,
+	traits:   early | lean,
 	synopsis: "[flags] IMAGE [-- COMMAND [ARG...]]",
 	summary:  "start a login shell in a throw-away container of an image",
 	examples: []string{
@@ -76,10 +72,12 @@ var shellCommand = command{
 
 // launch runs the request. It reports it to the user and to the system's log.
 func (o *options) launch(h here.Here) (int, error) {
-	signals := listen()
+	signals, err := listen()
+	if err != nil {
+		return status.ExitFailure, err
+	}
 	ctx := context.Background()
 	if o.dieWithParent {
-		var err error
 		if ctx, err = untilParentEnds(); err != nil {
 			return status.ExitFailure, err
 		}
@@ -105,7 +103,7 @@ func (o *options) launch(h here.Here) (int, error) {
 }
 
 // run runs the request and tells the user of it.
-func (o *options) run(ctx context.Context, h here.Here, r plan.Request, signals func() <-chan os.Signal) (int, error) {
+func (o *options) run(ctx context.Context, h here.Here, r plan.Request, signals <-chan os.Signal) (int, error) {
 	var decided *plan.Plan // the last that there was
 	var record *os.File    // the last attempt's
 	defer func() { _ = record.Close() }()
@@ -194,29 +192,6 @@ func (o *options) printStart(plan *plan.Plan) {
 	message("Spawning container %s on %s.", plan.Container, plan.Path())
 	if plan.Spec.Process.Terminal {
 		message("Press ^] three times within 1s to kill container.")
-	}
-}
-
-// listen starts to install handlers for runtime.Signals, except those in butFor. The
-// function that it returns waits until they are installed. The Go runtime installs them
-// in other threads, in up to two milliseconds. Meanwhile the caller checks the request.
-// The handlers stay until the process ends. If SIGHUP is ignored, as nohup(1) wants, it
-// stays ignored, here and in the command.
-func listen(butFor ...os.Signal) func() <-chan os.Signal {
-	c := make(chan os.Signal, 16)
-	ready := make(chan struct{})
-	go func() {
-		// At the limit on file size the write fails; without a handler SIGXFSZ would
-		// end the process.
-		signal.Notify(make(chan os.Signal, 1), syscall.SIGXFSZ)
-		signal.Notify(c, slices.DeleteFunc(slices.Clone(supervisor.Signals), func(s os.Signal) bool {
-			return s == syscall.SIGHUP && signal.Ignored(s) || slices.Contains(butFor, s)
-		})...)
-		close(ready)
-	}()
-	return func() <-chan os.Signal {
-		<-ready
-		return c
 	}
 }
 

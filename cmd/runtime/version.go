@@ -11,6 +11,7 @@ var version = "devel"
 
 var versionCommand = command{
 	name:     "version",
+	traits:   lean,
 	bare:     true,
 	summary:  "print the version",
 	examples: []string{"runtime version"},

@@ -124,7 +124,7 @@ func TestOnlyTheNamedUsersAreAnswered(t *testing.T) {
 	if _, err := stranger.Receive(&Reply{}); !errors.Is(err, io.EOF) && err != unix.ECONNRESET {
 		t.Errorf("a stranger: %v", err)
 	}
-	l.Hangup()
+	l.Close()
 	if err := <-accepted; err == nil {
 		t.Error("a stranger was accepted")
 	}

@@ -1,15 +1,23 @@
 package control
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"slices"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // A Listener is the supervisor's socket in the file system. Its holder must Close it.
-// Package state removes the socket with the container's record.
-type Listener struct{ fd int }
+// Package state removes the socket with the container's record. The Go runtime watches
+// it: a goroutine that waits in Accept holds no thread.
+type Listener struct {
+	file *os.File
+	raw  syscall.RawConn
+}
 
 // backlog is the number of connections that can wait for Accept.
 const backlog = 64
@@ -17,7 +25,7 @@ const backlog = 64
 // Listen makes a socket at path, in a directory that only root can enter. The thread
 // must act on files as root.
 func Listen(path string) (*Listener, error) {
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return nil, fmt.Errorf("socket: %w", err)
 	}
@@ -29,37 +37,47 @@ func Listen(path string) (*Listener, error) {
 		unix.Close(fd)
 		return nil, fmt.Errorf("listen at %s: %w", path, err)
 	}
-	return &Listener{fd}, nil
+	l := &Listener{file: os.NewFile(uintptr(fd), path)}
+	if l.raw, err = l.file.SyscallConn(); err != nil {
+		return nil, errors.Join(err, l.file.Close())
+	}
+	return l, nil
 }
 
 // Accept waits for a connection of one of these users. It closes connections of others.
-// It returns an error after Hangup.
+// It returns an error when the Listener has been closed.
 func (l *Listener) Accept(uids ...uint32) (*Conn, error) {
 	for {
-		fd, _, err := unix.Accept4(l.fd, unix.SOCK_CLOEXEC)
+		fd := -1
+		var err error
+		closed := l.raw.Read(func(socket uintptr) bool {
+			fd, _, err = unix.Accept4(int(socket), unix.SOCK_CLOEXEC)
+			return err != unix.EAGAIN
+		})
+		if closed != nil {
+			return nil, fmt.Errorf("accept: %w", closed)
+		}
 		if err == unix.EINTR || err == unix.ECONNABORTED {
 			continue
 		}
 		if err != nil {
 			return nil, fmt.Errorf("accept: %w", err)
 		}
-		peer, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
-		if err == nil {
-			for _, uid := range uids {
-				if peer.Uid == uid {
-					return &Conn{fd}, nil
-				}
-			}
+		if admits(fd, uids) {
+			return &Conn{fd}, nil
 		}
 		unix.Close(fd)
 	}
 }
 
-// Hangup makes Accept return, now and later.
-func (l *Listener) Hangup() { _ = unix.Shutdown(l.fd, unix.SHUT_RDWR) }
+// admits tells whether the peer of a connection is one of these users.
+func admits(fd int, uids []uint32) bool {
+	peer, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	return err == nil && slices.Contains(uids, peer.Uid)
+}
 
-// Close closes the socket, after the last Accept has returned.
-func (l *Listener) Close() error { return unix.Close(l.fd) }
+// Close closes the socket, and makes Accept return, now and later.
+func (l *Listener) Close() error { return l.file.Close() }
 
 // pause is the interval in which Dial tries again: a new supervisor makes its record
 // first, then its socket.

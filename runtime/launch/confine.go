@@ -67,6 +67,9 @@ func setPersonality(p *specs.LinuxPersonality) error {
 // loaded here: each command loads it after clone(2).
 func (l *Launch) confine() error {
 	nsexec.Umask(l.Umask)
+	if err := nsexec.SetTimerSlack(l.Plan.TimerSlack); err != nil {
+		return err
+	}
 	process, linux := l.Plan.Spec.Process, l.Plan.Spec.Linux
 	if err := setPersonality(linux.Personality); err != nil {
 		return err

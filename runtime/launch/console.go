@@ -1,8 +1,6 @@
 package launch
 
 import (
-	"strconv"
-
 	"mayfly/runtime/console"
 )
 
@@ -28,7 +26,7 @@ func (l *Launch) openConsole() error {
 	if err != nil {
 		return err
 	}
-	return l.ScratchInRoot().CloneOnto("/dev/pts/"+strconv.Itoa(number), "/dev/console")
+	return l.BindTerminal(number)
 }
 
 // slaveOf returns the slave's descriptor, owned by the Console; 0: there is no

@@ -130,7 +130,7 @@ func (l *Launch) Start() {
 		err := l.run()
 		l.Started <- err
 		// The command runs by now. The descriptors of the mounts are closed meanwhile.
-		l.Undo.All()
+		l.Close()
 		if err == nil {
 			l.startOthers()
 		}

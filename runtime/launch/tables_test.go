@@ -188,18 +188,13 @@ func TestASignalEndsALaunchBeforeItsNextStep(t *testing.T) {
 	}
 }
 
-func TestALaunchThatFailsNamesTheStepAndUndoesWhatWasMade(t *testing.T) {
+func TestALaunchThatFailsNamesTheStep(t *testing.T) {
 	if !inside.AsUser(t) {
 		return
 	}
 	l := New(here.Here{}, &plan.Plan{}, nil, Outside{})
-	undone := make(chan string, 2)
-	l.Undo = append(l.Undo, func() error { undone <- "first"; return nil }, func() error { undone <- "second"; return nil })
 	l.Start()
 	if err := <-l.Started; !errors.Is(err, unix.EPERM) || !strings.HasPrefix(err.Error(), "act on files as root: ") {
 		t.Errorf("%v", err)
-	}
-	if a, b := <-undone, <-undone; a != "second" || b != "first" {
-		t.Errorf("undone: %s, then %s", a, b)
 	}
 }

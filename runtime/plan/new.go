@@ -36,7 +36,7 @@ func New(r Request, f Facts) (*Plan, error) {
 	}
 	r.Binds = slices.Concat(f.Along(r), r.Binds)
 	p := &Plan{Owner: Owner{f.Caller.UID, f.Caller.GID}, Rootless: f.Rootless, Limitations: limitations(f), Rule: f.Policy.Place().String(),
-		SetIDs: f.Caller.UID != f.User.UID, Timeout: r.Timeout, KillAfter: r.KillAfter, Measure: r.Measure, OutputLimit: r.OutputLimit}
+		SetIDs: f.Caller.UID != f.User.UID, Timeout: r.Timeout, KillAfter: r.KillAfter, Measure: r.Measure, TimerSlack: r.TimerSlack, OutputLimit: r.OutputLimit}
 	p.Spec.Linux = linux()
 	p.applyLimits(r.Resources, f.Policy)
 	p.keepInit(f)

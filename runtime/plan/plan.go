@@ -94,6 +94,9 @@ type Plan struct {
 	// Nested: commands may make user namespaces.
 	Nested bool `json:"nestedNamespaces,omitempty"`
 
+	// TimerSlack is that of commands, in nanoseconds; 0: that of the process.
+	TimerSlack int `json:"timerSlack,omitempty"`
+
 	// Measure: the Status tells what the container has used.
 	Measure bool `json:"measure,omitempty"`
 

@@ -68,6 +68,9 @@ type Request struct {
 	// Limits are soft resource limits for the command, where the process itself has
 	// higher ones.
 	Limits []specs.POSIXRlimit
+	// TimerSlack is the command's timer slack in nanoseconds, where the process itself
+	// has a larger one; 0: the process's.
+	TimerSlack int
 
 	Terminal  Choice        // whether the command gets a pseudo-terminal
 	Timeout   time.Duration // 0: no limit

@@ -25,13 +25,13 @@ func AsRoot(h here.Here, capabilities uint64, f func() error) error {
 	if h.Rootless() {
 		capabilities |= OverlayCapabilities // the directory is below the caller's own
 	}
-	return bracket(func() error { return nsexec.ActOnFilesAs(int(h.Root().UID), int(h.Root().GID), capabilities) }, f)
+	return bracket(int(h.Root().UID), int(h.Root().GID), capabilities, f)
 }
 
 // AsUser calls f on a locked thread that acts on files with a user's ids and exactly
 // these capabilities. It needs what AsRoot needs.
 func AsUser(uid, gid uint32, capabilities uint64, f func() error) error {
-	return bracket(func() error { return nsexec.ActOnFilesAs(int(uid), int(gid), capabilities) }, f)
+	return bracket(int(uid), int(gid), capabilities, f)
 }
 
 // AsCaller calls f with the caller's rights on files as they would be without this
@@ -48,22 +48,18 @@ func AsCaller(uid, gid uint32, f func() error) error {
 	return AsUser(uid, gid, capabilities, f)
 }
 
-// bracket calls enter and f on a locked thread, and restores its rights. Where that
-// fails (setfsuid(2) may for want of memory) the thread could be root's for files for
+// bracket calls f on a locked thread with these rights, and restores those that it had.
+// Where that fails (setfsuid(2) may for want of memory) the thread could be root's for files for
 // good, and the main thread writes to paths of the caller's later. So the process ends,
 // without deferred functions. The container ends with it, and `gc` collects what is
 // left.
-func bracket(enter, f func() error) error {
+func bracket(uid, gid int, capabilities uint64, f func() error) error {
 	goruntime.LockOSThread()
-	before, err := nsexec.CurrentRights()
-	if err != nil {
-		goruntime.UnlockOSThread()
-		return err
-	}
-	if err = enter(); err == nil {
+	before, err := nsexec.ActOnFilesAs(uid, gid, capabilities)
+	if err == nil {
 		err = f()
 	}
-	if restore := before.Take(); restore != nil {
+	if restore := before.Restore(); restore != nil {
 		fmt.Fprintf(os.Stderr, "runtime: restore the rights of a thread: %v; the program ends, so that nothing is done with root's rights; `runtime gc` collects what is left\n", errors.Join(err, restore))
 		os.Exit(exitCode)
 	}

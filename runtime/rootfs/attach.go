@@ -74,25 +74,11 @@ func (b *Builder) hide(inside mount.Root, name string) error {
 	return tree.Attach(target)
 }
 
-// identify finds the mount ids that checkTarget compares with: of the root file system,
-// of /dev and of the mounts in it. Each device node is one.
+// identify finds the mount id of the root file system.
 func (b *Builder) identify() error {
 	root, err := b.tree.Place()
-	if err != nil {
-		return err
-	}
 	b.rootID = root.MountID
-	for destination, tree := range b.Scratch.Own {
-		if !strings.HasPrefix(destination+"/", "/dev/") {
-			continue // procfs and sysfs are known by their type
-		}
-		place, err := tree.Place()
-		if err != nil {
-			return err
-		}
-		b.devIDs = append(b.devIDs, place.MountID)
-	}
-	return nil
+	return err
 }
 
 // attachTo attaches a tree at a destination inside. A missing mount point is made in a
@@ -187,7 +173,7 @@ func (b *Builder) mayCreate(destination string) bool {
 
 // checkTarget refuses targets that an image's symbolic links could lead to: a target of
 // another kind than the source, the root directory, /dev, and the kernel's file
-// systems.
+// systems. Most targets are on the root file system itself, which is none of these.
 func (b *Builder) checkTarget(target mount.Target, dir bool) error {
 	place, err := target.Place()
 	switch {
@@ -195,9 +181,16 @@ func (b *Builder) checkTarget(target mount.Target, dir bool) error {
 		return err
 	case place.IsDir != dir:
 		return mismatch(dir)
-	case place.IsMountRoot && place.MountID == b.rootID:
+	case place.MountID == b.rootID && place.IsMountRoot:
 		return errors.New("leads to the root directory")
-	case slices.Contains(b.devIDs, place.MountID):
+	case place.MountID == b.rootID:
+		return nil
+	}
+	inDev, err := b.isInDev(place.MountID)
+	if err != nil {
+		return err
+	}
+	if inDev {
 		return errors.New("leads into /dev")
 	}
 	magic, err := target.FSType()
@@ -209,6 +202,21 @@ func (b *Builder) checkTarget(target mount.Target, dir bool) error {
 		return errors.New("leads into a file system of the kernel's")
 	}
 	return nil
+}
+
+// isInDev tells whether a mount is /dev or one of the mounts in it. Each device node is
+// one. (procfs and sysfs are known by their type.)
+func (b *Builder) isInDev(mountID uint64) (bool, error) {
+	for destination, tree := range b.Scratch.Own {
+		if !strings.HasPrefix(destination+"/", "/dev/") {
+			continue
+		}
+		place, err := tree.Place()
+		if err != nil || place.MountID == mountID {
+			return err == nil, err
+		}
+	}
+	return false, nil
 }
 
 func mismatch(dir bool) error {

@@ -127,18 +127,7 @@ func (b openedBind) clone(p *plan.Plan) (mount.Tree, error) {
 		}
 	}
 	options := mount.ParseOptions(b.Options)
-	clone := mount.Clone
-	if options.Slave {
-		clone = mount.CloneSlave
-	}
-	tree, err := clone(b.fd, "", options.Recursive)
-	if err != nil {
-		return tree, err
-	}
-	if err := tree.SetAttrs(options.Set, options.Clear, options.Recursive); err != nil {
-		return tree, errors.Join(err, tree.Close())
-	}
-	return tree, nil
+	return mount.Copy{Recursive: options.Recursive, Slave: options.Slave, Set: options.Set, Clear: options.Clear}.Of(b.fd, "")
 }
 
 // hideStore appends the place inside of the directory with the caller's own images, if

@@ -259,7 +259,7 @@ func build(t *testing.T, b *Builder) root {
 	must(t, with(t, ScratchCapabilities, b.BuildScratch))
 	own, err := mount.New("ramfs", nil, 0)
 	must(t, err, b.Scratch.attach(own, "/proc"))
-	b.Undo.add(own.Close)
+	b.made.add(own)
 	b.Scratch.Own["/proc"] = own
 	b.Plan.Spec.Mounts = append([]specs.Mount{{Destination: "/proc", Type: "proc"}}, b.Plan.Spec.Mounts...)
 	must(t, with(t, privilege.SysAdmin, b.TakeRoot))
@@ -347,7 +347,7 @@ func TestARootFileSystemIsPutTogetherAndEntered(t *testing.T) {
 		unix.Close(fd)
 	}
 	must(t, with(t, privilege.SysAdmin, b.CoverHostProc)) // no bind has brought one
-	b.Undo.All()
+	b.Close()
 	if got := read("/etc/hostname"); got != "name\n" {
 		t.Errorf("when descriptors are closed: %q", got)
 	}
@@ -374,7 +374,7 @@ func TestAPathOutsideOfDevProcAndSysIsNotMasked(t *testing.T) {
 		} else if err == nil || !strings.Contains(err.Error(), "/etc/shadow: not in /") {
 			t.Errorf("%v", err)
 		}
-		b.Undo.All()
+		b.Close()
 		must(t, unix.Unmount("/dev", unix.MNT_DETACH))
 	}
 }
@@ -409,7 +409,7 @@ func TestASourceThatIsReplacedIsOpenedAgain(t *testing.T) {
 		if !strings.Contains(got, c.want) {
 			t.Errorf("%q, want %q", got, c.want)
 		}
-		b.Undo.All()
+		b.Close()
 		must(t, unix.Unmount("/dev", unix.MNT_DETACH))
 	}
 }
@@ -438,7 +438,7 @@ func TestABindHasTheAttributesOfItsOptions(t *testing.T) {
 				t.Errorf("%q: %s has flags %#x", c.options, name, fs.Flags)
 			}
 		}
-		must(t, b.sources.Close())
+		must(t, mount.CloseAll(b.sources.trees()))
 	}
 }
 
@@ -476,7 +476,7 @@ func TestACallerBindsOnlyFromWhereThePolicySays(t *testing.T) {
 		if err := s.openBinds(p, p.Spec.Mounts); (err == nil) != c.allowed {
 			t.Errorf("%+v: %v", c, err)
 		}
-		must(t, s.Close())
+		must(t, mount.CloseAll(s.trees()))
 	}
 }
 

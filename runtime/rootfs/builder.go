@@ -27,21 +27,41 @@ type Builder struct {
 	Init    *nsexec.Init // PID 1, which makes the container's procfs
 	sources *sources     // detached copies of the host's mounts
 	Scratch *scratch
-	tree    mount.Tree // the container's root file system; Undo closes it
+	made    held       // mounts that were made, by their descriptors; Close closes them
+	tree    mount.Tree // the container's root file system, one of made
 	rootID  uint64     // mount id of the root file system
-	devIDs  []uint64   // mount ids of /dev and of the mounts in it
 	// ThreadProc is a descriptor of the thread's directory in the host's procfs, from
 	// Pivot on; 0: there is none yet. The supervisor closes it.
 	ThreadProc int
-	// Undo closes descriptors that are of no use when the command runs.
-	Undo undo
+}
+
+// Close closes the descriptors that are of no use when the command runs, once.
+func (b *Builder) Close() {
+	if b.sources != nil {
+		b.made = append(b.made, b.sources.trees()...)
+		b.sources = nil
+	}
+	b.made.close()
+}
+
+// held are mounts whose descriptors are open.
+type held []mount.Tree
+
+func (h *held) add(t mount.Tree) { *h = append(*h, t) }
+
+// close closes the descriptors and empties the list. To close the descriptor of a mount
+// fails only if it is not open.
+func (h *held) close() {
+	_ = mount.CloseAll(*h)
+	*h = nil
 }
 
 // BecomeRootForFiles makes the thread act on files as root (setfsuid(2)): what it
 // creates belongs to root, and it can enter the store. The thread needs CAP_SETUID and
 // CAP_SETGID.
 func (b *Builder) BecomeRootForFiles() error {
-	return nsexec.ActOnFilesAs(int(b.Here.Root().UID), int(b.Here.Root().GID), privilege.SetIDs)
+	_, err := nsexec.ActOnFilesAs(int(b.Here.Root().UID), int(b.Here.Root().GID), privilege.SetIDs)
+	return err
 }
 
 // OpenSources takes detached copies of the mounts of all bind sources and device nodes.
@@ -49,7 +69,6 @@ func (b *Builder) BecomeRootForFiles() error {
 func (b *Builder) OpenSources() error {
 	sources, err := openSources(b.Here, b.Plan)
 	b.sources = sources
-	b.Undo.add(sources.Close)
 	return err
 }
 
@@ -61,7 +80,7 @@ func (b *Builder) TakeRoot() error {
 		return err
 	}
 	b.tree = tree
-	b.Undo.add(tree.Close)
+	b.made.add(tree)
 	return b.Scratch.attachRoot(tree)
 }
 

@@ -48,7 +48,7 @@ func (b *Builder) populateDev(dev mount.Tree) error {
 		if err != nil {
 			return err
 		}
-		b.Undo.add(null.Close)
+		b.made.add(null)
 		if err := b.Scratch.bindNode(null, "/dev/console"); err != nil {
 			return err
 		}

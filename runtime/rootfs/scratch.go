@@ -3,6 +3,7 @@ package rootfs
 import (
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,19 +16,12 @@ import (
 	"mayfly/runtime/privilege"
 )
 
-// ScratchInRoot returns a scratch whose paths are resolved in the container's root,
-// where /dev is after MountAll.
-func (b *Builder) ScratchInRoot() *scratch {
-	return &scratch{root: mount.RootAt(b.tree.FD())}
-}
-
 // A scratch is a private tmpfs on the thread's copy of the host's /dev. A launch builds
 // there what does not need the root file system: /dev, /proc and /sys with everything
 // mounted in them, and the container's own small files. The supervisor makes the
 // snapshot meanwhile. The scratch is detached with the old root by Pivot.
 type scratch struct {
 	tree mount.Tree
-	root mount.Root
 	// Own is what was made for this container, or taken from the host for its /dev, by
 	// destination.
 	Own map[string]mount.Tree
@@ -44,8 +38,8 @@ func (b *Builder) BuildScratch() error {
 	if err != nil {
 		return err
 	}
-	b.Undo.add(tree.Close)
-	b.Scratch = &scratch{tree: tree, root: mount.RootAt(tree.FD()), Own: map[string]mount.Tree{}}
+	b.made.add(tree)
+	b.Scratch = &scratch{tree: tree, Own: map[string]mount.Tree{}}
 	// The host's /dev exists: device nodes were just taken from it.
 	if err := tree.AttachTo("/dev"); err != nil {
 		return err
@@ -63,7 +57,7 @@ func (b *Builder) BuildScratch() error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", f.Path, err)
 		}
-		b.Undo.add(tree.Close)
+		b.made.add(tree)
 		b.Scratch.Own[f.Path] = tree
 	}
 	// procfs comes last: PID 1 makes it, and needs a moment to begin.
@@ -89,7 +83,7 @@ func (b *Builder) makeFilesystem(m specs.Mount) error {
 		if tree, err = b.newFilesystem(m); err != nil {
 			return err
 		}
-		b.Undo.add(tree.Close)
+		b.made.add(tree)
 	}
 	b.Scratch.Own[m.Destination] = tree
 	if m.Destination == "/run" {
@@ -122,47 +116,41 @@ func (b *Builder) newFilesystem(m specs.Mount) (mount.Tree, error) {
 	return mount.New(m.Type, append(options.Data, "source="+m.Source), set)
 }
 
+// attach attaches a tree on the scratch. A destination deep in a file system may lead
+// over symbolic links there, such as /dev/fd and those of procfs: they are not to lead
+// out of the scratch.
 func (s *scratch) attach(tree mount.Tree, destination string) error {
-	target, err := s.root.Dir(destination)
+	name := relative(destination)
+	if strings.Count(name, "/") <= 1 { // in the scratch itself, or in the root of a file system on it
+		return tree.AttachIn(s.tree, name)
+	}
+	target, err := mount.RootAt(s.tree.FD()).Name(name)
 	if err != nil {
 		return fmt.Errorf("%s: %w", destination, err)
 	}
-	defer target.Close()
-	return tree.Attach(target)
+	return errors.Join(tree.Attach(target), target.Close())
 }
+
+// relative makes a path of the container one that is relative to its root directory,
+// and does not lead out of it by "..".
+func relative(destination string) string { return path.Clean("/" + destination)[1:] }
 
 func (s *scratch) attachRoot(tree mount.Tree) error { return s.attach(tree, "/root") }
-
-// bindFile attaches a tree whose root is a file, or a directory of the scratch.
-func (s *scratch) bindFile(tree mount.Tree, destination string) error {
-	target, err := s.root.Name(destination)
-	if err != nil {
-		return fmt.Errorf("%s: %w", destination, err)
-	}
-	defer target.Close()
-	return tree.Attach(target)
-}
 
 // bindNode attaches a tree whose root is a device node, and keeps it in Own.
 func (s *scratch) bindNode(tree mount.Tree, destination string) error {
 	s.Own[destination] = tree
-	return s.bindFile(tree, destination)
+	return s.attach(tree, destination)
 }
 
-// CloneOnto mounts a copy of the mount at source on destination, both names in the
-// scratch. The thread needs CAP_SYS_ADMIN.
-func (s *scratch) CloneOnto(source, destination string) error {
-	from, err := s.root.Name(source)
-	if err != nil {
-		return fmt.Errorf("%s: %w", source, err)
-	}
-	defer from.Close()
-	tree, err := mount.Clone(from.FD(), "", false)
+// BindTerminal mounts a terminal of the container's devpts on its /dev/console, after
+// MountAll. The thread needs CAP_SYS_ADMIN.
+func (b *Builder) BindTerminal(number int) error {
+	tree, err := mount.Clone(b.Scratch.Own["/dev/pts"].FD(), strconv.Itoa(number), false)
 	if err != nil {
 		return err
 	}
-	defer tree.Close()
-	return s.bindFile(tree, destination)
+	return errors.Join(tree.AttachIn(b.Scratch.Own["/dev"], "console"), tree.Close())
 }
 
 // hidePaths covers the plan's masked paths with the null device or an empty directory,
@@ -179,19 +167,15 @@ func (b *Builder) hidePaths() error {
 			return fmt.Errorf("%s: not in %s, so it cannot be masked or made read-only", name, strings.Join(plan.OwnFilesystems, ", "))
 		}
 	}
+	var covers held
+	defer covers.close()
 	for _, name := range b.Plan.Spec.Linux.MaskedPaths {
-		err := b.Scratch.cover(name, func(_ mount.Target, isDir bool) (mount.Tree, error) {
-			if isDir {
-				return mount.Clone(b.Scratch.tree.FD(), hiddenDir, false)
-			}
-			return mount.Clone(b.Scratch.tree.FD(), hiddenFile, false)
-		})
-		if err != nil {
+		if err := b.Scratch.mask(&covers, name); err != nil && !errors.Is(err, unix.ENOENT) {
 			return fmt.Errorf("mask %s: %w", name, err)
 		}
 	}
 	for _, name := range b.Plan.Spec.Linux.ReadonlyPaths {
-		if err := b.Scratch.cover(name, readOnlyCopy); err != nil {
+		if err := b.Scratch.makeReadOnly(&covers, name); err != nil && !errors.Is(err, unix.ENOENT) {
 			return fmt.Errorf("make %s read-only: %w", name, err)
 		}
 	}
@@ -205,55 +189,41 @@ const hiddenFile, hiddenDir = "hidden", "empty"
 // attributes that copies of it are to have. It is attached, since the kernel copies a
 // detached mount only from Linux 6.15 on.
 func (s *scratch) stamp(source, name string) error {
-	from, err := s.root.Name(source)
-	if err != nil {
-		return err
-	}
-	defer from.Close()
-	tree, err := mount.Clone(from.FD(), "", false)
-	if err != nil {
-		return err
-	}
-	defer tree.Close()
 	const hidden = unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOEXEC | unix.MOUNT_ATTR_NOSUID
-	if err := tree.SetAttrs(hidden, 0, false); err != nil {
+	tree, err := mount.Copy{Set: hidden}.Of(s.tree.FD(), relative(source))
+	if err != nil {
 		return err
 	}
-	return s.bindFile(tree, name)
+	return errors.Join(s.attach(tree, name), tree.Close())
 }
 
-// cover calls with for a path and mounts the result there. A missing path is left out.
-func (s *scratch) cover(name string, with func(target mount.Target, isDir bool) (mount.Tree, error)) error {
-	target, err := s.root.Name(name)
-	if err == unix.ENOENT {
-		return nil
-	}
+// mask mounts a copy of a stamp on a path of the scratch. It adds the copy to a list,
+// which the caller closes. ENOENT: there is no such path.
+func (s *scratch) mask(covers *held, name string) error {
+	place, err := s.tree.PlaceOf(relative(name))
 	if err != nil {
 		return err
 	}
-	defer target.Close()
-	place, err := target.Place()
-	if err != nil {
-		return err
+	with := hiddenFile
+	if place.IsDir {
+		with = hiddenDir
 	}
-	tree, err := with(target, place.IsDir)
-	if err != nil {
-		return err
-	}
-	defer tree.Close()
-	return tree.Attach(target)
+	return s.cover(covers, name, mount.Copy{}, with)
 }
 
-// readOnlyCopy returns a read-only copy of the target's own mount.
-func readOnlyCopy(target mount.Target, _ bool) (mount.Tree, error) {
-	tree, err := mount.Clone(target.FD(), "", false)
+// makeReadOnly mounts a read-only copy of a path of the scratch on it, as mask does.
+func (s *scratch) makeReadOnly(covers *held, name string) error {
+	return s.cover(covers, name, mount.Copy{NoFollow: true, Set: unix.MOUNT_ATTR_RDONLY}, name)
+}
+
+// cover mounts a copy of what has one name in the scratch on another.
+func (s *scratch) cover(covers *held, name string, how mount.Copy, of string) error {
+	tree, err := how.Of(s.tree.FD(), relative(of))
 	if err != nil {
-		return tree, err
+		return err
 	}
-	if err := tree.SetAttrs(unix.MOUNT_ATTR_RDONLY, 0, false); err != nil {
-		return mount.Tree{}, errors.Join(err, tree.Close())
-	}
-	return tree, nil
+	covers.add(tree)
+	return s.attach(tree, name)
 }
 
 // file writes a new small file and returns a read-only mount of it, which the caller
@@ -263,9 +233,5 @@ func (s *scratch) file(name, content string) (mount.Tree, error) {
 	if err := s.tree.WriteFile(name, content); err != nil {
 		return mount.Tree{}, err
 	}
-	tree, err := mount.Clone(s.tree.FD(), name, false)
-	if err != nil {
-		return tree, err
-	}
-	return tree, tree.SetAttrs(unix.MOUNT_ATTR_RDONLY, 0, false)
+	return mount.Copy{Set: unix.MOUNT_ATTR_RDONLY}.Of(s.tree.FD(), name)
 }

@@ -1,8 +1,9 @@
 package rootfs
 
 import (
-	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -33,7 +34,7 @@ type sources struct {
 // CAP_SETUID and CAP_SETGID are for opening sources with the caller's ids.
 const SourceCapabilities = privilege.SysAdmin | privilege.SetIDs
 
-// openSources opens everything. The result must be closed, after an error too.
+// openSources opens everything. The caller closes the trees, after an error too.
 func openSources(h here.Here, p *plan.Plan) (*sources, error) {
 	s := &sources{here: h, binds: map[string]mount.Tree{}, devices: map[string]mount.Tree{}}
 	for _, name := range devices {
@@ -74,14 +75,7 @@ func openDevice(name string) (mount.Tree, error) {
 	return mount.Clone(fd, "", false)
 }
 
-// Close closes the descriptors of all copies. A copy that was not attached is gone with
-// it.
-func (s *sources) Close() error {
-	var errs []error
-	for _, trees := range []map[string]mount.Tree{s.binds, s.devices} {
-		for _, tree := range trees {
-			errs = append(errs, tree.Close())
-		}
-	}
-	return errors.Join(errs...)
+// trees are all copies. One that was not attached is gone when its descriptor is closed.
+func (s *sources) trees() []mount.Tree {
+	return slices.AppendSeq(slices.Collect(maps.Values(s.binds)), maps.Values(s.devices))
 }

@@ -17,19 +17,6 @@ import (
 	"mayfly/runtime/plan"
 )
 
-func TestWhatWasMadeLastIsUndoneFirst(t *testing.T) {
-	var order []int
-	var u undo
-	for i := range 3 {
-		u.add(func() error { order = append(order, i); return errors.New("which stops nothing") })
-	}
-	u.All()
-	u.All() // nothing twice
-	if !slices.Equal(order, []int{2, 1, 0}) {
-		t.Errorf("%v", order)
-	}
-}
-
 func TestEveryMountAttributeOfAPlanIsOneOfTheKernels(t *testing.T) {
 	seen := map[[2]uint64]string{}
 	for _, word := range plan.MountAttributes {

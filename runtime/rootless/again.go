@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	goruntime "runtime"
 
 	"golang.org/x/sys/unix"
 
@@ -37,6 +38,7 @@ func ExecuteAgain(limits func()) error {
 	if err := inherit.HandOn(); err != nil {
 		return err
 	}
+	goruntime.LockOSThread() // limits may change this thread
 	limits()
 	err = unix.Exec(path, os.Args, append(os.Environ(), here.Enter()))
 	return fmt.Errorf("execute runtime again: %w", err)

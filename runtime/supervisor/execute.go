@@ -34,17 +34,14 @@ import (
 	"mayfly/runtime/status"
 )
 
-// Signals are the signals that a program should receive (signal.Notify) and hand to
+// Signals are the signals that a program should receive and hand to
 // Execute, which passes them on to the command.
 var Signals = []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT,
 	syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGTSTP, syscall.SIGCONT, syscall.SIGWINCH}
 
 // Options connect a run with the program that asked for it. All fields may be zero.
 type Options struct {
-	// Signals returns a channel of signals for the command. It is called before
-	// anything is made that would outlive the process, and may wait until signals are
-	// received.
-	Signals func() <-chan os.Signal
+	Signals <-chan os.Signal  // for the command; nil: none come
 	Note    func(text string) // tells the user what they may want to know
 	Warn    func(text string) // tells the user what they must know; nil: Note does
 	Record  io.Writer         // gets a copy of the output, as an asciicast; nil: none
@@ -60,9 +57,6 @@ func (o *Options) setDefaults() {
 	}
 	if o.Warn == nil {
 		o.Warn = o.Note
-	}
-	if o.Signals == nil {
-		o.Signals = func() <-chan os.Signal { return nil }
 	}
 	if o.Started == nil {
 		o.Started = func(string) error { return nil }
@@ -152,14 +146,17 @@ func needs(p *plan.Plan, store *image.Store) uint64 {
 // run makes the root file system while the launch's thread does the rest. Then it waits
 // for the command and removes what was made.
 func (s *supervisor) run(ctx context.Context, o Options) (status.Status, error) {
-	if overlap {
+	// Without a snapshot there is nothing to wait for: the steps of both threads then
+	// follow each other, and neither thread wakes the other before the end.
+	overlaps := overlap && s.Plan.Root.Kind == plan.RootSnapshot
+	if overlaps {
 		s.Start()
 	}
-	s.signals = o.Signals()
+	s.signals = o.Signals
 	s.root.Make(s.Plan, s.store, s.image)
 	s.tellOfStart(o.Started)
 	s.root.ReadAhead(s.Plan)
-	if !overlap {
+	if !overlaps {
 		s.Start()
 	}
 	began := time.Now()

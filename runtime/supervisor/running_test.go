@@ -378,7 +378,7 @@ func TestHowManyAreAnsweredAtATimeIsBounded(t *testing.T) {
 func joined(t *testing.T, script string) (served, *control.Conn, *nsexec.Process) {
 	t.Helper()
 	s := serving(t, newSupervisor(owned()))
-	s.listener.Hangup() // the test accepts itself
+	s.listener.Close() // the test accepts itself
 	s.working.Wait()
 	listener, err := control.Listen("other")
 	if err != nil {

@@ -109,7 +109,7 @@ func (s *service) stop(status status.Status) error {
 		}
 	}
 	s.mu.Unlock()
-	s.listener.Hangup()
+	closed := s.listener.Close()
 	answered := make(chan struct{})
 	go func() {
 		s.working.Wait()
@@ -117,9 +117,9 @@ func (s *service) stop(status status.Status) error {
 	}()
 	select {
 	case <-answered:
-		return s.listener.Close()
+		return closed
 	case <-time.After(stopWithin):
-		return errors.New("somebody who asked has not been answered")
+		return errors.Join(closed, errors.New("somebody who asked has not been answered"))
 	}
 }
 
