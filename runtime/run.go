@@ -35,10 +35,6 @@ type Options struct {
 	Decided func(*plan.Plan) (record io.Writer, err error)
 }
 
-// replacements limits how often Run begins again because the image's version was
-// removed after the survey.
-const replacements = 5
-
 // Run carries out a request and leaves nothing behind, however the command ends. When
 // the context is done the container is killed. h is where the program is.
 //
@@ -51,46 +47,12 @@ func Run(ctx context.Context, h here.Here, r plan.Request, o Options) (status.St
 	if o.Warn == nil {
 		o.Warn = o.Note
 	}
-	for range replacements {
-		how, err := attempt(ctx, h, r, o)
-		if !errors.Is(err, supervisor.ErrReplaced) {
-			return how, err
-		}
-	}
-	return attempt(ctx, h, r, o)
-}
-
-// Decide returns the plan of a request and runs nothing. It logs a refusal, as Run
-// does.
-func Decide(h here.Here, r plan.Request) (*plan.Plan, error) {
-	_, p, err := decideOn(h, r)
-	return p, err
-}
-
-// decideOn surveys and plans. The account is that of a launch to come.
-func decideOn(h here.Here, r plan.Request) (*audit.Launch, *plan.Plan, error) {
-	if err := survey.Resolve(h, &r); err != nil {
-		return nil, nil, err
-	}
-	account := audit.BeginLaunch(h, r)
-	facts, err := survey.Find(h, r)
-	account.Facts = facts
-	if err == nil {
-		var p *plan.Plan
-		if p, err = plan.New(r, facts); err == nil {
-			return account, p, nil
-		}
-	}
-	return nil, nil, errors.Join(err, account.Refused(err))
-}
-
-// attempt is Run for one version of the image.
-func attempt(ctx context.Context, h here.Here, r plan.Request, o Options) (status.Status, error) {
-	account, p, err := decideOn(h, r)
+	account, root, p, err := decideOn(h, r)
+	defer root.Close()
 	if err != nil {
 		return status.Status{}, err
 	}
-	s := supervisor.Options{Signals: o.Signals, Note: o.Note, Warn: o.Warn,
+	s := supervisor.Options{Store: root.Store, Image: root.Image, Signals: o.Signals, Note: o.Note, Warn: o.Warn,
 		Started: func(digest string) error { return account.Started(p, digest, o.Note) }}
 	if o.Decided != nil {
 		if s.Record, err = o.Decided(p); err != nil {
@@ -98,11 +60,34 @@ func attempt(ctx context.Context, h here.Here, r plan.Request, o Options) (statu
 		}
 	}
 	how, err := supervisor.Execute(ctx, h, p, s)
-	if errors.Is(err, supervisor.ErrReplaced) {
-		return status.Status{}, err
-	}
 	if logged := account.Ended(p, how, err); logged != nil {
 		o.Warn(logged.Error()) // a build does not fail because the log does not respond
 	}
 	return how, err
+}
+
+// Decide returns the plan of a request and runs nothing. It logs a refusal, as Run
+// does.
+func Decide(h here.Here, r plan.Request) (*plan.Plan, error) {
+	_, root, p, err := decideOn(h, r)
+	root.Close()
+	return p, err
+}
+
+// decideOn surveys and plans. The account is that of a launch to come. The caller
+// closes the root, also with an error.
+func decideOn(h here.Here, r plan.Request) (*audit.Launch, survey.Root, *plan.Plan, error) {
+	if err := survey.Resolve(h, &r); err != nil {
+		return nil, survey.Root{}, nil, err
+	}
+	account := audit.BeginLaunch(h, r)
+	facts, root, err := survey.Find(h, r)
+	account.Facts = facts
+	if err == nil {
+		var p *plan.Plan
+		if p, err = plan.New(r, facts); err == nil {
+			return account, root, p, nil
+		}
+	}
+	return nil, root, nil, errors.Join(err, account.Refused(err))
 }

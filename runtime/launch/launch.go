@@ -94,30 +94,32 @@ func New(h here.Here, p *plan.Plan, rootTree func() (mount.Tree, error), s Outsi
 // The capabilities beside a step are the thread's effective set when the step begins.
 // The two steps after confine have what that leaves.
 func (l *Launch) steps() []step {
+	p := l.Plan
 	return []step{
-		{"act on files as root", privilege.SetIDs, l.BecomeRootForFiles},
-		{"open what is bound from the host", rootfs.SourceCapabilities, l.OpenSources},
-		{"make a network", privilege.None, l.makeNetwork},
-		{"act on files as root inside", privilege.SetIDs, l.BecomeRootInside},
-		{"make namespaces", privilege.SysAdmin, l.makeNamespaces},
-		{"start PID 1", privilege.SysAdmin | privilege.SetIDs, l.startInit},
-		{"build /dev, /proc and /sys", rootfs.ScratchCapabilities, l.BuildScratch},
-		{"take the root file system", privilege.SysAdmin, l.TakeRoot},
-		{"keep PID 1", privilege.SetIDs, l.keepInit},
-		{"mount", privilege.SysAdmin, l.MountAll},
-		{"open a terminal", privilege.SysAdmin, l.openConsole},
-		{"enter the root file system", privilege.SysAdmin, l.Pivot},
-		{"look for the host's processes", privilege.SysAdmin, l.CoverHostProc},
-		{"confine", privilege.SetPCap | privilege.SetIDs, l.confine},
-		{"change directory", privilege.None, l.changeDir},
-		{"execute", privilege.None, l.execute},
+		{"act on files as root", privilege.SetIDs, l.BecomeRootForFiles, true},
+		{"open what is bound from the host", rootfs.SourceCapabilities, l.OpenSources, true},
+		{"make a network", privilege.None, l.makeNetwork, p.NetworkMode != ""},
+		{"act on files as root inside", privilege.SetIDs, l.BecomeRootInside, p.RootInside()},
+		{"make namespaces", privilege.SysAdmin, l.makeNamespaces, true},
+		{"start PID 1", privilege.SysAdmin | privilege.SetIDs, l.startInit, true},
+		{"build /dev, /proc and /sys", rootfs.ScratchCapabilities, l.BuildScratch, true},
+		{"take the root file system", privilege.SysAdmin, l.TakeRoot, true},
+		{"keep PID 1", privilege.SetIDs, l.keepInit, p.KeepInit},
+		{"mount", privilege.SysAdmin, l.MountAll, true},
+		{"open a terminal", privilege.SysAdmin, l.openConsole, p.Spec.Process.Terminal || p.TTY},
+		{"enter the root file system", privilege.SysAdmin, l.Pivot, true},
+		{"look for the host's processes", privilege.SysAdmin, l.CoverHostProc, true},
+		{"confine", privilege.SetPCap | privilege.SetIDs, l.confine, true},
+		{"change directory", privilege.None, l.changeDir, true},
+		{"execute", privilege.None, l.execute, true},
 	}
 }
 
 type step struct {
-	name  string
-	raise uint64
-	do    func() error
+	name   string
+	raise  uint64
+	do     func() error
+	wanted bool // the plan asks for it
 }
 
 // Start takes the steps on a new locked thread and returns at once; Started receives
@@ -139,11 +141,18 @@ func (l *Launch) Start() {
 
 // run takes the steps, and stops between two of them when Interrupt is set.
 func (l *Launch) run() error {
+	have, err := nsexec.CurrentCapabilities()
+	if err != nil {
+		return err
+	}
 	for _, s := range l.steps() {
+		if !s.wanted {
+			continue
+		}
 		if signal := l.Interrupt.Load(); signal != 0 {
 			return status.ErrInterrupted{Signal: syscall.Signal(signal)}
 		}
-		if err := l.take(s); err != nil {
+		if err := l.take(s, &have); err != nil {
 			var command *status.CommandError
 			if errors.As(err, &command) || errors.Is(err, state.ErrTooMany) {
 				return err
@@ -154,11 +163,13 @@ func (l *Launch) run() error {
 	return nil
 }
 
-// take makes the step's capabilities effective, and no others, and does the step. After
-// confine there are none to be raised.
-func (l *Launch) take(s step) error {
-	if !l.confined {
-		if err := nsexec.SetEffective(s.raise); err != nil {
+// take makes the step's capabilities effective, and no others, and does the step. have
+// are those of the thread, which a step leaves as it finds them. After confine there are
+// none to be raised.
+func (l *Launch) take(s step, have *nsexec.Capabilities) error {
+	if !l.confined && have.Effective != s.raise {
+		have.Effective = s.raise
+		if err := nsexec.SetCapabilities(have.Permitted, have.Effective); err != nil {
 			return err
 		}
 	}
@@ -203,9 +214,6 @@ func (l *Launch) startInit() error {
 // keepInit moves PID 1 into a control group where the caller cannot freeze it (see
 // cgroup.Keep). The container's control group exists by now.
 func (l *Launch) keepInit() error {
-	if !l.Plan.KeepInit {
-		return nil
-	}
 	return privilege.AsRoot(l.Here, privilege.SetIDs, func() error { return cgroup.Keep(l.Group(), l.Init.PID()) })
 }
 

@@ -21,9 +21,6 @@ import (
 // container's. For `interface:IF` it moves the host's interface in; for a private
 // network it claims an address and connects it with the bridge.
 func (l *Launch) makeNetwork() error {
-	if l.Plan.NetworkMode == "" {
-		return nil
-	}
 	var fd int
 	var err error
 	if l.Plan.Join != nil {

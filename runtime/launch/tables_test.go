@@ -128,8 +128,10 @@ func TestEachKindOfCommandHasAFilterOfItsOwn(t *testing.T) {
 	}
 }
 
+func emptyPlan() *plan.Plan { return &plan.Plan{Spec: specs.Spec{Process: &specs.Process{}, Linux: &specs.Linux{}}} }
+
 func TestNoStepAfterTheConfinementRaisesACapability(t *testing.T) {
-	steps := new(Launch).steps()
+	steps := New(here.Here{}, emptyPlan(), nil, Outside{}).steps()
 	var names []string
 	for _, s := range steps {
 		if slices.Contains(names, s.name) || s.name == "" || s.do == nil {
@@ -180,7 +182,7 @@ func TestNoStepAfterTheConfinementRaisesACapability(t *testing.T) {
 }
 
 func TestASignalEndsALaunchBeforeItsNextStep(t *testing.T) {
-	l := New(here.Here{}, &plan.Plan{}, nil, Outside{})
+	l := New(here.Here{}, emptyPlan(), nil, Outside{})
 	l.Interrupt.Store(int32(syscall.SIGTERM))
 	var interrupted status.ErrInterrupted
 	if err := l.run(); !errors.As(err, &interrupted) || interrupted.Signal != syscall.SIGTERM {
@@ -192,7 +194,7 @@ func TestALaunchThatFailsNamesTheStep(t *testing.T) {
 	if !inside.AsUser(t) {
 		return
 	}
-	l := New(here.Here{}, &plan.Plan{}, nil, Outside{})
+	l := New(here.Here{}, emptyPlan(), nil, Outside{})
 	l.Start()
 	if err := <-l.Started; !errors.Is(err, unix.EPERM) || !strings.HasPrefix(err.Error(), "act on files as root: ") {
 		t.Errorf("%v", err)

@@ -84,12 +84,8 @@ func (b *Builder) TakeRoot() error {
 	return b.Scratch.attachRoot(tree)
 }
 
-// BecomeRootInside makes the thread act on files with the host ids of root inside,
-// where the plan has such a root. All files that the thread makes from here on belong
-// to it.
+// BecomeRootInside makes the thread act on files with the host ids of root inside. All
+// files that the thread makes from here on belong to it.
 func (b *Builder) BecomeRootInside() error {
-	if !b.Plan.RootInside() {
-		return nil
-	}
 	return nsexec.SetFSIDs(b.Plan.RootOnHost())
 }

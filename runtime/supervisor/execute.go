@@ -23,7 +23,6 @@ import (
 	"mayfly/runtime/console"
 	"mayfly/runtime/here"
 	"mayfly/runtime/image"
-	"mayfly/runtime/image/ref"
 	"mayfly/runtime/job"
 	"mayfly/runtime/launch"
 	"mayfly/runtime/network"
@@ -39,8 +38,14 @@ import (
 var Signals = []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT,
 	syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGTSTP, syscall.SIGCONT, syscall.SIGWINCH}
 
-// Options connect a run with the program that asked for it. All fields may be zero.
+// Options connect a run with the program that asked for it. All fields but Store and
+// Image may be zero.
 type Options struct {
+	// Store and Image are the plan's root file system, open (see survey.Root). They
+	// stay the caller's.
+	Store *image.Store
+	Image *image.Image
+
 	Signals <-chan os.Signal  // for the command; nil: none come
 	Note    func(text string) // tells the user what they may want to know
 	Warn    func(text string) // tells the user what they must know; nil: Note does
@@ -87,9 +92,8 @@ type supervisor struct {
 // the context is done the container is killed.
 //
 // The error means that the command could not be run; status.ExitCodeOf is its exit
-// status. How a command that ran has ended is in the Status. ErrReplaced asks for a new
-// attempt. The process must have been through privilege.Settle, with LaunchCapabilities
-// permitted.
+// status. How a command that ran has ended is in the Status. The process must have been
+// through privilege.Settle, with LaunchCapabilities permitted.
 func Execute(ctx context.Context, h here.Here, p *plan.Plan, o Options) (status.Status, error) {
 	o.setDefaults()
 	if err := p.Check(); err != nil {
@@ -103,13 +107,7 @@ func Execute(ctx context.Context, h here.Here, p *plan.Plan, o Options) (status.
 		return status.Status{}, err
 	}
 	defer published.Stop()
-	store, img, err := open(h, p)
-	if err != nil {
-		return status.Status{}, err
-	}
-	defer store.Close()
-	defer img.Close()
-	if err := privilege.KeepOnly(h, needs(p, store)); err != nil {
+	if err := privilege.KeepOnly(h, needs(p, o.Store)); err != nil {
 		return status.Status{}, err
 	}
 	userns, err := makeUserNamespace(h, p)
@@ -123,7 +121,7 @@ func Execute(ctx context.Context, h here.Here, p *plan.Plan, o Options) (status.
 	// is kept for the command, does not change it.
 	umask := nsexec.Umask(0o022)
 	defer nsexec.Umask(umask)
-	s := &supervisor{store: store, image: img, root: newProvision(h, userns), ports: published, jobs: job.New(), logged: make(chan struct{})}
+	s := &supervisor{store: o.Store, image: o.Image, root: newProvision(h, userns), ports: published, jobs: job.New(), logged: make(chan struct{})}
 	s.Launch = launch.New(h, p, s.root.Tree, launch.Outside{Note: o.Note, Warn: o.Warn, AwaitRecord: s.root.awaitRecord, AwaitLog: s.awaitLog,
 		Group: func() *cgroup.Group { return s.root.group }, Userns: userns, Umask: umask,
 		Output: output.New(p.OutputLimit, p.Spec.Process.Terminal, p.AnotherUser(), strings.Join(p.Spec.Process.Args, " "), o.Record)})
@@ -186,39 +184,4 @@ func (s *supervisor) stopOutput(ctx context.Context, status status.Status) error
 		p.Limit = time.After(output.DrainWithin)
 	}
 	return errors.Join(s.relay.Lost(), s.Output.Stop(p))
-}
-
-// ErrReplaced means that the image's version was removed after the survey. Nothing has
-// been made yet: a new survey finds the version that is current now.
-var ErrReplaced = errors.New("the image was changed meanwhile")
-
-// open opens the store and the plan's image, session or draft, as root. The caller
-// closes both.
-func open(h here.Here, p *plan.Plan) (store *image.Store, img *image.Image, err error) {
-	err = privilege.AsRoot(h, privilege.None, func() error {
-		if store, err = image.Open(h, p.Root.Store); err != nil {
-			return err
-		}
-		name := ref.Reference{Name: p.Root.Image, Version: p.Root.Version}.String()
-		if img, err = openRoot(store, p, name); err != nil {
-			if p.Root.Version != 0 && p.Root.Kind != plan.RootSession && errors.Is(err, image.ErrUnknown) {
-				err = fmt.Errorf("%w: %w", ErrReplaced, err)
-			}
-			return errors.Join(err, store.Close())
-		}
-		return nil
-	})
-	return store, img, err
-}
-
-func openRoot(store *image.Store, p *plan.Plan, name string) (*image.Image, error) {
-	switch p.Root.Kind {
-	case plan.RootDraft:
-		return store.OpenDraft(p.Root.Name)
-	case plan.RootSession:
-		return store.Session(p.Owner.UID, p.Root.Name)
-	case plan.RootVersion, plan.RootSnapshot, plan.RootImage:
-		return store.Image(name)
-	}
-	return nil, fmt.Errorf("root file system of kind %q: none that a launch knows", p.Root.Kind)
 }

@@ -16,7 +16,6 @@ import (
 
 	"mayfly/mount"
 	"mayfly/nsexec"
-	"mayfly/nsexec/inside"
 	"mayfly/runtime/cgroup"
 	"mayfly/runtime/here"
 	"mayfly/runtime/image"
@@ -193,36 +192,9 @@ func TestFilesAreReadAheadWhereTheyAre(t *testing.T) {
 	}
 }
 
-// Only a version that was looked at and is gone is looked for again: what was never
-// there, and what the user has named, is an error.
-func TestAVersionThatIsGoneIsLookedForAgain(t *testing.T) {
-	if !inside.AsRoot(t) {
-		return
-	}
-	store := t.TempDir()
-	if err := os.Chmod(store, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range []struct {
-		root     plan.Root
-		replaced bool
-		want     error
-	}{
-		{plan.Root{Kind: plan.RootVersion, Store: store, Image: "deb", Version: 3}, true, image.ErrUnknown},
-		{plan.Root{Kind: plan.RootSnapshot, Store: store, Image: "deb", Version: 3}, true, image.ErrUnknown},
-		{plan.Root{Kind: plan.RootSnapshot, Store: store, Image: "deb"}, false, image.ErrUnknown},
-		{plan.Root{Kind: plan.RootImage, Store: store, Image: "deb"}, false, image.ErrUnknown},
-		{plan.Root{Kind: plan.RootSession, Store: store, Image: "deb", Version: 3, Name: "work"}, false, nil},
-		{plan.Root{Kind: plan.RootDraft, Store: store, Image: "deb", Name: "draft"}, false, nil},
-		{plan.Root{Kind: plan.RootVersion, Store: filepath.Join(store, "nosuch"), Image: "deb", Version: 3}, false, image.ErrNoStore},
-		{plan.Root{Kind: "other", Store: store, Image: "deb", Version: 3}, false, nil},
-	} {
-		_, _, err := open(here.Here{}, &plan.Plan{Root: c.root})
-		if err == nil || errors.Is(err, ErrReplaced) != c.replaced || c.want != nil && !errors.Is(err, c.want) {
-			t.Errorf("%+v: %v", c.root, err)
-		}
-	}
-	if _, _, err := open(here.Here{}, &plan.Plan{Root: plan.Root{Kind: "other", Store: store}}); !strings.Contains(err.Error(), `root file system of kind "other": none that a launch knows`) {
+func TestARootFileSystemOfAnUnknownKindIsAnError(t *testing.T) {
+	s := newProvision(here.Here{}, nil)
+	if _, err := s.mount(&plan.Plan{Root: plan.Root{Kind: "other"}}, nil); err == nil || !strings.Contains(err.Error(), `root file system of kind "other": none that a launch knows`) {
 		t.Errorf("%v", err)
 	}
 }

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"time"
 
@@ -108,11 +109,14 @@ func (s *provision) mount(p *plan.Plan, img *image.Image) (mount.Tree, error) {
 	if p.Rootless {
 		userns = nil // root's files belong to root inside already
 	}
-	switch {
-	case s.snapshot != nil:
+	switch p.Root.Kind {
+	case plan.RootSnapshot:
 		return s.snapshot.Mount(attrs, userns)
-	case p.Root.Kind == plan.RootVersion:
+	case plan.RootVersion:
 		attrs |= unix.MOUNT_ATTR_RDONLY
+	case plan.RootSession, plan.RootDraft, plan.RootImage:
+	default:
+		return mount.Tree{}, fmt.Errorf("root file system of kind %q: none that a launch knows", p.Root.Kind)
 	}
 	return img.Mount(attrs, userns)
 }

@@ -26,19 +26,38 @@ import (
 	"mayfly/runtime/user"
 )
 
+// A Root is the root file system that was looked at, still open: what a launch of the
+// plan gets is what the plan was made for. Its fields are nil where none was found.
+type Root struct {
+	Store *image.Store
+	Image *image.Image
+}
+
+// Close closes what is open.
+func (r Root) Close() {
+	if r.Image != nil {
+		r.Image.Close()
+	}
+	if r.Store != nil {
+		r.Store.Close()
+	}
+}
+
 // Find finds the facts that a plan depends on. It changes nothing. The Facts are valid
-// as far as they were found, even with an error. The error wraps rule.ErrDenied,
-// caller.ErrNotPermitted or caller.ErrNoGrant where the request is refused.
-func Find(h here.Here, r plan.Request) (plan.Facts, error) {
+// as far as they were found, even with an error. The caller closes the Root, also with
+// an error. The error wraps rule.ErrDenied, caller.ErrNotPermitted or caller.ErrNoGrant
+// where the request is refused.
+func Find(h here.Here, r plan.Request) (plan.Facts, Root, error) {
 	f := finder{here: h}
 	err := f.find(r)
-	return f.Facts, err
+	return f.Facts, f.root, err
 }
 
 // A finder finds the facts of one request.
 type finder struct {
 	plan.Facts
 	here here.Here
+	root Root
 }
 
 func (f *finder) find(r plan.Request) (err error) {
@@ -128,17 +147,15 @@ func (f *finder) findImage(r plan.Request, env []string) error {
 		return fmt.Errorf("draft %s: %w", r.Draft, caller.ErrNotPermitted)
 	}
 	f.Term = f.wantsTerm(r, env)
-	err := privilege.AsRoot(f.here, privilege.None, func() error {
-		store, err := image.Open(f.here, path)
-		if err != nil {
+	err := privilege.AsRoot(f.here, privilege.None, func() (err error) {
+		if f.root.Store, err = image.Open(f.here, path); err != nil {
 			return err
 		}
-		defer store.Close()
-		img, err := store.Open(r.Image, r.Draft, r.Session, f.Caller.UID)
-		if err != nil {
+		store := f.root.Store
+		if f.root.Image, err = store.Open(r.Image, r.Draft, r.Session, f.Caller.UID); err != nil {
 			return err
 		}
-		defer img.Close()
+		img := f.root.Image
 		f.Version, f.Root = img.Version, img.Path
 		if f.ImageEnv, err = img.Environment(); err != nil {
 			return err
