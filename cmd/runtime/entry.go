@@ -39,8 +39,7 @@ import (
 //     does not survive a lack of memory or threads.
 //  5. For a caller without any privilege it makes a user namespace, which the kernel
 //     lets only a process of a single thread make (see enterNamespace).
-//  6. The rest is for speed alone: it maps the pages of the program (entrymemory.go),
-//     and gives the Go runtime little to do (see hurry).
+//  6. For speed alone it gives the Go runtime little to do (see hurry).
 //
 // The Makefile links the program so: with the entry point (the linker's flag -E), and
 // statically (CGO_ENABLED=0), since a dynamic loader would have run before. Without the
@@ -61,7 +60,6 @@ func beforeGo(stack unsafe.Pointer) (arguments unsafe.Pointer) {
 	if process.euid != 0 && (asked || does&early != 0) && !hasCapabilities() {
 		enterNamespace(process)
 	}
-	populate(process.pageSize)
 	if does&lean != 0 {
 		hurry(argv)
 		return stack
@@ -188,25 +186,22 @@ func raiseLimits() {
 
 // An auxiliary is what beforeGo uses of the auxiliary vector (getauxval(3)), by which
 // the kernel describes the process to itself.
-type auxiliary struct{ uid, euid, gid, pageSize uintptr }
+type auxiliary struct{ uid, euid, gid uintptr }
 
 //go:nosplit
 //go:norace
 func readAuxv(auxv unsafe.Pointer) (a auxiliary) {
 	const (
-		null     = 0 // AT_NULL
-		pageSize = 6 // AT_PAGESZ, and so on
-		uid      = 11
-		euid     = 12
-		gid      = 13
+		null = 0  // AT_NULL
+		uid  = 11 // AT_UID, and so on
+		euid = 12
+		gid  = 13
 	)
 	for {
 		entry := (*[2]uintptr)(auxv)
 		switch entry[0] {
 		case null:
 			return a
-		case pageSize:
-			a.pageSize = entry[1]
 		case uid:
 			a.uid = entry[1]
 		case euid:

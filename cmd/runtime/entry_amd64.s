@@ -41,22 +41,10 @@ TEXT ·systemCall(SB), NOSPLIT, $0-48
 	MOVQ	AX, result+40(FP)
 	RET
 
-// func program() (start, table, end uintptr)
-TEXT ·program(SB), NOSPLIT, $0-24
+// func program() (start, end uintptr)
+TEXT ·program(SB), NOSPLIT, $0-16
 	LEAQ	runtime·text(SB), AX
 	MOVQ	AX, start+0(FP)
-	LEAQ	runtime·pclntab(SB), AX
-	MOVQ	AX, table+8(FP)
 	LEAQ	runtime·epclntab(SB), AX
-	MOVQ	AX, end+16(FP)
-	RET
-
-// func variables() (start, bss, end uintptr)
-TEXT ·variables(SB), NOSPLIT, $0-24
-	LEAQ	runtime·noptrdata(SB), AX
-	MOVQ	AX, start+0(FP)
-	LEAQ	runtime·noptrbss(SB), AX
-	MOVQ	AX, bss+8(FP)
-	LEAQ	runtime·enoptrbss(SB), AX
-	MOVQ	AX, end+16(FP)
+	MOVQ	AX, end+8(FP)
 	RET

@@ -28,22 +28,10 @@ TEXT ·systemCall(SB), NOSPLIT, $0-48
 	MOVD	R0, result+40(FP)
 	RET
 
-// func program() (start, table, end uintptr)
-TEXT ·program(SB), NOSPLIT, $0-24
+// func program() (start, end uintptr)
+TEXT ·program(SB), NOSPLIT, $0-16
 	MOVD	$runtime·text(SB), R0
 	MOVD	R0, start+0(FP)
-	MOVD	$runtime·pclntab(SB), R0
-	MOVD	R0, table+8(FP)
 	MOVD	$runtime·epclntab(SB), R0
-	MOVD	R0, end+16(FP)
-	RET
-
-// func variables() (start, bss, end uintptr)
-TEXT ·variables(SB), NOSPLIT, $0-24
-	MOVD	$runtime·noptrdata(SB), R0
-	MOVD	R0, start+0(FP)
-	MOVD	$runtime·noptrbss(SB), R0
-	MOVD	R0, bss+8(FP)
-	MOVD	$runtime·enoptrbss(SB), R0
-	MOVD	R0, end+16(FP)
+	MOVD	R0, end+8(FP)
 	RET

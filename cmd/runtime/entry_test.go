@@ -122,7 +122,7 @@ func TestALeanCommandHasTheGoRuntimeDoLittle(t *testing.T) {
 
 func TestTheAuxiliaryVectorIsRead(t *testing.T) {
 	vector := [][2]uintptr{{33, 1}, {13, 4}, {12, 3}, {11, 2}, {14, 9}, {6, 5}, {0, 0}, {11, 7}}
-	if got, want := readAuxv(unsafe.Pointer(&vector[0])), (auxiliary{uid: 2, euid: 3, gid: 4, pageSize: 5}); got != want {
+	if got, want := readAuxv(unsafe.Pointer(&vector[0])), (auxiliary{uid: 2, euid: 3, gid: 4}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 }

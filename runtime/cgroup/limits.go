@@ -15,11 +15,13 @@ import (
 // group would be outside of it.
 var ErrLimited = errors.New("your own control group is bounded")
 
-// limitFiles are the files that limit a group, and their contents without a limit.
+// limitFiles returns the files that limit a group, and their contents without a limit.
 // (Groups of cgroup v1 do not change.)
-var limitFiles = map[string][]string{
-	"memory.max": {"max"}, "memory.high": {"max"}, "memory.swap.max": {"max"}, "pids.max": {"max"}, "cpu.max": {"max"}, "io.max": {""},
-	"cpuset.cpus": {""}, "cpuset.mems": {""}, "cgroup.freeze": {"0"}, "cpu.weight": {"100", "0"}, "cpu.idle": {"0"},
+func limitFiles() map[string][]string {
+	return map[string][]string{
+		"memory.max": {"max"}, "memory.high": {"max"}, "memory.swap.max": {"max"}, "pids.max": {"max"}, "cpu.max": {"max"}, "io.max": {""},
+		"cpuset.cpus": {""}, "cpuset.mems": {""}, "cgroup.freeze": {"0"}, "cpu.weight": {"100", "0"}, "cpu.idle": {"0"},
+	}
 }
 
 // checkLimits returns an error if the caller's control group has limits: the container
@@ -70,8 +72,9 @@ func unbounded(root, path string) error {
 	if !isSeen(path) {
 		return fmt.Errorf("%w: it is %s, outside of what can be seen here", ErrLimited, path)
 	}
+	files := limitFiles()
 	for path = filepath.Clean(path); path != "/"; path = filepath.Dir(path) {
-		for name, free := range limitFiles {
+		for name, free := range files {
 			data, err := os.ReadFile(filepath.Join(root, path, name))
 			if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENODEV) {
 				continue

@@ -198,7 +198,7 @@ func (m machine) describeIDs(c caller.Caller) (string, error) {
 	}
 	_, err = rootless.MapperCommands(database, rootless.EntryOf(database, c))
 	if err == nil && here.GrantIgnored() == here.ErrNoNewPrivileges {
-		return "", rootless.ErrNoMappers
+		return "", rootless.ErrNoMappers()
 	}
 	if errors.Is(err, passwd.ErrNoRange) || errors.Is(err, os.ErrNotExist) {
 		return "user namespaces with a single id: " + err.Error(), nil

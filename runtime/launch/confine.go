@@ -13,26 +13,33 @@ import (
 	"mayfly/runtime/privilege"
 )
 
-var namespaceFlags = map[specs.LinuxNamespaceType]int{
-	specs.MountNamespace:  unix.CLONE_NEWNS,
-	specs.PIDNamespace:    unix.CLONE_NEWPID,
-	specs.UTSNamespace:    unix.CLONE_NEWUTS,
-	specs.IPCNamespace:    unix.CLONE_NEWIPC,
-	specs.CgroupNamespace: unix.CLONE_NEWCGROUP,
+// namespaceFlags returns the namespaces that makeNamespaces makes. The tables of this
+// package are functions: a map that is a variable is made at each start of the program,
+// whatever it does.
+func namespaceFlags() map[specs.LinuxNamespaceType]int {
+	return map[specs.LinuxNamespaceType]int{
+		specs.MountNamespace:  unix.CLONE_NEWNS,
+		specs.PIDNamespace:    unix.CLONE_NEWPID,
+		specs.UTSNamespace:    unix.CLONE_NEWUTS,
+		specs.IPCNamespace:    unix.CLONE_NEWIPC,
+		specs.CgroupNamespace: unix.CLONE_NEWCGROUP,
+	}
 }
 
-// capabilityBits are the capabilities of plan.Capabilities by OCI's names.
-var capabilityBits = map[string]int{
-	"CAP_CHOWN":        unix.CAP_CHOWN,
-	"CAP_DAC_OVERRIDE": unix.CAP_DAC_OVERRIDE,
-	"CAP_FOWNER":       unix.CAP_FOWNER,
-	"CAP_FSETID":       unix.CAP_FSETID,
-	"CAP_KILL":         unix.CAP_KILL,
-	"CAP_SETGID":       unix.CAP_SETGID,
-	"CAP_SETUID":       unix.CAP_SETUID,
-	"CAP_SETPCAP":      unix.CAP_SETPCAP,
-	"CAP_SETFCAP":      unix.CAP_SETFCAP,
-	"CAP_SYS_CHROOT":   unix.CAP_SYS_CHROOT,
+// capabilityBits returns the capabilities of plan.Capabilities by OCI's names.
+func capabilityBits() map[string]int {
+	return map[string]int{
+		"CAP_CHOWN":        unix.CAP_CHOWN,
+		"CAP_DAC_OVERRIDE": unix.CAP_DAC_OVERRIDE,
+		"CAP_FOWNER":       unix.CAP_FOWNER,
+		"CAP_FSETID":       unix.CAP_FSETID,
+		"CAP_KILL":         unix.CAP_KILL,
+		"CAP_SETGID":       unix.CAP_SETGID,
+		"CAP_SETUID":       unix.CAP_SETUID,
+		"CAP_SETPCAP":      unix.CAP_SETPCAP,
+		"CAP_SETFCAP":      unix.CAP_SETFCAP,
+		"CAP_SYS_CHROOT":   unix.CAP_SYS_CHROOT,
+	}
 }
 
 // capabilitySet returns the bounding set of a plan as bits (bit N is capability N). nil
@@ -42,8 +49,9 @@ func capabilitySet(c *specs.LinuxCapabilities) (uint64, error) {
 	if c == nil {
 		return 0, nil
 	}
+	bits := capabilityBits()
 	for _, name := range c.Bounding {
-		bit, ok := capabilityBits[name]
+		bit, ok := bits[name]
 		if !ok {
 			return 0, fmt.Errorf("capability %s is not one that a container may keep", name)
 		}

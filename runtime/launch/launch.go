@@ -180,11 +180,11 @@ func (l *Launch) take(s step, have *nsexec.Capabilities) error {
 // From here on the thread has a copy of the host's mounts, made private: nothing
 // propagates in either direction.
 func (l *Launch) makeNamespaces() error {
-	flags := 0
+	flags, known := 0, namespaceFlags()
 	for _, n := range l.Plan.Spec.Linux.Namespaces {
-		flag, known := namespaceFlags[n.Type]
+		flag, makes := known[n.Type]
 		// makeNetwork and the supervisor make these two.
-		if !known && n.Type != specs.NetworkNamespace && n.Type != specs.UserNamespace {
+		if !makes && n.Type != specs.NetworkNamespace && n.Type != specs.UserNamespace {
 			return fmt.Errorf("namespace of kind %s: none that a launch makes", n.Type)
 		}
 		flags |= flag

@@ -36,11 +36,11 @@ func agree[K ~string](t *testing.T, what string, table map[K]int, list []K, numb
 }
 
 func TestALaunchDoesWhatAPlanMaySayAndNothingElse(t *testing.T) {
-	agree(t, "namespace", namespaceFlags, plan.Namespaces, map[specs.LinuxNamespaceType]int{
+	agree(t, "namespace", namespaceFlags(), plan.Namespaces, map[specs.LinuxNamespaceType]int{
 		"mount": 0x20000, "cgroup": 0x2000000, "uts": 0x4000000, "ipc": 0x8000000, "pid": 0x20000000})
-	agree(t, "limit", resources, plan.ResourceLimits, map[string]int{ // getrlimit(2)
+	agree(t, "limit", resources(), plan.ResourceLimits, map[string]int{ // getrlimit(2)
 		"RLIMIT_FSIZE": 1, "RLIMIT_DATA": 2, "RLIMIT_NPROC": 6, "RLIMIT_NOFILE": 7, "RLIMIT_AS": 9})
-	agree(t, "capability", capabilityBits, plan.Capabilities, map[string]int{ // linux/capability.h
+	agree(t, "capability", capabilityBits(), plan.Capabilities, map[string]int{ // linux/capability.h
 		"CAP_CHOWN": 0, "CAP_DAC_OVERRIDE": 1, "CAP_FOWNER": 3, "CAP_FSETID": 4, "CAP_KILL": 5, "CAP_SETGID": 6, "CAP_SETUID": 7, "CAP_SETPCAP": 8,
 		"CAP_SYS_CHROOT": 18, "CAP_SETFCAP": 31})
 }
@@ -128,7 +128,9 @@ func TestEachKindOfCommandHasAFilterOfItsOwn(t *testing.T) {
 	}
 }
 
-func emptyPlan() *plan.Plan { return &plan.Plan{Spec: specs.Spec{Process: &specs.Process{}, Linux: &specs.Linux{}}} }
+func emptyPlan() *plan.Plan {
+	return &plan.Plan{Spec: specs.Spec{Process: &specs.Process{}, Linux: &specs.Linux{}}}
+}
 
 func TestNoStepAfterTheConfinementRaisesACapability(t *testing.T) {
 	steps := New(here.Here{}, emptyPlan(), nil, Outside{}).steps()

@@ -33,7 +33,7 @@ func (b *Bootstrap) mapIDs(h here.Here, asRoot bool) (who passwd.Entry, err erro
 	case errors.Is(err, passwd.ErrNoRange), errors.Is(err, os.ErrNotExist):
 		return who, errors.Join(b.dismiss(), mapOne(who, asRoot))
 	case err == nil && here.GrantIgnored() == here.ErrNoNewPrivileges:
-		err = fmt.Errorf("%w: %w", privilege.ErrNoPrivilege, ErrNoMappers)
+		err = fmt.Errorf("%w: %w", privilege.ErrNoPrivilege, ErrNoMappers())
 	}
 	if err != nil {
 		return who, errors.Join(err, b.dismiss())
@@ -57,10 +57,12 @@ func (b *Bootstrap) mapIDs(h here.Here, asRoot bool) (who passwd.Entry, err erro
 	return who, errors.Join(errs...)
 }
 
-// ErrNoMappers means that no_new_privs keeps newuidmap and newgidmap from having an
+// ErrNoMappers returns an error that means that no_new_privs keeps newuidmap and newgidmap from having an
 // effect. The caller has subordinate ids, and their images need them: a single id would
 // be of no use.
-var ErrNoMappers = fmt.Errorf("%w, nor newuidmap and newgidmap, which give a user namespace your subordinate ids", here.ErrNoNewPrivileges)
+func ErrNoMappers() error {
+	return fmt.Errorf("%w, nor newuidmap and newgidmap, which give a user namespace your subordinate ids", here.ErrNoNewPrivileges)
+}
 
 // EntryOf returns the caller's entry in the user database, or a made-up one for a
 // caller who is not in it. The group is the caller's current one.

@@ -7,18 +7,32 @@ import (
 	"strings"
 )
 
-// aclKeys are the keys under which GNU tar and star store ACLs, as text.
-var aclKeys = map[string]string{
-	"SCHILY.acl.access":  "system.posix_acl_access",
-	"SCHILY.acl.default": "system.posix_acl_default",
+// aclAttribute returns the attribute of an ACL that GNU tar and star store as text, under
+// this key; "": the key is of something else.
+func aclAttribute(key string) string {
+	switch key {
+	case "SCHILY.acl.access":
+		return "system.posix_acl_access"
+	case "SCHILY.acl.default":
+		return "system.posix_acl_default"
+	}
+	return ""
 }
 
-// ACL tags of linux/posix_acl.h, by the word of the text and whether a name follows.
-var aclTags = map[string][2]uint16{
-	"user":  {0x01, 0x02},
-	"group": {0x04, 0x08},
-	"mask":  {0x10, 0},
-	"other": {0x20, 0},
+// aclTags returns the tags of linux/posix_acl.h for a word of the text, and for it with a
+// name; 0: there is none.
+func aclTags(word string) (bare, named uint16) {
+	switch word {
+	case "user":
+		return 0x01, 0x02
+	case "group":
+		return 0x04, 0x08
+	case "mask":
+		return 0x10, 0
+	case "other":
+		return 0x20, 0
+	}
+	return 0, 0
 }
 
 const (
@@ -38,20 +52,20 @@ func parseACL(text string) (string, error) {
 		if len(fields) == 1 && fields[0] == "" {
 			continue
 		}
-		tags, ok := aclTags[fields[0]]
-		if len(fields) < 3 || !ok {
+		tag, named := aclTags(fields[0])
+		if len(fields) < 3 || tag == 0 {
 			return "", fmt.Errorf("ACL entry %q: want TAG:[ID]:PERMISSIONS", line)
 		}
-		tag, id := tags[0], uint64(aclUndefined)
+		id := uint64(aclUndefined)
 		if fields[1] != "" {
 			number, err := strconv.ParseUint(fields[len(fields)-1], 10, 32)
 			if len(fields) == 3 {
 				number, err = strconv.ParseUint(fields[1], 10, 32)
 			}
-			if err != nil || tags[1] == 0 {
+			if err != nil || named == 0 {
 				return "", fmt.Errorf("ACL entry %q: want a number of a user or group", line)
 			}
-			tag, id = tags[1], number
+			tag, id = named, number
 		}
 		var permissions uint16
 		for i, letter := range "xwr" {

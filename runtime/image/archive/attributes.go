@@ -104,7 +104,7 @@ func (x *Extractor) attributes(h *tar.Header) ([]tree.Xattr, error) {
 	var list []tree.Xattr
 	for key, value := range h.PAXRecords {
 		name, is := strings.CutPrefix(key, xattrKey)
-		if acl, ok := aclKeys[key]; ok {
+		if acl := aclAttribute(key); acl != "" {
 			var err error
 			if value, err = parseACL(value); err != nil {
 				return nil, err

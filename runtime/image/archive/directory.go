@@ -84,13 +84,15 @@ func depthOf(fd int) (int, error) {
 	return bytes.Count(place[:n], []byte("/")), nil
 }
 
-var errDepth = fmt.Errorf("%w: more than %d directories would be in each other", unix.ENAMETOOLONG, maxDepth)
+func errDepth() error {
+	return fmt.Errorf("%w: more than %d directories would be in each other", unix.ENAMETOOLONG, maxDepth)
+}
 
 // depth returns the depth of an open directory below the top.
 func (x *Extractor) depth(fd int) (int, error) {
 	depth, err := depthOf(fd)
 	if depth -= x.place.depth; err == nil && depth > maxDepth {
-		err = errDepth
+		err = errDepth()
 	}
 	return depth, err
 }
@@ -127,7 +129,7 @@ func (x *Extractor) openParent(name string) (int, error) {
 // time is always the same, so that an archive always gives the same tree.
 func (x *Extractor) makeParents(name string) error {
 	if strings.Count(name, "/")+1 > maxDepth {
-		return errDepth
+		return errDepth()
 	}
 	made, err := x.inside.Create("/"+name, true, x.place.mountID)
 	if err == nil {

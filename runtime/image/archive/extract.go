@@ -233,7 +233,7 @@ func (x *Extractor) make(dir int, base, name string, h *tar.Header, attributes [
 		return x.file(dir, base, h, attributes, content)
 	case tar.TypeDir:
 		if x.parent.depth >= maxDepth {
-			return errDepth
+			return errDepth()
 		}
 		if err := unix.Mkdirat(dir, base, 0o700); err != nil && (err != unix.EEXIST || !isDirectory(dir, base)) {
 			return err

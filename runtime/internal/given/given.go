@@ -19,9 +19,17 @@ var Descriptors, Err = find()
 
 const sysCloseRange = 436
 
+const directory = "/proc/self/fd"
+
 // find also closes them where there is no /proc: without it nothing runs that they
 // could be kept for.
 func find() ([]int, error) {
+	// Since Linux 6.2 the size of the directory is the number of descriptors. The Go
+	// runtime has seen to it that 0, 1 and 2 are open.
+	var st syscall.Stat_t
+	if syscall.Stat(directory, &st) == nil && st.Size == 3 {
+		return nil, nil
+	}
 	fds, err := list()
 	if err == syscall.ENOENT {
 		_, _, _ = syscall.RawSyscall(sysCloseRange, 3, 1<<32-1, 0)
@@ -32,7 +40,7 @@ func find() ([]int, error) {
 
 // list lists what the process has open from 3 on.
 func list() ([]int, error) {
-	dir, err := syscall.Open("/proc/self/fd", syscall.O_RDONLY|syscall.O_DIRECTORY|syscall.O_CLOEXEC, 0)
+	dir, err := syscall.Open(directory, syscall.O_RDONLY|syscall.O_DIRECTORY|syscall.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
 	}
