@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	goruntime "runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -145,9 +146,12 @@ func needs(p *plan.Plan, store *image.Store) uint64 {
 // for the command and removes what was made.
 func (s *supervisor) run(ctx context.Context, o Options) (status.Status, error) {
 	// Without a snapshot there is nothing to wait for: the steps of both threads then
-	// follow each other, and neither thread wakes the other before the end.
+	// follow each other, and neither thread wakes the other before the end. With one the
+	// Go runtime needs two processors: else the launch's thread would begin when the
+	// runtime's monitor has seen that the supervisor's thread waits.
 	overlaps := overlap && s.Plan.Root.Kind == plan.RootSnapshot
 	if overlaps {
+		goruntime.GOMAXPROCS(max(2, goruntime.GOMAXPROCS(0)))
 		s.Start()
 	}
 	s.signals = o.Signals

@@ -101,7 +101,7 @@ func TestWaitingForTheRecordEndsWithWhatBecameOfIt(t *testing.T) {
 		_, err := failed.Tree()
 		told <- err
 	}()
-	close(failed.made)
+	failed.done()
 	for range 2 {
 		if err := <-told; err != unix.ENOSPC {
 			t.Errorf("%v", err)

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/mount"
+	"mayfly/nsexec"
 	"mayfly/runtime/access"
 	"mayfly/runtime/cgroup"
 	"mayfly/runtime/here"
@@ -27,6 +28,7 @@ type provision struct {
 	here     here.Here
 	recorded chan struct{} // closed when the container has its record
 	made     chan struct{} // closed when Make is done and the fields below are valid
+	ready    nsexec.Latch  // opened then, too, for the launch's thread
 	record   *state.Entry
 	group    *cgroup.Group // nil: the container has none
 	snapshot *image.Snapshot
@@ -47,6 +49,12 @@ func newProvision(h here.Here, userns *os.File) *provision {
 // Make makes the root file system. Tree and awaitRecord return its error.
 func (s *provision) Make(p *plan.Plan, store *image.Store, img *image.Image) {
 	s.err = privilege.AsRoot(s.here, access.StoreCapabilities(store), func() error { return s.make(p, store, img) })
+	s.done()
+}
+
+// done lets those through who wait for Make.
+func (s *provision) done() {
+	s.ready.Open()
 	close(s.made)
 }
 
@@ -135,7 +143,7 @@ func (s *provision) awaitRecord() error {
 // Tree waits for the root file system and returns its detached mount, which the caller
 // owns. The launch's thread calls it.
 func (s *provision) Tree() (mount.Tree, error) {
-	<-s.made
+	s.ready.Wait()
 	return s.tree, s.err
 }
 
