@@ -3,6 +3,7 @@ package nsexec
 import (
 	"fmt"
 	"math"
+	"os"
 	goruntime "runtime"
 	"syscall"
 	"unsafe"
@@ -95,6 +96,9 @@ func StartCommand(c Command) (*Process, error) {
 		return nil, firstError(err, p.discard())
 	}
 	p.Dir = b.entered()
+	if unix.SetNonblock(p.pidfd, true) == nil {
+		p.file = os.NewFile(uintptr(p.pidfd), "pidfd")
+	}
 	return p, nil
 }
 

@@ -54,10 +54,6 @@ func SettleProcess(uid, gid int, groups []int, keep uint64) error {
 	if err != nil {
 		return err
 	}
-	// Else a change away from uid 0 would empty the permitted set.
-	if err := everywhere("keep capabilities", unix.SYS_PRCTL, unix.PR_SET_KEEPCAPS, 1); err != nil {
-		return err
-	}
 	if groups != nil {
 		if err := syscall.Setgroups(groups); err != nil {
 			return fmt.Errorf("setgroups: %w", err)
@@ -69,17 +65,25 @@ func SettleProcess(uid, gid int, groups []int, keep uint64) error {
 		}
 	}
 	if now.UID != (ThreeIDs{uid, uid, uid}) {
-		if err := syscall.Setresuid(uid, uid, uid); err != nil {
-			return fmt.Errorf("setresuid %d: %w", uid, err)
+		if err := changeUser(uid); err != nil {
+			return err
 		}
 	}
 	keep &= now.Permitted
+	// The kernel takes from the ambient set what is not inheritable any more.
 	data := Capabilities{Permitted: keep}.data()
-	if err := everywhere("capset", unix.SYS_CAPSET, uintptr(unsafe.Pointer(&capHeader)), uintptr(unsafe.Pointer(&data))); err != nil {
+	return everywhere("capset", unix.SYS_CAPSET, uintptr(unsafe.Pointer(&capHeader)), uintptr(unsafe.Pointer(&data)))
+}
+
+// changeUser changes the user of every thread, and keeps the permitted set, which a
+// change away from uid 0 would empty. To change all threads takes a tenth of a
+// millisecond a call.
+func changeUser(uid int) error {
+	if err := everywhere("keep capabilities", unix.SYS_PRCTL, unix.PR_SET_KEEPCAPS, 1); err != nil {
 		return err
 	}
-	if err := everywhere("clear ambient capabilities", unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL); err != nil {
-		return err
+	if err := syscall.Setresuid(uid, uid, uid); err != nil {
+		return fmt.Errorf("setresuid %d: %w", uid, err)
 	}
 	return everywhere("keep capabilities", unix.SYS_PRCTL, unix.PR_SET_KEEPCAPS, 0)
 }

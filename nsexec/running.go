@@ -3,6 +3,7 @@ package nsexec
 import (
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -16,7 +17,8 @@ import (
 type Process struct {
 	PID   int // in the PID namespace of the calling process
 	pidfd int
-	Dir   int // of the command's Dirs the index of the one it started in; -1: none of them
+	file  *os.File // has pidfd, which does not wait (O_NONBLOCK); nil: none
+	Dir   int      // of the command's Dirs the index of the one it started in; -1: none of them
 	// namespace is the user namespace whose root the command is, so only a root child
 	// may signal it; nil: none.
 	namespace *UserNamespace
@@ -70,7 +72,13 @@ const abandonWithin = 5 * time.Second
 // Wait waits for the command to end, reaps it, and returns its wait status. It must be
 // called once. Where the kernel does not let it wait, it kills the command, since
 // nobody would learn of its end, and returns the error.
+//
+// A goroutine that waits holds no thread, unless Stopped is set: of a stop no
+// descriptor tells.
 func (p *Process) Wait() (syscall.WaitStatus, error) {
+	if p.Stopped == nil && p.file != nil {
+		_ = p.awaitEnd()
+	}
 	for {
 		stopped, err := p.next()
 		if stopped {
@@ -86,6 +94,20 @@ func (p *Process) Wait() (syscall.WaitStatus, error) {
 		}
 	}
 	return p.reap()
+}
+
+// awaitEnd waits until the command has ended, by the pidfd, which the Go runtime
+// watches. An error means that it does not.
+func (p *Process) awaitEnd() error {
+	raw, err := p.file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	poll := []unix.PollFd{{Fd: int32(p.pidfd), Events: unix.POLLIN}}
+	return raw.Read(func(uintptr) bool {
+		n, err := unix.Poll(poll, 0)
+		return n > 0 || err != nil && err != unix.EINTR
+	})
 }
 
 // next waits until the command has ended, or, if Stopped is set, until it has been
@@ -164,6 +186,9 @@ func (p *Process) discard() error {
 // Close closes the pidfd that Signal uses. It must be called once, after Wait, when no
 // other method runs.
 func (p *Process) Close() error {
+	if p.file != nil {
+		return p.file.Close()
+	}
 	if p.pidfd < 0 {
 		return nil
 	}

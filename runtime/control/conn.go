@@ -10,6 +10,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -28,24 +31,42 @@ const (
 
 // A Conn is one end of a connection. A message is its length in four bytes, then JSON
 // that keeps all bytes of strings (see package exact). Descriptors come with the
-// length. The holder of a Conn must Close it.
-type Conn struct{ fd int }
+// length. The holder of a Conn must Close it. The Go runtime watches the socket: a
+// goroutine that waits in Send or Receive holds no thread.
+type Conn struct {
+	file  *os.File
+	raw   syscall.RawConn
+	limit atomic.Int64 // of Within, in nanoseconds
+}
+
+// newConn makes a Conn of a socket that does not wait (O_NONBLOCK). It owns the socket.
+func newConn(socket int) (*Conn, error) {
+	c := &Conn{file: os.NewFile(uintptr(socket), "control")}
+	var err error
+	if c.raw, err = c.file.SyscallConn(); err != nil {
+		return nil, errors.Join(err, c.file.Close())
+	}
+	return c, nil
+}
 
 // Close ends the connection.
-func (c *Conn) Close() error { return unix.Close(c.fd) }
+func (c *Conn) Close() error { return c.file.Close() }
 
 // Hangup makes all calls on both ends return, now and later. The descriptor stays open.
-func (c *Conn) Hangup() { _ = unix.Shutdown(c.fd, unix.SHUT_RDWR) }
+func (c *Conn) Hangup() {
+	_ = c.raw.Control(func(socket uintptr) { _ = unix.Shutdown(int(socket), unix.SHUT_RDWR) })
+}
 
-// Within limits how long each later Send and Receive waits; 0: no limit.
-func (c *Conn) Within(d time.Duration) error {
-	limit := unix.NsecToTimeval(int64(d))
-	for _, option := range []int{unix.SO_RCVTIMEO, unix.SO_SNDTIMEO} {
-		if err := unix.SetsockoptTimeval(c.fd, unix.SOL_SOCKET, option, &limit); err != nil {
-			return fmt.Errorf("time limit of a connection: %w", err)
-		}
+// Within limits how long each later Send and Receive waits; 0: no limit. A call that
+// has waited for so long returns os.ErrDeadlineExceeded.
+func (c *Conn) Within(d time.Duration) { c.limit.Store(int64(d)) }
+
+// deadline is when a call that begins now is to return; zero: never.
+func (c *Conn) deadline() (t time.Time) {
+	if d := c.limit.Load(); d > 0 {
+		t = time.Now().Add(time.Duration(d))
 	}
-	return nil
+	return t
 }
 
 // Send sends a message, and duplicates of descriptors with it.
@@ -62,8 +83,18 @@ func (c *Conn) Send(message any, files ...int) error {
 	if len(files) > 0 {
 		rights = unix.UnixRights(files...)
 	}
+	if err := c.file.SetWriteDeadline(c.deadline()); err != nil {
+		return err
+	}
 	for len(data) > 0 {
-		n, err := unix.SendmsgN(c.fd, data, rights, nil, unix.MSG_NOSIGNAL)
+		n := 0
+		waited := c.raw.Write(func(socket uintptr) bool {
+			n, err = unix.SendmsgN(int(socket), data, rights, nil, unix.MSG_NOSIGNAL)
+			return err != unix.EAGAIN
+		})
+		if waited != nil {
+			return waited
+		}
 		if err == unix.EINTR {
 			continue
 		}
@@ -84,6 +115,9 @@ func (c *Conn) Receive(message any) (files []int, err error) {
 			files = nil
 		}
 	}()
+	if err := c.file.SetReadDeadline(c.deadline()); err != nil {
+		return nil, err
+	}
 	var length [4]byte
 	if files, err = c.read(length[:], files); err != nil {
 		return files, err
@@ -103,7 +137,15 @@ func (c *Conn) Receive(message any) (files []int, err error) {
 func (c *Conn) read(buffer []byte, files []int) ([]int, error) {
 	rights := make([]byte, unix.CmsgSpace(4*maxFiles))
 	for done := 0; done < len(buffer); {
-		n, oob, flags, _, err := unix.Recvmsg(c.fd, buffer[done:], rights, unix.MSG_CMSG_CLOEXEC)
+		var n, oob, flags int
+		var err error
+		waited := c.raw.Read(func(socket uintptr) bool {
+			n, oob, flags, _, err = unix.Recvmsg(int(socket), buffer[done:], rights, unix.MSG_CMSG_CLOEXEC)
+			return err != unix.EAGAIN
+		})
+		if waited != nil {
+			return files, waited
+		}
 		if err == unix.EINTR {
 			continue
 		}

@@ -51,7 +51,7 @@ func (l *Listener) Accept(uids ...uint32) (*Conn, error) {
 		fd := -1
 		var err error
 		closed := l.raw.Read(func(socket uintptr) bool {
-			fd, _, err = unix.Accept4(int(socket), unix.SOCK_CLOEXEC)
+			fd, _, err = unix.Accept4(int(socket), unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
 			return err != unix.EAGAIN
 		})
 		if closed != nil {
@@ -64,7 +64,7 @@ func (l *Listener) Accept(uids ...uint32) (*Conn, error) {
 			return nil, fmt.Errorf("accept: %w", err)
 		}
 		if admits(fd, uids) {
-			return &Conn{fd}, nil
+			return newConn(fd)
 		}
 		unix.Close(fd)
 	}
@@ -88,21 +88,16 @@ const pause = 2 * time.Millisecond
 // supervisor sees the thread's user as the caller.
 func Dial(path string, patience time.Duration, alive func() bool) (*Conn, error) {
 	for begun := time.Now(); ; time.Sleep(pause) {
-		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 		if err != nil {
 			return nil, fmt.Errorf("socket: %w", err)
 		}
-		// connect(2) waits while the backlog is full. The supervisor may be stopped, so
-		// limit the wait.
-		c := &Conn{fd}
-		if err = c.Within(patience); err == nil {
-			err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
-		}
-		if err == nil {
-			return c, c.Within(0)
+		if err = unix.Connect(fd, &unix.SockaddrUnix{Name: path}); err == nil {
+			return newConn(fd)
 		}
 		unix.Close(fd)
-		starting := err == unix.ENOENT || err == unix.ECONNREFUSED || err == unix.EINTR
+		// EAGAIN: the backlog is full, since the supervisor may be stopped.
+		starting := err == unix.ENOENT || err == unix.ECONNREFUSED || err == unix.EAGAIN || err == unix.EINTR
 		if !starting || time.Since(begun) > patience || !alive() {
 			return nil, err
 		}

@@ -126,9 +126,7 @@ func (s *service) stop(status status.Status) error {
 // answer serves one connection.
 func (s *service) answer(c *control.Conn) {
 	var q control.Request
-	if c.Within(answerWithin) != nil {
-		return
-	}
+	c.Within(answerWithin)
 	files, err := c.Receive(&q)
 	defer func() { file.CloseAll(files) }()
 	if err != nil {
@@ -188,7 +186,7 @@ func (s *service) wait(c *control.Conn) {
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
-		_ = c.Within(0)
+		c.Within(0)
 		_, _ = c.Receive(&struct{}{})
 	}()
 	select {
@@ -234,7 +232,8 @@ func (s *service) exec(c *control.Conn, process *nsexec.Process, terminal *conso
 		err = c.Send(reply)
 	}
 	close(started)
-	for err == nil && c.Within(0) == nil {
+	c.Within(0)
+	for err == nil {
 		var q control.Request
 		var files []int
 		files, err = c.Receive(&q)
