@@ -49,7 +49,7 @@ func main() {
 	for _, part := range []struct {
 		name string
 		run  func()
-	}{{"launches", b.launches}, {"grant", b.grant}, {"holds", b.holds}, {"inside", b.inside}, {"load", b.underLoad}, {"crowd", b.crowd}, {"images", b.images}} {
+	}{{"launches", b.launches}, {"kinds", b.kinds}, {"grant", b.grant}, {"holds", b.holds}, {"inside", b.inside}, {"load", b.underLoad}, {"crowd", b.crowd}, {"images", b.images}} {
 		if len(os.Args) == 3 || os.Args[3] == part.name {
 			part.run()
 		}
@@ -72,9 +72,6 @@ func (b bench) launches() {
 	nspawn := []string{"systemd-nspawn", "-q", "--keep-unit", "--register=no", "--directory=" + b.path, "--personality=x86",
 		"--ephemeral", "--read-only", "--bind-ro=/etc/passwd", "--bind-ro=/etc/group", "--bind-ro=/opt", "--bind=/home",
 		"-u", who, "--pipe", nothing}
-	bwrap := []string{"bwrap", "--ro-bind", b.path, "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/run",
-		"--ro-bind", "/etc/passwd", "/etc/passwd", "--ro-bind", "/etc/group", "/etc/group", "--ro-bind", "/opt", "/opt",
-		"--bind", "/home", "/home", "--unshare-pid", "--unshare-uts", "--unshare-ipc", "--hostname", "x", nothing}
 	sequential := b.run()
 	sequential[0] = work + "/sequential"
 
@@ -88,7 +85,7 @@ func (b bench) launches() {
 	})
 	title("A launch without a snapshot, %d rounds", b.rounds)
 	table(b.rounds, []*contender{
-		{name: "bubblewrap", args: bwrap},
+		{name: "bubblewrap", args: bubblewrap(b.path)},
 		{name: "runtime run --no-ephemeral", args: b.run(slices.Concat([]string{"--no-ephemeral"}, origin)...)},
 		{name: "runc", args: []string{"runc", "run", "--bundle", work + "/bundle", "mayfly-bench"}},
 		{name: "chroot", args: []string{"chroot", b.path, nothing}},
@@ -107,8 +104,9 @@ func output(args ...string) string { return outputAs(nil, args...) }
 // outputAs does it as a user.
 func outputAs(who *syscall.Credential, args ...string) string {
 	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Dir = "/"
 	if who != nil {
-		cmd.Dir, cmd.SysProcAttr = "/", &syscall.SysProcAttr{Credential: who}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: who}
 	}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
