@@ -15,6 +15,7 @@ import (
 func (b bench) holds() {
 	title("Size")
 	cmd := exec.Command(binary, "run", "--user", who, b.image, "sleep", "60")
+	cmd.Dir = "/"
 	if err := cmd.Start(); err != nil {
 		log.Fatal(err)
 	}
