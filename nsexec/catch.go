@@ -13,6 +13,8 @@ import (
 // it is set before there is a handler.
 var caughtBy int32
 
+var _ = &caughtBy // its reader is assembly
+
 // CatchSignals has signals of the process written to a pipe: each one's number, in one
 // byte. It returns the pipe's reading end, which the caller owns, and which the Go
 // runtime watches. When the pipe is full, signals are lost.
