@@ -9,8 +9,8 @@ import (
 )
 
 // A Latch lets a thread wait for another one without the Go scheduler: the thread
-// sleeps in the kernel, which wakes it at once. (A goroutine that waits for a channel on
-// a locked thread is woken by way of up to two others.) Its zero value is closed.
+// sleeps in the kernel, which wakes it at once. (A goroutine that waits for a channel
+// on a locked thread is woken by way of up to two others.) Its zero value is closed.
 type Latch struct{ opened uint32 }
 
 // Operations of futex(2), with FUTEX_PRIVATE_FLAG.

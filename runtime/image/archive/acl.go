@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// aclAttribute returns the attribute of an ACL that GNU tar and star store as text, under
-// this key; "": the key is of something else.
+// aclAttribute returns the attribute of an ACL that GNU tar and star store as text,
+// under this key; "": the key is of something else.
 func aclAttribute(key string) string {
 	switch key {
 	case "SCHILY.acl.access":
@@ -19,8 +19,8 @@ func aclAttribute(key string) string {
 	return ""
 }
 
-// aclTags returns the tags of linux/posix_acl.h for a word of the text, and for it with a
-// name; 0: there is none.
+// aclTags returns the tags of linux/posix_acl.h for a word of the text, and for it with
+// a name; 0: there is none.
 func aclTags(word string) (bare, named uint16) {
 	switch word {
 	case "user":
