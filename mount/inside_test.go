@@ -243,6 +243,58 @@ func TestInsideNothingPropagatesFromOrToACopy(t *testing.T) {
 	})
 }
 
+func TestInsideATreeIsAttachedByNameAndDescriptorsAreClosedTogether(t *testing.T) {
+	inNamespace(t, func(dir string) {
+		outer := attached(t, dir)
+		if err := errors.Join(outer.Mkdir("target", 0o755), outer.WriteFile("file", "text"), outer.Symlink("/", "link")); err != nil {
+			t.Fatal(err)
+		}
+		how := Copy{NoFollow: true, Set: unix.MOUNT_ATTR_RDONLY}
+		directory, err := how.Of(outer.FD(), "target")
+		if err == nil {
+			err = directory.AttachIn(outer, "target")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Mkdir(filepath.Join(dir, "target/x"), 0o755); err != unix.EROFS && !errors.Is(err, unix.EROFS) {
+			t.Errorf("the copy is writable: %v", err)
+		}
+		if place, err := PlaceOf(outer.FD(), "target"); err != nil || !place.IsDir || !place.IsMountRoot {
+			t.Errorf("%+v, %v", place, err)
+		}
+		if place, err := PlaceOf(outer.FD(), "link"); err != nil || place.IsDir {
+			t.Errorf("a link is followed: %+v, %v", place, err)
+		}
+		if _, err := PlaceOf(outer.FD(), "nosuch"); !errors.Is(err, unix.ENOENT) {
+			t.Errorf("%v", err)
+		}
+		var trees []Tree
+		for range 5 {
+			tree, err := Clone(outer.FD(), "file", false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			trees = append(trees, tree)
+		}
+		kept := trees[2]
+		if err := CloseAll([]Tree{trees[4], trees[0], directory, trees[1], outer, trees[3]}); err != nil {
+			t.Error(err)
+		}
+		for _, tree := range []Tree{trees[0], trees[1], trees[3], trees[4], directory, outer} {
+			if _, err := tree.Place(); !errors.Is(err, unix.EBADF) {
+				t.Errorf("descriptor %d is open: %v", tree.FD(), err)
+			}
+		}
+		if _, err := kept.Place(); err != nil {
+			t.Errorf("a descriptor between them is closed: %v", err)
+		}
+		if err := errors.Join(kept.Close(), CloseAll(nil), unix.Unmount(dir, unix.MNT_DETACH)); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestInsideAttributesHoldForTheMountsBelowToo(t *testing.T) {
 	inNamespace(t, func(dir string) {
 		tree := attached(t, dir)

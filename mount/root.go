@@ -121,13 +121,11 @@ func (t Target) Place() (Place, error) { return place(t.fd) }
 // Place describes the root of the Tree, as Target.Place does.
 func (t Tree) Place() (Place, error) { return place(t.fd) }
 
-// PlaceOf describes what has a name in the Tree. The calling thread resolves the name,
-// as for AttachIn.
-func (t Tree) PlaceOf(name string) (Place, error) { return placeOf(t.fd, name) }
+func place(fd int) (Place, error) { return PlaceOf(fd, "") }
 
-func place(fd int) (Place, error) { return placeOf(fd, "") }
-
-func placeOf(dir int, name string) (Place, error) {
+// PlaceOf describes what has a name in the open directory dir, or what dir stands for
+// where name is empty. The calling thread resolves the name, as for AttachIn.
+func PlaceOf(dir int, name string) (Place, error) {
 	var st unix.Statx_t
 	if err := statx(dir, name, unix.STATX_MNT_ID|unix.STATX_TYPE, &st); err != nil {
 		return Place{}, fmt.Errorf("statx %s: %w", name, err)

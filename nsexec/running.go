@@ -76,7 +76,8 @@ const abandonWithin = 5 * time.Second
 // A goroutine that waits holds no thread, unless Stopped is set: of a stop no
 // descriptor tells.
 func (p *Process) Wait() (syscall.WaitStatus, error) {
-	if p.Stopped == nil && p.file != nil {
+	// Where the kernel does not let it wait, that is known now and not at the end.
+	if p.Stopped == nil && p.file != nil && unix.Waitid(unix.P_PID, p.PID, nil, unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, nil) == nil {
 		_ = p.awaitEnd()
 	}
 	for {

@@ -12,7 +12,7 @@ import (
 // beforeGo is what the program does before the Go runtime starts, when its process has
 // a single thread and nothing of the caller's has been used yet. The program's entry
 // point (entry_*.s) calls it, on the stack that the kernel has made, and then enters
-// the Go runtime.
+// the Go runtime with the arguments where beforeGo says that they are.
 //
 // No Go runtime is there yet: no goroutine, no heap, no handler for a fault. (The Go
 // runtime has such functions of its own, for its start as a library.) So this function,
@@ -71,7 +71,7 @@ var _ = beforeGo // its caller is assembly
 
 const word = int(unsafe.Sizeof(uintptr(0)))
 
-// Traits are what the entry point does for a command, which it knows by the first
+// traits are what the entry point does for a command, which it knows by the first
 // argument.
 type traits uint8
 

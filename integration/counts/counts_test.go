@@ -20,6 +20,8 @@ import (
 	"syscall"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"mayfly/integration/kit"
 )
 
@@ -54,6 +56,12 @@ func cases() map[string][]string {
 func TestALaunchDoesNoMoreThanTheTableSays(t *testing.T) {
 	if !kit.OnBTRFS() {
 		return // copies are others there
+	}
+	// Before Linux 6.8 a launch reads the list of its mounts, and before 6.2 that of its
+	// descriptors: the table is not of such a kernel.
+	if _, _, errno := unix.RawSyscall(unix.SYS_LISTMOUNT, 0, 0, 0); errno == unix.ENOSYS {
+		t.Log("an older kernel than the table's: nothing is compared")
+		return
 	}
 	joined(t)
 	found := map[string]int{}
@@ -178,7 +186,7 @@ func store(t *testing.T, found map[string]int) {
 		n := found[what]
 		room := n + n/20 + 1
 		if strings.HasSuffix(what, switches) {
-			room = n + n/2 + 5
+			room = 2*n + 10
 		}
 		fmt.Fprintln(&b, what, room)
 	}

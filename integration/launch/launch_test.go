@@ -677,3 +677,11 @@ func kib(t *testing.T, text, name string) int {
 	}
 	return n
 }
+
+// The program itself may be woken late (cmd/runtime/entryhurry.go); the command must not
+// be.
+func TestTheCommandHasTheCallersTimerSlack(t *testing.T) {
+	if r := kit.Inside(t, "cat /proc/self/timerslack_ns"); r.Out != "50000\n" {
+		t.Errorf("%+v", r)
+	}
+}

@@ -56,6 +56,9 @@ func (l *Conn) Exec(e control.Exec, signals <-chan os.Signal) (how status.Status
 			err = errors.Join(err, j.relay.Lost())
 		}()
 	}
+	if terminal != nil || j.output != nil || j.feed != nil {
+		nsexec.Processors(nsexec.ForCopying)
+	}
 	go j.await()
 	return j.attend(signals)
 }

@@ -116,19 +116,30 @@ func (b *Builder) newFilesystem(m specs.Mount) (mount.Tree, error) {
 	return mount.New(m.Type, append(options.Data, "source="+m.Source), set)
 }
 
-// attach attaches a tree on the scratch. A destination deep in a file system may lead
-// over symbolic links there, such as /dev/fd and those of procfs: they are not to lead
-// out of the scratch.
+// attach attaches a tree on the scratch.
 func (s *scratch) attach(tree mount.Tree, destination string) error {
-	name := relative(destination)
-	if strings.Count(name, "/") <= 1 { // in the scratch itself, or in the root of a file system on it
-		return tree.AttachIn(s.tree, name)
-	}
-	target, err := mount.RootAt(s.tree.FD()).Name(name)
+	err := s.with(destination, func(_ int, _ string, attach func(mount.Tree) error) error { return attach(tree) })
 	if err != nil {
 		return fmt.Errorf("%s: %w", destination, err)
 	}
-	return errors.Join(tree.Attach(target), target.Close())
+	return nil
+}
+
+// with calls f with a place on the scratch: as a name below a directory, or as an open
+// directory or file and the name "". attach attaches a tree there. A path deep in a
+// file system may lead over symbolic links, such as /dev/fd and those of procfs, which
+// are not to lead out of the scratch: so what it leads to is opened. A path in the
+// scratch itself, or in the root of a file system on it, leads over none.
+func (s *scratch) with(path string, f func(dir int, name string, attach func(mount.Tree) error) error) error {
+	name := relative(path)
+	if strings.Count(name, "/") <= 1 {
+		return f(s.tree.FD(), name, func(t mount.Tree) error { return t.AttachIn(s.tree, name) })
+	}
+	target, err := mount.RootAt(s.tree.FD()).Name(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(target.FD(), "", func(t mount.Tree) error { return t.Attach(target) }), target.Close())
 }
 
 // relative makes a path of the container one that is relative to its root directory,
@@ -200,30 +211,34 @@ func (s *scratch) stamp(source, name string) error {
 // mask mounts a copy of a stamp on a path of the scratch. It adds the copy to a list,
 // which the caller closes. ENOENT: there is no such path.
 func (s *scratch) mask(covers *held, name string) error {
-	place, err := s.tree.PlaceOf(relative(name))
-	if err != nil {
-		return err
-	}
-	with := hiddenFile
-	if place.IsDir {
-		with = hiddenDir
-	}
-	return s.cover(covers, name, mount.Copy{}, with)
+	return s.with(name, func(dir int, name string, attach func(mount.Tree) error) error {
+		place, err := mount.PlaceOf(dir, name)
+		if err != nil {
+			return err
+		}
+		with := hiddenFile
+		if place.IsDir {
+			with = hiddenDir
+		}
+		tree, err := mount.Clone(s.tree.FD(), with, false)
+		if err != nil {
+			return err
+		}
+		covers.add(tree)
+		return attach(tree)
+	})
 }
 
 // makeReadOnly mounts a read-only copy of a path of the scratch on it, as mask does.
 func (s *scratch) makeReadOnly(covers *held, name string) error {
-	return s.cover(covers, name, mount.Copy{NoFollow: true, Set: unix.MOUNT_ATTR_RDONLY}, name)
-}
-
-// cover mounts a copy of what has one name in the scratch on another.
-func (s *scratch) cover(covers *held, name string, how mount.Copy, of string) error {
-	tree, err := how.Of(s.tree.FD(), relative(of))
-	if err != nil {
-		return err
-	}
-	covers.add(tree)
-	return s.attach(tree, name)
+	return s.with(name, func(dir int, name string, attach func(mount.Tree) error) error {
+		tree, err := mount.Copy{NoFollow: true, Set: unix.MOUNT_ATTR_RDONLY}.Of(dir, name)
+		if err != nil {
+			return err
+		}
+		covers.add(tree)
+		return attach(tree)
+	})
 }
 
 // file writes a new small file and returns a read-only mount of it, which the caller

@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	goruntime "runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -151,7 +150,7 @@ func (s *supervisor) run(ctx context.Context, o Options) (status.Status, error) 
 	// runtime's monitor has seen that the supervisor's thread waits.
 	overlaps := overlap && s.Plan.Root.Kind == plan.RootSnapshot
 	if overlaps {
-		goruntime.GOMAXPROCS(max(2, goruntime.GOMAXPROCS(0)))
+		nsexec.Processors(2)
 		s.Start()
 	}
 	s.signals = o.Signals

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"syscall"
 
+	"mayfly/nsexec"
 	"mayfly/runtime/access"
 	"mayfly/runtime/cgroup"
 	"mayfly/runtime/job"
@@ -29,6 +30,9 @@ func (s *supervisor) supervise(ctx context.Context) (status.Status, error) {
 		_ = s.Process.Signal(syscall.SIGKILL)
 		_, _ = s.Process.Wait()
 		return status.Status{}, err
+	}
+	if s.relay != nil || s.Output != nil || s.Feed != nil {
+		nsexec.Processors(nsexec.ForCopying)
 	}
 	a := &signals{supervisor: s, kill: kill, ended: make(chan struct{}), done: make(chan struct{}), timedOut: late.TimedOut}
 	// The signal came during the last step.
