@@ -137,9 +137,25 @@ func (s *scratch) with(path string, f func(dir int, name string, attach func(mou
 	}
 	target, err := mount.RootAt(s.tree.FD()).Name(name)
 	if err != nil {
+		return orMissing(err)
+	}
+	if err := f(target.FD(), "", func(t mount.Tree) error { return t.Attach(target) }); err != nil {
+		target.Close()
 		return err
 	}
-	return errors.Join(f(target.FD(), "", func(t mount.Tree) error { return t.Attach(target) }), target.Close())
+	return target.Close()
+}
+
+// errMissing means that a path was not there when it was looked up. No later step
+// returns it: nothing that is there stays uncovered.
+var errMissing = errors.New("is not there")
+
+// orMissing makes errMissing of the error of a lookup, if it tells that.
+func orMissing(err error) error {
+	if errors.Is(err, unix.ENOENT) {
+		return errMissing
+	}
+	return err
 }
 
 // relative makes a path of the container one that is relative to its root directory,
@@ -181,12 +197,12 @@ func (b *Builder) hidePaths() error {
 	var covers held
 	defer covers.close()
 	for _, name := range b.Plan.Spec.Linux.MaskedPaths {
-		if err := b.Scratch.mask(&covers, name); err != nil && !errors.Is(err, unix.ENOENT) {
+		if err := b.Scratch.mask(&covers, name); err != nil && err != errMissing {
 			return fmt.Errorf("mask %s: %w", name, err)
 		}
 	}
 	for _, name := range b.Plan.Spec.Linux.ReadonlyPaths {
-		if err := b.Scratch.makeReadOnly(&covers, name); err != nil && !errors.Is(err, unix.ENOENT) {
+		if err := b.Scratch.makeReadOnly(&covers, name); err != nil && err != errMissing {
 			return fmt.Errorf("make %s read-only: %w", name, err)
 		}
 	}
@@ -209,12 +225,12 @@ func (s *scratch) stamp(source, name string) error {
 }
 
 // mask mounts a copy of a stamp on a path of the scratch. It adds the copy to a list,
-// which the caller closes. ENOENT: there is no such path.
+// which the caller closes. errMissing: there is no such path.
 func (s *scratch) mask(covers *held, name string) error {
 	return s.with(name, func(dir int, name string, attach func(mount.Tree) error) error {
 		place, err := mount.PlaceOf(dir, name)
 		if err != nil {
-			return err
+			return orMissing(err)
 		}
 		with := hiddenFile
 		if place.IsDir {
@@ -234,7 +250,7 @@ func (s *scratch) makeReadOnly(covers *held, name string) error {
 	return s.with(name, func(dir int, name string, attach func(mount.Tree) error) error {
 		tree, err := mount.Copy{NoFollow: true, Set: unix.MOUNT_ATTR_RDONLY}.Of(dir, name)
 		if err != nil {
-			return err
+			return orMissing(err)
 		}
 		covers.add(tree)
 		return attach(tree)
