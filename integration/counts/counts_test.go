@@ -34,15 +34,20 @@ const table = "allowed"
 
 // What is counted besides system calls.
 const (
-	allCalls   = "system-calls"     // of those that do not depend on time
+	allCalls   = "system-calls"     // without those that are unsteady
 	threads    = "threads"          // and processes besides the first
 	switches   = "context-switches" // without a tracer, the command's included
 	pageFaults = "page-faults"      // likewise
 )
 
-// timed are the calls by which the Go runtime hands over between threads and waits:
-// their number depends on the machine's speed, which a tracer changes.
-var timed = []string{"futex", "nanosleep", "epoll_pwait", "sched_yield", "tgkill", "getpid", "rt_sigreturn", "restart_syscall"}
+// unsteady are calls by which the Go runtime hands over between threads and waits: their
+// number depends on the machine's speed, which a tracer changes. And that of getdents64
+// depends on what else is in the store and runs.
+var unsteady = []string{"getdents64", "futex", "nanosleep", "epoll_pwait", "sched_yield", "tgkill", "getpid", "rt_sigreturn", "restart_syscall"}
+
+// noise is what is allowed beyond the table, also of a call that is not in it: the Go
+// runtime may need one thread more, or wake one, which is some calls of each kind.
+const noise = 5
 
 // rounds is how often each case is counted. The least of the counts is that of the
 // undisturbed one.
@@ -75,7 +80,7 @@ func TestALaunchDoesNoMoreThanTheTableSays(t *testing.T) {
 	}
 	allowed := load(t)
 	for _, what := range slices.Sorted(maps.Keys(found)) {
-		if most, known := allowed[what]; !known || found[what] > most {
+		if most := allowed[what]; found[what] > most+noise {
 			t.Errorf("%s: %d, and %d are allowed: integration/counts/%s has the table", what, found[what], most, table)
 		}
 	}
@@ -134,7 +139,7 @@ func traced(t *testing.T, args []string) map[string]int {
 			continue
 		}
 		tasks[m[1]] = true
-		if !slices.Contains(timed, m[2]) {
+		if !slices.Contains(unsteady, m[2]) {
 			counts[m[2]]++
 			counts[allCalls]++
 		}
@@ -184,9 +189,12 @@ func store(t *testing.T, found map[string]int) {
 		return cmp.Or(cmp.Compare(first, second), cmp.Compare(found[b], found[a]), cmp.Compare(a, b))
 	}) {
 		n := found[what]
-		room := n + n/20 + 1
-		if strings.HasSuffix(what, switches) {
+		room := n + n/20
+		switch {
+		case strings.HasSuffix(what, switches):
 			room = 2*n + 10
+		case strings.HasSuffix(what, pageFaults):
+			room = n + n/7
 		}
 		fmt.Fprintln(&b, what, room)
 	}
