@@ -34,19 +34,32 @@ const (
 // length. The holder of a Conn must Close it. The Go runtime watches the socket: a
 // goroutine that waits in Send or Receive holds no thread.
 type Conn struct {
-	file  *os.File
-	raw   syscall.RawConn
+	watched
 	limit atomic.Int64 // of Within, in nanoseconds
 }
 
-// newConn makes a Conn of a socket that does not wait (O_NONBLOCK). It owns the socket.
-func newConn(socket int) (*Conn, error) {
-	c := &Conn{file: os.NewFile(uintptr(socket), "control")}
-	var err error
-	if c.raw, err = c.file.SyscallConn(); err != nil {
-		return nil, errors.Join(err, c.file.Close())
+// A watched is a socket that the Go runtime watches.
+type watched struct {
+	file *os.File
+	raw  syscall.RawConn
+}
+
+// watch takes a socket that does not wait (O_NONBLOCK), which it owns from then on.
+func watch(socket int) (w watched, err error) {
+	w.file = os.NewFile(uintptr(socket), "control")
+	if w.raw, err = w.file.SyscallConn(); err != nil {
+		return w, errors.Join(err, w.file.Close())
 	}
-	return c, nil
+	return w, nil
+}
+
+// newConn makes a Conn of a socket (see watch).
+func newConn(socket int) (*Conn, error) {
+	w, err := watch(socket)
+	if err != nil {
+		return nil, err
+	}
+	return &Conn{watched: w}, nil
 }
 
 // Close ends the connection.

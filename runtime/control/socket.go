@@ -1,11 +1,8 @@
 package control
 
 import (
-	"errors"
 	"fmt"
-	"os"
 	"slices"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -14,10 +11,7 @@ import (
 // A Listener is the supervisor's socket in the file system. Its holder must Close it.
 // Package state removes the socket with the container's record. The Go runtime watches
 // it: a goroutine that waits in Accept holds no thread.
-type Listener struct {
-	file *os.File
-	raw  syscall.RawConn
-}
+type Listener struct{ watched }
 
 // backlog is the number of connections that can wait for Accept.
 const backlog = 64
@@ -37,11 +31,11 @@ func Listen(path string) (*Listener, error) {
 		unix.Close(fd)
 		return nil, fmt.Errorf("listen at %s: %w", path, err)
 	}
-	l := &Listener{file: os.NewFile(uintptr(fd), path)}
-	if l.raw, err = l.file.SyscallConn(); err != nil {
-		return nil, errors.Join(err, l.file.Close())
+	w, err := watch(fd)
+	if err != nil {
+		return nil, fmt.Errorf("listen at %s: %w", path, err)
 	}
-	return l, nil
+	return &Listener{w}, nil
 }
 
 // Accept waits for a connection of one of these users. It closes connections of others.

@@ -4,7 +4,8 @@ import (
 	"mayfly/runtime/console"
 )
 
-// openConsole opens a terminal in the container's own devpts. Unless the plan wants it as /dev/tty only, it is bound onto /dev/console.
+// openConsole opens a terminal in the container's own devpts. Unless the plan wants it
+// as /dev/tty only, it is bound onto /dev/console.
 func (l *Launch) openConsole() error {
 	terminal, err := console.Open(l.Scratch.Own["/dev/pts"].FD())
 	if err != nil {

@@ -49,10 +49,10 @@ func AsCaller(uid, gid uint32, f func() error) error {
 }
 
 // bracket calls f on a locked thread with these rights, and restores those that it had.
-// Where that fails (setfsuid(2) may for want of memory) the thread could be root's for files for
-// good, and the main thread writes to paths of the caller's later. So the process ends,
-// without deferred functions. The container ends with it, and `gc` collects what is
-// left.
+// Where that fails (setfsuid(2) may for want of memory) the thread could be root's for
+// files for good, and the main thread writes to paths of the caller's later. So the
+// process ends, without deferred functions. The container ends with it, and `gc`
+// collects what is left.
 func bracket(uid, gid int, capabilities uint64, f func() error) error {
 	goruntime.LockOSThread()
 	before, err := nsexec.ActOnFilesAs(uid, gid, capabilities)

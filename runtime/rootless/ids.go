@@ -57,9 +57,9 @@ func (b *Bootstrap) mapIDs(h here.Here, asRoot bool) (who passwd.Entry, err erro
 	return who, errors.Join(errs...)
 }
 
-// ErrNoMappers returns an error that means that no_new_privs keeps newuidmap and newgidmap from having an
-// effect. The caller has subordinate ids, and their images need them: a single id would
-// be of no use.
+// ErrNoMappers returns an error that means that no_new_privs keeps newuidmap and
+// newgidmap from having an effect. The caller has subordinate ids, and their images
+// need them: a single id would be of no use.
 func ErrNoMappers() error {
 	return fmt.Errorf("%w, nor newuidmap and newgidmap, which give a user namespace your subordinate ids", here.ErrNoNewPrivileges)
 }

@@ -33,8 +33,8 @@ import (
 	"mayfly/runtime/status"
 )
 
-// Signals are the signals that a program should receive and hand to
-// Execute, which passes them on to the command.
+// Signals are the signals that a program should receive and hand to Execute, which
+// passes them on to the command.
 var Signals = []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT,
 	syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGTSTP, syscall.SIGCONT, syscall.SIGWINCH}
 
