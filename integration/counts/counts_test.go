@@ -84,9 +84,10 @@ func TestALaunchDoesNoMoreThanTheTableSays(t *testing.T) {
 			t.Errorf("%s: %d, and %d are allowed: integration/counts/%s has the table", what, found[what], most, table)
 		}
 	}
-	// A table with far more than is needed holds nothing.
+	// A table with far more than is needed holds nothing. Kernels and the Go runtime make
+	// a difference of some calls, which is much of a small case.
 	for what, most := range allowed {
-		if n := found[what]; strings.HasSuffix(what, " "+allCalls) && most > n+n/5 {
+		if n := found[what]; strings.HasSuffix(what, " "+allCalls) && most > 2*n {
 			t.Errorf("%s: %d, and %d are allowed: lower that", what, n, most)
 		}
 	}
