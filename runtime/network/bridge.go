@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -27,8 +28,32 @@ const (
 // ErrTaken means that something that is not Mayfly's has the bridge's name.
 var ErrTaken = errors.New("is there and is not Mayfly's")
 
+// hostPrefix begins the names of the containers' interfaces on the host.
+const hostPrefix = "mf"
+
 // hostName is the name of a container's interface on the host.
-func hostName(a address.Address) string { return fmt.Sprintf("mf%08x", uint32(a)) }
+func hostName(a address.Address) string { return fmt.Sprintf("%s%08x", hostPrefix, uint32(a)) }
+
+// attached lists the addresses whose interface is on the host.
+func attached() (addresses []string, err error) {
+	h, err := open()
+	if err != nil {
+		return nil, err
+	}
+	defer h.Close()
+	links, err := h.LinkList()
+	if errors.Is(err, netlink.ErrDumpInterrupted) { // the list may lack what is new
+		err = nil
+	}
+	for _, l := range links {
+		text, ours := strings.CutPrefix(l.Attrs().Name, hostPrefix)
+		n, notHex := strconv.ParseUint(text, 16, 32)
+		if a := address.Address(n); ours && notHex == nil && l.Type() == "veth" && hostName(a) == l.Attrs().Name {
+			addresses = append(addresses, a.String())
+		}
+	}
+	return addresses, err
+}
 
 // Connect connects a network namespace with the bridge, and makes the bridge if it is
 // not there. The thread must be in the host's network namespace, act on files as root,

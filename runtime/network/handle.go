@@ -57,6 +57,18 @@ func removeInterface(h *netlink.Handle, name string) error {
 	return err
 }
 
+// setDown sets an interface down, if it is there.
+func setDown(h *netlink.Handle, name string) error {
+	l, err := find(h, name)
+	if err == nil {
+		err = h.LinkSetDown(l)
+	}
+	if errors.Is(err, unix.ENODEV) {
+		return nil
+	}
+	return err
+}
+
 // attributes are those of an interface that is to be made: the kernel decides about all
 // that is not set.
 func attributes(name string) netlink.LinkAttrs {

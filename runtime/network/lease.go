@@ -6,7 +6,9 @@ import (
 	"hash/fnv"
 	"io"
 	"os"
+	"slices"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"mayfly/runtime/here"
@@ -118,8 +120,11 @@ func take(dir *os.File, name string) (*os.File, error) {
 }
 
 // Release gives the lease up. Another container that has joined the network may still
-// hold it. If none does, the address and its interface go. The thread must be in the
-// host's network namespace, act on files as root, and needs CAP_NET_ADMIN.
+// hold it. If none does, the address is free, and its interface is down: the kernel
+// removes that with the network namespace, some milliseconds after the last process in
+// it. Whoever removes an interface waits for that (20 ms and more with many kernels).
+// The thread must be in the host's network namespace, act on files as root, and needs
+// CAP_NET_ADMIN.
 func (l *Lease) Release() error {
 	if err := l.file.Close(); err != nil {
 		return err
@@ -129,12 +134,12 @@ func (l *Lease) Release() error {
 		return err
 	}
 	defer dir.Close()
-	_, err = remove(dir, l.Address)
+	_, err = remove(dir, l.Address, setDown)
 	return err
 }
 
-// remove removes a lease that nobody holds, and its interface.
-func remove(dir *os.File, a address.Address) (gone bool, err error) {
+// remove removes a lease that nobody holds, when its interface has been disconnected.
+func remove(dir *os.File, a address.Address, disconnect func(h *netlink.Handle, name string) error) (gone bool, err error) {
 	f, err := take(dir, a.String())
 	if err == unix.EWOULDBLOCK {
 		return false, nil
@@ -148,20 +153,21 @@ func remove(dir *os.File, a address.Address) (gone bool, err error) {
 		return false, err
 	}
 	defer h.Close()
-	err = removeInterface(h, hostName(a))
+	err = disconnect(h, hostName(a))
 	if errors.Is(err, unix.EPERM) {
 		// No policy lets anybody have a private network any more, so the grant has no
 		// CAP_NET_ADMIN: root collects the lease.
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("remove interface %s: %w", hostName(a), err)
+		return false, fmt.Errorf("disconnect interface %s: %w", hostName(a), err)
 	}
 	return true, unix.Unlinkat(int(dir.Fd()), a.String(), 0)
 }
 
-// Collect removes leases that nobody holds any more: a user's own, and for root all.
-// With the last lease root removes the bridge and its rules. Collect tells what it has
+// Collect removes leases that nobody holds any more: a user's own, and for root all,
+// and what is left of an interface where a process outside of all containers keeps a
+// network. With the last lease root removes the bridge and its rules. Collect tells what it has
 // removed. The thread must be in the host's network namespace, act on files as root,
 // and needs CAP_NET_ADMIN.
 func Collect(h here.Here) (removed []string, err error) {
@@ -178,12 +184,21 @@ func Collect(h here.Here) (removed []string, err error) {
 		return nil, err
 	}
 	root := os.Getuid() == 0
+	if root {
+		left, err := attached()
+		if err != nil {
+			return nil, fmt.Errorf("list interfaces: %w", err)
+		}
+		names = append(names, left...)
+		slices.Sort(names)
+		names = slices.Compact(names)
+	}
 	for _, name := range names {
 		address, ok := address.ParseAddress(name)
 		if !ok || !root && !ownedBy(dir, address, uint32(os.Getuid())) {
 			continue
 		}
-		gone, err := remove(dir, address)
+		gone, err := remove(dir, address, removeInterface)
 		if err != nil {
 			return removed, err
 		}
