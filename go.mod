@@ -17,6 +17,7 @@ require github.com/creack/pty v1.1.24
 require (
 	github.com/containerd/btrfs/v2 v2.0.0
 	github.com/cpuguy83/go-md2man/v2 v2.0.7
+	github.com/spf13/pflag v1.1.0
 )
 
 require (

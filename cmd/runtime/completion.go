@@ -2,10 +2,10 @@ package main
 
 import (
 	_ "embed" // for the scripts
-	"flag"
 	"fmt"
-	"sort"
 	"strings"
+
+	flag "github.com/spf13/pflag"
 )
 
 // The shells' scripts. They call `runtime completion words` with the command line so
@@ -59,7 +59,7 @@ func words(line []string) []string {
 				continue
 			}
 			if c.sub == nil {
-				return append(flagNames(c), nameKinds(append(path, word))...)
+				return append(flagsOf(c), nameKinds(append(path, word))...)
 			}
 			list, path, found = c.sub(), append(path, word), true
 			break
@@ -75,12 +75,13 @@ func words(line []string) []string {
 	return result
 }
 
-func flagNames(c command) []string {
-	flags := flag.NewFlagSet(c.name, flag.ContinueOnError)
+func flagsOf(c command) []string {
+	flags := newFlags(c.name)
 	c.setUp(flags)
 	var result []string
-	flags.VisitAll(func(f *flag.Flag) { result = append(result, "--"+f.Name) })
-	sort.Strings(result)
+	for _, name := range flagNames(flags) {
+		result = append(result, "--"+name)
+	}
 	return result
 }
 

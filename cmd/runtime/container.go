@@ -2,11 +2,12 @@ package main
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"strings"
 	"syscall"
 	"time"
+
+	flag "github.com/spf13/pflag"
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
@@ -32,10 +33,12 @@ var execCommand = command{
 	},
 	setUp: func(flags *flag.FlagSet) action {
 		var env []string
-		flags.Func("env", "pass an environment variable, or set it: `NAME[=VALUE]`", appendTo(&env))
-		dir := flags.String("chdir", "", "working `DIR` inside (default: that of the container's command)")
-		tty := flags.Bool("tty", false, "give the command a terminal of its own (default: if the caller has one)")
+		flags.FuncP("env", "e", "pass an environment variable, or set it: `NAME[=VALUE]`", appendTo(&env))
+		dir := flags.StringP("chdir", "w", "", "working `DIR` inside (default: that of the container's command)")
+		tty := flags.BoolP("tty", "t", false, "give the command a terminal of its own (default: if the caller has one)")
 		noTTY := flags.Bool("no-tty", false, "pass standard input, output and error through unchanged")
+		anotherName(flags, "workdir", "chdir")
+		acceptAlways(flags, "interactive", "i")
 		return func(self process, args []string) (int, error) {
 			name, args, err := split(flags, "container", args)
 			if err != nil {
@@ -197,6 +200,7 @@ func calling(flags *flag.FlagSet, f func(*client.Conn) (int, error)) action {
 
 var psCommand = command{
 	name:     "ps",
+	aliases:  []string{"ls"},
 	traits:   lean,
 	granted:  true,
 	rootless: asCaller,

@@ -1,8 +1,9 @@
 package main
 
 import (
-	"flag"
 	"fmt"
+
+	flag "github.com/spf13/pflag"
 
 	"mayfly/runtime/doctor"
 	"mayfly/runtime/status"

@@ -2,8 +2,6 @@ package main
 
 import (
 	"errors"
-	"flag"
-	"io"
 	"testing"
 	"time"
 )
@@ -18,8 +16,19 @@ func TestARefusedFlagSaysWhatItWants(t *testing.T) {
 		{[]string{"--share", "x"}, `--share "x": want a number such as 1.5`},
 		{[]string{"--yes=perhaps"}, `--yes "perhaps": takes no value, or true or false`},
 		{[]string{"--own", "x"}, `--own "x": no`},
-		{[]string{"--nosuch"}, "flag provided but not defined: --nosuch"},
-		{[]string{"--x=1"}, "flag provided but not defined: -x"},
+		{[]string{"--nosuch"}, "unknown flag --nosuch"},
+		{[]string{"--x=1"}, "unknown flag -x: it is always so: leave it out"},
+		{[]string{"--tim", "1"}, "unknown flag --tim; did you mean --time?"},
+		{[]string{"--mount", "x"}, "unknown flag --mount: --bind SRC:DST, --bind-ro SRC:DST or --tmpfs DST"},
+		{[]string{"-ytn", "name"}, "unknown flag -t"},
+		{[]string{"-time", "1s"}, "-time: want two dashes: --time"},
+		{[]string{"-n", "-time", "-y"}, ""},
+		{[]string{"-y", "--n", "-time", "-time=x"}, "-time=x: want two dashes: --time"},
+		{[]string{"-yn", "-time"}, ""},
+		{[]string{"-yn-time", "-test.v"}, "unknown flag -test.v"},
+		{[]string{"--rm=false"}, `--rm "false": it is always so`},
+		{[]string{"--rm", "-yyn=x", "image", "-time"}, ""},
+		{[]string{"--alias", "x"}, `--alias "x": want a whole number`},
 		{[]string{"-n"}, "flag needs an argument: -n"},
 		{[]string{"---x"}, "bad flag syntax: ---x"},
 		{[]string{"--yes="}, `--yes "": takes no value, or true or false`},
@@ -36,14 +45,15 @@ func TestARefusedFlagSaysWhatItWants(t *testing.T) {
 		{[]string{"--kill-after", "0"}, ""},
 		{[]string{"--yes", "-n", "name", "--number", "1", "--time", "1s", "--share", "1", "image", "--nosuch"}, ""},
 	} {
-		flags := flag.NewFlagSet("command", flag.ContinueOnError)
-		flags.SetOutput(io.Discard)
+		flags := newFlags("command")
 		flags.Duration("time", time.Second, "")
 		flags.Int("number", 0, "")
 		flags.Float64("share", 0, "")
-		flags.Bool("yes", false, "")
+		flags.BoolP("yes", "y", false, "")
+		acceptAlways(flags, "rm", "")
+		anotherName(flags, "alias", "number")
 		flags.Duration("kill-after", time.Second, "")
-		flags.String("n", "", "the `NAME`")
+		flags.StringP("n", "n", "", "the `NAME`")
 		flags.Func("own", "a `THING`", func(string) error { return errors.New("no") })
 		if c.want != "" {
 			c.want += ": `command --help` lists the flags"

@@ -3,10 +3,11 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"slices"
+
+	flag "github.com/spf13/pflag"
 
 	"mayfly/runtime/access"
 	"mayfly/runtime/cgroup"

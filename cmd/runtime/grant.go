@@ -2,12 +2,13 @@ package main
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	flag "github.com/spf13/pflag"
 
 	"mayfly/nsexec"
 	"mayfly/runtime/access"

@@ -3,12 +3,13 @@ package main
 import (
 	"cmp"
 	"context"
-	"flag"
 	"fmt"
 	"os"
 	"slices"
 	"strings"
 	"time"
+
+	flag "github.com/spf13/pflag"
 
 	"mayfly/runtime/audit"
 	"mayfly/runtime/image"
@@ -173,6 +174,7 @@ var imageRename = command{
 
 var imageRemove = command{
 	name:     "remove",
+	aliases:  []string{"rm"},
 	synopsis: "[flags] NAME...",
 	summary:  "remove images with all their versions, unless a container uses one",
 	examples: []string{"runtime image remove deb11", "runtime image remove --force deb11"},

@@ -5,12 +5,13 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"slices"
 	"strings"
 	"syscall"
+
+	flag "github.com/spf13/pflag"
 
 	"mayfly/runtime"
 	"mayfly/runtime/here"

@@ -2,12 +2,13 @@ package main
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"sort"
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	flag "github.com/spf13/pflag"
 
 	"mayfly/runtime/here"
 	"mayfly/runtime/image"
@@ -16,6 +17,7 @@ import (
 
 var imageList = command{
 	name:     "list",
+	aliases:  []string{"ls"},
 	synopsis: "[--json]",
 	bare:     true,
 	summary:  "list images",

@@ -3,8 +3,9 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"os"
+
+	flag "github.com/spf13/pflag"
 
 	"mayfly/runtime/image"
 )

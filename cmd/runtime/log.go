@@ -2,10 +2,11 @@ package main
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
+
+	flag "github.com/spf13/pflag"
 
 	"mayfly/runtime/audit"
 	"mayfly/runtime/status"

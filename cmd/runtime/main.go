@@ -10,15 +10,17 @@ package main
 
 import (
 	"errors"
-	"flag"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+
+	flag "github.com/spf13/pflag"
 
 	"mayfly/runtime/here"
 	"mayfly/runtime/inherit"
+	"mayfly/runtime/nearest"
 	"mayfly/runtime/printable"
 	"mayfly/runtime/privilege"
 	"mayfly/runtime/rootless"
@@ -54,7 +56,20 @@ func dispatch(self process, argv []string) int {
 	if filepath.Base(argv[0]) == nspawnRun.name {
 		return nspawnRun.call(self, nspawnRun.name, argv[1:])
 	}
-	return call(self, "runtime", commands(), argv[1:])
+	return call(self, "runtime", commands(), inFull(argv[1:]))
+}
+
+// inFull replaces another name of a command within a group by its own.
+func inFull(args []string) []string {
+	if len(args) > 0 {
+		switch args[0] {
+		case "images":
+			return append([]string{"image", "list"}, args[1:]...)
+		case "--version":
+			return append([]string{"version"}, args[1:]...)
+		}
+	}
+	return args
 }
 
 // call finds a command in a list, and descends into its subcommands.
@@ -63,11 +78,14 @@ func call(self process, path string, list []command, args []string) int {
 		fmt.Fprint(os.Stderr, overview(path, list))
 		return status.ExitFailure
 	}
-	if args[0] == "--help" || args[0] == "-h" || args[0] == "help" {
+	if args[0] == "help" { // of a command: as if --help followed its name
+		args = append(slices.Clone(args[1:]), "--help")
+	}
+	if args[0] == "--help" || args[0] == "-h" {
 		return show(overview(path, list))
 	}
 	for _, c := range list {
-		if c.name != args[0] {
+		if c.name != args[0] && !slices.Contains(c.aliases, args[0]) {
 			continue
 		}
 		if c.sub != nil {
@@ -75,13 +93,44 @@ func call(self process, path string, list []command, args []string) int {
 		}
 		return c.call(self, path+" "+c.name, args[1:])
 	}
-	return fail(fmt.Errorf("%s has no command %q: `%s --help` lists them", path, args[0], path))
+	return fail(fmt.Errorf("%s has no command %q: %s", path, args[0], commandElsewhere(path, list, args[0])))
+}
+
+// commandElsewhere says what there is here for a command of podman, docker, schroot or
+// machinectl, else what may have been meant.
+func commandElsewhere(path string, list []command, word string) string {
+	if path == "runtime" {
+		switch word {
+		case "rm", "remove":
+			return "a container is gone when its command has ended; `runtime image remove` and `runtime session end` remove images and sessions"
+		case "rmi":
+			return "`runtime image remove` removes images"
+		case "pull", "import", "load":
+			return "`runtime image import` makes an image of an archive, `runtime image create` of a Debian release"
+		case "build":
+			return "`runtime image create` makes an image, by a recipe too"
+		case "stop", "terminate":
+			return "`runtime kill` ends a container's command"
+		case "top", "stats":
+			return "`runtime ps --watch` shows what containers use"
+		case "start", "create", "enter", "login":
+			return "`runtime shell IMAGE` starts a shell, `runtime session begin` a root file system that stays"
+		case "save", "push":
+			return "`runtime image export` writes an archive"
+		}
+	}
+	var names []string
+	for _, c := range list {
+		names = append(append(names, c.name), c.aliases...)
+	}
+	return fmt.Sprintf("`%s --help` lists them%s", path, nearest.Advice(word, names, func(name string) string { return "`" + path + " " + name + "`" }))
 }
 
 // A command is one entry of the command line.
 type command struct {
 	name     string
-	synopsis string // arguments after the name
+	aliases  []string // other names, which --help does not list
+	synopsis string   // arguments after the name
 	summary  string
 	examples []string
 	sub      func() []command
@@ -121,8 +170,7 @@ func commands() []command {
 // call parses the arguments and runs the command. Flags end at the first argument that
 // is not one: what follows an image belongs to the command in the container.
 func (c command) call(self process, path string, args []string) int {
-	flags := flag.NewFlagSet(path, flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
+	flags := newFlags(path)
 	run := c.setUp(flags)
 	unprivileged := false
 	if c.rootless != needsGrant {
@@ -189,8 +237,10 @@ func (c command) help(path string, flags *flag.FlagSet) string {
 	fmt.Fprintf(&b, "%s: %s\n\nusage: %s\n", path, c.summary, strings.TrimSpace(path+" "+c.synopsis))
 	heading := "\nflags:\n"
 	flags.VisitAll(func(f *flag.Flag) {
-		fmt.Fprint(&b, heading, flagHelp(f))
-		heading = ""
+		if !f.Hidden {
+			fmt.Fprint(&b, heading, flagHelp(f))
+			heading = ""
+		}
 	})
 	if len(c.examples) > 0 {
 		fmt.Fprintf(&b, "\nexamples:\n  %s\n", strings.Join(c.examples, "\n  "))
@@ -201,7 +251,11 @@ func (c command) help(path string, flags *flag.FlagSet) string {
 // flagHelp returns a flag's help: one line, or two if its name is long.
 func flagHelp(f *flag.Flag) string {
 	value, usage := flag.UnquoteUsage(f)
-	name := strings.TrimSpace(dashed(f.Name) + " " + value)
+	name := dashed(f.Name)
+	if f.Shorthand != "" && f.Shorthand != f.Name {
+		name = "-" + f.Shorthand + ", " + name
+	}
+	name = strings.TrimSpace(name + " " + value)
 	gap := "\n" + strings.Repeat(" ", 26)
 	if len(name) < 23 {
 		gap = strings.Repeat(" ", 24-len(name))

@@ -2,7 +2,8 @@ package main
 
 import (
 	"errors"
-	"flag"
+
+	flag "github.com/spf13/pflag"
 
 	"mayfly/runtime/status"
 )
@@ -19,7 +20,7 @@ var nspawnRun = command{
 	examples: []string{"nspawn-run -n deb12-i386 ./build.sh", "nspawn-run -n deb12-i386"},
 	setUp: func(flags *flag.FlagSet) action {
 		o := &options{verbose: true}
-		flags.StringVar(&o.image, "n", "", "`IMAGE` to run")
+		flags.StringVarP(&o.image, "n", "n", "", "`IMAGE` to run")
 		return func(self process, args []string) (int, error) {
 			if o.image == "" {
 				return status.ExitFailure, errors.New("no image given: nspawn-run -n IMAGE [COMMAND [ARG...]]")

@@ -2,12 +2,13 @@ package main
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
 	"time"
+
+	flag "github.com/spf13/pflag"
 
 	"mayfly/runtime/network/address"
 	"mayfly/runtime/plan"
@@ -23,7 +24,7 @@ type options struct {
 
 	session, store, name, hostname, user, dir, personality, network, rootAs string
 
-	binds, bindsReadOnly, noBinds, tmpfs, env, publish []string
+	binds, bindsReadOnly, noBinds, tmpfs, env, envFiles, publish []string
 
 	envAll, rootInside, writable, noEphemeral, tty, noTTY, dieWithParent, dryRun, quiet, verbose, sshAgent, gui bool
 
@@ -42,15 +43,17 @@ func declare(flags *flag.FlagSet) *options {
 	flags.Func("bind-ro", "bind host path `SRC[:DST]` read-only", appendTo(&o.bindsReadOnly))
 	flags.Func("no-bind", "leave out the policy's bind on `DIR`; the image's own directory shows", appendTo(&o.noBinds))
 	flags.Func("tmpfs", "mount an empty tmpfs at `DST[:OPTIONS]`, e.g. size=64M,mode=0700,noexec", appendTo(&o.tmpfs))
-	flags.Func("env", "pass an environment variable, or set it: `NAME[=VALUE]`", appendTo(&o.env))
+	flags.FuncP("volume", "v", "bind `SRC:DST[:ro]`, as podman and docker write it", o.volume)
+	flags.FuncP("env", "e", "pass an environment variable, or set it: `NAME[=VALUE]`", appendTo(&o.env))
+	flags.Func("env-file", "pass or set the variables in `FILE`, a line each; --env wins", appendTo(&o.envFiles))
 	flags.BoolVar(&o.envAll, "env-all", false, "pass the caller's whole environment")
-	flags.StringVar(&o.dir, "chdir", "", "working `DIR` inside (default: the current directory, bound if no other bind has it)")
+	flags.StringVarP(&o.dir, "chdir", "w", "", "working `DIR` inside (default: the current directory, bound if no other bind has it)")
 	flags.BoolVar(&o.sshAgent, "ssh-agent", false, "let the command use your SSH agent: bind its socket, set SSH_AUTH_SOCK")
 	flags.BoolVar(&o.gui, "gui", false, "let the command show windows: bind the sockets of your Wayland and X displays and X's cookies, set their variables")
 	flags.IntVar(&o.preserve, "preserve-fds", 0, "pass `N` open descriptors from 3 on to the command: files, pipes and sockets (default: 0)")
-	flags.StringVar(&o.user, "user", "", "run as `USER`, by name or number (only root may choose another user)")
+	flags.StringVarP(&o.user, "user", "u", "", "run as `USER`, by name or number (only root may choose another user)")
 	flags.StringVar(&o.network, "network", "", "`NETWORK`: host, none or private; join:NAME shares the network of your container NAME; interface:IF (root only) moves host interface IF into the container (default: the policy's)")
-	flags.Func("publish", "forward TCP port HOST to port CONTAINER: `HOST:CONTAINER` (with --network private)", appendTo(&o.publish))
+	flags.FuncP("publish", "p", "forward TCP port HOST to port CONTAINER: `HOST:CONTAINER` (with --network private)", appendTo(&o.publish))
 	flags.BoolVar(&o.rootInside, "root", false, "be root inside, mapped to your subordinate ids outside; see subuid(5)")
 	flags.StringVar(&o.rootAs, "root-as", "", "be root inside; files that root makes on binds belong to `WHO`: subordinate (as with --root) or caller")
 	flags.StringVar(&o.personality, "personality", "", "architecture that uname reports, `ARCH`: x86, x86-64, arm, arm64 (default: the image's)")
@@ -59,12 +62,12 @@ func declare(flags *flag.FlagSet) *options {
 	flags.StringVar(&o.hostname, "hostname", "", "host `NAME` inside (default: the container's name)")
 	flags.BoolVar(&o.writable, "writable", false, "the root file system is writable; changes are discarded")
 	flags.BoolVar(&o.noEphemeral, "no-ephemeral", false, "change the image itself, without the host's binds (root only)")
-	flags.BoolVar(&o.tty, "tty", false, "give the command a terminal of its own (default: if the caller has one)")
+	flags.BoolVarP(&o.tty, "tty", "t", false, "give the command a terminal of its own (default: if the caller has one)")
 	flags.BoolVar(&o.noTTY, "no-tty", false, "pass standard input, output and error through unchanged")
 	flags.DurationVar(&o.timeout, "timeout", 0, "send the command SIGTERM after `DURATION` (90s, 10m, 2h); exit status 124")
 	flags.DurationVar(&o.killAfter, "kill-after", 10*time.Second, "with --timeout: send SIGKILL this `DURATION` after SIGTERM")
 	flags.BoolVar(&o.dieWithParent, "die-with-parent", false, "kill the container when the calling process ends")
-	flags.StringVar(&o.memory, "memory", "", "limit the memory of all processes together to `SIZE`, e.g. 512M, 4G")
+	flags.StringVarP(&o.memory, "memory", "m", "", "limit the memory of all processes together to `SIZE`, e.g. 512M, 4G")
 	flags.StringVar(&o.swap, "swap", "", "with --memory: limit swap to `SIZE` (default: no swap)")
 	flags.IntVar(&o.tasks, "tasks", 0, "limit processes and threads to `N`")
 	flags.Float64Var(&o.cpus, "cpus", 0, "limit CPU time to `N` processors, e.g. 1.5")
@@ -77,6 +80,9 @@ func declare(flags *flag.FlagSet) *options {
 	flags.BoolVar(&o.quiet, "quiet", false, "print errors only")
 	flags.BoolVar(&o.verbose, "verbose", false, "print when the container starts and ends (default: on a terminal)")
 	flags.StringVar(&o.store, "store", "", "image store `DIR` (root only)")
+	anotherName(flags, "workdir", "chdir")
+	acceptAlways(flags, "rm", "")
+	acceptAlways(flags, "interactive", "i")
 	return o
 }
 
@@ -95,13 +101,26 @@ func split(flags *flag.FlagSet, what string, args []string) (name string, comman
 		return "", nil, nil
 	}
 	name, command = args[0], args[1:]
-	if name == "" {
+	switch {
+	case name == "":
 		return "", nil, isEmpty(flags, what)
-	}
-	if len(command) > 0 && command[0] == "--" {
+	case len(command) == 0:
+	case command[0] == "--":
 		command = command[1:]
+	case isFlag(flags, command[0]):
+		return "", nil, fmt.Errorf("%s follows the %s %s: flags come before it", command[0], what, name)
 	}
 	return name, command, nil
+}
+
+// isFlag tells whether a word that stands where a command is expected is one of the
+// flags. After "--" such a word is a command.
+func isFlag(flags *flag.FlagSet, word string) bool {
+	name, _, _ := strings.Cut(word, "=")
+	if long, is := strings.CutPrefix(name, "--"); is {
+		return long == "help" || flags.Lookup(long) != nil
+	}
+	return len(name) > 1 && name[0] == '-' && (name == "-h" || flags.ShorthandLookup(name[1:2]) != nil)
 }
 
 // split splits the arguments. With --session, none of them is an image.
@@ -117,10 +136,14 @@ func (o *options) split(flags *flag.FlagSet, args []string) (err error) {
 func (o *options) request() (plan.Request, error) {
 	r := plan.Request{
 		Store: o.store, Image: o.image, Session: o.session, Command: o.command, Login: o.login, NoLogin: o.noLogin, Name: o.name, Hostname: o.hostname,
-		Env: o.env, EnvAll: o.envAll, NoBinds: o.noBinds, Dir: o.dir, RootInside: o.rootInside, Network: o.network, User: o.user, Personality: o.personality,
+		EnvAll: o.envAll, NoBinds: o.noBinds, Dir: o.dir, RootInside: o.rootInside, Network: o.network, User: o.user, Personality: o.personality,
 		Writable: o.writable, NoEphemeral: o.noEphemeral, Timeout: o.timeout, KillAfter: o.killAfter,
 		Limits: callersLimits(), TimerSlack: hurried.slack, Measure: o.stats != "",
 		Resources: plan.Resources{Tasks: o.tasks, CPUs: o.cpus, CPUWeight: o.cpuWeight, IOWeight: o.ioWeight},
+	}
+	var err error
+	if r.Env, err = o.environment(); err != nil {
+		return r, err
 	}
 	if err := o.sizes(&r); err != nil {
 		return r, err

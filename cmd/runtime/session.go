@@ -2,8 +2,9 @@ package main
 
 import (
 	"context"
-	"flag"
 	"fmt"
+
+	flag "github.com/spf13/pflag"
 
 	"mayfly/runtime/session"
 )
@@ -36,6 +37,7 @@ var sessionBegin = command{
 
 var sessionList = command{
 	name:     "list",
+	aliases:  []string{"ls"},
 	granted:  true,
 	rootless: asCaller,
 	synopsis: "[flags]",
@@ -66,6 +68,7 @@ func printSessions(list []session.Session) error {
 
 var sessionEnd = command{
 	name:     "end",
+	aliases:  []string{"rm"},
 	granted:  true,
 	rootless: asCaller,
 	synopsis: "NAME",

@@ -1,9 +1,10 @@
 package main
 
 import (
-	"flag"
 	"fmt"
 	goruntime "runtime"
+
+	flag "github.com/spf13/pflag"
 )
 
 // version is set by the build (-ldflags -X main.version=...).

@@ -26,6 +26,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -33,6 +34,7 @@ import (
 	"mayfly/runtime/here"
 	"mayfly/runtime/image/ref"
 	"mayfly/runtime/internal/file"
+	"mayfly/runtime/nearest"
 )
 
 var (
@@ -118,6 +120,21 @@ func (s *Store) unknown(ref ref.Reference) error {
 	return fmt.Errorf("%w %s in %s: %s", ErrUnknown, ref, s.Path, s.hint(ref))
 }
 
+// names returns the names in the store that an image can have.
+func (s *Store) names() (names []string) {
+	list, err := entries(s.fd, ".")
+	if err != nil {
+		return nil
+	}
+	for _, entry := range list {
+		if entry.IsDir() && ref.CheckName("image", entry.Name()) == nil {
+			names = append(names, entry.Name())
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
 func (s *Store) hint(ref ref.Reference) string {
 	if ref.Version != 0 {
 		return "`runtime image history " + ref.Name + "` shows the versions"
@@ -135,7 +152,7 @@ func (s *Store) hint(ref ref.Reference) string {
 		}
 		return text
 	}
-	return "`runtime image list` shows what is there"
+	return "`runtime image list` shows what is there" + nearest.Advice(ref.Name, s.names(), nil)
 }
 
 // runDir opens the run directory. For root it makes the directory if it is missing.

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+)
+
+// Flags of podman's and docker's that mean the same here, in their words.
+
+// volume takes --volume, which is --bind or --bind-ro.
+func (o *options) volume(text string) error {
+	parts := strings.Split(text, ":")
+	switch {
+	case len(parts) > 3:
+		return errors.New("want SRC:DST[:ro]; --bind takes paths with a colon")
+	case len(parts) == 1:
+		return errors.New("want SRC:DST[:ro]: there are no volumes here, --tmpfs DST mounts an empty tmpfs")
+	case !strings.Contains(parts[0], "/") && parts[0] != "." && parts[0] != "..":
+		return fmt.Errorf("%q is no path: there are no volumes here, a path in the current directory begins with ./", parts[0])
+	}
+	list := &o.binds
+	if len(parts) == 3 {
+		switch parts[2] {
+		case "ro":
+			list = &o.bindsReadOnly
+		case "rw":
+		default:
+			return fmt.Errorf("option %q has no meaning here: ro, rw or none", parts[2])
+		}
+	}
+	escape := strings.NewReplacer(`\`, `\\`).Replace
+	*list = append(*list, escape(parts[0])+":"+escape(parts[1]))
+	return nil
+}
+
+// mostEnvironment bounds a file of variables: execve(2) takes no more by far.
+const mostEnvironment = 4 << 20
+
+// environment returns the variables of --env-file and --env, in this order: of two with
+// the same name the last one counts.
+func (o *options) environment() (list []string, err error) {
+	for _, name := range o.envFiles {
+		entries, err := readEnvironment(name)
+		if err != nil {
+			return nil, fmt.Errorf("--env-file: %w", err)
+		}
+		list = append(list, entries...)
+	}
+	return append(list, o.env...), nil
+}
+
+// readEnvironment reads lines NAME=VALUE and NAME. Blank lines and those that begin
+// with # are left out. Nothing is unquoted, as by podman and docker. The process has
+// only the caller's rights on files here.
+func readEnvironment(name string) (list []string, err error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, mostEnvironment+1))
+	switch {
+	case err != nil:
+		return nil, err
+	case len(data) > mostEnvironment:
+		return nil, fmt.Errorf("%s is longer than %s", name, bytesOf(mostEnvironment))
+	}
+	number := 0
+	for line := range strings.Lines(string(data)) {
+		number++
+		line = strings.TrimLeft(strings.TrimRight(line, "\r\n"), " \t")
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		variable, _, _ := strings.Cut(line, "=")
+		if variable == "" || strings.ContainsAny(variable, " \t\"'\x00") || strings.Contains(line, "\x00") {
+			return nil, fmt.Errorf("%s:%d: want NAME=VALUE, or NAME alone, found %.40q", name, number, line)
+		}
+		list = append(list, line)
+	}
+	return list, nil
+}

@@ -1,0 +1,66 @@
+package containers
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"mayfly/integration/kit"
+)
+
+// What hands that are used to podman and docker type does what they mean.
+func TestHabits(t *testing.T) {
+	dir, err := os.MkdirTemp("/home/"+kit.User, "habits")
+	kit.Must(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	kit.Must(t, os.Chmod(dir, 0o777))
+	kit.Must(t, os.WriteFile(filepath.Join(dir, "vars"), []byte("# variables\nA=1\nB=two words\n"), 0o644))
+	kit.Must(t, os.WriteFile(filepath.Join(dir, "file"), []byte("content\n"), 0o666))
+
+	r := kit.Run(t, "run", "--rm", "-i", "--env-file", dir+"/vars", "-e", "A=2", "-v", dir+":/src:ro", "-v", dir+":/out", "-w", "/src", kit.Image,
+		"sh", "-c", `echo "$A $B $(pwd) $(cat file)"; touch /src/no 2>/dev/null || echo read-only; echo new > /out/made`)
+	if r.Code != 0 || r.Out != "2 two words /src content\nread-only\n" {
+		t.Errorf("%+v", r)
+	}
+	if made, err := os.ReadFile(dir + "/made"); err != nil || string(made) != "new\n" {
+		t.Errorf("%q, %v", made, err)
+	}
+	cmd := kit.As(t, kit.User, kit.Runtime, "run", "-it", "--rm", kit.Image, "sh", "-c", "tty; exit 3")
+	m := kit.OnTerminal(t, kit.User, cmd)
+	m.Await("/dev/pts/0")
+	if code := m.Wait(); code != 3 {
+		t.Errorf("exit status %d", code)
+	}
+	for _, c := range []struct{ args, says string }{
+		{"rum " + kit.Image + " true", "did you mean `runtime run`?"},
+		{"run --tiemout 1s " + kit.Image + " true", "did you mean --timeout?"},
+		{"run --mount type=bind " + kit.Image + " true", "--bind SRC:DST"},
+		{"run " + kit.Image + " --writable true", "--writable follows the image " + kit.Image + ": flags come before it"},
+		{"run -writable " + kit.Image + " true", "want two dashes: --writable"},
+		{"run " + swapped(kit.Image) + " true", "did you mean " + kit.Image + "?"},
+		{"rm " + kit.Image, "`runtime image remove`"},
+		{"run --rm=false " + kit.Image + " true", "it is always so"},
+		{"run -v data:/x " + kit.Image + " true", "there are no volumes here"},
+		{"run --env-file /not/there " + kit.Image + " true", "--env-file: open /not/there"},
+	} {
+		r := kit.Run(t, strings.Fields(c.args)...)
+		if r.Code != 125 || !strings.Contains(r.Err, c.says) || strings.Count(r.Err, "\n") != 1 || r.Out != "" {
+			t.Errorf("%s: %+v, want %q", c.args, r, c.says)
+		}
+	}
+	for _, pair := range [][2]string{{"images", "image list"}, {"image ls", "image list"}, {"ls", "ps"}, {"session ls", "session list"},
+		{"--version", "version"}, {"help run", "run --help"}, {"help image list", "image list --help"}, {"image help list", "image list --help"}, {"-h", "--help"}} {
+		a, b := kit.Run(t, strings.Fields(pair[0])...), kit.Run(t, strings.Fields(pair[1])...)
+		if a != b || a.Code != 0 {
+			t.Errorf("%s: %+v; %s: %+v", pair[0], a, pair[1], b)
+		}
+	}
+	kit.NothingLeft(t)
+}
+
+// swapped exchanges the last two letters of a name.
+func swapped(name string) string {
+	n := len(name)
+	return name[:n-2] + name[n-1:] + name[n-2:n-1]
+}
