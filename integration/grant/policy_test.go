@@ -2,6 +2,7 @@ package grant
 
 import (
 	"encoding/json"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -27,15 +28,35 @@ func putRule(t *testing.T, text string) {
 func TestExplainNamesTheLines(t *testing.T) {
 	putRule(t, "[[rule]]\nimages = [\"explained\"]\ngroups = [\""+kit.Group+"\"]\nwritable = true\n\nlimits.time = \"4h\"\n[[rule]]\nimages = [\"explained\"]\ndeny = true\n")
 	r := kit.Run(t, "policy", "explain", "explained")
-	for _, want := range []string{"allowed by the rule at " + dropIn + ":1\n", "4h0m0s", dropIn + ":6\n", "/etc/passwd /etc/group /opt", "built in\n"} {
+	for _, want := range []string{"allowed by the rule at " + dropIn + ":1\n", "  4h  ", dropIn + ":6\n", "/etc/passwd /etc/group /opt", "built in\n"} {
 		if !strings.Contains(r.Out, want) {
 			t.Errorf("explain: %+v, want %q", r, want)
 		}
 	}
 	r = kit.Run(t, "policy", "explain", "--json", "explained")
-	var lines []struct{ Name, Value, Place string }
-	if err := json.Unmarshal([]byte(r.Out), &lines); err != nil || len(lines) < 15 {
+	var told struct {
+		Image, User, Decision, Rule string
+		Exists                      bool
+		Settings                    []struct {
+			Name, Place string
+			Value       any
+		}
+	}
+	if err := json.Unmarshal([]byte(r.Out), &told); err != nil || len(told.Settings) < 15 || told.Exists || told.Image != "explained" || told.User != kit.User ||
+		told.Decision != "allowed" || told.Rule != dropIn+":1" {
 		t.Errorf("%v: %+v", err, r)
+	}
+	for _, s := range told.Settings {
+		if want := map[string]string{"writable": "true", "limits.time": "4h", "images": "[explained]", "limits.memory": "<nil>"}[s.Name]; want != "" && fmt.Sprint(s.Value) != want {
+			t.Errorf("%+v, want %s", s, want)
+		}
+	}
+	if !strings.Contains(kit.Run(t, "policy", "explain", "explained").Out, "There is no such image yet: unknown image explained") {
+		t.Error("nobody says that there is no such image")
+	}
+	if r := kit.Do(t, kit.As(t, kit.Other, kit.Runtime, "policy", "explain", "--json", "explained")); r.Code != 125 || !strings.Contains(r.Out, `"decision": "denied"`) ||
+		!strings.Contains(r.Out, dropIn+":7 denies it") {
+		t.Errorf("denied: %+v", r)
 	}
 	for user, want := range map[string]string{kit.Other: dropIn + ":7 denies it", "root": "Root may ask for anything", "nosuchuser": "unknown user"} {
 		if r := kit.Run(t, "policy", "explain", "--user", user, "explained"); !strings.Contains(r.Out+r.Err, want) {
@@ -46,7 +67,11 @@ func TestExplainNamesTheLines(t *testing.T) {
 	if r := kit.Do(t, kit.As(t, kit.Other, kit.Runtime, "run", "explained", "true")); r.Code != 125 || !strings.Contains(r.Err, dropIn+":7 denies it") {
 		t.Errorf("a launch: %+v", r)
 	}
-	if r := kit.Run(t, "policy", "check"); !strings.HasSuffix(r.Out, "no mistakes\n") {
+	if r := kit.Run(t, "policy", "check"); r.Code != 0 || !strings.HasSuffix(r.Out, "no mistakes, 2 warnings\n") ||
+		!strings.HasPrefix(r.Out, dropIn+":2: warning: explained matches no image of the store") {
+		t.Errorf("check: %+v", r)
+	}
+	if r := kit.Run(t, "policy", "check", "--strict"); r.Code != 125 {
 		t.Errorf("check: %+v", r)
 	}
 	putRule(t, "[[rule]]\nimages = [\"x\"]\nwritabel = true\n")
@@ -244,3 +269,31 @@ func TestSyslogWhereThereIsNoJournal(t *testing.T) {
 }
 
 func number(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
+
+// An administrator gives images to a team, and to nobody else.
+func TestAFileForATeam(t *testing.T) {
+	const file = "/etc/mayfly/policy.d/test-team.toml"
+	t.Cleanup(func() { _ = os.Remove(file) })
+	args := []string{"policy", "new", "--groups", kit.Group, "--images", kit.Image, "test-team"}
+	if r := kit.Run(t, args...); r.Code != 125 || !strings.Contains(r.Err, "--print prints the file") {
+		t.Errorf("a user: %+v", r)
+	}
+	kit.Succeed(t, args...)
+	if r := kit.Root(t, args...); r.Code != 125 || !strings.Contains(r.Err, "file exists") {
+		t.Errorf("once more: %+v", r)
+	}
+	if r := kit.Run(t, "run", kit.Image, "true"); r.Code != 0 {
+		t.Errorf("one of the team: %+v", r)
+	}
+	if r := kit.Do(t, kit.As(t, kit.Other, kit.Runtime, "run", kit.Image, "true")); r.Code != 125 || !strings.Contains(r.Err, file+":15 denies it") {
+		t.Errorf("another user: %+v", r)
+	}
+	if r := kit.Root(t, "policy", "check"); r.Code != 0 || strings.Contains(r.Out, "everybody else may run") {
+		t.Errorf("check: %+v", r)
+	}
+	kit.Must(t, os.Remove(file))
+	kit.Succeed(t, append(args, "--shared")...)
+	if r := kit.Root(t, "policy", "check"); r.Code != 0 || !strings.Contains(r.Out, file+":3: note: everybody else may run "+kit.Image+", too, by the rule at /etc/mayfly/policy.toml:") {
+		t.Errorf("check: %+v", r)
+	}
+}

@@ -1,6 +1,7 @@
 package imageadmin
 
 import (
+	"errors"
 	"fmt"
 
 	"mayfly/mount"
@@ -33,9 +34,9 @@ func Hidden(h here.Here, s *image.Store, name string) ([]string, error) {
 }
 
 // HiddenBy returns them for a decision of the policy. It returns nothing if the caller
-// may not read the store.
-func HiddenBy(h here.Here, d rule.Decision, name string) (list []string) {
-	_ = access.WithStore(h, "", func(s *image.Store) error {
+// may not read the store; the error wraps image.ErrUnknown if there is no such image.
+func HiddenBy(h here.Here, d rule.Decision, name string) (list []string, err error) {
+	err = access.WithStore(h, "", func(s *image.Store) error {
 		img, err := s.Image(name)
 		if err == nil {
 			list = survey.Hidden(mount.RootAt(img.FD()), d)
@@ -43,5 +44,8 @@ func HiddenBy(h here.Here, d rule.Decision, name string) (list []string) {
 		}
 		return err
 	})
-	return list
+	if !errors.Is(err, image.ErrUnknown) {
+		err = nil
+	}
+	return list, err
 }

@@ -82,7 +82,7 @@ func TestWhoHasNoGrantDoesNotBecomeRoot(t *testing.T) {
 }
 
 func TestWhoMayNotLookIsToldNothingOfAnImage(t *testing.T) {
-	if list := HiddenBy(here.Here{}, rule.Decision{Rule: rule.Rule{Bind: []string{"/"}}}, "no such image"); list != nil {
-		t.Errorf("%q", list)
+	if list, err := HiddenBy(here.Here{}, rule.Decision{Rule: rule.Rule{Bind: []string{"/"}}}, "no such image"); list != nil || err != nil && os.Getuid() != 0 {
+		t.Errorf("%q, %v", list, err)
 	}
 }

@@ -25,9 +25,11 @@ type source struct {
 	top   string // directory from which on the path to dir is checked
 	dir   string
 	owner uint32 // of every file and directory, or the policy is refused
+	// mistake is rule.Contents's, for each file.
+	mistake func(error)
 }
 
-var system = source{"/", Directory, 0}
+var system = source{top: "/", dir: Directory}
 
 // read calls visit for each rule in order, and returns the settings. Missing files are
 // empty ones.
@@ -116,6 +118,7 @@ func (s source) readFile(dir int, name, path string, into *rule.Contents, visit 
 	if err != nil {
 		return fmt.Errorf("read policy %s: %w", path, err)
 	}
+	into.Mistake = s.mistake
 	return rule.Parse(path, data, into, visit)
 }
 
@@ -178,6 +181,29 @@ func Check(name string) (rules int, err error) {
 		return 0, err
 	}
 	return rules, rule.Parse(name, data, &rule.Contents{Main: true}, count)
+}
+
+// All reads the policy, or a file of any owner as if it were policy.toml, and returns
+// its rules in order. mistake is called for each mistake in the text. The error is of
+// what cannot be read.
+func All(name string, mistake func(error)) (rules []*rule.Rule, settings rule.Settings, err error) {
+	keep := func(r *rule.Rule) error {
+		rules = append(rules, r.Clone())
+		return checkDevices(r)
+	}
+	if name == "" {
+		s := system
+		s.mistake = mistake
+		settings, err = s.read(keep)
+		return rules, settings, err
+	}
+	data, err := file.Read(name, maxSize)
+	if err != nil {
+		return nil, settings, err
+	}
+	contents := rule.Contents{Main: true, Mistake: mistake, Settings: rule.Settings{Store: rule.DefaultStore}}
+	err = rule.Parse(name, data, &contents, keep)
+	return rules, contents.Settings, err
 }
 
 // checkDevices refuses what a launch would refuse: a path that exists and is not a

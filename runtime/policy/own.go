@@ -13,7 +13,7 @@ const overflow = 65534
 // that the kernel lets them do. A rule sets the defaults, as it does for root. If the
 // policy cannot be read, the built-in defaults apply.
 func ownDecision(h here.Here, image string, c rule.Caller) rule.Decision {
-	d, err := source{"/", Directory, overflow}.decide(image, c)
+	d, err := source{top: "/", dir: Directory, owner: overflow}.decide(image, c)
 	if err != nil {
 		d = rule.Decision{Rule: rule.BuiltIn()}
 	}

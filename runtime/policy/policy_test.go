@@ -3,6 +3,7 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -153,7 +154,58 @@ func directory(t *testing.T, files map[string]string) source {
 			t.Fatal(err)
 		}
 	}
-	return source{top, dir, uint32(os.Getuid())}
+	return source{top: top, dir: dir, owner: uint32(os.Getuid())}
+}
+
+// Whoever mends a policy wants to know of all mistakes at once.
+func TestEveryMistakeIsTold(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "new.toml")
+	text := "stoer = 1\n[[rule]]\nimages = []\nuser = [\"a\"]\n[[rule]]\nwritable = 5\n[[rule]]\nimages = [\"*\"]\ndevices = [\"/dev/pts\"]\n"
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	list, _, err := All(name, func(err error) { got = append(got, strings.TrimPrefix(err.Error(), name+":")) })
+	want := []string{`1:1: unknown key "stoer"; did you mean store?`, "3:1: images: names no image", `4:1: unknown key "user"; did you mean users?`,
+		"6:1: writable: want true or false", "5:3: the rule names no image", "9: devices: /dev/pts is a directory"}
+	if err != nil || len(list) != 2 || len(got) != len(want) {
+		t.Fatalf("%q, %d rules, %v", got, len(list), err)
+	}
+	for i := range want {
+		if !strings.HasPrefix(got[i], want[i]) {
+			t.Errorf("%q, want %q", got[i], want[i])
+		}
+	}
+	if _, _, err := All(name+"x", nil); err == nil {
+		t.Error("a file that is not there")
+	}
+}
+
+func TestAFileIsAddedWholeAndOnce(t *testing.T) {
+	s := directory(t, map[string]string{"policy.toml": ""})
+	before := system
+	system = s
+	defer func() { system = before }()
+	path, err := Add("team", "[[rule]]\nimages = [\"*\"]\n")
+	if err != nil || path != filepath.Join(s.dir, dropIns, "team.toml") {
+		t.Fatalf("%s, %v", path, err)
+	}
+	list, _, err := All("", nil)
+	if err != nil || len(list) != 1 {
+		t.Errorf("%d rules, %v", len(list), err)
+	}
+	if _, err := Add("team", "x"); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("once more: %v", err)
+	}
+	for _, name := range []string{"", ".x", "a/b", "..", "a b", "a\n"} {
+		if _, err := Add(name, ""); err == nil {
+			t.Errorf("%q is a name", name)
+		}
+	}
+	left, err := os.ReadDir(filepath.Join(s.dir, dropIns))
+	if err != nil || len(left) != 1 {
+		t.Errorf("%v, %v", left, err)
+	}
 }
 
 func caller(uid uint32, gids ...uint32) rule.Caller {
@@ -207,7 +259,7 @@ func TestTheFirstRuleForImageAndCallerDecides(t *testing.T) {
 }
 
 func TestWithoutAPolicyOnlyRootMayDoAnything(t *testing.T) {
-	for _, s := range []source{directory(t, nil), {"/", "/nosuch/directory", 0}, directory(t, map[string]string{"policy.toml": "store = \"/s\"\n"})} {
+	for _, s := range []source{directory(t, nil), {top: "/", dir: "/nosuch/directory"}, directory(t, map[string]string{"policy.toml": "store = \"/s\"\n"})} {
 		if _, err := s.decide("x", caller(7)); !errors.Is(err, rule.ErrDenied) && s.owner != 0 {
 			t.Errorf("%s: %v", s.dir, err)
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pelletier/go-toml/v2/unstable"
 
+	"mayfly/runtime/nearest"
 	"mayfly/runtime/network/address"
 )
 
@@ -34,6 +35,9 @@ type parser struct {
 type Contents struct {
 	Settings Settings
 	Main     bool     // the file may have Settings
+	// Mistake, if not nil, is called for each mistake, and the reading goes on behind
+	// it. A mistake in the syntax of TOML is always the end.
+	Mistake func(error)
 	has      []string // keys of Settings that it has
 }
 
@@ -60,14 +64,23 @@ func Parse(name string, data []byte, file *Contents, visit func(*Rule) error) er
 	p.base.Source = p.text
 	p.toml.Reset(data)
 	for p.toml.NextExpression() {
-		if err := p.expression(p.toml.Expression()); err != nil {
+		if err := p.mistake(p.expression(p.toml.Expression())); err != nil {
 			return err
 		}
 	}
 	if err := p.toml.Error(); err != nil {
 		return p.syntax(err)
 	}
-	return p.finishRule()
+	return p.mistake(p.finishRule())
+}
+
+// mistake returns the error, unless somebody wants to hear of all of them.
+func (p *parser) mistake(err error) error {
+	if err == nil || p.file.Mistake == nil {
+		return err
+	}
+	p.file.Mistake(err)
+	return nil
 }
 
 func (p *parser) expression(e *unstable.Node) error {
@@ -86,7 +99,7 @@ func (p *parser) beginRule(e *unstable.Node) error {
 	if name := p.keyOf("", e); name != "rule" {
 		return p.at(e, fmt.Errorf("unknown list of tables [[%s]]: want [[rule]]", name))
 	}
-	if err := p.finishRule(); err != nil {
+	if err := p.mistake(p.finishRule()); err != nil {
 		return err
 	}
 	p.current, p.inRule, p.prefix, p.seen = p.base, true, "", [keyCount]bool{}
@@ -139,7 +152,7 @@ func (p *parser) keyValue(prefix string, e *unstable.Node) error {
 	}
 	k := key(slices.Index(keyNames[:], name))
 	if k < 0 {
-		return p.at(e, fmt.Errorf("unknown key %q", name))
+		return p.at(e, fmt.Errorf("unknown key %q%s", name, nearest.Advice(name, append(keyNames[:], settingNames...), nil)))
 	}
 	rule := &p.base
 	if p.inRule {

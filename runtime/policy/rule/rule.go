@@ -5,6 +5,7 @@
 package rule
 
 import (
+	"slices"
 	"strings"
 	"time"
 )
@@ -118,6 +119,14 @@ func (t *text) Place(o offset) Place {
 
 // Place is where the rule begins; zero for the built-in one.
 func (r *Rule) Place() Place { return r.Source.Place(r.begin) }
+
+// PlaceOf is where a setting of the rule is; zero if the rule has the built-in one.
+func (r *Rule) PlaceOf(name string) Place {
+	if k := slices.Index(keyNames[:], name); k >= 0 {
+		return r.Source.Place(r.Offsets[k])
+	}
+	return Place{}
+}
 
 // BuiltIn returns the rule that holds where neither a rule nor its file says anything.
 func BuiltIn() Rule {
