@@ -47,7 +47,7 @@ func uncommented(line string) string {
 }
 
 // rootsOwn are commands whose help is for root.
-var rootsOwn = regexp.MustCompile(`^runtime (image|store|grant|gc|log|completion|policy (import|explain --user)|.* --all-users)|ssh `)
+var rootsOwn = regexp.MustCompile(`^runtime (image|store|grant|gc|log|completion|policy (import|new|explain --user)|.* --all-users)|ssh `)
 
 // helped are the examples of the help texts from a command down.
 func helped(t *testing.T, path ...string) []example {
@@ -100,6 +100,7 @@ var settings = []setting{
 	{`runtime image send --parent 3`, `runtime image send deb12-i386@3 | other 'runtime image receive' >/dev/null`, ""},
 	{`ssh host runtime image send`, `runtime image send deb12-i386 | other 'runtime image receive' >/dev/null; ` + fmt.Sprintf(without, "deb12-i386"), ""},
 	{`runtime store init --store`, "", `systemctl stop srv-images.mount; systemctl disable -q srv-images.mount; rm -f /srv/images.btrfs /etc/systemd/system/srv-images.mount`},
+	{`runtime policy new`, "", `rm -f /etc/mayfly/policy.d/team.toml`},
 	{`runtime policy import >`, "", `rm /etc/mayfly/policy.d/50-imported.toml`},
 	{`runtime grant --group`, "", `runtime grant >/dev/null`},
 	{`runtime grant --sudo`, "", `rm /etc/sudoers.d/mayfly`},
