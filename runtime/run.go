@@ -33,6 +33,9 @@ type Options struct {
 	// Decided is called when there is a plan and nothing has been made yet. It may
 	// return a writer for a copy of the output, as an asciicast. An error ends the run.
 	Decided func(*plan.Plan) (record io.Writer, err error)
+	// Digest is called before the command is executed, if it is to run in a version
+	// that has a digest. It may be called on another thread.
+	Digest func(digest string)
 }
 
 // Run carries out a request and leaves nothing behind, however the command ends. When
@@ -53,7 +56,12 @@ func Run(ctx context.Context, h here.Here, r plan.Request, o Options) (status.St
 		return status.Status{}, err
 	}
 	s := supervisor.Options{Store: root.Store, Image: root.Image, Signals: o.Signals, Note: o.Note, Warn: o.Warn,
-		Started: func(digest string) error { return account.Started(p, digest, o.Note) }}
+		Started: func(digest string) error {
+			if o.Digest != nil {
+				o.Digest(digest)
+			}
+			return account.Started(p, digest, o.Note)
+		}}
 	if o.Decided != nil {
 		if s.Record, err = o.Decided(p); err != nil {
 			return status.Status{}, err

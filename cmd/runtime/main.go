@@ -255,7 +255,11 @@ func flagHelp(f *flag.Flag) string {
 	if f.Shorthand != "" && f.Shorthand != f.Name {
 		name = "-" + f.Shorthand + ", " + name
 	}
-	name = strings.TrimSpace(name + " " + value)
+	if f.NoOptDefVal != "" && value != "" {
+		name += "[=" + value + "]"
+	} else {
+		name = strings.TrimSpace(name + " " + value)
+	}
 	gap := "\n" + strings.Repeat(" ", 26)
 	if len(name) < 23 {
 		gap = strings.Repeat(" ", 24-len(name))

@@ -30,7 +30,10 @@ type options struct {
 
 	timeout, killAfter time.Duration
 
-	memory, swap, stats, outputLimit, record string
+	memory, swap, stats, status, outputLimit, record string
+
+	wait  time.Duration // for a slot of limits.containers; 0: not at all
+	waits bool          // it has been said
 
 	tasks, cpuWeight, ioWeight, preserve int
 
@@ -73,7 +76,10 @@ func declare(flags *flag.FlagSet) *options {
 	flags.Float64Var(&o.cpus, "cpus", 0, "limit CPU time to `N` processors, e.g. 1.5")
 	flags.IntVar(&o.cpuWeight, "cpu-weight", 0, "CPU weight `N`, 1-10000 (default 100)")
 	flags.IntVar(&o.ioWeight, "io-weight", 0, "disk I/O weight `N`, 1-10000 (default 100)")
-	flags.StringVar(&o.stats, "stats", "", "write resource usage as JSON to `FILE` at the end (-: standard error)")
+	flags.StringVar(&o.stats, "stats", "", "--status, with what was used: time, memory, tasks, bytes, to `FILE`")
+	flags.StringVar(&o.status, "status", "", "write how it ended as JSON to `FILE`, whatever happens: the reason, exit status, image, version, digest (-: standard error)")
+	flags.DurationVar(&o.wait, "wait", 0, "wait while you run as many containers as the policy lets, at most `DURATION` (--wait=30s; --wait alone: 10m)")
+	flags.Lookup("wait").NoOptDefVal = "10m"
 	flags.StringVar(&o.outputLimit, "output-limit", "", "end the command after `SIZE` of output, e.g. 50M; exit status 124")
 	flags.StringVar(&o.record, "log", "", "record the output to `FILE` as an asciicast (asciinema play)")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "print the plan as JSON and run nothing")
@@ -127,6 +133,9 @@ func isFlag(flags *flag.FlagSet, word string) bool {
 func (o *options) split(flags *flag.FlagSet, args []string) (err error) {
 	if o.session == "" {
 		o.image, o.command, err = split(flags, "image", args)
+		if _, not := time.ParseDuration(o.image); not == nil && o.wait != 0 && err == nil {
+			err = fmt.Errorf("--wait takes its time behind a sign: --wait=%s", o.image)
+		}
 		return err
 	}
 	o.command = args

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	flag "github.com/spf13/pflag"
 
@@ -14,6 +15,7 @@ import (
 	"mayfly/runtime/inherit"
 	"mayfly/runtime/plan"
 	"mayfly/runtime/printable"
+	"mayfly/runtime/state"
 	"mayfly/runtime/status"
 )
 
@@ -71,75 +73,111 @@ var shellCommand = command{
 	},
 }
 
-// launch runs the request. It reports it to the user and to the system's log.
+// launch runs the request. It reports it to the user, to the system's log, and in the
+// files that were asked for.
 func (o *options) launch(h here.Here) (int, error) {
-	signals, err := listen()
+	if o.dryRun {
+		return o.decide(h)
+	}
+	reports, err := o.openReports()
 	if err != nil {
 		return status.ExitFailure, err
+	}
+	how, err := o.attempt(h, reports)
+	if failed := reports.write(how, err); failed != nil {
+		warn(failed.Error())
+	}
+	if err != nil {
+		return status.ExitCodeOf(err), err
+	}
+	return how.ExitCode(), nil
+}
+
+// decide prints the plan and runs nothing.
+func (o *options) decide(h here.Here) (int, error) {
+	r, err := o.request()
+	if err == nil {
+		err = inherit.Pass(h, &r, o.preserve)
+	}
+	if err == nil {
+		err = inherit.Keep(r.Passing.Descriptors()...)
+	}
+	if err != nil {
+		return status.ExitFailure, err
+	}
+	plan, err := runtime.Decide(h, r)
+	if err != nil {
+		return status.ExitFailure, err
+	}
+	return 0, printJSON(plan)
+}
+
+// attempt makes the request and runs it.
+func (o *options) attempt(h here.Here, reports *reports) (how status.Status, err error) {
+	signals, err := listen()
+	if err != nil {
+		return how, err
 	}
 	ctx := context.Background()
 	if o.dieWithParent {
 		if ctx, err = untilParentEnds(); err != nil {
-			return status.ExitFailure, err
+			return how, err
 		}
 	}
 	r, err := o.request()
 	if err != nil {
-		return status.ExitFailure, err
+		return how, err
 	}
 	if err := inherit.Pass(h, &r, o.preserve); err != nil {
-		return status.ExitFailure, err
+		return how, err
 	}
 	if err := inherit.Keep(r.Passing.Descriptors()...); err != nil {
-		return status.ExitFailure, err
+		return how, err
 	}
-	if o.dryRun {
-		plan, err := runtime.Decide(h, r)
-		if err != nil {
-			return status.ExitFailure, err
+	end := time.Now().Add(o.wait)
+	for {
+		how, err = o.run(ctx, h, r, signals, reports)
+		if !errors.Is(err, state.ErrTooMany) || o.wait == 0 {
+			return how, err
 		}
-		return 0, printJSON(plan)
+		if err := o.awaitSlot(ctx, h, reports.plan, signals, end, err); err != nil {
+			return how, err
+		}
 	}
-	return o.run(ctx, h, r, signals)
 }
 
-// run runs the request and tells the user of it.
-func (o *options) run(ctx context.Context, h here.Here, r plan.Request, signals <-chan os.Signal) (int, error) {
-	var decided *plan.Plan // the last that there was
-	var record *os.File    // the last attempt's
+// run runs the request once and tells the user of it.
+func (o *options) run(ctx context.Context, h here.Here, r plan.Request, signals <-chan os.Signal, reports *reports) (status.Status, error) {
+	var record *os.File
 	defer func() { _ = record.Close() }()
-	how, err := runtime.Run(ctx, h, r, runtime.Options{Signals: signals, Note: o.warn, Warn: warn,
+	again := reports.plan != nil
+	how, err := runtime.Run(ctx, h, r, runtime.Options{Signals: signals, Note: o.warn, Warn: warn, Digest: reports.setDigest,
 		Decided: func(p *plan.Plan) (io.Writer, error) {
-			decided = p
-			if limitations := p.Limitations; limitations != "" {
-				o.warn(limitations)
+			reports.plan = p
+			if !again {
+				if limitations := p.Limitations; limitations != "" {
+					o.warn(limitations)
+				}
+				o.printStart(p)
+				releaseLater()
 			}
-			o.printStart(p)
-			releaseLater()
 			if o.record == "" {
 				return nil, nil
 			}
-			_ = record.Close()
 			var err error
 			if record, err = os.OpenFile(o.record, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600); err != nil {
 				return nil, fmt.Errorf("--log: %w", err)
 			}
 			return record, nil
 		}})
-	if decided == nil {
-		return status.ExitCodeOf(err), err
+	if reports.plan == nil {
+		return how, err
 	}
-	limited := printLimits(decided, how)
-	if err := o.writeStats(how); err != nil {
-		o.warn(err.Error())
+	limited := printLimits(reports.plan, how)
+	if err == nil && o.printsState(reports.plan) && !limited {
+		message("Container %s %s.", reports.plan.Container, how)
 	}
-	if err != nil {
-		return status.ExitCodeOf(err), err
-	}
-	if o.printsState(decided) && !limited {
-		message("Container %s %s.", decided.Container, how)
-	}
-	return how.ExitCode(), nil
+	return how, err
 }
 
 // printLimits says which limits the command reached: the exit status is the same for
@@ -159,27 +197,6 @@ func printLimits(plan *plan.Plan, status status.Status) bool {
 		message("runtime: out of memory: the kernel killed %d of the container's processes at its limit of %s", status.OutOfMemory, limit)
 	}
 	return status.TimedOut || status.Flooded
-}
-
-// writeStats writes what the container has used (--stats). The process has only the
-// caller's rights on files here.
-func (o *options) writeStats(s status.Status) error {
-	if s.Used == nil {
-		return nil
-	}
-	data, err := printable.JSON(s.Report(), "")
-	if err != nil {
-		return err
-	}
-	if o.stats == "-" {
-		_, err = os.Stderr.Write(data)
-	} else {
-		err = os.WriteFile(o.stats, data, 0o666)
-	}
-	if err != nil {
-		return fmt.Errorf("--stats: %w", err)
-	}
-	return nil
 }
 
 func (o *options) printsState(plan *plan.Plan) bool {

@@ -6,7 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"mayfly/integration/kit"
 )
@@ -113,9 +115,99 @@ func TestStatsTellWhatWasUsed(t *testing.T) {
 	if r := kit.Inside(t, "kill -9 $$", "--stats", "-"); r.Code != 137 || !strings.Contains(r.Err, `"signal":"KILL"`) {
 		t.Errorf("%+v", r)
 	}
-	if r := kit.Inside(t, "true", "--stats", "/root/not-mine"); r.Code != 0 || !strings.Contains(r.Err, "permission denied") {
-		t.Errorf("where the caller may not write: %+v", r)
+	for _, flag := range []string{"--stats", "--status"} { // before the build, not after it
+		if r := kit.Inside(t, "echo it ran", flag, "/root/not-mine"); r.Code != 125 || r.Out != "" || !strings.Contains(r.Err, flag+": open /root/not-mine: permission denied") {
+			t.Errorf("where the caller may not write: %+v", r)
+		}
 	}
+}
+
+// A report is what a CI system reads to know whose fault it was.
+func TestTheReportOfWhateverHappened(t *testing.T) {
+	name := filepath.Join(scratch(t), "status")
+	const limited = "/etc/mayfly/policy.d/00-report.toml"
+	kit.Must(t, os.MkdirAll(filepath.Dir(limited), 0o755))
+	rules := "[[rule]]\nimages = [\"denied\"]\ndeny = true\n"
+	kit.Must(t, os.WriteFile(limited, []byte(rules), 0o644))
+	t.Cleanup(func() { _ = os.Remove(limited) })
+	for _, c := range []struct {
+		args, reason, says string
+		exit               int
+	}{
+		{kit.Image + " true", "command", "", 0},
+		{kit.Image + " false", "command", "", 1},
+		{"--timeout 100ms " + kit.Image + " sleep 60", "timeout", "", 124},
+		{"--output-limit 1K " + kit.Image + " yes", "output-limit", "", 124},
+		{kit.Image + " /not/there", "not-found", "/not/there", 127},
+		{kit.Image + " /etc", "not-executable", "/etc", 126},
+		{"denied true", "refused", limited + ":1 denies it", 125},
+		{"--store /x " + kit.Image + " true", "refused", "", 125},
+		{"nosuch true", "image-unknown", "unknown image nosuch", 125},
+		{"--bind /not/there " + kit.Image + " true", "machine", "/not/there", 125},
+		{"--memory x " + kit.Image + " true", "machine", "--memory", 125},
+	} {
+		r := kit.Run(t, append([]string{"run", "--chdir", "/", "--status", name}, strings.Fields(c.args)...)...)
+		var told struct {
+			Reason, Error, Image, Digest, Container string
+			Version, Exit                           int
+			Command                                 []string
+			Began, Ended                            time.Time
+			WallSeconds                             *float64
+		}
+		data, err := os.ReadFile(name)
+		if err == nil {
+			err = json.Unmarshal(data, &told)
+		}
+		if err != nil || r.Code != c.exit || told.Exit != c.exit || told.Reason != c.reason || !strings.Contains(told.Error, c.says) || (told.Error == "") != (c.exit < 125) ||
+			len(told.Command) == 0 || told.Image == "" || told.Ended.Before(told.Began) || told.WallSeconds != nil {
+			t.Errorf("%s: %+v, %v: %s", c.args, r, err, data)
+		}
+		if c.exit < 2 && (told.Container == "" || told.Version > 0 && !strings.HasPrefix(told.Digest, "sha256:")) {
+			t.Errorf("%s: %s", c.args, data)
+		}
+	}
+}
+
+// Whoever may run one container only can wait for it to end.
+func TestALaunchWaitsForItsTurn(t *testing.T) {
+	const limited = "/etc/mayfly/policy.d/00-slots.toml"
+	kit.Must(t, os.MkdirAll(filepath.Dir(limited), 0o755))
+	kit.Must(t, os.WriteFile(limited, []byte("[[rule]]\nimages = [\"*\"]\nlimits.containers = 1\n"), 0o644))
+	t.Cleanup(func() { _ = os.Remove(limited) })
+	first := kit.As(t, kit.User, kit.Runtime, "run", "--quiet", "--name", "first", "--chdir", "/", kit.Image, "sleep", "600")
+	kit.Must(t, first.Start())
+	t.Cleanup(func() {
+		_ = first.Process.Kill()
+		_ = first.Wait()
+	})
+	kit.Eventually(t, "the first runs", func() bool { return kit.Run(t, "exec", "first", "true").Code == 0 })
+	second := func(wait string) kit.Result {
+		return kit.Run(t, "run", wait, "--chdir", "/", "--status", "-", kit.Image, "echo", "second")
+	}
+	if r := kit.Run(t, "run", "--chdir", "/", "--status", "-", kit.Image, "true"); r.Code != 125 || !strings.Contains(r.Err, `"reason":"busy"`) {
+		t.Errorf("without waiting: %+v", r)
+	}
+	if r := second("--wait=200ms"); r.Code != 125 || !strings.Contains(r.Err, `"reason":"busy"`) || !strings.Contains(r.Err, "of 1 containers: waiting for one to end") {
+		t.Errorf("not long enough: %+v", r)
+	}
+	if r := kit.Run(t, "run", "--wait", "30s", kit.Image, "true"); r.Code != 125 || !strings.Contains(r.Err, "--wait=30s") {
+		t.Errorf("without a sign: %+v", r)
+	}
+	waiting := kit.As(t, kit.User, kit.Runtime, "run", "--quiet", "--wait", "--chdir", "/", kit.Image, "true")
+	kit.Must(t, waiting.Start())
+	time.Sleep(kit.Within(300 * time.Millisecond))
+	kit.Must(t, waiting.Process.Signal(syscall.SIGTERM))
+	if _ = waiting.Wait(); waiting.ProcessState.ExitCode() != 143 {
+		t.Errorf("interrupted: %v", waiting.ProcessState)
+	}
+	done := make(chan kit.Result, 1)
+	go func() { done <- second("--wait") }()
+	time.Sleep(kit.Within(300 * time.Millisecond))
+	kit.Run(t, "kill", "first")
+	if r := <-done; r.Code != 0 || r.Out != "second\n" || !strings.Contains(r.Err, `"reason":"command"`) {
+		t.Errorf("%+v", r)
+	}
+	kit.NothingLeft(t)
 }
 
 func TestDoctor(t *testing.T) {

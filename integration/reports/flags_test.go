@@ -12,7 +12,7 @@ import (
 // textFlags are the flags of run whose value is a text, numberFlags those of a bound.
 const (
 	textFlags = "bind bind-ro chdir env hostname log memory name network output-limit personality publish" +
-		" session stats store swap tmpfs user"
+		" session stats status store swap tmpfs user env-file volume workdir"
 	numberFlags = "cpus cpu-weight io-weight tasks timeout"
 )
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"syscall"
 	"testing"
+	"time"
 )
 
 func TestHowACommandEndedIsAnExitStatusAndASentence(t *testing.T) {
@@ -83,17 +84,27 @@ func TestOnlyTheSignalsThatAskForTheEndTerminate(t *testing.T) {
 // change.
 func TestAReportSaysWhatIsKnownAndNothingElse(t *testing.T) {
 	peak, kills := int64(4096), int64(0)
+	began := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	const times = `"command":null,"began":"2026-01-02T03:04:05Z","ended":"2026-01-02T03:04:06Z"}`
 	for _, c := range []struct {
 		status Status
+		err    error
 		want   string
 	}{
-		{Status{End: End{Code: 2}, Used: &Usage{Of: "command", Wall: 1.5}}, `{"of":"command","wallSeconds":1.5,"userSeconds":0,"systemSeconds":0,"exit":2}`},
-		{Status{End: End{Signal: syscall.SIGKILL, TimedOut: true}, Used: &Usage{Of: "container", MemoryPeak: &peak, OOMKills: &kills}},
-			`{"of":"container","wallSeconds":0,"userSeconds":0,"systemSeconds":0,"memoryPeakBytes":4096,"oomKills":0,"exit":124,"signal":"KILL","timedOut":true}`},
-		{Status{End: End{Flooded: true}, Used: &Usage{Of: "command"}}, `{"of":"command","wallSeconds":0,"userSeconds":0,"systemSeconds":0,"exit":124,"flooded":true}`},
+		{Status{}, nil, `{"reason":"command","exit":0,`},
+		{Status{End: End{Code: 2}, Used: &Usage{Of: "command", Wall: 1.5}}, nil, `{"of":"command","wallSeconds":1.5,"userSeconds":0,"systemSeconds":0,"reason":"command","exit":2,`},
+		{Status{End: End{Signal: syscall.SIGKILL, TimedOut: true}, Used: &Usage{Of: "container", MemoryPeak: &peak, OOMKills: &kills}}, nil,
+			`{"of":"container","wallSeconds":0,"userSeconds":0,"systemSeconds":0,"memoryPeakBytes":4096,"oomKills":0,"reason":"timeout","exit":124,"signal":"KILL","timedOut":true,`},
+		{Status{End: End{Flooded: true}}, nil, `{"reason":"output-limit","exit":124,"flooded":true,`},
+		{Status{}, errors.New("x"), `{"reason":"machine","exit":125,"error":"x",`},
+		{Status{}, fmt.Errorf("a: %w", &CommandError{Command: "make", Reason: "not found", Code: ExitNotFound}), `{"reason":"not-found","exit":127,"error":"a: make: not found",`},
+		{Status{}, &CommandError{Command: "/etc", Reason: "is a directory", Code: ExitNotExecutable}, `{"reason":"not-executable","exit":126,"error":"/etc: is a directory",`},
+		{Status{}, ErrInterrupted{syscall.SIGTERM}, `{"reason":"interrupted","exit":143,"error":"interrupted by SIGTERM",`},
 	} {
-		if got, err := json.Marshal(c.status.Report()); err != nil || string(got) != c.want {
-			t.Errorf("%v\ngot  %s\nwant %s", err, got, c.want)
+		r := ReportOf(c.status, c.err)
+		r.Began, r.Ended = began, began.Add(time.Second)
+		if got, err := json.Marshal(r); err != nil || string(got) != c.want+times {
+			t.Errorf("%v\ngot  %s\nwant %s", err, got, c.want+times)
 		}
 	}
 }

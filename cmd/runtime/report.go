@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"mayfly/runtime/access"
+	"mayfly/runtime/caller"
+	"mayfly/runtime/here"
+	"mayfly/runtime/image"
+	"mayfly/runtime/plan"
+	"mayfly/runtime/policy/rule"
+	"mayfly/runtime/printable"
+	"mayfly/runtime/state"
+	"mayfly/runtime/status"
+)
+
+// reports are the files of --stats and --status, open, and what goes into them. They
+// are written whatever happens to the run. A nil file was not asked for.
+type reports struct {
+	options       *options
+	stats, status *os.File
+	began         time.Time
+	plan          *plan.Plan // the last that there was; nil: nothing was decided
+	digest        atomic.Pointer[string]
+}
+
+// openReports opens the files. The process has only the caller's rights on files here,
+// and has the descriptors that it was started with: FILE may name one (/dev/fd/3).
+func (o *options) openReports() (*reports, error) {
+	r := &reports{options: o, began: time.Now()}
+	for _, f := range []struct {
+		flag, name string
+		file       **os.File
+	}{{"--stats", o.stats, &r.stats}, {"--status", o.status, &r.status}} {
+		switch f.name {
+		case "":
+		case "-":
+			*f.file = os.Stderr
+		default:
+			opened, err := os.OpenFile(f.name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", f.flag, err)
+			}
+			*f.file = opened
+		}
+	}
+	return r, nil
+}
+
+func (r *reports) setDigest(digest string) { r.digest.Store(&digest) }
+
+// write writes how the run ended.
+func (r *reports) write(how status.Status, err error) error {
+	if r.stats == nil && r.status == nil {
+		return nil
+	}
+	report := status.ReportOf(how, err)
+	if report.Reason == status.Machine {
+		report.Reason = reasonOf(err)
+	}
+	report.Began, report.Ended = r.began.UTC(), time.Now().UTC()
+	report.Image, report.Session, report.Command = r.options.image, r.options.session, r.options.command
+	if p := r.plan; p != nil {
+		report.Image, report.Version, report.Container, report.Command = p.Root.Image, p.Root.Version, p.Container, p.Spec.Process.Args
+	}
+	if report.Command == nil {
+		report.Command = []string{}
+	}
+	if digest := r.digest.Load(); digest != nil {
+		report.Digest = *digest
+	}
+	errs := []error{writeReport(r.stats, "--stats", report)}
+	report.Usage = nil
+	return errors.Join(append(errs, writeReport(r.status, "--status", report))...)
+}
+
+func writeReport(f *os.File, flag string, report status.Report) error {
+	if f == nil {
+		return nil
+	}
+	data, err := printable.JSON(report, "")
+	if err == nil {
+		_, err = f.Write(data)
+	}
+	if f != os.Stderr {
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", flag, err)
+	}
+	return nil
+}
+
+// reasonOf returns the reason of an error that is not of the command.
+func reasonOf(err error) string {
+	switch {
+	case errors.Is(err, state.ErrTooMany):
+		return status.Busy
+	case errors.Is(err, rule.ErrDenied), errors.Is(err, caller.ErrNotPermitted):
+		return status.Refused
+	case errors.Is(err, image.ErrUnknown):
+		return status.ImageUnknown
+	}
+	return status.Machine
+}
+
+// While a launch waits for its turn it looks often at first, then less often. Others
+// may wait, too: each adds up to half to the time.
+const (
+	firstLook = 50 * time.Millisecond
+	lookAgain = time.Second
+)
+
+// awaitSlot waits until the caller may run one container more (--wait). busy is the
+// launch's error, which it returns when the time is over. A signal that asks for an end
+// ends it.
+func (o *options) awaitSlot(ctx context.Context, h here.Here, p *plan.Plan, signals <-chan os.Signal, end time.Time, busy error) error {
+	if !o.waits {
+		o.waits = true
+		o.warn(strings.TrimSuffix(busy.Error(), " (`runtime ps`)") + ": waiting for one to end")
+	}
+	for pause := firstLook; ; pause = min(2*pause, lookAgain) {
+		left := time.Until(end)
+		if left <= 0 {
+			return fmt.Errorf("%w, also after %v of waiting", busy, o.wait)
+		}
+		select {
+		case <-time.After(min(left, pause+rand.N(pause/2))):
+		case <-ctx.Done():
+			return ctx.Err()
+		case s := <-signals:
+			signal, _ := s.(syscall.Signal)
+			switch {
+			case status.Terminates(s):
+				return status.ErrInterrupted{Signal: signal}
+			case signal == syscall.SIGTSTP:
+				_ = syscall.Kill(0, syscall.SIGSTOP) // all of the job, as the key would
+			}
+			continue
+		}
+		var running []state.Record
+		if err := access.AsRoot(h, func() (err error) {
+			running, err = state.List(h, p.Owner.UID)
+			return err
+		}); err != nil {
+			return err
+		}
+		if len(running) < p.Containers {
+			return nil
+		}
+	}
+}
