@@ -123,11 +123,19 @@ func killAll(h here.Here, names []string, all bool, signal syscall.Signal) error
 		}
 	}
 	if signal == syscall.SIGKILL {
-		return client.Kill(h, names, warn)
+		err := client.Kill(h, names, warn)
+		if err == nil && len(names) > 1 {
+			fmt.Fprintf(stdout, "killed %s\n", printableLine(strings.Join(names, ", ")))
+		}
+		return err
 	}
 	lines, err := client.CallAll(h, names)
 	for _, line := range lines {
-		err = errors.Join(err, line.Signal(signal), line.Close())
+		sent := line.Signal(signal)
+		if sent == nil && len(names) > 1 {
+			fmt.Fprintf(stdout, "sent SIG%s to %s\n", status.SignalName(signal), printableLine(line.Name))
+		}
+		err = errors.Join(err, sent, line.Close())
 	}
 	return err
 }
@@ -149,18 +157,48 @@ var waitCommand = command{
 	traits:   lean,
 	granted:  true,
 	rootless: asCaller,
-	synopsis: "NAME",
-	summary:  "wait until a container ends, and exit with its command's exit status",
-	examples: []string{"runtime wait build-1"},
+	synopsis: "NAME...",
+	summary:  "wait until containers end, and exit with the exit status of the first that failed",
+	examples: []string{"runtime wait build-1", "runtime wait build-1 build-2"},
 	setUp: func(flags *flag.FlagSet) action {
-		return calling(flags, func(line *client.Conn) (int, error) {
-			status, err := line.Wait()
+		return func(self process, args []string) (int, error) {
+			args, err := positional(flags, args, 1, anyNumber("container", args)...)
 			if err != nil {
 				return exit(err)
 			}
-			return status.ExitCode(), nil
-		})
+			return waitAll(self.Here, args)
+		}
 	},
+}
+
+// waitAll waits for all containers, in the order of their names on the command line.
+// All are called before it waits for the first: one that ends meanwhile is known.
+func waitAll(h here.Here, names []string) (code int, err error) {
+	lines, err := client.CallAll(h, names)
+	if err != nil {
+		for _, line := range lines {
+			err = errors.Join(err, line.Close())
+		}
+		return exit(err)
+	}
+	var errs []error
+	for i, line := range lines {
+		how, err := line.Wait()
+		switch {
+		case err != nil:
+			errs = append(errs, fmt.Errorf("%s: %w", names[i], err))
+		case len(names) > 1:
+			fmt.Fprintf(stdout, "container %s %s\n", printableLine(names[i]), how)
+		}
+		if code == 0 {
+			code = how.ExitCode()
+		}
+		errs = append(errs, line.Close())
+	}
+	if err := errors.Join(errs...); err != nil {
+		return exit(err)
+	}
+	return code, nil
 }
 
 var inspectCommand = command{

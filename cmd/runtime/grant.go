@@ -173,19 +173,59 @@ func installPolicy() error {
 // needed returns the capabilities that launches use with this system's store, and with
 // the networks that its policy names.
 func needed(h here.Here) uint64 {
+	all, _ := neededFor(h)
+	return all
+}
+
+// neededFor is needed, with an error where the policy or the store could not be read:
+// then launches may need more.
+func neededFor(h here.Here) (uint64, error) {
 	all := privilege.LaunchCapabilities
-	if private, err := policy.NamesNetwork(rule.NetworkPrivate); err == nil && private {
+	private, err := policy.NamesNetwork(rule.NetworkPrivate)
+	if private {
 		all |= privilege.NetworkCapabilities
 	}
-	s, err := image.Open(h, storeChoice{new(string)}.path(h))
+	return all, errors.Join(err, withStore(h, storeChoice{new(string)}, func(s *image.Store) error {
+		if !s.BTRFS {
+			all |= privilege.OverlayCapabilities
+		}
+		return nil
+	}))
+}
+
+// surplus returns the capabilities that the grant of this program's file gives and no
+// launch needs, and the file. 0: none, or it cannot be told.
+func surplus(h here.Here) (uint64, string) {
+	path, err := os.Executable()
 	if err != nil {
-		return all
+		return 0, ""
 	}
-	defer s.Close()
-	if !s.BTRFS {
-		all |= privilege.OverlayCapabilities
+	state, err := grant.Look(path)
+	if err != nil || state.Kind != grant.FileCapabilities {
+		return 0, path
 	}
-	return all
+	all, err := neededFor(h)
+	if err != nil {
+		return 0, path
+	}
+	return state.Permitted &^ all, path
+}
+
+// narrowGrant takes from the grant what no launch needs any more, and returns a message
+// if there was any: a grant that was given before there was a store on BTRFS has more.
+func narrowGrant(h here.Here) (string, error) {
+	extra, path := surplus(h)
+	if extra == 0 {
+		return "", nil
+	}
+	kind, group, err := grant.Like(path)
+	if err == nil {
+		err = grant.Apply(path, kind, group, needed(h))
+	}
+	if err != nil {
+		return "", fmt.Errorf("take %s from the grant: %w", strings.Join(names(extra), ","), err)
+	}
+	return fmt.Sprintf("%s: the grant has %s no longer, which this store does not need", path, strings.Join(names(extra), ",")), nil
 }
 
 func describe(s grant.State) string {

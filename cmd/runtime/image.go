@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	flag "github.com/spf13/pflag"
@@ -182,7 +181,7 @@ var imageRemove = command{
 		force := flags.Bool("force", false, "refuse new launches at once, and remove the image when its last container ends")
 		most := flags.Duration("wait", 10*time.Minute, "with --force: wait at most `DURATION`; after that, the image stays")
 		asJSON := jsonFlag(flags)
-		return inStore(flags, 1, strings.Split("NAME"+strings.Repeat(" NAME", 999), " "), func(ctx context.Context, s *image.Store, args []string) error {
+		return inStore(flags, 1, anyNumber("NAME", make([]string, 1000)), func(ctx context.Context, s *image.Store, args []string) error {
 			var wait image.Wait
 			if *force {
 				if *most <= 0 {
@@ -194,10 +193,8 @@ var imageRemove = command{
 				if err := s.Remove(ctx, name, wait); err != nil {
 					return err
 				}
-				if *asJSON {
-					if err := printJSON(map[string]string{"removed": name}); err != nil {
-						return err
-					}
+				if err := printResult(*asJSON, map[string]string{"removed": name}, "image %s is removed", name); err != nil {
+					return err
 				}
 			}
 			return nil

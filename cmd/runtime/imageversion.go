@@ -2,7 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strconv"
+	"strings"
+	"time"
 
 	flag "github.com/spf13/pflag"
 
@@ -34,29 +38,119 @@ var imageRollback = command{
 
 var imagePrune = command{
 	name:     "prune",
-	synopsis: "[--keep N] NAME",
+	synopsis: "[flags] NAME... | --all",
 	summary:  "remove old versions, except the current one and those in use",
-	examples: []string{"runtime image prune --keep 3 deb12-i386"},
+	examples: []string{"runtime image prune --keep 3 deb12-i386", "runtime image prune --all --older-than 90d --keep 2"},
 	setUp: func(flags *flag.FlagSet) action {
 		keep := flags.Int("keep", 3, "keep the latest `N` versions")
+		all := flags.Bool("all", false, "prune all images")
+		age := new(age)
+		flags.Var(age, "older-than", "remove only what was neither made nor used for `DURATION`, e.g. 12h, 90d, 8w")
 		asJSON := jsonFlag(flags)
-		return inStore(flags, 1, []string{"NAME"}, func(_ context.Context, s *image.Store, args []string) error {
-			removed, busy, err := s.Prune(args[0], *keep)
-			if err != nil {
-				return err
+		return inStore(flags, 0, anyNumber("NAME", make([]string, 1000)), func(_ context.Context, s *image.Store, args []string) error {
+			switch {
+			case *all && len(args) > 0:
+				return errors.New("--all and names exclude each other")
+			case !*all && len(args) == 0:
+				return errors.New("no NAME given; --all prunes all images")
 			}
-			if *asJSON {
-				return printJSON(map[string][]int{"removed": append([]int{}, removed...), "inUse": append([]int{}, busy...)})
+			if *all {
+				var err error
+				if args, err = withVersions(s); err != nil {
+					return err
+				}
 			}
-			for _, n := range removed {
-				fmt.Fprintf(stdout, "removed %s@%d\n", args[0], n)
+			spare := image.Spare{Latest: *keep}
+			if *age > 0 {
+				spare.Since = time.Now().Add(-time.Duration(*age))
 			}
-			for _, n := range busy {
-				fmt.Fprintf(stdout, "%s@%d is in use and stays\n", args[0], n)
-			}
-			return nil
+			return prune(s, args, spare, *asJSON)
 		})
 	},
+}
+
+// withVersions lists the images that have versions.
+func withVersions(s *image.Store) (names []string, err error) {
+	list, err := s.List()
+	for _, d := range list {
+		if d.Versions > 0 {
+			names = append(names, d.Name)
+		}
+	}
+	return names, err
+}
+
+// pruned is what was done with an image's versions.
+type pruned struct {
+	Name    string `json:"name"`
+	Removed []int  `json:"removed"`
+	InUse   []int  `json:"inUse"`
+}
+
+func prune(s *image.Store, names []string, spare image.Spare, asJSON bool) error {
+	list, told := []pruned{}, 0
+	for _, name := range names {
+		p := pruned{Name: name, Removed: []int{}, InUse: []int{}}
+		gone, busy, err := s.Prune(name, spare)
+		p.Removed, p.InUse = append(p.Removed, gone...), append(p.InUse, busy...)
+		list, told = append(list, p), told+len(gone)+len(busy)
+		if !asJSON {
+			for _, n := range gone {
+				fmt.Fprintf(stdout, "removed %s@%d\n", name, n)
+			}
+			for _, n := range busy {
+				fmt.Fprintf(stdout, "%s@%d is in use and stays\n", name, n)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if asJSON {
+		return printJSON(list)
+	}
+	if told == 0 {
+		fmt.Fprintln(stdout, "nothing to remove")
+	}
+	return nil
+}
+
+// age is the value of a flag: a duration that may be in days (d) or weeks (w).
+type age time.Duration
+
+func (a *age) String() string {
+	if *a == 0 {
+		return ""
+	}
+	return time.Duration(*a).String()
+}
+
+// Type implements flag.Value.
+func (*age) Type() string { return "age" }
+
+// Set implements flag.Value.
+func (a *age) Set(text string) error {
+	unit := time.Duration(0)
+	number, days := strings.CutSuffix(text, "d")
+	if days {
+		unit = 24 * time.Hour
+	} else if number, days = strings.CutSuffix(text, "w"); days {
+		unit = 7 * 24 * time.Hour
+	}
+	var d time.Duration
+	var err error
+	if days {
+		var n uint64
+		n, err = strconv.ParseUint(number, 10, 16)
+		d = time.Duration(n) * unit
+	} else {
+		d, err = time.ParseDuration(text)
+	}
+	if err != nil || d <= 0 {
+		return errors.New("want a time such as 12h, 90d or 8w")
+	}
+	*a = age(d)
+	return nil
 }
 
 var imageVerify = command{

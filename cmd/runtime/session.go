@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	flag "github.com/spf13/pflag"
@@ -71,16 +72,24 @@ var sessionEnd = command{
 	aliases:  []string{"rm"},
 	granted:  true,
 	rootless: asCaller,
-	synopsis: "NAME",
-	summary:  "remove a session with its files",
+	synopsis: "NAME...",
+	summary:  "remove sessions with their files",
 	examples: []string{"runtime session end work"},
 	setUp: func(flags *flag.FlagSet) action {
 		return func(self process, args []string) (int, error) {
-			args, err := positional(flags, args, 1, "session")
+			args, err := positional(flags, args, 1, anyNumber("session", args)...)
 			if err != nil {
 				return exit(err)
 			}
-			return exit(session.End(self.Here, args[0], warn))
+			var errs []error
+			for _, name := range args {
+				err := session.End(self.Here, name, warn)
+				if err == nil {
+					fmt.Fprintf(stdout, "session %s is removed\n", printableLine(name))
+				}
+				errs = append(errs, err)
+			}
+			return exit(errors.Join(errs...))
 		}
 	},
 }

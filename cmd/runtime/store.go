@@ -38,6 +38,12 @@ func storeCommands() []command {
 					if done != "" {
 						fmt.Fprintln(stdout, done)
 					}
+					if err != nil {
+						return err
+					}
+					if done, err = narrowGrant(self.Here); done != "" {
+						fmt.Fprintln(stdout, done)
+					}
 					return err
 				})
 			},
@@ -53,6 +59,29 @@ func storeCommands() []command {
 				return asRootOnly(func(_ context.Context, self process, _ []string) error {
 					return errors.Join(image.Mount(store.path(self.Here)), cgroup.Prepare())
 				})
+			},
+		},
+		{
+			name:     "resize",
+			synopsis: "[--store DIR] SIZE",
+			summary:  "change how far the file that holds the store may grow (root only)",
+			examples: []string{"runtime store resize 100G"},
+			setUp: func(flags *flag.FlagSet) action {
+				store := storeFlag(flags)
+				act := asRootOnly(func(_ context.Context, self process, args []string) error {
+					done, err := image.Resize(store.path(self.Here), args[0])
+					if err == nil {
+						fmt.Fprintln(stdout, done)
+					}
+					return err
+				})
+				return func(self process, args []string) (int, error) {
+					args, err := positional(flags, args, 1, "size")
+					if err != nil {
+						return exit(err)
+					}
+					return act(self, args)
+				}
 			},
 		},
 		storeStatus,
@@ -103,6 +132,12 @@ func printSpace(s image.Space) {
 	line("images", fmt.Sprintf("%d, %d versions", s.Images, s.Versions))
 	line("containers", fmt.Sprint(s.Running))
 	line("snapshots", fmt.Sprintf("%d in use, %d left over", s.Living, s.Leftovers))
+	if s.Leftovers > 0 {
+		line("to free", count(s.Leftovers, "leftover")+": `runtime gc`")
+	}
+	if s.Old > 0 {
+		line("to free", fmt.Sprintf("%s, up to %s: `runtime image prune --all --keep 1`", count(s.Old, "old version"), bytesOf(s.OldBytes)))
+	}
 }
 
 // A storeChoice is the --store flag. Its default is the policy's store.

@@ -64,3 +64,32 @@ func swapped(name string) string {
 	n := len(name)
 	return name[:n-2] + name[n-1:] + name[n-2:n-1]
 }
+
+// Commands that end or await something take several names, and say what they did.
+func TestSeveralNames(t *testing.T) {
+	start(t, kit.User, "one", "sleep 0.3; exit 0")
+	start(t, kit.User, "two", "sleep 0.3; exit 7")
+	if r := kit.Run(t, "wait", "one", "two"); r.Code != 7 || r.Out != "container one exited successfully\ncontainer two failed with error code 7\n" {
+		t.Errorf("wait: %+v", r)
+	}
+	for _, signal := range []string{"TERM", "KILL"} {
+		start(t, kit.User, "one", "exec sleep 60")
+		start(t, kit.User, "two", "exec sleep 60")
+		want := map[string]string{"TERM": "sent SIGTERM to one\nsent SIGTERM to two\n", "KILL": "killed one, two\n"}[signal]
+		if r := kit.Run(t, "kill", "--signal", signal, "one", "two"); r.Code != 0 || r.Out != want {
+			t.Errorf("kill: %+v", r)
+		}
+		kit.Eventually(t, "both have ended", func() bool { return kit.Run(t, "ps", "--names").Out == "" })
+	}
+	if r := kit.Run(t, "wait", "one", "nosuch"); r.Code != 125 || !strings.Contains(r.Err, "nosuch") {
+		t.Errorf("wait: %+v", r)
+	}
+	for _, name := range []string{"first", "second"} {
+		if r := kit.Run(t, "session", "begin", "--name", name, kit.Image); r.Code != 0 {
+			t.Fatalf("%+v", r)
+		}
+	}
+	if r := kit.Run(t, "session", "end", "first", "nosuch", "second"); r.Code != 125 || r.Out != "session first is removed\nsession second is removed\n" || !strings.Contains(r.Err, "nosuch") {
+		t.Errorf("session end: %+v", r)
+	}
+}

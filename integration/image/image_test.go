@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"mayfly/integration/kit"
 )
@@ -89,12 +90,13 @@ func (s store) file(t testing.TB, name string) string {
 }
 
 type record struct {
-	Version int
-	Digest  string
-	Origin  string
-	Labels  map[string]string
-	Current bool
-	InUse   bool
+	LastUsed time.Time
+	Version  int
+	Digest   string
+	Origin   string
+	Labels   map[string]string
+	Current  bool
+	InUse    bool
 }
 
 func (s store) history(t testing.TB, name string) []record {

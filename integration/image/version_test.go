@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"mayfly/integration/kit"
 )
@@ -42,6 +43,17 @@ func TestEachChangeMakesAVersion(t *testing.T) {
 			t.Errorf("numbers are not given twice: %+v", list)
 		}
 		s.refuse(t, "at least one version", "image", "prune", "--keep", "0", "one")
+		s.refuse(t, "--all and names exclude each other", "image", "prune", "--all", "one")
+		s.refuse(t, "want a time such as", "image", "prune", "--all", "--older-than", "-1d")
+		if out := s.succeed(t, "image", "prune", "--older-than", "1d", "--keep", "1", "one"); out != "nothing to remove\n" {
+			t.Errorf("prune what is new: %q", out)
+		}
+		if out := s.succeed(t, "image", "prune", "--all", "--older-than", "1ms", "--keep", "1"); out != "removed one@1\nremoved one@4\nremoved one@5\n" {
+			t.Errorf("prune all: %q", out)
+		}
+		if list := s.history(t, "one"); len(list) != 1 || !list[0].LastUsed.IsZero() {
+			t.Errorf("used by nobody: %+v", list)
+		}
 		s.clean(t)
 	})
 }
@@ -70,6 +82,7 @@ func TestAVersionInUseStays(t *testing.T) {
 		if list := s.history(t, "one"); !list[0].InUse {
 			t.Errorf("not in use: %+v", list)
 		}
+		kit.Eventually(t, "it was used", func() bool { return time.Since(s.history(t, "one")[0].LastUsed) < time.Minute })
 		s.refuse(t, "is in use by one-", "image", "remove", "one")
 		s.small(t, "one", "second", "--next")
 		if out := s.succeed(t, "image", "prune", "--keep", "1", "one"); out != "one@1 is in use and stays\n" {

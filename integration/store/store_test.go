@@ -224,3 +224,39 @@ func TestAMountUnitWhereSystemdRuns(t *testing.T) {
 		}
 	}
 }
+
+func TestAStoreGrowsAndShrinks(t *testing.T) {
+	dir := kit.StoreDirectory(t)
+	kit.Succeed(t, "store", "init", "--store", dir, "--size", "512M")
+	tiny(t, dir, "one")
+	size := func() (file, system int64) {
+		info, err := os.Stat(dir + ".btrfs")
+		kit.Must(t, err)
+		var space struct{ Size int64 }
+		kit.Must(t, json.Unmarshal([]byte(kit.Succeed(t, "store", "status", "--store", dir, "--json")), &space))
+		return info.Size(), space.Size
+	}
+	for _, c := range []struct {
+		size string
+		want int64
+	}{{"1G", 1 << 30}, {"1G", 1 << 30}, {"600M", 600 << 20}, {"2G", 2 << 30}} {
+		kit.Succeed(t, "store", "resize", "--store", dir, c.size)
+		if file, system := size(); file != c.want || system != c.want {
+			t.Errorf("%s: a file of %d, a file system of %d bytes", c.size, file, system)
+		}
+		if r := runTiny(t, dir, "one"); r.Code != 0 {
+			t.Errorf("%s: %+v", c.size, r)
+		}
+	}
+	kit.Refuse(t, "at least 256M", "store", "resize", "--store", dir, "100M")
+	kit.Refuse(t, "is not a size", "store", "resize", "--store", dir, "big")
+	kit.Refuse(t, "in no file of its own", "store", "resize", "--store", filepath.Dir(dir), "1G")
+	kit.Command(t, "umount", dir)
+	kit.Refuse(t, "is not mounted", "store", "resize", "--store", dir, "1G")
+	if out := kit.Succeed(t, "store", "init", "--store", dir, "--size", "1G"); !strings.Contains(out, "keeps its size (`runtime store resize` changes it)") {
+		t.Errorf("init of what is there: %q", out)
+	}
+	if file, _ := size(); file != 2<<30 {
+		t.Errorf("init has changed the file to %d bytes", file)
+	}
+}

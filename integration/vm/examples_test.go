@@ -87,6 +87,7 @@ const (
 
 var settings = []setting{
 	{`(runtime (exec|kill|inspect))`, running, stopped},
+	{`runtime wait build-1 build-2`, asUser + `"cd /; runtime run --quiet --name build-2 deb12-i386 sleep 3" & await mayfly-test/build-2`, ""},
 	{`runtime wait`, asUser + `"cd /; runtime run --quiet --name build-1 deb12-i386 sleep 3" & await mayfly-test/build-1`, ""},
 	{`runtime (run|shell) --session|runtime session end`, asUser + `"cd /; runtime session begin --name work deb12-i386 >/dev/null"`, ""},
 	{`runtime (run|shell) --session|runtime session begin`, "", asUser + `"cd /; runtime session end work"`},

@@ -111,6 +111,10 @@ func initFile(path string, size int64) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	grown := ""
+	if !made {
+		grown = ", which was there and keeps its size (`runtime store resize` changes it)"
+	}
 	err = errors.Join(mountAtBoot(path), Mount(path))
 	if err == nil {
 		// Images contain setuid programs of other systems, so only root may enter the
@@ -123,7 +127,7 @@ func initFile(path string, size int64) (string, error) {
 		}
 		return "", err
 	}
-	return fmt.Sprintf("store %s is BTRFS in the file %s, mounted%s", path, file, bootHint()), nil
+	return fmt.Sprintf("store %s is BTRFS in the file %s%s, mounted%s", path, file, grown, bootHint()), nil
 }
 
 // makeBackingFile makes the file and a BTRFS in it. It returns whether it made the

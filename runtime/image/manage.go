@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -96,10 +97,16 @@ func (s *Store) Rollback(name string, version int) (int, error) {
 	return version, s.sync()
 }
 
-// Prune removes all versions of an image except the last keep versions and the current
-// one. It returns the removed versions, and those that stay because they are in use.
-func (s *Store) Prune(name string, keep int) (removed, busy []int, err error) {
-	if keep < 1 {
+// Spare says which old versions of an image stay.
+type Spare struct {
+	Latest int       // so many of the latest; at least 1
+	Since  time.Time // and those that were made or used since then; zero: none
+}
+
+// Prune removes the versions of an image except those to be spared and the current one.
+// It returns the removed versions, and those that stay because they are in use.
+func (s *Store) Prune(name string, spare Spare) (removed, busy []int, err error) {
+	if spare.Latest < 1 {
 		return nil, nil, errors.New("at least one version must be kept: `runtime image remove` removes an image")
 	}
 	dir, err := s.changeImage(name)
@@ -115,8 +122,8 @@ func (s *Store) Prune(name string, keep int) (removed, busy []int, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	for _, n := range list[:max(0, len(list)-keep)] {
-		if n == now {
+	for _, n := range list[:max(0, len(list)-spare.Latest)] {
+		if n == now || spare.recent(dir, n) {
 			continue
 		}
 		lock, err := lockVersion(dir, n)
@@ -134,6 +141,16 @@ func (s *Store) Prune(name string, keep int) (removed, busy []int, err error) {
 		removed = append(removed, n)
 	}
 	return removed, busy, nil
+}
+
+// recent tells whether a version was made or used lately. One whose record cannot be
+// read stays.
+func (s Spare) recent(dir, version int) bool {
+	if s.Since.IsZero() {
+		return false
+	}
+	r, used, err := readRecord(dir, version)
+	return err != nil || !r.Created.Before(s.Since) || !used.Before(s.Since)
 }
 
 // Verify reads a whole version, and compares its content with the digest in its record.

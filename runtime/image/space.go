@@ -2,6 +2,7 @@ package image
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os/exec"
 	"strconv"
@@ -25,6 +26,11 @@ type Space struct {
 	Living    int           `json:"living"`     // snapshots and drafts of running processes
 	Leftovers int           `json:"orphans"`    // leftovers: `runtime gc` removes them
 	Running   int           `json:"containers"` // with or without a snapshot
+	// Old are versions that are neither current nor in use, which `image prune` and
+	// `image remove` can remove. OldBytes is their content: what others share with them
+	// stays.
+	Old      int   `json:"oldVersions"`
+	OldBytes int64 `json:"oldBytes"`
 }
 
 // Status measures the store, and counts what is in it.
@@ -49,6 +55,9 @@ func (s *Store) Status() (Space, error) {
 	space.Images = len(images)
 	for _, i := range images {
 		space.Versions += i.Versions
+		if err := s.countOld(i, &space); err != nil {
+			return space, err
+		}
 	}
 	running, err := state.ListAll(s.Here)
 	if err != nil {
@@ -56,6 +65,23 @@ func (s *Store) Status() (Space, error) {
 	}
 	space.Running = len(running)
 	return space, s.countCopies(&space)
+}
+
+func (s *Store) countOld(d Description, space *Space) error {
+	if d.Versions < 2 {
+		return nil
+	}
+	history, err := s.History(d.Name)
+	if errors.Is(err, ErrUnknown) { // removed meanwhile
+		return nil
+	}
+	for _, e := range history {
+		if !e.Current && !e.InUse {
+			space.Old++
+			space.OldBytes += e.Bytes
+		}
+	}
+	return err
 }
 
 func (s *Store) countCopies(space *Space) error {

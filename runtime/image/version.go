@@ -107,6 +107,10 @@ func writeRecord(dir int, r Record) error {
 	if _, err := record.Write(data); err != nil {
 		return fmt.Errorf("write the record: %w", err)
 	}
+	// The time of the file is that of the last use: there was none.
+	if err := unix.UtimesNanoAt(fd, "", []unix.Timespec{{}, {}}, unix.AT_EMPTY_PATH); err != nil {
+		return fmt.Errorf("write the record: %w", err)
+	}
 	if err := record.Sync(); err != nil {
 		return fmt.Errorf("write the record: %w", err)
 	}
@@ -149,8 +153,8 @@ func readRecord(dir, version int) (r Record, used time.Time, err error) {
 	if err != nil {
 		return r, used, fmt.Errorf("record of version %d: %w", version, err)
 	}
-	if used = time.Unix(st.Mtim.Unix()); used.Sub(r.Created) < time.Minute {
-		used = time.Time{} // when it was written
+	if used = time.Unix(st.Mtim.Unix()); used.Before(r.Created) { // writeRecord's: never
+		used = time.Time{}
 	}
 	return r, used, nil
 }

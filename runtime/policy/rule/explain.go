@@ -86,7 +86,7 @@ func (m memory) String() string {
 		m /= 1024
 		unit++
 	}
-	return strconv.FormatInt(int64(m), 10) + " KMGT"[unit:unit+1][:min(unit, 1)]
+	return strconv.FormatInt(int64(m), 10) + " KMGT"[unit : unit+1][:min(unit, 1)]
 }
 
 // shortTime returns a time without the zeroes at its end: 4h, not 4h0m0s.

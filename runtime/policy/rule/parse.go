@@ -34,11 +34,11 @@ type parser struct {
 // Contents are a file's settings besides its rules.
 type Contents struct {
 	Settings Settings
-	Main     bool     // the file may have Settings
+	Main     bool // the file may have Settings
 	// Mistake, if not nil, is called for each mistake, and the reading goes on behind
 	// it. A mistake in the syntax of TOML is always the end.
 	Mistake func(error)
-	has      []string // keys of Settings that it has
+	has     []string // keys of Settings that it has
 }
 
 // settingNames are the keys of Settings.
