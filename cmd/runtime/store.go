@@ -65,7 +65,7 @@ func storeCommands() []command {
 			name:     "resize",
 			synopsis: "[--store DIR] SIZE",
 			summary:  "change how far the file that holds the store may grow (root only)",
-			examples: []string{"runtime store resize 100G"},
+			examples: []string{"runtime store resize --store /srv/images 100G"},
 			setUp: func(flags *flag.FlagSet) action {
 				store := storeFlag(flags)
 				act := asRootOnly(func(_ context.Context, self process, args []string) error {
