@@ -172,31 +172,45 @@ var waitCommand = command{
 }
 
 // waitAll waits for all containers, in the order of their names on the command line.
-// All are called before it waits for the first: one that ends meanwhile is known.
+// All are called before it waits for the first: one that ends meanwhile is known. A
+// detached run that has ended is known by its report.
 func waitAll(h here.Here, names []string) (code int, err error) {
-	lines, err := client.CallAll(h, names)
-	if err != nil {
-		for _, line := range lines {
-			err = errors.Join(err, line.Close())
+	ended, running := map[string]int{}, []string{}
+	for _, name := range names {
+		r, known := endedBefore(name)
+		if known && !runsNow(h, name) { // another run may have the name now
+			ended[name] = r.Exit
+		} else {
+			running = append(running, name)
 		}
+	}
+	lines, err := client.CallAll(h, running)
+	defer func() {
+		for _, line := range lines {
+			_ = line.Close()
+		}
+	}()
+	if err != nil {
 		return exit(err)
 	}
-	var errs []error
-	for i, line := range lines {
-		how, err := line.Wait()
-		switch {
-		case err != nil:
-			errs = append(errs, fmt.Errorf("%s: %w", names[i], err))
-		case len(names) > 1:
-			fmt.Fprintf(stdout, "container %s %s\n", printableLine(names[i]), how)
+	at := 0
+	for _, name := range names {
+		exitCode, known := ended[name]
+		how := fmt.Sprintf("had ended with exit status %d", exitCode)
+		if !known {
+			end, err := lines[at].Wait()
+			if err != nil {
+				return exit(fmt.Errorf("%s: %w", name, err))
+			}
+			at++
+			exitCode, how = end.ExitCode(), end.String()
+		}
+		if len(names) > 1 {
+			fmt.Fprintf(stdout, "container %s %s\n", printableLine(name), how)
 		}
 		if code == 0 {
-			code = how.ExitCode()
+			code = exitCode
 		}
-		errs = append(errs, line.Close())
-	}
-	if err := errors.Join(errs...); err != nil {
-		return exit(err)
 	}
 	return code, nil
 }

@@ -158,7 +158,7 @@ type action func(self process, args []string) (int, error)
 // commands returns the commands in the order of the help text.
 func commands() []command {
 	return []command{
-		runCommand, shellCommand, psCommand, execCommand, killCommand, waitCommand, inspectCommand,
+		runCommand, shellCommand, psCommand, execCommand, killCommand, waitCommand, inspectCommand, logsCommand, attachCommand,
 		{name: "session", summary: "begin, list and end sessions: writable snapshots that stay between runs", sub: sessionCommands},
 		{name: "image", summary: "create, change, list and remove images", sub: imageCommands},
 		{name: "store", summary: "set up the image store and show its state", sub: storeCommands},

@@ -32,6 +32,9 @@ type options struct {
 
 	memory, swap, stats, status, outputLimit, record string
 
+	leaves   bool
+	detached string // file for the report of a detached run, whose process this is
+
 	wait  time.Duration // for a slot of limits.containers; 0: not at all
 	waits bool          // it has been said
 
@@ -86,6 +89,9 @@ func declare(flags *flag.FlagSet) *options {
 	flags.BoolVar(&o.quiet, "quiet", false, "print errors only")
 	flags.BoolVar(&o.verbose, "verbose", false, "print when the container starts and ends (default: on a terminal)")
 	flags.StringVar(&o.store, "store", "", "image store `DIR` (root only)")
+	flags.BoolVarP(&o.leaves, "detach", "d", false, "return when the command has been executed, and print the container's name; see logs, attach, kill")
+	flags.StringVar(&o.detached, "detached", "", "write the report of a detached run to `FILE`")
+	flags.Lookup("detached").Hidden = true
 	anotherName(flags, "workdir", "chdir")
 	acceptAlways(flags, "rm", "")
 	acceptAlways(flags, "interactive", "i")

@@ -27,6 +27,7 @@ import (
 type reports struct {
 	options       *options
 	stats, status *os.File
+	own           *os.File // of a detached run
 	began         time.Time
 	plan          *plan.Plan // the last that there was; nil: nothing was decided
 	digest        atomic.Pointer[string]
@@ -52,6 +53,12 @@ func (o *options) openReports() (*reports, error) {
 			*f.file = opened
 		}
 	}
+	if o.detached != "" {
+		var err error
+		if r.own, err = openOwn(o.detached); err != nil {
+			return nil, err
+		}
+	}
 	return r, nil
 }
 
@@ -59,7 +66,7 @@ func (r *reports) setDigest(digest string) { r.digest.Store(&digest) }
 
 // write writes how the run ended.
 func (r *reports) write(how status.Status, err error) error {
-	if r.stats == nil && r.status == nil {
+	if r.stats == nil && r.status == nil && r.own == nil {
 		return nil
 	}
 	report := status.ReportOf(how, err)
@@ -79,7 +86,7 @@ func (r *reports) write(how status.Status, err error) error {
 	}
 	errs := []error{writeReport(r.stats, "--stats", report)}
 	report.Usage = nil
-	return errors.Join(append(errs, writeReport(r.status, "--status", report))...)
+	return errors.Join(append(errs, writeReport(r.status, "--status", report), writeReport(r.own, "--detached", report))...)
 }
 
 func writeReport(f *os.File, flag string, report status.Report) error {

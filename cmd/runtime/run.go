@@ -31,6 +31,7 @@ var runCommand = command{
 		"runtime run deb12-i386 -- ./build.sh",
 		"runtime run --bind-ro /srv/sdk:/sdk --env CC=gcc-12 deb12-i386 make -j4",
 		"runtime run --timeout 30m --writable deb12-i386 sh -c 'make && make check'",
+		"runtime run --detach --name build-1 deb12-i386 ./build.sh",
 		"runtime run --dry-run deb12-i386 true",
 	},
 	setUp: func(flags *flag.FlagSet) action {
@@ -76,8 +77,11 @@ var shellCommand = command{
 // launch runs the request. It reports it to the user, to the system's log, and in the
 // files that were asked for.
 func (o *options) launch(h here.Here) (int, error) {
-	if o.dryRun {
+	switch {
+	case o.dryRun:
 		return o.decide(h)
+	case o.detached == "" && o.leaves:
+		return o.detach(h)
 	}
 	reports, err := o.openReports()
 	if err != nil {

@@ -93,3 +93,74 @@ func TestSeveralNames(t *testing.T) {
 		t.Errorf("session end: %+v", r)
 	}
 }
+
+// A long build is left alone, and a database runs beside one.
+func TestADetachedRun(t *testing.T) {
+	state := "/home/" + kit.User + "/.local/state/mayfly"
+	t.Cleanup(func() { _ = os.RemoveAll("/home/" + kit.User + "/.local/state") })
+	in := func(args ...string) kit.Result {
+		cmd := kit.As(t, kit.User, append([]string{kit.Runtime}, args...)...)
+		cmd.Dir = "/"
+		cmd.Env = append(cmd.Env, "HOME=/home/"+kit.User)
+		return kit.Do(t, cmd)
+	}
+	if r := in("run", "-d", "--name", "left", kit.Image, "sh", "-c", "echo begun; read x; echo \"got '$x'\"; sleep 0.5; echo ended; exit 6"); r.Code != 0 || r.Out != "left\n" || r.Err != "" {
+		t.Fatalf("%+v", r)
+	}
+	// It runs when the command returns, and others can use it.
+	if r := in("exec", "left", "cat", "/proc/self/status"); r.Code != 0 {
+		t.Errorf("%+v", r)
+	}
+	if r := in("run", "--detach", "--name", "left", kit.Image, "true"); r.Code != 125 || !strings.Contains(r.Err, "runs already") {
+		t.Errorf("%+v", r)
+	}
+	if r := in("attach", "left"); r.Code != 6 || r.Out != "begun\ngot ''\nended\n" {
+		t.Errorf("attach: %+v", r)
+	}
+	if r := in("logs", "left"); r.Code != 0 || r.Out != "begun\ngot ''\nended\n" {
+		t.Errorf("logs: %+v", r)
+	}
+	if r := in("wait", "left"); r.Code != 6 {
+		t.Errorf("wait after the end: %+v", r)
+	}
+	start(t, kit.User, "left", "sleep 0.5; exit 3") // another one of that name
+	if r := in("wait", "left"); r.Code != 3 {
+		t.Errorf("wait for a later one: %+v", r)
+	}
+	// One whose supervisor was killed has ended, too.
+	if r := in("run", "-dq", "--name", "dead", kit.Image, "sleep", "600"); r.Code != 125 { // no -q here
+		t.Errorf("%+v", r)
+	}
+	if r := in("run", "-d", "--quiet", "--name", "dead", kit.Image, "sleep", "600"); r.Code != 0 {
+		t.Errorf("%+v", r)
+	}
+	kit.Command(t, "pkill", "-KILL", "-f", "^runtime run --detached=.* --name=dead")
+	if r := in("attach", "dead"); r.Code != 125 || !strings.Contains(r.Err, "run dead: was killed") {
+		t.Errorf("attach: %+v", r)
+	}
+	kit.Root(t, "gc")
+	for _, c := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{[]string{"run", "-d", kit.Image, "/not/there"}, 127, "/not/there"},
+		{[]string{"run", "-d", "nosuch", "true"}, 125, "unknown image nosuch"},
+		{[]string{"run", "-dt", kit.Image, "true"}, 125, "--detach and --tty exclude each other"},
+		{[]string{"shell", "-d", kit.Image}, 125, "runtime exec -it NAME bash"},
+		{[]string{"run", "-d", "--name", "a/b", kit.Image, "true"}, 125, "container name"},
+		{[]string{"logs", "nosuch"}, 125, "no run nosuch"},
+		{[]string{"attach", "../x"}, 125, "container name"},
+	} {
+		if r := in(c.args...); r.Code != c.code || r.Out != "" || !strings.Contains(r.Err, c.says) || strings.Count(r.Err, "\n") != 1 {
+			t.Errorf("%q: %+v", c.args, r)
+		}
+	}
+	if r := in("run", "-d", kit.Image, "true"); r.Code != 0 || !strings.HasPrefix(r.Out, kit.Image) { // it may have ended before
+		t.Errorf("%+v", r)
+	}
+	if info, err := os.Stat(state); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("%v, %v", info, err)
+	}
+	kit.NothingLeft(t)
+}

@@ -88,6 +88,9 @@ const (
 var settings = []setting{
 	{`(runtime (exec|kill|inspect))`, running, stopped},
 	{`runtime wait build-1 build-2`, asUser + `"cd /; runtime run --quiet --name build-2 deb12-i386 sleep 3" & await mayfly-test/build-2`, ""},
+	{`runtime (logs|attach)`, asUser + `"cd; runtime run --detach --name build-1 deb12-i386 sleep 2 >/dev/null"`, ""},
+	{`runtime run --detach`, "", `until ! runtime exec mayfly-test/build-1 true 2>/dev/null; do sleep 0.1; done; runtime kill --signal KILL mayfly-test/db 2>/dev/null; true`},
+	{`runtime (kill db|run --network join:db)`, asUser + `"cd; runtime run --detach --name db --network none deb12-i386 sleep 600 >/dev/null"`, `runtime kill --signal KILL mayfly-test/db 2>/dev/null; true`},
 	{`runtime wait`, asUser + `"cd /; runtime run --quiet --name build-1 deb12-i386 sleep 3" & await mayfly-test/build-1`, ""},
 	{`runtime (run|shell) --session|runtime session end`, asUser + `"cd /; runtime session begin --name work deb12-i386 >/dev/null"`, ""},
 	{`runtime (run|shell) --session|runtime session begin`, "", asUser + `"cd /; runtime session end work"`},
@@ -118,6 +121,7 @@ tree=/srv/chroots/deb12-i386; mkdir -p $tree && cd $tree
 mkdir -p bin dev etc home opt proc run sdk sys tmp usr var/tmp /srv/sdk; cp /bin/busybox bin/; for name in $(bin/busybox --list); do [ -e bin/$name ] || ln -s busybox bin/$name; done
 printf '#!/bin/sh\nexec sh ./build.sh\n' >bin/make; printf '#!/bin/sh\n' >bin/apt-get; rm -f bin/bash; printf '#!/bin/sh\nexec sh "$@"\n' >bin/bash; chmod 755 bin/make bin/apt-get bin/bash
 cd /home/mayfly-test; rm -rf .local; mkdir -p src; printf '#!/bin/sh\necho built\n' | tee build.sh configure src/build.sh src/trace.sh >/dev/null; chmod 755 build.sh configure src/*.sh
+printf '#!/bin/sh\nexec sleep 600\n' >database.sh; chmod 755 database.sh
 mkdir -p /srv/jobs; cp build.sh /srv/jobs; chown -R mayfly-test: /srv/jobs
 printf 'from = "deb12-i386"\n[[file]]\npath = "/srv/what"\ncontent = "x"\n' >image.toml; runtime policy default >new.toml
 tar -cJf rootfs.tar.xz -C $tree .; truncate -s 300M mkosi.raw; mkfs.btrfs -q -r $tree mkosi.raw; chown -R mayfly-test: .
