@@ -88,12 +88,12 @@ func flagsOf(c command) []string {
 // nameKinds returns the kind of name that a command takes as its argument.
 func nameKinds(path []string) []string {
 	switch strings.Join(path, " ") {
-	case "exec", "kill", "wait", "inspect":
+	case "exec", "kill", "wait", "inspect", "logs", "attach":
 		return []string{"<containers>"}
 	case "session end":
 		return []string{"<sessions>"}
 	case "run", "shell", "session begin", "policy explain", "image shell", "image export", "image inspect", "image history", "image diff",
-		"image verify", "image rollback", "image prune", "image clone", "image rename", "image remove", "image send":
+		"image verify", "image update", "image rollback", "image prune", "image clone", "image rename", "image remove", "image send":
 		return []string{"<images>"}
 	}
 	return nil

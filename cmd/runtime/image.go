@@ -17,7 +17,7 @@ import (
 )
 
 func imageCommands() []command {
-	list := []command{logged(imageCreate), logged(imageShell), logged(imageImport), imageExport, imageList, imageInspect, imageHistory,
+	list := []command{logged(imageCreate), logged(imageShell), logged(imageUpdate), logged(imageImport), imageExport, imageList, imageInspect, imageHistory,
 		imageDiff, imageVerify, logged(imageRollback), logged(imagePrune), logged(imageClone), logged(imageRename), logged(imageRemove),
 		imageSend, logged(imageReceive)}
 	for i := range list {

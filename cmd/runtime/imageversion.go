@@ -238,6 +238,11 @@ func packageChanges(a, b *image.Image) ([]packageChange, error) {
 	if err != nil {
 		return nil, err
 	}
+	return changesOf(before, after), nil
+}
+
+// changesOf lists the packages whose versions differ, by name.
+func changesOf(before, after map[string]string) []packageChange {
 	all := map[string]string{}
 	for name := range before {
 		all[name] = ""
@@ -251,7 +256,7 @@ func packageChanges(a, b *image.Image) ([]packageChange, error) {
 			changes = append(changes, packageChange{name, before[name], after[name]})
 		}
 	}
-	return changes, nil
+	return changes
 }
 
 func (d difference) print() {

@@ -127,3 +127,44 @@ func TestNoDownloadsAreSealed(t *testing.T) {
 	}
 	s.clean(t)
 }
+
+// An image is updated when there is something new, and only then has a new version.
+func TestUpdates(t *testing.T) {
+	each(t, func(t *testing.T, s store) {
+		const status = `printf 'Package: %s\nStatus: install ok installed\nArchitecture: i386\nVersion: %s\n\n'`
+		// The archive has what is in /srv/new; where that is "broken", it cannot be reached.
+		apt := "#!/bin/sh\n" + `echo "apt-get $*"; mkdir -p /var/lib/apt/lists; echo x >/var/lib/apt/lists/x_Packages
+case "$*" in *update) [ "$(cat /srv/new)" != broken ];; *full-upgrade) cat /srv/new >/var/lib/dpkg/status;; esac`
+		debian := tree(t, "mkdir -p bin srv var/lib/dpkg; cp /bin/busybox bin; for n in sh cat mkdir; do ln -s busybox bin/$n; done; "+
+			status+" libc6 1 >var/lib/dpkg/status; cat var/lib/dpkg/status >srv/new; printf '%s\n' '"+strings.ReplaceAll(apt, "'", `'\''`)+"' >bin/apt-get; chmod 755 bin/apt-get")
+		for _, name := range []string{"one", "two"} {
+			s.succeed(t, "image", "import", name, debian)
+		}
+		s.small(t, "other", "no packages")
+		if out := s.succeed(t, "image", "update", "one"); out != "image one@1 is up to date\n" {
+			t.Errorf("nothing is new: %q", out)
+		}
+		s.succeed(t, "image", "shell", "--keep", "one", "--", "sh", "-c", "{ "+strings.ReplaceAll(status, "%s", "%s")+" libc6 2; "+status+" zlib1g 5; } >/srv/new")
+		s.succeed(t, "image", "shell", "--keep", "two", "--", "sh", "-c", "echo broken >/srv/new")
+		r := kit.Root(t, s.on([]string{"image", "update", "--all"})...)
+		lines := strings.Split(r.Out, "\n")
+		if r.Code != 125 || len(lines) != 4 || !strings.HasPrefix(lines[0], "image one@3: sha256:") || !strings.HasSuffix(lines[0], ", 2 packages") ||
+			lines[1] != "package  changed  libc6 1 to 2" || lines[2] != "package  added    zlib1g 5" ||
+			!strings.Contains(r.Err, "update two: apt-get failed with error code 1: the image stays as it is") || strings.Contains(r.Err, "update other") {
+			t.Errorf("%+v", r)
+		}
+		if list := s.history(t, "one"); len(list) != 3 || !list[2].Current || list[2].Origin != "update of one@2" {
+			t.Errorf("%+v", list)
+		}
+		if list := s.history(t, "two"); len(list) != 2 {
+			t.Errorf("%+v", list)
+		}
+		if _, err := os.Stat(filepath.Join(s.path, "one", "current", "var/lib/apt/lists/x_Packages")); err == nil {
+			t.Error("what apt has downloaded is kept")
+		}
+		s.refuse(t, "no packages that dpkg knows", "image", "update", "other")
+		s.refuse(t, "no NAME given", "image", "update")
+		s.refuse(t, "--all and names exclude each other", "image", "update", "--all", "one")
+		s.clean(t)
+	})
+}

@@ -110,6 +110,7 @@ var settings = []setting{
 	{`runtime grant --group`, "", `runtime grant >/dev/null`},
 	{`runtime grant --sudo`, "", `rm /etc/sudoers.d/mayfly`},
 	{`sudo runtime as-caller`, `runtime grant --sudo >/etc/sudoers.d/mayfly`, `rm /etc/sudoers.d/mayfly`},
+	{`runtime image update --install-timer`, "", `systemctl disable -q --now mayfly-update.timer; rm /etc/systemd/system/mayfly-update.*; systemctl daemon-reload`},
 	{`runtime gc --install-timer`, "", `rm /etc/systemd/system/mayfly-gc.*; systemctl daemon-reload`},
 }
 
@@ -118,7 +119,7 @@ var settings = []setting{
 // something or are not there.
 const stage = `set -e
 tree=/srv/chroots/deb12-i386; mkdir -p $tree && cd $tree
-mkdir -p bin dev etc home opt proc run sdk sys tmp usr var/tmp /srv/sdk; cp /bin/busybox bin/; for name in $(bin/busybox --list); do [ -e bin/$name ] || ln -s busybox bin/$name; done
+mkdir -p bin dev etc home opt proc run sdk sys tmp usr var/tmp var/lib/dpkg /srv/sdk; printf 'Package: make\nStatus: install ok installed\nVersion: 1\n' >var/lib/dpkg/status; cp /bin/busybox bin/; for name in $(bin/busybox --list); do [ -e bin/$name ] || ln -s busybox bin/$name; done
 printf '#!/bin/sh\nexec sh ./build.sh\n' >bin/make; printf '#!/bin/sh\n' >bin/apt-get; rm -f bin/bash; printf '#!/bin/sh\nexec sh "$@"\n' >bin/bash; chmod 755 bin/make bin/apt-get bin/bash
 cd /home/mayfly-test; rm -rf .local; mkdir -p src; printf '#!/bin/sh\necho built\n' | tee build.sh configure src/build.sh src/trace.sh >/dev/null; chmod 755 build.sh configure src/*.sh
 printf '#!/bin/sh\nexec sleep 600\n' >database.sh; chmod 755 database.sh

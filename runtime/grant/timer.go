@@ -2,7 +2,6 @@ package grant
 
 import (
 	_ "embed" // for the units
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -18,6 +17,10 @@ var (
 	gcService string
 	//go:embed units/mayfly-gc.timer
 	gcTimer string
+	//go:embed units/mayfly-update.service
+	updateService string
+	//go:embed units/mayfly-update.timer
+	updateTimer string
 )
 
 // packaged is the program's path in the units of the Debian package.
@@ -25,15 +28,26 @@ const packaged = "/usr/bin/runtime"
 
 // InstallTimer makes systemd run the program at path every hour, to remove leftovers.
 func InstallTimer(path string) error {
+	return install(path, "mayfly-gc", gcService, gcTimer, "runtime gc")
+}
+
+// InstallUpdateTimer makes systemd run the program at path every day, to update images.
+func InstallUpdateTimer(path string) error {
+	return install(path, "mayfly-update", updateService, updateTimer, "runtime image update --all")
+}
+
+// install installs a timer and the service that it starts. command is what cron can
+// call in their place.
+func install(path, name, service, timer, command string) error {
 	if !host.Systemd() {
-		return errors.New("systemd does not run here: have cron call `runtime gc`")
+		return fmt.Errorf("systemd does not run here: have cron call `%s`", command)
 	}
-	for name, text := range map[string]string{"mayfly-gc.service": strings.ReplaceAll(gcService, packaged, path), "mayfly-gc.timer": gcTimer} {
+	for name, text := range map[string]string{name + ".service": strings.ReplaceAll(service, packaged, path), name + ".timer": timer} {
 		if err := os.WriteFile(filepath.Join(host.UnitDirectory, name), []byte(text), 0o644); err != nil {
 			return fmt.Errorf("install timer: %w", err)
 		}
 	}
-	for _, args := range [][]string{{"daemon-reload"}, {"enable", "--now", "mayfly-gc.timer"}} {
+	for _, args := range [][]string{{"daemon-reload"}, {"enable", "--now", name + ".timer"}} {
 		if out, err := exec.Command("systemctl", args...).CombinedOutput(); err != nil {
 			return fmt.Errorf("systemctl %s: %w: %s", args[0], err, out)
 		}

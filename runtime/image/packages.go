@@ -19,13 +19,25 @@ const dpkgStatus = "/var/lib/dpkg/status"
 // package of another architecture than the first one is NAME:ARCH. An image without
 // dpkg has none.
 func (i *Image) Packages() (map[string]string, error) {
+	found, err := packagesIn(i.fd)
+	if err != nil {
+		return nil, fmt.Errorf("image %s: %w", i, err)
+	}
+	return found, nil
+}
+
+// Packages returns those of the draft, in the same way.
+func (d *Draft) Packages() (map[string]string, error) { return packagesIn(d.fd) }
+
+// packagesIn reads the records below the directory root.
+func packagesIn(root int) (map[string]string, error) {
 	found := map[string]string{}
-	fd, err := mount.RootAt(i.fd).OpenRegular(dpkgStatus)
+	fd, err := mount.RootAt(root).OpenRegular(dpkgStatus)
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
 		return found, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("image %s: open %s: %w", i, dpkgStatus, err)
+		return nil, fmt.Errorf("open %s: %w", dpkgStatus, err)
 	}
 	file := os.NewFile(uintptr(fd), dpkgStatus)
 	defer file.Close()
@@ -51,7 +63,7 @@ func (i *Image) Packages() (map[string]string, error) {
 	}
 	addPackage(found, installed, name, arch, version)
 	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("image %s: read %s: %w", i, dpkgStatus, err)
+		return nil, fmt.Errorf("read %s: %w", dpkgStatus, err)
 	}
 	return found, nil
 }
