@@ -60,7 +60,7 @@ func declare(flags *flag.FlagSet) *options {
 	flags.StringVarP(&o.user, "user", "u", "", "run as `USER`, by name or number (only root may choose another user)")
 	flags.StringVar(&o.network, "network", "", "`NETWORK`: host, none or private; join:NAME shares the network of your container NAME; interface:IF (root only) moves host interface IF into the container (default: the policy's)")
 	flags.FuncP("publish", "p", "forward TCP port HOST to port CONTAINER: `HOST:CONTAINER` (with --network private)", appendTo(&o.publish))
-	flags.BoolVar(&o.rootInside, "root", false, "be root inside, mapped to your subordinate ids outside; see subuid(5)")
+	flags.BoolVar(&o.rootInside, "root", false, "be root inside, as apt-get and sudo want it, mapped to your subordinate ids outside; see subuid(5)")
 	flags.StringVar(&o.rootAs, "root-as", "", "be root inside; files that root makes on binds belong to `WHO`: subordinate (as with --root) or caller")
 	flags.StringVar(&o.personality, "personality", "", "architecture that uname reports, `ARCH`: x86, x86-64, arm, arm64 (default: the image's)")
 	flags.StringVar(&o.name, "name", "", "`NAME` of the container (default: IMAGE-<16 hex digits>)")

@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	flag "github.com/spf13/pflag"
+	"golang.org/x/term"
 
 	"mayfly/runtime"
 	"mayfly/runtime/here"
@@ -178,8 +181,8 @@ func (o *options) run(ctx context.Context, h here.Here, r plan.Request, signals 
 		return how, err
 	}
 	limited := printLimits(reports.plan, how)
-	if err == nil && o.printsState(reports.plan) && !limited {
-		message("Container %s %s.", reports.plan.Container, how)
+	if err == nil && !limited {
+		o.printEnd(reports.plan, how)
 	}
 	return how, err
 }
@@ -203,17 +206,73 @@ func printLimits(plan *plan.Plan, status status.Status) bool {
 	return status.TimedOut || status.Flooded
 }
 
-func (o *options) printsState(plan *plan.Plan) bool {
-	return o.verbose || !o.quiet && plan.Spec.Process.Terminal
+// onTerminal tells whether the user sees a terminal of the command's.
+func (o *options) onTerminal(p *plan.Plan) bool { return !o.quiet && p.Spec.Process.Terminal }
+
+// printStart tells what begins: with --verbose in the words of the nspawn-run script,
+// for a shell in a line of what a newcomer must know.
+func (o *options) printStart(p *plan.Plan) {
+	switch {
+	case o.verbose:
+		message("Spawning container %s on %s.", p.Container, p.Path())
+		if p.Spec.Process.Terminal {
+			message("Press ^] three times within 1s to kill container.")
+		}
+	case o.login && o.onTerminal(p):
+		message("%s: %s. ^] three times within 1s kills it.", p.ImageReference(), strings.Join(whatHolds(p), "; "))
+		setTitle(p.ImageReference())
+	}
 }
 
-func (o *options) printStart(plan *plan.Plan) {
-	if !o.printsState(plan) {
-		return
+// whatHolds says what becomes of changes, and how to be root.
+func whatHolds(p *plan.Plan) []string {
+	var holds []string
+	switch {
+	case p.Root.Kind == plan.RootSession:
+		holds = append(holds, "session "+p.Root.Name+", where changes are kept")
+	case p.Root.Kind == plan.RootImage:
+		holds = append(holds, "the image itself, where changes are kept")
+	case p.Spec.Root.Readonly:
+		holds = append(holds, "read-only but for what is bound, such as your home (--writable: changes are discarded)")
+	default:
+		holds = append(holds, "changes are kept in what is bound, such as your home, and else discarded")
 	}
-	message("Spawning container %s on %s.", plan.Container, plan.Path())
-	if plan.Spec.Process.Terminal {
-		message("Press ^] three times within 1s to kill container.")
+	if p.Spec.Process.User.UID != 0 {
+		holds = append(holds, "no apt or sudo here: --root is root inside")
+	}
+	return holds
+}
+
+// printEnd tells how a command has ended: always with --verbose, on a terminal where it
+// did not go well.
+func (o *options) printEnd(p *plan.Plan, how status.Status) {
+	if o.login && !o.verbose && o.onTerminal(p) {
+		restoreTitle()
+	}
+	if o.verbose || o.onTerminal(p) && how.ExitCode() != 0 {
+		message("Container %s %s.", p.Container, how)
+	}
+}
+
+// titled are the beginnings of the names (TERM) of terminals whose title can be set and
+// put back.
+var titled = []string{"xterm", "screen", "tmux", "rxvt", "alacritty", "foot", "kitty", "wezterm", "konsole", "gnome", "vte"}
+
+func hasTitle() bool {
+	kind := os.Getenv("TERM")
+	return term.IsTerminal(2) && slices.ContainsFunc(titled, func(name string) bool { return strings.HasPrefix(kind, name) })
+}
+
+// setTitle keeps the terminal's title on its stack and sets another one.
+func setTitle(text string) {
+	if hasTitle() {
+		fmt.Fprintf(os.Stderr, "\x1b[22;0t\x1b]0;%s\a", printableLine(text))
+	}
+}
+
+func restoreTitle() {
+	if hasTitle() {
+		fmt.Fprint(os.Stderr, "\x1b[23;0t")
 	}
 }
 

@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -18,7 +19,7 @@ func onTerminal(t *testing.T, args ...string) *kit.Terminal {
 func TestShellOnATerminal(t *testing.T) {
 	m := onTerminal(t, kit.Runtime, "shell", kit.Image)
 	before := m.Before
-	m.Await("Press ^] three times within 1s to kill container.")
+	m.Await("^] three times within 1s kills it.\r\n")
 	m.Await("$ ")
 	m.Type("tty; stty size; echo $0\n")
 	m.Await("/dev/pts/0")
@@ -163,6 +164,36 @@ func TestHangUp(t *testing.T) {
 	m.HangUp()
 	if code := m.Wait(); code != 4 {
 		t.Errorf("exit %d, want 4", code)
+	}
+	kit.NothingLeft(t)
+}
+
+// A shell says at the beginning what a newcomer must know, and at the end nothing if it
+// went well.
+func TestWhatAShellSays(t *testing.T) {
+	cmd := kit.As(t, kit.User, kit.Runtime, "shell", kit.Image)
+	cmd.Env = append(cmd.Env, "TERM=xterm")
+	m := kit.OnTerminal(t, kit.User, cmd)
+	m.Await("$ ")
+	m.Type("hostname; echo \"in $MAYFLY_IMAGE, $MAYFLY_CONTAINER\"; exit 0\n")
+	if code := m.Wait(); code != 0 {
+		t.Errorf("exit status %d", code)
+	}
+	shown := m.Shows()
+	for _, want := range []string{"--root is root inside", "\x1b]0;" + kit.Image, "\x1b[23;0t", "\r" + kit.Image + "\r\n", "in " + kit.Image, ", " + kit.Image + "-"} {
+		if !strings.Contains(shown, want) {
+			t.Errorf("no %q in %q", want, shown)
+		}
+	}
+	for _, unwanted := range []string{"Spawning", "exited successfully"} {
+		if strings.Contains(shown, unwanted) {
+			t.Errorf("%q in %q", unwanted, shown)
+		}
+	}
+	// A build on a terminal says nothing by itself.
+	m = onTerminal(t, kit.Runtime, "run", kit.Image, "true")
+	if m.Wait(); m.Shows() != "" {
+		t.Errorf("%q", m.Shows())
 	}
 	kit.NothingLeft(t)
 }

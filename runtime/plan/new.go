@@ -122,7 +122,11 @@ func (p *Plan) name(r Request, f Facts) error {
 	}
 	p.Spec.Hostname = r.Hostname
 	if r.Hostname == "" {
-		p.Spec.Hostname = strings.Trim(strings.ReplaceAll(p.Container, "_", "-"), "-.")
+		name := p.Container
+		if r.Login && r.Name == "" { // it stands in the shell's prompt
+			name = p.Root.Image
+		}
+		p.Spec.Hostname = strings.Trim(strings.ReplaceAll(name, "_", "-"), "-.")
 	}
 	return checkHostname(p.Spec.Hostname)
 }

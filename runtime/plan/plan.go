@@ -169,6 +169,11 @@ type File struct {
 	Link    string `json:"link,omitempty"` // target of a symbolic link; then no Content
 }
 
+// ImageReference is the image as a user writes it, with the version that it has.
+func (p *Plan) ImageReference() string {
+	return ref.Reference{Name: p.Root.Image, Version: p.Root.Version}.String()
+}
+
 // Path is the path of the root file system on the host while the container runs.
 func (p *Plan) Path() string {
 	if p.Root.Kind != RootSnapshot {

@@ -217,7 +217,8 @@ func TestPlanOfAnOrdinaryRun(t *testing.T) {
 			t.Error("a bind whose source the host does not have is in the plan")
 		}
 	}
-	want := []string{"PATH=" + searchPath, "container=mayfly", "USER=dev", "LOGNAME=dev", "HOME=/home/dev", "SHELL=/bin/bash", "XDG_RUNTIME_DIR=/run/user/1000", "TERM=xterm", "LC_ALL=C"}
+	want := []string{"PATH=" + searchPath, "container=mayfly", "USER=dev", "LOGNAME=dev", "HOME=/home/dev", "SHELL=/bin/bash", "XDG_RUNTIME_DIR=/run/user/1000", "TERM=xterm", "LC_ALL=C",
+		"MAYFLY_IMAGE=deb12-i386", "MAYFLY_CONTAINER=deb12-i386-0123456789abcdef"}
 	if !slices.Equal(p.Spec.Process.Env, want) {
 		t.Errorf("environment %q", p.Spec.Process.Env)
 	}
@@ -229,9 +230,27 @@ func TestTheImagesEnvironmentIsTheBase(t *testing.T) {
 	f.ImageEnv = []string{"PATH=/image", "A=image", "B=image", "TERM=image", "HOME=/image", "container=docker"}
 	p := plan(t, Request{Image: "i", Command: []string{"x"}, Env: []string{"B=call"}}, f)
 	want := []string{"PATH=/image", "A=image", "B=call", "TERM=xterm", "HOME=/home/dev", "container=mayfly",
-		"USER=dev", "LOGNAME=dev", "SHELL=/bin/bash", "XDG_RUNTIME_DIR=/run/user/1000", "LC_ALL=C"}
+		"USER=dev", "LOGNAME=dev", "SHELL=/bin/bash", "XDG_RUNTIME_DIR=/run/user/1000", "LC_ALL=C",
+		"MAYFLY_IMAGE=i", "MAYFLY_CONTAINER=i-0123456789abcdef"}
 	if !slices.Equal(p.Spec.Process.Env, want) {
 		t.Errorf("environment %q", p.Spec.Process.Env)
+	}
+}
+
+// A shell's prompt has the host name.
+func TestAShellHasAShortHostName(t *testing.T) {
+	for _, c := range []struct {
+		r    Request
+		want string
+	}{
+		{Request{Image: "deb_12@3", Login: true}, "deb-12"},
+		{Request{Image: "deb12", Login: true, Name: "mine"}, "mine"},
+		{Request{Image: "deb12", Login: true, Hostname: "x.y"}, "x.y"},
+		{Request{Image: "deb12", Command: []string{"x"}}, "deb12-0123456789abcdef"},
+	} {
+		if p := plan(t, c.r, facts()); p.Spec.Hostname != c.want {
+			t.Errorf("%+v: %s", c.r, p.Spec.Hostname)
+		}
 	}
 }
 

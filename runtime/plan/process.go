@@ -18,13 +18,15 @@ func (p *Plan) process(r Request, f Facts) error {
 	if err != nil {
 		return err
 	}
+	about := []string{"MAYFLY_IMAGE=" + p.ImageReference(), "MAYFLY_CONTAINER=" + p.Container}
 	if f.RootInside != nil {
-		env = unlessAsked(env, r.Env, f.whoIsRoot())
+		about = append(about, f.whoIsRoot()...)
 	}
 	home := f.ChosenHome(r)
-	if home.value != "" { // unless the request sets HOME
-		env = unlessAsked(env, r.Env, []string{"HOME=" + home.value})
+	if home.value != "" {
+		about = append(about, "HOME="+home.value)
 	}
+	env = unlessAsked(env, r.Env, about)
 	if home.Note != "" {
 		p.note(home.Note)
 	}
