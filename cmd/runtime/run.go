@@ -219,7 +219,7 @@ func (o *options) printStart(p *plan.Plan) {
 			message("Press ^] three times within 1s to kill container.")
 		}
 	case o.login && o.onTerminal(p):
-		message("%s: %s. ^] three times within 1s kills it.", p.ImageReference(), strings.Join(whatHolds(p), "; "))
+		message("%s: %s; ^] three times: kill", p.ImageReference(), strings.Join(whatHolds(p), "; "))
 		setTitle(p.ImageReference())
 	}
 }
@@ -229,27 +229,28 @@ func whatHolds(p *plan.Plan) []string {
 	var holds []string
 	switch {
 	case p.Root.Kind == plan.RootSession:
-		holds = append(holds, "session "+p.Root.Name+", where changes are kept")
+		holds = append(holds, "session "+p.Root.Name+", changes are kept")
 	case p.Root.Kind == plan.RootImage:
-		holds = append(holds, "the image itself, where changes are kept")
+		holds = append(holds, "the image itself, changes are kept")
 	case p.Spec.Root.Readonly:
-		holds = append(holds, "read-only but for what is bound, such as your home (--writable: changes are discarded)")
+		holds = append(holds, "read-only except for binds such as your home")
 	default:
-		holds = append(holds, "changes are kept in what is bound, such as your home, and else discarded")
+		holds = append(holds, "changes are discarded, except in binds such as your home")
 	}
 	if p.Spec.Process.User.UID != 0 {
-		holds = append(holds, "no apt or sudo here: --root is root inside")
+		holds = append(holds, "for apt or sudo: --root")
 	}
 	return holds
 }
 
-// printEnd tells how a command has ended: always with --verbose, on a terminal where it
-// did not go well.
+// printEnd tells how a command has ended: always with --verbose, and of a shell on a
+// terminal where it did not go well.
 func (o *options) printEnd(p *plan.Plan, how status.Status) {
-	if o.login && !o.verbose && o.onTerminal(p) {
+	shell := o.login && o.onTerminal(p)
+	if shell && !o.verbose {
 		restoreTitle()
 	}
-	if o.verbose || o.onTerminal(p) && how.ExitCode() != 0 {
+	if o.verbose || shell && how.ExitCode() != 0 {
 		message("Container %s %s.", p.Container, how)
 	}
 }

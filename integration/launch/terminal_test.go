@@ -19,7 +19,7 @@ func onTerminal(t *testing.T, args ...string) *kit.Terminal {
 func TestShellOnATerminal(t *testing.T) {
 	m := onTerminal(t, kit.Runtime, "shell", kit.Image)
 	before := m.Before
-	m.Await("^] three times within 1s kills it.\r\n")
+	m.Await("^] three times: kill\r\n")
 	m.Await("$ ")
 	m.Type("tty; stty size; echo $0\n")
 	m.Await("/dev/pts/0")
@@ -180,7 +180,7 @@ func TestWhatAShellSays(t *testing.T) {
 		t.Errorf("exit status %d", code)
 	}
 	shown := m.Shows()
-	for _, want := range []string{"--root is root inside", "\x1b]0;" + kit.Image, "\x1b[23;0t", "\r" + kit.Image + "\r\n", "in " + kit.Image, ", " + kit.Image + "-"} {
+	for _, want := range []string{"for apt or sudo: --root", "\x1b]0;" + kit.Image, "\x1b[23;0t", "\r" + kit.Image + "\r\n", "in " + kit.Image, ", " + kit.Image + "-"} {
 		if !strings.Contains(shown, want) {
 			t.Errorf("no %q in %q", want, shown)
 		}

@@ -17,10 +17,10 @@ import (
 
 // session is what a developer types, line by line; each is answered before the next.
 var session = []string{
-	"time runtime run --quiet deb12-i386 -- uname -m",
+	"time runtime run deb12-i386 -- uname -m",
 	"uname -m",
-	"runtime run --quiet deb12-i386 -- gcc -o hello hello.c",
-	"runtime run --quiet deb12-i386 -- ./hello",
+	"runtime run deb12-i386 -- gcc -o hello hello.c",
+	"runtime run deb12-i386 -- ./hello",
 	"ls -l hello",
 	"runtime run deb12-i386 -- touch /usr/bin/x; echo exit status $?",
 	"runtime shell deb12-i386",
