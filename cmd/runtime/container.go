@@ -263,7 +263,7 @@ var psCommand = command{
 	setUp: func(flags *flag.FlagSet) action {
 		everybody := flags.Bool("all-users", false, "list the containers of all users (root only)")
 		form := listingFlags(flags)
-		watch := flags.Bool("watch", false, "refresh every second; CPU is then a percentage of one processor")
+		watch := flags.Bool("watch", false, "refresh every second, until q is typed; CPU is then a percentage of one processor")
 		return func(self process, _ []string) (int, error) {
 			list, err := client.Containers(self.Here, *everybody)
 			if err != nil {
@@ -312,9 +312,12 @@ func shorten(text string) string {
 // refresh is the interval of --watch.
 const refresh = time.Second
 
-// watchContainers prints the list again and again, until a signal ends the process.
+// watchContainers prints the list again and again, until the user types q, or a signal
+// ends it.
 func watchContainers(h here.Here, everybody bool, list []client.Container) error {
 	before, at := map[string]time.Duration{}, time.Now()
+	keys := openKeyboard()
+	defer keys.close()
 	for {
 		elapsed := time.Since(at)
 		if term.IsTerminal(1) {
@@ -334,7 +337,9 @@ func watchContainers(h here.Here, everybody bool, list []client.Container) error
 		for _, c := range list {
 			before[c.User+"/"+c.Name] = c.CPU
 		}
-		time.Sleep(refresh)
+		if keys.quits(refresh) {
+			return nil
+		}
 		if list, err = client.Containers(h, everybody); err != nil {
 			return err
 		}

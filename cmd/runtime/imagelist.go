@@ -1,11 +1,10 @@
 package main
 
 import (
-	"context"
 	"fmt"
+	"os"
 	"sort"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	flag "github.com/spf13/pflag"
@@ -13,6 +12,7 @@ import (
 	"mayfly/runtime/here"
 	"mayfly/runtime/image"
 	"mayfly/runtime/state"
+	"mayfly/runtime/survey"
 )
 
 var imageList = command{
@@ -56,24 +56,6 @@ func countRunning(h here.Here, list []image.Description) error {
 	return err
 }
 
-// A table prints aligned columns.
-func table(heading string, rows func(row func(cells ...any))) error {
-	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, heading)
-	rows(func(cells ...any) {
-		var line []string
-		for _, c := range cells {
-			text := printableLine(fmt.Sprint(c))
-			if text == "" {
-				text = "-"
-			}
-			line = append(line, text)
-		}
-		fmt.Fprintln(w, strings.Join(line, "\t"))
-	})
-	return w.Flush()
-}
-
 func printImages(list []image.Description) error {
 	return table("NAME\tVERSION\tARCH\tCREATED\tSIZE\tLAST USED\tRUNNING\tKIND", func(row func(...any)) {
 		for _, d := range list {
@@ -81,9 +63,17 @@ func printImages(list []image.Description) error {
 			if d.Version != 0 {
 				version, size = fmt.Sprint(d.Version), bytesOf(d.Bytes)
 			}
-			row(d.Name, version, machineOf(d), when(d.Created), size, when(d.Used), d.Running, d.Kind)
+			row(d.Name, version, machineOf(d), when(d.Created), size, when(d.Used), d.Running, kindOf(d))
 		}
 	})
+}
+
+// kindOf tells of an image's kind in words.
+func kindOf(d image.Description) string {
+	if d.Versions > 0 {
+		return "sealed, " + count(d.Versions, "version")
+	}
+	return d.Kind
 }
 
 func when(t time.Time) string {
@@ -146,19 +136,36 @@ var imageInspect = command{
 	name:     "inspect",
 	synopsis: "NAME[@VERSION]",
 	summary:  "show an image's origin, digest, sizes and packages",
-	examples: []string{"runtime image inspect deb12-i386", "runtime image inspect --json deb12-i386@2"},
+	examples: []string{"runtime image inspect deb12-i386", "runtime image inspect --packages deb12-i386", "runtime image inspect --json deb12-i386@2"},
 	setUp: func(flags *flag.FlagSet) action {
+		packages := flags.Bool("packages", false, "list the packages (in JSON they are always)")
 		asJSON := jsonFlag(flags)
-		return inStore(flags, 1, []string{"NAME"}, func(_ context.Context, s *image.Store, args []string) error {
-			i, err := inspect(s, args[0])
+		store := storeFlag(flags)
+		return func(self process, args []string) (int, error) {
+			args, err := positional(flags, args, 1, "NAME")
 			if err != nil {
+				return exit(err)
+			}
+			if os.Getuid() != 0 && !self.Rootless() {
+				// Whoever may run an image may see all of it.
+				name, _, _ := strings.Cut(args[0], "@")
+				if _, _, err := survey.Explain(self.Here, name, ""); err != nil {
+					return exit(err)
+				}
+			}
+			var i inspection
+			err = withStore(self.Here, store, func(s *image.Store) (err error) {
+				i, err = inspect(s, args[0])
 				return err
+			})
+			switch {
+			case err != nil:
+				return exit(err)
+			case *asJSON:
+				return exit(printJSON(i))
 			}
-			if *asJSON {
-				return printJSON(i)
-			}
-			return i.print()
-		})
+			return exit(i.print(*packages))
+		}
 	},
 }
 
@@ -183,7 +190,7 @@ func inspect(s *image.Store, name string) (i inspection, err error) {
 		}
 		i.Record = &record
 	}
-	if s.BTRFS {
+	if s.BTRFS && os.Getuid() == 0 { // btrfs(8) has not the grant
 		sizes, err := img.Measure()
 		if err != nil {
 			return i, err
@@ -194,14 +201,14 @@ func inspect(s *image.Store, name string) (i inspection, err error) {
 	return i, err
 }
 
-func (i inspection) print() error {
+func (i inspection) print(packages bool) error {
 	line := func(name, value string) {
 		if value != "" {
 			fmt.Fprintf(stdout, "%-13s %s\n", name, printableLine(value))
 		}
 	}
 	line("name", i.Name)
-	line("kind", i.Kind)
+	line("kind", kindOf(i.Description))
 	line("path", i.Path)
 	line("architecture", machineOf(i.Description))
 	if r := i.Record; r != nil {
@@ -226,6 +233,10 @@ func (i inspection) print() error {
 	line("created", when(i.Created))
 	line("last used", when(i.Used))
 	line("running", fmt.Sprint(i.Running))
+	if !packages {
+		line("packages", fmt.Sprintf("%d (--packages lists them)", len(i.Packages)))
+		return nil
+	}
 	line("packages", fmt.Sprint(len(i.Packages)))
 	for _, name := range sorted(i.Packages) {
 		fmt.Fprintf(stdout, "    %s %s\n", printableLine(name), printableLine(i.Packages[name]))

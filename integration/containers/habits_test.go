@@ -164,3 +164,34 @@ func TestADetachedRun(t *testing.T) {
 	}
 	kit.NothingLeft(t)
 }
+
+// A list that is refreshed ends by a key, and fits the terminal.
+func TestAListOnATerminal(t *testing.T) {
+	start(t, kit.User, "a-container-with-a-rather-long-name-of-its-own", "exec sleep 60 # "+strings.Repeat("x", 60))
+	for _, key := range []string{"q", "\x03"} {
+		m := kit.OnTerminal(t, kit.User, kit.As(t, kit.User, kit.Runtime, "ps", "--watch"))
+		before := m.Before
+		m.Await("sleep 60")
+		m.Type("z" + key)
+		if code := m.Wait(); code != 0 {
+			t.Errorf("%q: exit status %d", key, code)
+		}
+		if after := m.Modes(); after != before {
+			t.Errorf("%q: terminal modes before %+v, after %+v", key, before, after)
+		}
+		if strings.Contains(m.Shows(), "z") {
+			t.Errorf("what is typed shows: %q", m.Shows())
+		}
+		for line := range strings.Lines(m.Shows()) {
+			if line = strings.TrimRight(line[strings.LastIndex(line, "\x1b[2J")+1:], "\r\n"); len(strings.TrimPrefix(line, "[2J")) > 111 { // see kit.OnTerminal
+				t.Errorf("%d columns: %q", len(line), line)
+			}
+		}
+	}
+	if r := kit.Run(t, "image", "inspect", kit.Image); r.Code != 0 || !strings.Contains(r.Out, "(--packages lists them)") || strings.Contains(r.Out, "    libc6 ") {
+		t.Errorf("%+v", r)
+	}
+	if r := kit.Run(t, "image", "inspect", "--packages", kit.Image); r.Code != 0 || !strings.Contains(r.Out, "    libc6 ") {
+		t.Errorf("%+v", r)
+	}
+}

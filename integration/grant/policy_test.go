@@ -288,6 +288,9 @@ func TestAFileForATeam(t *testing.T) {
 	if r := kit.Do(t, kit.As(t, kit.Other, kit.Runtime, "run", kit.Image, "true")); r.Code != 125 || !strings.Contains(r.Err, file+":15 denies it") {
 		t.Errorf("another user: %+v", r)
 	}
+	if r := kit.Do(t, kit.As(t, kit.Other, kit.Runtime, "image", "inspect", kit.Image)); r.Code != 125 || !strings.Contains(r.Err, file+":15 denies it") {
+		t.Errorf("another user looks: %+v", r)
+	}
 	if r := kit.Root(t, "policy", "check"); r.Code != 0 || strings.Contains(r.Out, "everybody else may run") {
 		t.Errorf("check: %+v", r)
 	}

@@ -238,20 +238,35 @@ func TestCompletion(t *testing.T) {
 	if err := os.WriteFile(script, []byte(data), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	complete := func(words ...string) string {
-		const ask = `source "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _runtime; echo "${COMPREPLY[*]}"`
-		cmd := kit.As(t, kit.User, append([]string{"bash", "-c", ask, script}, words...)...)
-		return strings.TrimSpace(kit.Do(t, cmd).Out)
+	complete := func(line string) string {
+		const ask = `source "$0"; COMP_LINE=$1 COMP_POINT=${#1}; _runtime; echo "${COMPREPLY[*]}"`
+		return strings.TrimSpace(kit.Do(t, kit.As(t, kit.User, "bash", "-c", ask, script, line)).Out)
 	}
-	for want, words := range map[string][]string{
-		"session":       {"runtime", "ses"},
-		"begin":         {"runtime", "session", "b"},
-		"--personality": {"runtime", "run", "--pers"},
-		kit.Sealed:      {"runtime", "run", kit.Sealed[:len(kit.Sealed)-2]},
-		"remove rename": {"runtime", "image", "re"},
+	short := kit.Sealed[:len(kit.Sealed)-2]
+	for line, want := range map[string]string{
+		"runtime ses":                                   "session",
+		"runtime session b":                             "begin",
+		"runtime run --pers":                            "--personality",
+		"runtime run " + short:                          kit.Sealed,
+		"runtime run --quiet --env A=1 " + short:        kit.Sealed,
+		"runtime run -e A=1 -w /x " + short:             kit.Sealed,
+		"runtime run " + kit.Sealed + "@":               "1",
+		"runtime run --network ":                        "host none private",
+		"runtime run --network=ho":                      "host",
+		"runtime run --user roo":                        "root",
+		"runtime run --personality x86-":                "x86-64",
+		"runtime image re":                              "rename remove receive",
+		"runtime image rm " + short:                     kit.Sealed,
+		"runtime images --js":                           "--json",
+		"nspawn-run -n " + short:                        kit.Sealed,
+		"runtime run " + kit.Image + " ls " + short:     "",
+		"runtime nosuch ":                               "",
+		"runtime completion z":                          "zsh",
+		"runtime kill --signal KI":                      "KILL",
+		"runtime policy explain --user mayfly-test roo": "",
 	} {
-		if got := complete(words...); got != want && !(want == "remove rename" && strings.Contains(got, "remove") && strings.Contains(got, "rename")) {
-			t.Errorf("%v: %q, want %q", words, got, want)
+		if got := complete(line); got != want {
+			t.Errorf("%s: %q, want %q", line, got, want)
 		}
 	}
 	for _, shell := range []string{"zsh", "fish"} {
@@ -259,5 +274,11 @@ func TestCompletion(t *testing.T) {
 			t.Fatal(err)
 		}
 		kit.Command(t, shell, "-n", script) // only reads it
+		if shell == "fish" {
+			r := kit.Do(t, kit.As(t, kit.User, shell, "-c", "source "+script+"; complete -C 'runtime run --network n'; complete -C 'nspawn-run -n "+short+"'"))
+			if want := "none\n" + kit.Sealed + "\n"; r.Out != want {
+				t.Errorf("%s: %+v, want %q", shell, r, want)
+			}
+		}
 	}
 }
