@@ -97,7 +97,10 @@ func importFile(name string) (string, error) {
 		return "", err
 	}
 	if strings.HasSuffix(name, ".nspawn") {
-		return foreign.Nspawn(name, string(text))
+		return foreign.Nspawn(name, string(text), func(path string) bool {
+			_, err := os.Stat(path)
+			return err == nil
+		})
 	}
 	return foreign.Schroot(name, string(text), func(profile string) string {
 		if strings.Contains(profile, "/") || strings.HasPrefix(profile, ".") {

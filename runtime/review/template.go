@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"mayfly/runtime/policy"
+	"mayfly/runtime/policy/rule"
 )
 
 // A Team is what a new file of the policy is for.
@@ -52,19 +53,7 @@ network     = ["host", "none"]  # the first is the default
 func tomlList(list []string) string {
 	quoted := make([]string, len(list))
 	for i, s := range list {
-		var b strings.Builder
-		for _, c := range s {
-			switch {
-			case c == '"' || c == '\\':
-				b.WriteRune('\\')
-				b.WriteRune(c)
-			case c < 0x20 || c == 0x7f:
-				fmt.Fprintf(&b, `\u%04X`, c)
-			default:
-				b.WriteRune(c)
-			}
-		}
-		quoted[i] = `"` + b.String() + `"`
+		quoted[i] = rule.Quote(s)
 	}
 	return "[" + strings.Join(quoted, ", ") + "]"
 }

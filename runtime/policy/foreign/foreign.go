@@ -12,11 +12,13 @@ import (
 	"strings"
 
 	"mayfly/runtime/image/ref"
+	"mayfly/runtime/policy/rule"
 )
 
-// A rule is one [[rule]] to be written.
-type rule struct {
+// A converted rule is one [[rule]] to be written.
+type converted struct {
 	title  string // a comment above it
+	source string // what the image is made of by `image import`; "": it is one as it is
 	images []string
 	users  []string
 	groups []string
@@ -33,9 +35,12 @@ type rule struct {
 }
 
 // write writes the rule as TOML, with comments on what was not taken over.
-func (r rule) write(b *strings.Builder) {
+func (r converted) write(b *strings.Builder) {
 	fmt.Fprintf(b, "# %s\n", comment(r.title))
 	if r.dropUnusable(); len(r.images) > 0 {
+		if r.source != "" {
+			fmt.Fprintf(b, "# runtime image import %s %s\n", r.images[0], comment(shellWord(r.source)))
+		}
 		r.settings(b)
 	}
 	for _, text := range r.lost {
@@ -46,7 +51,7 @@ func (r rule) write(b *strings.Builder) {
 
 // dropUnusable drops names that no image can have. As a glob such a name could match
 // another image.
-func (r *rule) dropUnusable() {
+func (r *converted) dropUnusable() {
 	r.images = slices.DeleteFunc(slices.Clone(r.images), func(name string) bool {
 		err := ref.CheckName("image", name)
 		if err != nil {
@@ -56,7 +61,7 @@ func (r *rule) dropUnusable() {
 	})
 }
 
-func (r rule) settings(b *strings.Builder) {
+func (r converted) settings(b *strings.Builder) {
 	b.WriteString("[[rule]]\n")
 	list(b, "images", r.images)
 	if r.nobody {
@@ -71,7 +76,7 @@ func (r rule) settings(b *strings.Builder) {
 		b.WriteString("env-all = true\n")
 	}
 	if r.personality != "" {
-		fmt.Fprintf(b, "personality = %s\n", quote(r.personality))
+		fmt.Fprintf(b, "personality = %s\n", rule.Quote(r.personality))
 	}
 	if r.writable {
 		b.WriteString("writable = true\n")
@@ -90,28 +95,9 @@ func optional(b *strings.Builder, name string, values []string) {
 func list(b *strings.Builder, name string, values []string) {
 	quoted := make([]string, len(values))
 	for i, v := range values {
-		quoted[i] = quote(v)
+		quoted[i] = rule.Quote(v)
 	}
 	fmt.Fprintf(b, "%s = [%s]\n", name, strings.Join(quoted, ", "))
-}
-
-// quote writes a TOML basic string.
-func quote(text string) string {
-	var b strings.Builder
-	b.WriteByte('"')
-	for _, c := range text {
-		switch {
-		case c == '"' || c == '\\':
-			b.WriteByte('\\')
-			b.WriteRune(c)
-		case c < ' ' || c == 0x7f:
-			fmt.Fprintf(&b, "\\u%04X", c)
-		default:
-			b.WriteRune(c) // U+FFFD for invalid UTF-8
-		}
-	}
-	b.WriteByte('"')
-	return b.String()
 }
 
 // comment replaces control characters in a text, so that it stays on its line.
@@ -198,3 +184,16 @@ func parseINI(name, text string, continued bool) ([]section, error) {
 	}
 	return sections, nil
 }
+
+// shellWord writes a word of a shell's command line.
+func shellWord(text string) string {
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+:@%,"
+	if strings.Trim(text, plain) == "" {
+		return text
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
+}
+
+// inStore tells whether a path is that of an image in the store where both programs keep
+// them: a subvolume there is an image as it is.
+func inStore(name string) bool { return path.Dir(path.Clean(name)) == rule.DefaultStore }

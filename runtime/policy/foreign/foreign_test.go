@@ -23,6 +23,8 @@ func check(t testing.TB, text string) int {
 	return rules
 }
 
+func never(string) bool { return false }
+
 func TestSchroot(t *testing.T) {
 	got, err := Schroot("/etc/schroot/chroot.d/build", `
 # comment
@@ -42,6 +44,11 @@ profile=desktop
 [rootonly]
 type=directory
 directory=/srv/chroot/old
+
+[tar]
+type=file
+file=/srv/a b's.tar.gz
+users=alice
 `, func(profile string) string {
 		if profile != "desktop" {
 			return ""
@@ -51,13 +58,13 @@ directory=/srv/chroot/old
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := check(t, got); n != 2 {
+	if n := check(t, got); n != 3 {
 		t.Errorf("%d rules", n)
 	}
 	for _, want := range []string{
 		`images = ["deb12-i386", "stable", "deb12"]`, `users = ["alice", "bob"]`, `groups = ["sbuild"]`, `personality = "x86"`, "env-all = true",
 		`bind-ro = ["/etc/passwd", "/etc/group", "/srv/sdk"]`, `bind = ["/home"]`, "# not taken over: root-users=alice", "# not taken over: fstab: /a /b",
-		"# not taken over: fstab: / /", `images = ["old"]`, `users = ["root"]`,
+		"# not taken over: fstab: / /", `images = ["old"]`, `users = ["root"]`, "# runtime image import old /srv/chroot/old", `images = ["tar"]`, `# runtime image import tar '/srv/a b'\''s.tar.gz'`,
 	} {
 		if !strings.Contains(got, want+"\n") && !strings.Contains(got, want+" ") {
 			t.Errorf("no %q in\n%s", want, got)
@@ -70,7 +77,8 @@ directory=/srv/chroot/old
 
 func TestNspawn(t *testing.T) {
 	got, err := Nspawn("/etc/systemd/nspawn/deb11.nspawn", "[Exec]\nPersonality=x86\nEphemeral=yes\nBoot=no\nUser=builder\n"+
-		"[Files]\nBind=/home\nBindReadOnly=/opt:/opt:rbind\nBind=/a:/b\nBind=/srv/\\\n  x\n[Network]\nPrivate=yes\n")
+		"[Files]\nBind=/home\nBindReadOnly=/opt:/opt:rbind\nBind=/a:/b\nBind=/srv/\\\n  x\n[Network]\nPrivate=yes\n",
+		func(path string) bool { return path == "/var/lib/machines/deb11.raw" })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +87,7 @@ func TestNspawn(t *testing.T) {
 	}
 	for _, want := range []string{
 		`images = ["deb11"]`, `users = ["root"]`, `personality = "x86"`, `bind = ["/home", "/srv/ x"]`, `"/opt"]`, `network = ["none"]`,
-		"# not taken over: [Exec] User=builder", "# not taken over: [Files] Bind=/a:/b",
+		"# runtime image import deb11 /var/lib/machines/deb11.raw\n", "# not taken over: [Exec] User=builder", "# not taken over: [Files] Bind=/a:/b",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in\n%s", want, got)
@@ -94,7 +102,7 @@ func TestANameThatNoImageCanHaveIsNotTakenOver(t *testing.T) {
 	if err != nil || check(t, got) != 1 || !strings.Contains(got, "images = [\"deb12\", \"stable\"]\n") || strings.Count(got, "# not taken over: image name ") != 5 {
 		t.Errorf("%v\n%s", err, got)
 	}
-	got, err = Nspawn("/etc/systemd/nspawn/*.nspawn", "[Exec]\nEphemeral=yes\n")
+	got, err = Nspawn("/etc/systemd/nspawn/*.nspawn", "[Exec]\nEphemeral=yes\n", never)
 	if err != nil || check(t, got) != 0 || !strings.Contains(got, "# not taken over: image name \"*\"") {
 		t.Errorf("%v\n%s", err, got)
 	}
@@ -107,7 +115,7 @@ func TestWhatIsWrongIsNamedWithItsLine(t *testing.T) {
 		if _, err := Schroot("f", text, func(string) string { return "" }); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", text, err, want)
 		}
-		if _, err := Nspawn("f", text); err == nil || !strings.HasPrefix(err.Error(), want) {
+		if _, err := Nspawn("f", text, never); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", text, err, want)
 		}
 	}
@@ -127,7 +135,7 @@ func FuzzNspawn(f *testing.F) {
 	f.Add("a.nspawn", "[Files]\nBind=/home\n[Network]\nPrivate=yes\n")
 	f.Add("\"\n.nspawn", "[Exec]\nPersonality=x86\\\n")
 	f.Fuzz(func(t *testing.T, name, text string) {
-		got, err := Nspawn(name, text)
+		got, err := Nspawn(name, text, never)
 		proveSafe(t, got, err)
 	})
 }

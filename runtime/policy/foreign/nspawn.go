@@ -4,18 +4,25 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"mayfly/runtime/policy/rule"
 )
 
 // Nspawn converts a file NAME.nspawn (systemd.nspawn(5)) into a rule. Such a file names
 // no users, so the rule is for root until the administrator names users.
-func Nspawn(name, text string) (string, error) {
+//
+// exists tells whether a file is there: a disk image of that name is to be imported.
+func Nspawn(name, text string, exists func(path string) bool) (string, error) {
 	sections, err := parseINI(name, text, true)
 	if err != nil {
 		return "", err
 	}
-	r := rule{
+	r := converted{
 		title: name, nobody: true, bindReadOnly: slices.Clone(usualBinds),
 		images: []string{strings.TrimSuffix(path.Base(name), ".nspawn")},
+	}
+	if disk := path.Join(rule.DefaultStore, r.images[0]+".raw"); exists(disk) {
+		r.source = disk
 	}
 	for _, s := range sections {
 		for _, set := range s.settings {
@@ -27,7 +34,7 @@ func Nspawn(name, text string) (string, error) {
 	return b.String(), nil
 }
 
-func (r *rule) nspawn(section string, set setting) {
+func (r *converted) nspawn(section string, set setting) {
 	switch section + "." + set.name {
 	case "Exec.Personality":
 		if set.value == "x86" || set.value == "x86-64" {
@@ -59,7 +66,7 @@ func (r *rule) nspawn(section string, set setting) {
 
 // nspawnBind takes over SOURCE, or SOURCE:DESTINATION[:OPTIONS] if both are the same
 // path.
-func (r *rule) nspawnBind(text string, readOnly bool) bool {
+func (r *converted) nspawnBind(text string, readOnly bool) bool {
 	if strings.Contains(text, `\`) {
 		return false
 	}

@@ -20,8 +20,8 @@ func Schroot(name, text string, fstab func(profile string) string) (string, erro
 	return b.String(), nil
 }
 
-func schrootRule(file string, s section, fstab func(string) string) rule {
-	r := rule{title: file + ": [" + s.name + "]", bindReadOnly: slices.Clone(usualBinds)}
+func schrootRule(file string, s section, fstab func(string) string) converted {
+	r := converted{title: file + ": [" + s.name + "]", bindReadOnly: slices.Clone(usualBinds)}
 	image, profile := s.name, "default"
 	var aliases []string
 	for _, set := range s.settings {
@@ -29,6 +29,11 @@ func schrootRule(file string, s section, fstab func(string) string) rule {
 		case "type", "description", "profile-options", "message-verbosity":
 		case "directory", "btrfs-source-subvolume":
 			image = path.Base(set.value)
+			if !inStore(set.value) {
+				r.source = set.value
+			}
+		case "file": // an archive that schroot unpacks, or a disk image
+			r.source = set.value
 		case "aliases":
 			aliases = words(set.value)
 		case "users":
@@ -66,7 +71,7 @@ func words(list string) []string {
 
 // binds takes over the binds of a profile whose source and destination are the same
 // path.
-func (r *rule) binds(fstab string) {
+func (r *converted) binds(fstab string) {
 	for line := range strings.Lines(fstab) {
 		f := strings.Fields(line)
 		if len(f) < 4 || strings.HasPrefix(f[0], "#") {
@@ -90,7 +95,7 @@ func (r *rule) binds(fstab string) {
 // own returns whether every container has its own directory at a path.
 func own(name string) bool { return path.IsAbs(name) && path.Clean(name) != "/" && !bindable(name) }
 
-func (r *rule) add(name string, readOnly bool) {
+func (r *converted) add(name string, readOnly bool) {
 	target := &r.bind
 	if readOnly {
 		target = &r.bindReadOnly

@@ -5,6 +5,7 @@
 package rule
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -138,4 +139,23 @@ func BuiltIn() Rule {
 		Env:          []string{"TERM", "COLORTERM", "NO_COLOR", "LANG", "LC_*", "TZ", "USER", "LOGNAME", "HOME", "SHELL", "CI"},
 		Network:      []string{"host"},
 	}
+}
+
+// Quote writes a TOML basic string.
+func Quote(text string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for _, c := range text {
+		switch {
+		case c == '"' || c == '\\':
+			b.WriteByte('\\')
+			b.WriteRune(c)
+		case c < ' ' || c == 0x7f:
+			fmt.Fprintf(&b, "\\u%04X", c)
+		default:
+			b.WriteRune(c) // U+FFFD for invalid UTF-8
+		}
+	}
+	b.WriteByte('"')
+	return b.String()
 }
