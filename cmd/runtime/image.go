@@ -144,7 +144,7 @@ var imageClone = command{
 	setUp: func(flags *flag.FlagSet) action {
 		asJSON := jsonFlag(flags)
 		return inStore(flags, 2, []string{"NAME", "NEW"}, func(ctx context.Context, s *image.Store, args []string) error {
-			p := begin("clone "+args[0], 0)
+			p := begin("clone "+args[0], "copy", 0)
 			defer p.stop()
 			record, err := s.Clone(ctx, args[0], args[1], p.add)
 			if err != nil {

@@ -126,7 +126,7 @@ func (c *creation) create(ctx context.Context, s *image.Store) error {
 			return fmt.Errorf("image %s: %w", c.name, err)
 		}
 	}
-	p := begin("create "+c.name, 0)
+	p := begin("create "+c.name, "copy", 0)
 	defer p.stop()
 	draft, err := c.begin(ctx, s, p)
 	if err != nil {
@@ -160,15 +160,18 @@ func (c *creation) fill(ctx context.Context, s *image.Store, draft *image.Draft,
 		return image.Record{}, err
 	}
 	if r.From == "" {
+		p.next("check", 0)
 		origin = fmt.Sprintf("made from suite %s for %s of %s", r.Suite, r.Arch, r.Mirror)
 		if err := draft.Bootstrap(ctx, image.Bootstrap{Suite: r.Suite, Arch: r.Arch, Variant: r.Variant, Mirror: r.Mirror,
-			Components: r.Components, Include: r.Include, Sources: r.Sources, Updates: c.updates, AptOptions: r.AptOptions, Output: os.Stderr}); err != nil {
+			Components: r.Components, Include: r.Include, Sources: r.Sources, Updates: c.updates, AptOptions: r.AptOptions, Output: p}); err != nil {
 			return image.Record{}, err
 		}
 	}
 	if err := r.Place(draft.FD()); err != nil {
 		return image.Record{}, err
 	}
+	p.next("configure", 0)
+	p.hold(true)
 	for _, command := range r.Run {
 		fmt.Fprintln(os.Stderr, "run: "+printableLine(command))
 		m := maintenance{here: s.Here, store: s.Path, image: c.name, draft: draft, command: []string{"/bin/sh", "-ec", command}}
@@ -183,6 +186,8 @@ func (c *creation) fill(ctx context.Context, s *image.Store, draft *image.Draft,
 	if err := removeDownloads(draft, downloads); err != nil {
 		return image.Record{}, err
 	}
+	p.hold(false)
+	p.next("seal", 0)
 	return draft.Seal(ctx, image.Sealing{Name: c.name, Next: c.next, Origin: origin, Labels: r.Labels, Recipe: r.Text, Progress: p.add})
 }
 
@@ -279,7 +284,7 @@ func (e *edit) run(ctx context.Context, s *image.Store) (record image.Record, ke
 	if !from.Sealed() {
 		return record, false, fmt.Errorf("image %s %w: `runtime shell --no-ephemeral %s` changes it", e.name, image.ErrPlain, e.name)
 	}
-	p := begin("copy "+e.name, 0)
+	p := begin("change "+e.name, "copy", 0)
 	draft, err := s.NewDraft(ctx, from, p.add)
 	p.stop()
 	if err != nil {
@@ -310,7 +315,7 @@ func (e *edit) run(ctx context.Context, s *image.Store) (record image.Record, ke
 			return record, false, err
 		}
 	}
-	seal := begin("seal "+e.name, 0)
+	seal := begin("change "+e.name, "seal", 0)
 	defer seal.stop()
 	record, err = draft.Seal(ctx, image.Sealing{Name: from.Name, Next: true, Origin: e.origin(from), Progress: seal.add})
 	return record, true, err

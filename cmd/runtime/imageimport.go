@@ -67,7 +67,7 @@ func importImage(ctx context.Context, s *image.Store, from exchange.Source, limi
 	if err != nil {
 		return image.Record{}, err
 	}
-	p := begin("import "+how.Name, from.Size())
+	p := begin("import "+how.Name, "unpack", from.Size())
 	defer p.stop()
 	result, err := exchange.Import(ctx, from, exchange.Where{Here: s.Here, Top: draft.FD(), Spool: s.Spool(), Limits: limits, Progress: p.add})
 	var record image.Record
@@ -79,6 +79,7 @@ func importImage(ctx context.Context, s *image.Store, from exchange.Source, limi
 			warn("kept without effect: " + unused + "; a run has the caller's ids and directory, and the command that it is called with")
 		}
 		how.Origin, how.Labels, how.Config, how.Known, how.Progress = result.Origin, result.Labels, result.Config, result.Sums, p.add
+		p.next("seal", 0)
 		record, err = draft.Seal(ctx, how)
 	}
 	if hidden, _ := imageadmin.Hidden(s.Here, s, how.Name); err == nil && len(hidden) > 0 {
@@ -113,7 +114,7 @@ var imageExport = command{
 				return err
 			}
 			defer img.Close()
-			p := begin("export "+args[0], contentOf(s, args[0]))
+			p := begin("export "+args[0], "write", contentOf(s, args[0]))
 			defer p.stop()
 			return exchange.Export(ctx, s, img, to, p.add)
 		})

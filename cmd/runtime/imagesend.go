@@ -50,7 +50,7 @@ var imageReceive = command{
 				return err
 			}
 			defer s.Close()
-			p := begin("receive", 0)
+			p := begin("receive", "unpack", 0)
 			defer p.stop()
 			name, record, err := s.Receive(ctx, *name, os.Stdin, p.add)
 			if err != nil {

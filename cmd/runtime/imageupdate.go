@@ -130,7 +130,7 @@ func (u *update) image(ctx context.Context, s *image.Store, name string) (done u
 	if len(before) == 0 {
 		return done, errNoPackages
 	}
-	p := begin("copy "+name, 0)
+	p := begin("update "+name, "copy", 0)
 	draft, err := s.NewDraft(ctx, from, p.add)
 	p.stop()
 	if err != nil {
@@ -157,7 +157,7 @@ func (u *update) image(ctx context.Context, s *image.Store, name string) (done u
 		return done, err
 	}
 	done.Packages = changesOf(before, after)
-	seal := begin("seal "+name, 0)
+	seal := begin("update "+name, "seal", 0)
 	defer seal.stop()
 	record, err := draft.Seal(ctx, image.Sealing{Name: from.Name, Next: true, Origin: "update of " + from.String(), Progress: seal.add})
 	done.Version, done.Digest = record.Version, record.Digest

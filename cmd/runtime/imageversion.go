@@ -161,7 +161,7 @@ var imageVerify = command{
 	setUp: func(flags *flag.FlagSet) action {
 		asJSON := jsonFlag(flags)
 		return inStore(flags, 1, []string{"NAME"}, func(ctx context.Context, s *image.Store, args []string) error {
-			p := begin("verify "+args[0], contentOf(s, args[0]))
+			p := begin("verify "+args[0], "read", contentOf(s, args[0]))
 			record, err := s.Verify(ctx, args[0], p.add)
 			p.stop()
 			if err != nil {
@@ -223,7 +223,7 @@ func diff(ctx context.Context, s *image.Store, from, to string, packages bool) (
 	if d.Packages, err = packageChanges(a, b); err != nil || packages {
 		return d, err
 	}
-	p := begin("compare", 0)
+	p := begin("compare", "read", 0)
 	defer p.stop()
 	d.Files, err = tree.Diff(ctx, a.FD(), b.FD())
 	return d, err

@@ -74,8 +74,8 @@ func Succeed(t testing.TB, args ...string) string {
 	return r.Out
 }
 
-// progress is what a command writes every ten seconds.
-var progress = regexp.MustCompile(`(?m)^\S+ \S+: (\[[= ]+\] )?[0-9.]+ [KMGT]?i?B.*\n`)
+// progress is what a command writes for each phase that takes its time.
+var progress = regexp.MustCompile(`(?m)^(receive|compare|[a-z]+ \S+): (copy|check|download|unpack|configure|seal|read|write)\n`)
 
 // WithoutProgress leaves out how far a command was, which a slow machine's have time to
 // tell.

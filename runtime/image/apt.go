@@ -1,10 +1,17 @@
 package image
 
 import (
+	"cmp"
+	"context"
 	"fmt"
 	"io"
+	"os/exec"
+	"regexp"
+	goruntime "runtime"
 	"slices"
 	"strings"
+	"syscall"
+	"time"
 )
 
 // DebianMirror is the default mirror.
@@ -75,4 +82,52 @@ func (t *tail) Write(b []byte) (int, error) {
 		t.kept = append(t.kept[:0], t.kept[more:]...)
 	}
 	return t.to.Write(b)
+}
+
+// PhaseOf returns what a line of a bootstrap program's begins: "download", "unpack" or
+// "configure"; "" if it is none of them.
+func PhaseOf(line string) string {
+	text, is := strings.CutPrefix(line, "I: ")
+	if !is {
+		return ""
+	}
+	text = strings.ToLower(text)
+	for _, p := range [...]struct{ word, phase string }{{"downloading ", "download"}, {"retrieving ", "download"}, {"running apt-get update", "download"},
+		{"extracting ", "unpack"}, {"unpacking ", "unpack"}, {"installing ", "configure"}, {"configuring ", "configure"}} {
+		if strings.HasPrefix(text, p.word) {
+			return p.phase
+		}
+	}
+	return ""
+}
+
+var noPackage = regexp.MustCompile(`(?m)^E: (?:Unable to locate package (\S+)|Package '(\S+)' has no installation candidate)`)
+
+// checkPackages refuses packages that a mirror's index does not have, before anything
+// is installed: mmdebstrap notices them when it is half done. What else it says is for
+// the real run.
+func (d *Draft) checkPackages(ctx context.Context, program string, b Bootstrap, arguments []string) error {
+	if len(b.Include) == 0 {
+		return nil
+	}
+	command := slices.Concat(alone, []string{program, "--simulate", "--quiet"}, arguments)
+	cmd := exec.CommandContext(ctx, "unshare", command...)
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = 20 * time.Second
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	goruntime.LockOSThread() // it is this thread whose death sends the signal
+	defer goruntime.UnlockOSThread()
+	out, err := cmd.CombinedOutput()
+	if err == nil {
+		return nil
+	}
+	var missing []string
+	for _, found := range noPackage.FindAllStringSubmatch(string(out), -1) {
+		missing = append(missing, found[1]+found[2])
+	}
+	if missing == nil {
+		return nil
+	}
+	return fmt.Errorf("the mirror has no package %s for %s and %s (components %s): nothing was made", strings.Join(missing, ", "), b.Suite, b.Arch,
+		cmp.Or(strings.Join(b.Components, " "), "main"))
 }

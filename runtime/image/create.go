@@ -136,6 +136,11 @@ func (d *Draft) Bootstrap(ctx context.Context, b Bootstrap) error {
 		if len(b.Updates) > 0 && !p.apt {
 			fmt.Fprintf(b.Output, "runtime: %s makes %s without its updates: apt-get install mmdebstrap\n", p.name, b.Suite)
 		}
+		if p.apt {
+			if err := d.checkPackages(ctx, path, b, p.arguments(b, "/dev/null")); err != nil {
+				return err
+			}
+		}
 		command, err := d.bootstrapCommand(path, p.arguments(b, d.Path))
 		if err != nil {
 			return err
