@@ -110,7 +110,7 @@ func (d *Draft) checkPackages(ctx context.Context, program string, b Bootstrap, 
 	if len(b.Include) == 0 {
 		return nil
 	}
-	command := slices.Concat(alone, []string{program, "--simulate", "--quiet"}, arguments)
+	command := slices.Concat(alone, []string{program, "--simulate"}, arguments) // --quiet would hide what apt says
 	cmd := exec.CommandContext(ctx, "unshare", command...)
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = 20 * time.Second
