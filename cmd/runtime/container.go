@@ -161,20 +161,28 @@ var waitCommand = command{
 	summary:  "wait until containers end, and exit with the exit status of the first that failed",
 	examples: []string{"runtime wait build-1", "runtime wait build-1 build-2"},
 	setUp: func(flags *flag.FlagSet) action {
+		asJSON := jsonFlag(flags)
 		return func(self process, args []string) (int, error) {
 			args, err := positional(flags, args, 1, anyNumber("container", args)...)
 			if err != nil {
 				return exit(err)
 			}
-			return waitAll(self.Here, args)
+			return waitAll(self.Here, args, *asJSON)
 		}
 	},
+}
+
+// An ending is how a container's command has ended.
+type ending struct {
+	Name string `json:"name"`
+	Exit int    `json:"exit"`
 }
 
 // waitAll waits for all containers, in the order of their names on the command line.
 // All are called before it waits for the first: one that ends meanwhile is known. A
 // detached run that has ended is known by its report.
-func waitAll(h here.Here, names []string) (code int, err error) {
+func waitAll(h here.Here, names []string, asJSON bool) (code int, err error) {
+	list := []ending{}
 	ended, running := map[string]int{}, []string{}
 	for _, name := range names {
 		r, known := endedBefore(name)
@@ -205,12 +213,16 @@ func waitAll(h here.Here, names []string) (code int, err error) {
 			at++
 			exitCode, how = end.ExitCode(), end.String()
 		}
-		if len(names) > 1 {
+		list = append(list, ending{name, exitCode})
+		if len(names) > 1 && !asJSON {
 			fmt.Fprintf(stdout, "container %s %s\n", printableLine(name), how)
 		}
 		if code == 0 {
 			code = exitCode
 		}
+	}
+	if asJSON {
+		return code, printJSON(list)
 	}
 	return code, nil
 }

@@ -56,7 +56,7 @@ func (o *options) environment() (list []string, err error) {
 // with # are left out. Nothing is unquoted, as by podman and docker. The process has
 // only the caller's rights on files here.
 func readEnvironment(name string) (list []string, err error) {
-	f, err := os.Open(name)
+	f, err := openFile(name, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, err
 	}

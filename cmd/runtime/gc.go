@@ -28,6 +28,7 @@ var gcCommand = command{
 	examples: []string{"runtime gc", "runtime gc --install-timer"},
 	setUp: func(flags *flag.FlagSet) action {
 		store := storeFlag(flags)
+		asJSON := jsonFlag(flags)
 		timer := flags.Bool("install-timer", false, "have systemd run it every hour (root only)")
 		return func(self process, _ []string) (int, error) {
 			if *timer {
@@ -38,6 +39,9 @@ var gcCommand = command{
 				removed, err = collectAll(s)
 				return err
 			})
+			if *asJSON {
+				return exit(errors.Join(err, printJSON(map[string][]string{"removed": append([]string{}, removed...)})))
+			}
 			for _, name := range removed {
 				fmt.Fprintln(stdout, "removed "+printableLine(name))
 			}

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -189,15 +190,21 @@ var imageRemove = command{
 				}
 				wait = image.Wait{Most: *most, Tell: warn}
 			}
+			removed := []string{}
+			var err error
 			for _, name := range args {
-				if err := s.Remove(ctx, name, wait); err != nil {
-					return err
+				if err = s.Remove(ctx, name, wait); err != nil {
+					break
 				}
-				if err := printResult(*asJSON, map[string]string{"removed": name}, "image %s is removed", name); err != nil {
-					return err
+				removed = append(removed, name)
+				if !*asJSON {
+					fmt.Fprintf(stdout, "image %s is removed\n", printableLine(name))
 				}
 			}
-			return nil
+			if *asJSON {
+				err = errors.Join(err, printJSON(map[string][]string{"removed": removed}))
+			}
+			return err
 		})
 	},
 }

@@ -118,6 +118,7 @@ var policyNew = command{
 		flags.StringSliceVar(&team.Users, "users", nil, "`USERS` who may run them, separated by commas")
 		flags.StringSliceVar(&team.Groups, "groups", nil, "`GROUPS` who may run them, separated by commas")
 		flags.BoolVar(&team.Shared, "shared", false, "let later rules say what everybody else may do with the images (default: nothing)")
+		asJSON := jsonFlag(flags)
 		onlyPrint := flags.Bool("print", false, "print the file, and write nothing")
 		return func(_ process, args []string) (int, error) {
 			args, err := positional(flags, args, 1, "name")
@@ -145,8 +146,7 @@ var policyNew = command{
 			if err != nil {
 				return exit(err)
 			}
-			fmt.Fprintf(stdout, "%s is written; `runtime policy check` tells what others may do\n", path)
-			return 0, nil
+			return exit(printResult(*asJSON, map[string]string{"path": path}, "%s is written; `runtime policy check` tells what others may do", path))
 		}
 	},
 }

@@ -46,7 +46,7 @@ func (o *options) openReports() (*reports, error) {
 		case "-":
 			*f.file = os.Stderr
 		default:
-			opened, err := os.OpenFile(f.name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666)
+			opened, err := openFile(f.name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", f.flag, err)
 			}

@@ -172,7 +172,7 @@ func (o *options) run(ctx context.Context, h here.Here, r plan.Request, signals 
 				return nil, nil
 			}
 			var err error
-			if record, err = os.OpenFile(o.record, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600); err != nil {
+			if record, err = openFile(o.record, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600); err != nil {
 				return nil, fmt.Errorf("--log: %w", err)
 			}
 			return record, nil

@@ -21,6 +21,7 @@ var sessionBegin = command{
 	examples: []string{"runtime session begin --name work deb12-i386", "runtime run --session work -- make"},
 	setUp: func(flags *flag.FlagSet) action {
 		name := flags.String("name", "", "`NAME` of the session (default: IMAGE-<8 hex digits>)")
+		asJSON := jsonFlag(flags)
 		return func(self process, args []string) (int, error) {
 			args, err := positional(flags, args, 1, "image")
 			if err != nil {
@@ -30,8 +31,7 @@ var sessionBegin = command{
 			if err != nil {
 				return exit(err)
 			}
-			fmt.Fprintln(stdout, session)
-			return 0, nil
+			return exit(printResult(*asJSON, map[string]string{"name": session}, "%s", session))
 		}
 	},
 }
@@ -76,18 +76,25 @@ var sessionEnd = command{
 	summary:  "remove sessions with their files",
 	examples: []string{"runtime session end work"},
 	setUp: func(flags *flag.FlagSet) action {
+		asJSON := jsonFlag(flags)
 		return func(self process, args []string) (int, error) {
 			args, err := positional(flags, args, 1, anyNumber("session", args)...)
 			if err != nil {
 				return exit(err)
 			}
-			var errs []error
+			removed, errs := []string{}, []error{}
 			for _, name := range args {
 				err := session.End(self.Here, name, warn)
 				if err == nil {
-					fmt.Fprintf(stdout, "session %s is removed\n", printableLine(name))
+					removed = append(removed, name)
+					if !*asJSON {
+						fmt.Fprintf(stdout, "session %s is removed\n", printableLine(name))
+					}
 				}
 				errs = append(errs, err)
+			}
+			if *asJSON {
+				errs = append(errs, printJSON(map[string][]string{"removed": removed}))
 			}
 			return exit(errors.Join(errs...))
 		}

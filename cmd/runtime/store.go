@@ -30,21 +30,19 @@ func storeCommands() []command {
 			examples: []string{"runtime store init", "runtime store init --size 100G", "runtime store init --store /srv/images"},
 			setUp: func(flags *flag.FlagSet) action {
 				size := flags.String("size", "20G", "maximum `SIZE` of the file, which grows as it fills: 20G, 500M")
+				asJSON := jsonFlag(flags)
 				overlay := flags.Bool("overlay", false, "use plain directories and overlayfs instead of BTRFS")
 				store := storeFlag(flags)
 				return asRootOnly(func(_ context.Context, self process, _ []string) error {
 					done, err := image.Init(self.Here, store.path(self.Here), *size, *overlay)
 					err = errors.Join(err, cgroup.Prepare())
-					if done != "" {
-						fmt.Fprintln(stdout, done)
+					did := told{[]string{}}
+					did.add(done)
+					if err == nil {
+						done, err = narrowGrant(self.Here)
+						did.add(done)
 					}
-					if err != nil {
-						return err
-					}
-					if done, err = narrowGrant(self.Here); done != "" {
-						fmt.Fprintln(stdout, done)
-					}
-					return err
+					return errors.Join(err, did.print(*asJSON))
 				})
 			},
 		},
@@ -63,17 +61,18 @@ func storeCommands() []command {
 		},
 		{
 			name:     "resize",
-			synopsis: "[--store DIR] SIZE",
+			synopsis: "[flags] SIZE",
 			summary:  "change how far the file that holds the store may grow (root only)",
 			examples: []string{"runtime store resize --store /srv/images 100G"},
 			setUp: func(flags *flag.FlagSet) action {
 				store := storeFlag(flags)
+				asJSON := jsonFlag(flags)
 				act := asRootOnly(func(_ context.Context, self process, args []string) error {
 					done, err := image.Resize(store.path(self.Here), args[0])
-					if err == nil {
-						fmt.Fprintln(stdout, done)
+					if err != nil {
+						return err
 					}
-					return err
+					return told{[]string{done}}.print(*asJSON)
 				})
 				return func(self process, args []string) (int, error) {
 					args, err := positional(flags, args, 1, "size")
@@ -86,6 +85,27 @@ func storeCommands() []command {
 		},
 		storeStatus,
 	}
+}
+
+// told are sentences of what a command did.
+type told struct {
+	Done []string `json:"done"`
+}
+
+func (t *told) add(text string) {
+	if text != "" {
+		t.Done = append(t.Done, text)
+	}
+}
+
+func (t told) print(asJSON bool) error {
+	if asJSON {
+		return printJSON(t)
+	}
+	for _, text := range t.Done {
+		fmt.Fprintln(stdout, printableLine(text))
+	}
+	return nil
 }
 
 var storeStatus = command{

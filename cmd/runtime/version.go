@@ -16,8 +16,12 @@ var versionCommand = command{
 	bare:     true,
 	summary:  "print the version",
 	examples: []string{"runtime version"},
-	setUp: func(*flag.FlagSet) action {
+	setUp: func(flags *flag.FlagSet) action {
+		asJSON := jsonFlag(flags)
 		return func(self process, _ []string) (int, error) {
+			if *asJSON {
+				return exit(printJSON(map[string]string{"version": version, "go": goruntime.Version(), "os": goruntime.GOOS, "arch": goruntime.GOARCH}))
+			}
 			fmt.Fprintln(stdout, "mayfly "+version+" ("+goruntime.Version()+" "+goruntime.GOOS+"/"+goruntime.GOARCH+")")
 			return 0, nil
 		}

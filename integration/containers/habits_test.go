@@ -26,6 +26,10 @@ func TestHabits(t *testing.T) {
 	if made, err := os.ReadFile(dir + "/made"); err != nil || string(made) != "new\n" {
 		t.Errorf("%q, %v", made, err)
 	}
+	substituted := kit.As(t, kit.User, "bash", "-c", `runtime run --env-file <(echo A=5) --status >(cat >&2) "$0" sh -c 'echo $A'; sleep 0.2`, kit.Image)
+	if r := kit.Do(t, substituted); r.Code != 0 || r.Out != "5\n" || !strings.Contains(r.Err, `"reason":"command"`) {
+		t.Errorf("%+v", r)
+	}
 	cmd := kit.As(t, kit.User, kit.Runtime, "run", "-it", "--rm", kit.Image, "sh", "-c", "tty; exit 3")
 	m := kit.OnTerminal(t, kit.User, cmd)
 	m.Await("/dev/pts/0")

@@ -70,6 +70,10 @@ func ifTooMany(err error) string {
 	return ", and the limit lets not many more be: close some, or raise it (`ulimit -Hn`)"
 }
 
+// Given tells whether the program was started with a descriptor, and still has it. All
+// others are the program's own, and perhaps root's.
+func Given(fd int) bool { return fd >= 0 && fd <= 2 || slices.Contains(inherited.fds, fd) }
+
 // Keep moves the descriptors that the program was started with into a process of their
 // own (nsexec.Keeper), which keeps them open until Depart. Those in passed stay open in
 // this process too, until ClosePassed.
