@@ -81,15 +81,16 @@ type setting struct{ pattern, before, after string }
 const (
 	running = asUser + `"cd; runtime run --quiet --name build-1 --bind ~/src:/src deb12-i386 sleep 600" & await mayfly-test/build-1
 `
-	stopped = `runtime kill --signal KILL mayfly-test/build-1 2>/dev/null; true`
-	without = `runtime image remove --force %s >/dev/null 2>&1; `
+	stopped     = `runtime kill --signal KILL mayfly-test/build-1 2>/dev/null; true`
+	detachedEnd = `for name in $(runtime ps --all-users --names); do runtime kill --signal KILL mayfly-test/$name; done 2>/dev/null; true`
+	without     = `runtime image remove --force %s >/dev/null 2>&1; `
 )
 
 var settings = []setting{
 	{`(runtime (exec|kill|inspect))`, running, stopped},
 	{`runtime wait build-1 build-2`, asUser + `"cd /; runtime run --quiet --name build-2 deb12-i386 sleep 3" & await mayfly-test/build-2`, ""},
-	{`runtime (logs|attach)`, asUser + `"cd; runtime run --detach --name build-1 deb12-i386 sleep 2 >/dev/null"`, ""},
-	{`runtime run --detach`, "", `until ! runtime exec mayfly-test/build-1 true 2>/dev/null; do sleep 0.1; done; runtime kill --signal KILL mayfly-test/db 2>/dev/null; true`},
+	{`runtime (logs|attach)`, asUser + `"cd; runtime run --detach --name build-1 deb12-i386 sleep 2 >/dev/null"`, detachedEnd},
+	{`runtime run --detach`, "", detachedEnd},
 	{`runtime (kill db|run --network join:db)`, asUser + `"cd; runtime run --detach --name db --network none deb12-i386 sleep 600 >/dev/null"`, `runtime kill --signal KILL mayfly-test/db 2>/dev/null; true`},
 	{`runtime wait`, asUser + `"cd /; runtime run --quiet --name build-1 deb12-i386 sleep 3" & await mayfly-test/build-1`, ""},
 	{`runtime (run|shell) --session|runtime session end`, asUser + `"cd /; runtime session begin --name work deb12-i386 >/dev/null"`, ""},
