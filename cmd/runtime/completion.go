@@ -140,7 +140,7 @@ func scan(flags *flag.FlagSet, words []string) (value *flag.Flag, arguments []st
 		if word[1] != '-' {
 			f = flags.ShorthandLookup(word[len(word)-1:])
 		}
-		if f != nil && f.NoOptDefVal == "" {
+		if f != nil && f.NoOptDefVal == "" && (word[1] == '-' || takesNext(flags, word[1:])) {
 			value = f
 		}
 	}
@@ -259,9 +259,11 @@ func detachedNames() (names []string) {
 	if err != nil {
 		return nil
 	}
-	files, _ := filepath.Glob(filepath.Join(dir, "*"+outputSuffix))
-	for _, file := range files {
-		names = append(names, strings.TrimSuffix(filepath.Base(file), outputSuffix))
+	entries, _ := os.ReadDir(dir)
+	for _, entry := range entries {
+		if name, is := strings.CutSuffix(entry.Name(), outputSuffix); is {
+			names = append(names, name)
+		}
 	}
 	return names
 }

@@ -198,15 +198,33 @@ func waitAll(h here.Here, names []string, asJSON bool) (code int, err error) {
 			_ = line.Close()
 		}
 	}()
+	if len(names) == 1 && errors.Is(err, client.ErrNoContainer) {
+		if r, known := endsSoon(names[0]); known { // it has ended meanwhile
+			lines, err = nil, nil
+			ended[names[0]] = r.Exit
+		}
+	}
 	if err != nil {
 		return exit(err)
+	}
+	ends := make([]func() (status.Status, error), len(lines))
+	for i, line := range lines { // each asks at once: one may end while another runs
+		end, err, done := status.Status{}, error(nil), make(chan struct{})
+		go func() {
+			end, err = line.Wait()
+			close(done)
+		}()
+		ends[i] = func() (status.Status, error) {
+			<-done
+			return end, err
+		}
 	}
 	at := 0
 	for _, name := range names {
 		exitCode, known := ended[name]
 		how := fmt.Sprintf("had ended with exit status %d", exitCode)
 		if !known {
-			end, err := lines[at].Wait()
+			end, err := ends[at]()
 			if err != nil {
 				return exit(fmt.Errorf("%s: %w", name, err))
 			}

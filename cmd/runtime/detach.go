@@ -21,6 +21,7 @@ import (
 	"mayfly/runtime/access"
 	"mayfly/runtime/caller"
 	"mayfly/runtime/client"
+	"mayfly/runtime/grant"
 	"mayfly/runtime/here"
 	"mayfly/runtime/image/ref"
 	"mayfly/runtime/state"
@@ -58,14 +59,20 @@ const (
 // the run has said, and returns its exit status.
 func (o *options) detach(h here.Here) (int, error) {
 	switch {
+	case o.image == "" && o.session == "":
+		return exit(errors.New("no image given: `runtime image list` shows what there is"))
 	case o.login:
 		return exit(errors.New("--detach: a shell without a terminal ends at once; `runtime run --detach IMAGE COMMAND`, then `runtime exec -it NAME bash`"))
 	case o.tty:
 		return exit(errors.New("--detach and --tty exclude each other: `runtime exec -it NAME bash` starts a shell beside the command"))
 	case o.dieWithParent:
 		return exit(errors.New("--detach and --die-with-parent exclude each other"))
-	case h.Rootless():
-		return exit(errors.New("--detach needs the grant; `setsid -f runtime run ... >FILE 2>&1` does much the same"))
+	case o.preserve > 0:
+		return exit(errors.New("--detach and --preserve-fds exclude each other: the run has no descriptors of yours"))
+	case o.namesDescriptor():
+		return exit(errors.New("--detach: the run has no descriptors of yours: give a FILE a name of its own"))
+	case h.Rootless() || !grantedByFile():
+		return exit(errors.New("--detach needs a grant of the file; `setsid -f runtime run ... >FILE 2>&1` does much the same"))
 	}
 	signals, err := listen()
 	if err != nil {
@@ -115,11 +122,33 @@ func startDetached(name, report string, output *os.File) (*exec.Cmd, error) {
 	runtime.LockOSThread() // the thread's timer slack goes on to the child
 	defer runtime.UnlockOSThread()
 	restoreLimits()
-	run := exec.Command("/proc/self/exe", append([]string{"run", "--detached=" + report, "--name=" + name}, os.Args[2:]...)...)
+	run := exec.Command("/proc/self/exe", append([]string{"run", "--detached=" + report, "--name=" + name}, invoked...)...)
 	run.Args[0] = "runtime"
 	run.Stdout, run.Stderr = output, output
 	run.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	return run, run.Start()
+}
+
+// grantedByFile tells whether the program has its rights again when it is executed again:
+// those of root, or of a grant of its file.
+func grantedByFile() bool {
+	if os.Getuid() == 0 {
+		return true
+	}
+	path, err := os.Executable()
+	if err != nil {
+		return false
+	}
+	state, err := grant.Look(path)
+	return err == nil && state.Kind != grant.None
+}
+
+// namesDescriptor tells whether a flag's file is a descriptor of the caller's.
+func (o *options) namesDescriptor() bool {
+	return slices.ContainsFunc(append([]string{o.stats, o.status, o.record}, o.envFiles...), func(name string) bool {
+		_, is := descriptorOf(name)
+		return is
+	})
 }
 
 // openDetached opens the files of a run that is to begin, and empties them. A run of
@@ -153,8 +182,12 @@ func runs(report *os.File) bool {
 
 // forgetOld removes the files of runs that have ended long ago.
 func forgetOld(dir string) {
-	names, _ := filepath.Glob(filepath.Join(dir, "*"+reportSuffix))
-	for _, name := range names {
+	entries, _ := os.ReadDir(dir)
+	for _, entry := range entries {
+		name := filepath.Join(dir, entry.Name())
+		if !strings.HasSuffix(name, reportSuffix) {
+			continue
+		}
 		info, err := os.Lstat(name)
 		if err != nil || time.Since(info.ModTime()) < keepReports {
 			continue
@@ -169,41 +202,57 @@ func forgetOld(dir string) {
 	}
 }
 
-// lookForStart is how often the container's record is looked for, while the launch works.
-const lookForStart = 3 * time.Millisecond
+// While the launch works its record is looked for often at first, then less often: it
+// may wait for a slot.
+const (
+	lookForStart = 2 * time.Millisecond
+	lookLess     = 100 * time.Millisecond
+)
 
 // awaitStarted waits until the run's supervisor answers, which it does when the command
-// has been executed. It returns false when the run has ended. Signals go on to it.
+// has been executed. It returns false when the run has ended. Signals go on to it, but
+// for those of a terminal's job, which the run is not.
 func awaitStarted(h here.Here, name string, signals <-chan os.Signal, run *exec.Cmd, ended <-chan struct{}) bool {
-	for {
+	over := func(pause time.Duration) bool {
 		select {
 		case <-ended:
-			return false
+			return true
 		case s := <-signals:
-			_ = run.Process.Signal(s)
-			continue
-		case <-time.After(lookForStart):
+			if status.Terminates(s) {
+				_ = run.Process.Signal(s)
+			}
+		case <-time.After(pause):
 		}
-		if !runsNow(h, name) {
-			continue
-		}
-		line, err := client.Call(h, name, nil) // it waits until the supervisor listens
-		if err == nil {
-			return line.Close() == nil
-		}
-		<-ended
 		return false
 	}
+	for pause := lookForStart; !over(pause); pause = min(pause+pause/4+1, lookLess) {
+		if !recorded(h, name, run.Process.Pid) {
+			continue
+		}
+		// It waits until the supervisor listens.
+		line, err := client.Call(h, fmt.Sprintf("%d/%s", os.Getuid(), name), nil)
+		if err == nil && line.Close() == nil && line.PID == run.Process.Pid {
+			return true
+		}
+		for !over(lookLess) {
+		}
+		return false
+	}
+	return false
 }
 
 // runsNow tells whether a container of the caller's has a record.
-func runsNow(h here.Here, name string) bool {
+func runsNow(h here.Here, name string) bool { return recorded(h, name, 0) }
+
+// recorded tells whether a container of the caller's has a record, by a certain process
+// unless that is 0.
+func recorded(h here.Here, name string, pid int) bool {
 	var records []state.Record
 	_ = access.AsRoot(h, func() (err error) {
 		records, err = state.List(h, uint32(os.Getuid()))
 		return err
 	})
-	return slices.ContainsFunc(records, func(r state.Record) bool { return r.Name == name })
+	return slices.ContainsFunc(records, func(r state.Record) bool { return r.Name == name && (pid == 0 || r.PID == pid) })
 }
 
 // toldBy ends for a run that has ended already. If its command was executed that is a
@@ -216,7 +265,8 @@ func toldBy(name string, output *os.File, report string, run *exec.Cmd) (int, er
 	if _, err := output.Seek(0, io.SeekStart); err == nil {
 		_, _ = io.Copy(os.Stderr, output)
 	}
-	return max(run.ProcessState.ExitCode(), 1), nil
+	ws, _ := run.ProcessState.Sys().(syscall.WaitStatus)
+	return max(status.EndOf(ws).ExitCode(), 1), nil
 }
 
 // maxReport bounds what is read of a report, in bytes.
@@ -248,11 +298,18 @@ func openOwn(name string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--detached: %w", err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("--detached %s: %w", name, err)
+	// Others take the lock for a moment, to see whether the run goes on.
+	for attempt := 0; ; attempt++ {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		switch {
+		case err == nil:
+			return f, nil
+		case attempt >= 100:
+			f.Close()
+			return nil, fmt.Errorf("--detached %s: %w", name, err)
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
-	return f, nil
 }
 
 // endedBefore returns the report of a detached run of the caller's that has ended.
@@ -268,4 +325,23 @@ func endedBefore(name string) (r status.Report, known bool) {
 		return err
 	})
 	return r, err == nil
+}
+
+// endsSoon waits for a detached run that ends, and has no record any more, to write its
+// report.
+func endsSoon(name string) (r status.Report, known bool) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(lookLess) {
+		if r, known = endedBefore(name); known {
+			return r, true
+		}
+		if err := withDetached(name, func(_, report *os.File) error {
+			if !runs(report) {
+				return errors.New("ended")
+			}
+			return nil
+		}); err != nil {
+			break
+		}
+	}
+	return endedBefore(name)
 }

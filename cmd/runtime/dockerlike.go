@@ -39,23 +39,25 @@ func (o *options) volume(text string) error {
 // mostEnvironment bounds a file of variables: execve(2) takes no more by far.
 const mostEnvironment = 4 << 20
 
-// environment returns the variables of --env-file and --env, in this order: of two with
+// readEnvironment puts the variables of --env-file before those of --env: of two with
 // the same name the last one counts.
-func (o *options) environment() (list []string, err error) {
+func (o *options) readEnvironment() error {
+	var list []string
 	for _, name := range o.envFiles {
-		entries, err := readEnvironment(name)
+		entries, err := readVariables(name)
 		if err != nil {
-			return nil, fmt.Errorf("--env-file: %w", err)
+			return fmt.Errorf("--env-file: %w", err)
 		}
 		list = append(list, entries...)
 	}
-	return append(list, o.env...), nil
+	o.env, o.envFiles = append(list, o.env...), nil
+	return nil
 }
 
-// readEnvironment reads lines NAME=VALUE and NAME. Blank lines and those that begin
+// readVariables reads lines NAME=VALUE and NAME. Blank lines and those that begin
 // with # are left out. Nothing is unquoted, as by podman and docker. The process has
 // only the caller's rights on files here.
-func readEnvironment(name string) (list []string, err error) {
+func readVariables(name string) (list []string, err error) {
 	f, err := openFile(name, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, err

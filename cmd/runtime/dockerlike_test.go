@@ -48,7 +48,8 @@ func TestAFileOfVariables(t *testing.T) {
 	}
 	write("# a comment\n\nA=1\r\n  B=\"2 # 3\" \nC\nD=")
 	o := options{envFiles: []string{name}, env: []string{"A=2"}}
-	got, err := o.environment()
+	err := o.readEnvironment()
+	got := o.env
 	if want := []string{"A=1", `B="2 # 3" `, "C", "D=", "A=2"}; err != nil || !slices.Equal(got, want) {
 		t.Errorf("%q, %v, want %q", got, err, want)
 	}
@@ -59,11 +60,11 @@ func TestAFileOfVariables(t *testing.T) {
 		strings.Repeat("A=1\n", 1<<20+1): "is longer than",
 	} {
 		write(text)
-		if _, err := readEnvironment(name); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := readVariables(name); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.20q: %v, want %q", text, err, want)
 		}
 	}
-	if _, err := readEnvironment(t.TempDir()); err == nil {
+	if _, err := readVariables(t.TempDir()); err == nil {
 		t.Error("a directory is read")
 	}
 }

@@ -65,6 +65,9 @@ func oneDash(flags *flag.FlagSet, args []string) error {
 			continue
 		}
 		name, _, _ := strings.Cut(word[1:], "=")
+		if name == "" {
+			return fmt.Errorf("bad flag syntax: %s", word)
+		}
 		if len(name) > 1 && flags.Lookup(name) != nil {
 			return fmt.Errorf("%s: want two dashes: --%s", word, name)
 		}

@@ -31,6 +31,8 @@ func TestARefusedFlagSaysWhatItWants(t *testing.T) {
 		{[]string{"--alias", "x"}, `--alias "x": want a whole number`},
 		{[]string{"-n"}, "flag needs an argument: -n"},
 		{[]string{"---x"}, "bad flag syntax: ---x"},
+		{[]string{"-="}, "bad flag syntax: -="},
+		{[]string{"-=x", "y"}, "bad flag syntax: -=x"},
 		{[]string{"--yes="}, `--yes "": takes no value, or true or false`},
 		{[]string{"-n", ""}, `-n "": want NAME; leave the flag out for the default`},
 		{[]string{"--own="}, `--own "": want THING; leave the flag out for the default`},

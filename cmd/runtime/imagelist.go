@@ -9,10 +9,11 @@ import (
 
 	flag "github.com/spf13/pflag"
 
+	"mayfly/runtime/access"
 	"mayfly/runtime/here"
 	"mayfly/runtime/image"
 	"mayfly/runtime/state"
-	"mayfly/runtime/survey"
+	"mayfly/runtime/user"
 )
 
 var imageList = command{
@@ -148,8 +149,7 @@ var imageInspect = command{
 			}
 			if os.Getuid() != 0 && !self.Rootless() {
 				// Whoever may run an image may see all of it.
-				name, _, _ := strings.Cut(args[0], "@")
-				if _, _, err := survey.Explain(self.Here, name, ""); err != nil {
+				if err := mayRun(self.Here, args[0]); err != nil {
 					return exit(err)
 				}
 			}
@@ -167,6 +167,21 @@ var imageInspect = command{
 			return exit(i.print(*packages))
 		}
 	},
+}
+
+// mayRun returns an error if the policy does not let the caller run an image.
+func mayRun(h here.Here, reference string) error {
+	name, _, _ := strings.Cut(reference, "@")
+	who, err := access.CurrentCaller()
+	if err != nil {
+		return err
+	}
+	database, err := user.Load(h)
+	if err != nil {
+		return fmt.Errorf("read user database: %w", err)
+	}
+	_, err = access.Decide(h, name, who, database)
+	return err
 }
 
 func inspect(s *image.Store, name string) (i inspection, err error) {

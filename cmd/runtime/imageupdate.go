@@ -12,6 +12,7 @@ import (
 
 	"mayfly/runtime/grant"
 	"mayfly/runtime/image"
+	"mayfly/runtime/status"
 )
 
 // updatePackages updates the packages of a Debian system. Its output goes to standard
@@ -52,8 +53,8 @@ var imageUpdate = command{
 			if !*timer {
 				return act(self, args)
 			}
-			if len(args) > 0 || *all {
-				return exit(errors.New("--install-timer updates all images: leave names and --all out"))
+			if len(args) > 0 || flags.NFlag() > 1 {
+				return exit(errors.New("--install-timer updates all images of the policy's store: leave names and other flags out"))
 			}
 			return asRootOnly(func(context.Context, process, []string) error {
 				path, err := os.Executable()
@@ -70,6 +71,7 @@ var imageUpdate = command{
 type update struct {
 	all, mapped, asJSON bool
 	signals             <-chan os.Signal
+	stopped             bool // a signal has ended apt-get: the user wants no more
 }
 
 // updated is what was done with an image.
@@ -90,7 +92,7 @@ func (u *update) run(ctx context.Context, s *image.Store, names []string) (err e
 	for _, name := range names {
 		done, err := u.image(ctx, s, name)
 		switch {
-		case errors.Is(err, errNoPackages) && u.all:
+		case u.all && (errors.Is(err, errNoPackages) || errors.Is(err, errNotLatest)):
 			continue
 		case err != nil:
 			errs = append(errs, fmt.Errorf("update %s: %w", name, err))
@@ -100,7 +102,7 @@ func (u *update) run(ctx context.Context, s *image.Store, names []string) (err e
 				done.print()
 			}
 		}
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || u.stopped || errors.As(err, new(status.ErrInterrupted)) {
 			break
 		}
 	}
@@ -109,6 +111,9 @@ func (u *update) run(ctx context.Context, s *image.Store, names []string) (err e
 	}
 	return errors.Join(errs...)
 }
+
+// errNotLatest means that somebody has gone back to an older version, for a reason.
+var errNotLatest = errors.New("the current version is not the latest")
 
 // errNoPackages means that an image's packages are not Debian's.
 var errNoPackages = errors.New("there are no packages that dpkg knows")
@@ -122,6 +127,16 @@ func (u *update) image(ctx context.Context, s *image.Store, name string) (done u
 	done = updated{Name: from.Name, Version: from.Version, Packages: []packageChange{}}
 	if !from.Sealed() {
 		return done, fmt.Errorf("it %w: `runtime image import NEW %s` makes one with versions", image.ErrPlain, from.Path)
+	}
+	if u.all {
+		history, err := s.History(from.Name)
+		if err != nil {
+			return done, err
+		}
+		if last := history[len(history)-1]; !last.Current {
+			warn(fmt.Sprintf("image %s: version %d is current and not the latest, as after a rollback: it stays; `runtime image update %s` updates it", name, from.Version, name))
+			return done, errNotLatest
+		}
 	}
 	before, err := from.Packages()
 	if err != nil {
@@ -147,6 +162,7 @@ func (u *update) image(ctx context.Context, s *image.Store, name string) (done u
 		return done, err
 	}
 	if how.ExitCode() != 0 {
+		u.stopped = how.ExitCode() > status.ExitSignal
 		return done, fmt.Errorf("apt-get %s: the image stays as it is", how)
 	}
 	after, err := draft.Packages()

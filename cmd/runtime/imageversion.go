@@ -103,6 +103,9 @@ func prune(s *image.Store, names []string, spare image.Spare, asJSON bool) error
 			}
 		}
 		if err != nil {
+			if asJSON {
+				err = errors.Join(err, printJSON(list))
+			}
 			return err
 		}
 	}

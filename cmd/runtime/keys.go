@@ -22,7 +22,7 @@ func openKeyboard() *keyboard {
 	k := &keyboard{ended: make(chan os.Signal, 1)}
 	signal.Notify(k.ended, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 	group, err := unix.IoctlGetInt(0, unix.TIOCGPGRP)
-	if !term.IsTerminal(0) || err != nil || group != unix.Getpgrp() {
+	if !term.IsTerminal(0) || !term.IsTerminal(1) || err != nil || group != unix.Getpgrp() {
 		return k
 	}
 	modes, err := unix.IoctlGetTermios(0, unix.TCGETS)

@@ -109,7 +109,7 @@ func printOutput(output, report *os.File, follow bool) error {
 	}
 }
 
-// most of what attach shows of the output before it, in bytes.
+// shownBefore is how much attach shows of the output before it, at most, in bytes.
 const shownBefore = 4096
 
 // lastLines goes to the beginning of a line near the end of the output.

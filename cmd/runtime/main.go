@@ -56,7 +56,7 @@ func dispatch(self process, argv []string) int {
 	if filepath.Base(argv[0]) == nspawnRun.name {
 		return nspawnRun.call(self, nspawnRun.name, argv[1:])
 	}
-	return call(self, "runtime", commands(), inFull(argv[1:]))
+	return call(self, "runtime", commands(), argv[1:])
 }
 
 // inFull replaces another name of a command within a group by its own.
@@ -80,6 +80,9 @@ func call(self process, path string, list []command, args []string) int {
 	}
 	if args[0] == "help" { // of a command: as if --help followed its name
 		args = append(slices.Clone(args[1:]), "--help")
+	}
+	if path == "runtime" {
+		args = inFull(args)
 	}
 	if args[0] == "--help" || args[0] == "-h" {
 		return show(overview(path, list))
@@ -167,9 +170,13 @@ func commands() []command {
 	}
 }
 
+// invoked are the arguments of the command that runs.
+var invoked []string
+
 // call parses the arguments and runs the command. Flags end at the first argument that
 // is not one: what follows an image belongs to the command in the container.
 func (c command) call(self process, path string, args []string) int {
+	invoked = args
 	flags := newFlags(path)
 	run := c.setUp(flags)
 	unprivileged := false

@@ -12,32 +12,51 @@ import (
 )
 
 // openFile opens a file that a flag names. A name of a descriptor, such as a shell's
-// process substitution gives, means that descriptor, if the program was started with it:
-// the files of /proc/self belong to root while the program has privileges, and cannot
-// be opened.
+// process substitution gives, means one that the program was started with. All others
+// are the program's own, and perhaps root's: no magic link of procfs leads to one (since
+// Linux 5.6).
 func openFile(name string, flags int, mode os.FileMode) (*os.File, error) {
-	number := -1
-	switch name {
-	case "/dev/stdin":
-		number = 0
-	case "/dev/stdout":
-		number = 1
-	case "/dev/stderr":
-		number = 2
-	}
-	for _, dir := range []string{"/dev/fd/", "/proc/self/fd/"} {
-		if text, is := strings.CutPrefix(name, dir); is {
-			if n, err := strconv.ParseUint(text, 10, 31); err == nil {
-				number = int(n)
-			}
+	number, is := descriptorOf(name)
+	if !is {
+		how := unix.OpenHow{Flags: uint64(flags | unix.O_CLOEXEC), Resolve: unix.RESOLVE_NO_MAGICLINKS}
+		if flags&os.O_CREATE != 0 {
+			how.Mode = uint64(mode.Perm())
 		}
+		fd, err := unix.Openat2(unix.AT_FDCWD, name, &how)
+		for err == unix.EINTR {
+			fd, err = unix.Openat2(unix.AT_FDCWD, name, &how)
+		}
+		if err != nil {
+			return nil, &os.PathError{Op: "open", Path: name, Err: err}
+		}
+		return os.NewFile(uintptr(fd), name), nil
 	}
 	if !inherit.Given(number) {
-		return os.OpenFile(name, flags, mode)
+		return nil, fmt.Errorf("open %s: the program was not started with descriptor %d", name, number)
 	}
 	fd, err := unix.FcntlInt(uintptr(number), unix.F_DUPFD_CLOEXEC, 3)
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", name, err)
+		return nil, &os.PathError{Op: "open", Path: name, Err: err}
 	}
 	return os.NewFile(uintptr(fd), name), nil
+}
+
+// descriptorOf reads the number of a descriptor from a name of it.
+func descriptorOf(name string) (number int, is bool) {
+	switch name {
+	case "/dev/stdin":
+		return 0, true
+	case "/dev/stdout":
+		return 1, true
+	case "/dev/stderr":
+		return 2, true
+	}
+	for _, dir := range []string{"/dev/fd/", "/proc/self/fd/"} {
+		if text, below := strings.CutPrefix(name, dir); below {
+			if n, err := strconv.ParseUint(text, 10, 31); err == nil {
+				return int(n), true
+			}
+		}
+	}
+	return 0, false
 }

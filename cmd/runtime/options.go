@@ -65,7 +65,7 @@ func declare(flags *flag.FlagSet) *options {
 	flags.StringVar(&o.personality, "personality", "", "architecture that uname reports, `ARCH`: x86, x86-64, arm, arm64 (default: the image's)")
 	flags.StringVar(&o.name, "name", "", "`NAME` of the container (default: IMAGE-<16 hex digits>)")
 	flags.StringVar(&o.session, "session", "", "run in session `NAME` instead of an image; changes are kept")
-	flags.StringVar(&o.hostname, "hostname", "", "host `NAME` inside (default: the container's name)")
+	flags.StringVar(&o.hostname, "hostname", "", "host `NAME` inside (default: the container's name; of a shell the image's)")
 	flags.BoolVar(&o.writable, "writable", false, "the root file system is writable; changes are discarded")
 	flags.BoolVar(&o.noEphemeral, "no-ephemeral", false, "change the image itself, without the host's binds (root only)")
 	flags.BoolVarP(&o.tty, "tty", "t", false, "give the command a terminal of its own (default: if the caller has one)")
@@ -87,7 +87,7 @@ func declare(flags *flag.FlagSet) *options {
 	flags.StringVar(&o.record, "log", "", "record the output to `FILE` as an asciicast (asciinema play)")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "print the plan as JSON and run nothing")
 	flags.BoolVar(&o.quiet, "quiet", false, "print errors only")
-	flags.BoolVar(&o.verbose, "verbose", false, "print when the container starts and ends (default: on a terminal)")
+	flags.BoolVar(&o.verbose, "verbose", false, "print when the container starts and ends")
 	flags.StringVar(&o.store, "store", "", "image store `DIR` (root only)")
 	flags.BoolVarP(&o.leaves, "detach", "d", false, "return when the command has been executed, and print the container's name; see logs, attach, kill")
 	flags.StringVar(&o.detached, "detached", "", "write the report of a detached run to `FILE`")
@@ -145,20 +145,21 @@ func (o *options) split(flags *flag.FlagSet, args []string) (err error) {
 		return err
 	}
 	o.command = args
+	if len(args) > 0 && o.wait != 0 {
+		if _, not := time.ParseDuration(args[0]); not == nil {
+			return fmt.Errorf("--wait takes its time behind a sign: --wait=%s", args[0])
+		}
+	}
 	return nil
 }
 
 func (o *options) request() (plan.Request, error) {
 	r := plan.Request{
 		Store: o.store, Image: o.image, Session: o.session, Command: o.command, Login: o.login, NoLogin: o.noLogin, Name: o.name, Hostname: o.hostname,
-		EnvAll: o.envAll, NoBinds: o.noBinds, Dir: o.dir, RootInside: o.rootInside, Network: o.network, User: o.user, Personality: o.personality,
+		Env: o.env, EnvAll: o.envAll, NoBinds: o.noBinds, Dir: o.dir, RootInside: o.rootInside, Network: o.network, User: o.user, Personality: o.personality,
 		Writable: o.writable, NoEphemeral: o.noEphemeral, Timeout: o.timeout, KillAfter: o.killAfter,
 		Limits: callersLimits(), TimerSlack: hurried.slack, Measure: o.stats != "",
 		Resources: plan.Resources{Tasks: o.tasks, CPUs: o.cpus, CPUWeight: o.cpuWeight, IOWeight: o.ioWeight},
-	}
-	var err error
-	if r.Env, err = o.environment(); err != nil {
-		return r, err
 	}
 	if err := o.sizes(&r); err != nil {
 		return r, err

@@ -89,14 +89,14 @@ func printReview(r review.Report) {
 			fmt.Fprintln(stdout, printableLine(f.String()))
 		}
 	}
-	mistakes := "no mistakes"
-	if n := r.Count(review.Mistake); n > 0 {
-		mistakes = count(n, "mistake") + ": nobody runs anything"
+	if r.Count(review.Mistake) > 0 {
+		return
 	}
+	warnings := ""
 	if n := r.Count(review.Warning); n > 0 {
-		mistakes += ", " + count(n, "warning")
+		warnings = ", " + count(n, "warning")
 	}
-	fmt.Fprintf(stdout, "%s, %s\n", count(r.Rules, "rule"), mistakes)
+	fmt.Fprintf(stdout, "%s, no mistakes%s\n", count(r.Rules, "rule"), warnings)
 }
 
 // count writes a number of things.
@@ -170,7 +170,11 @@ var policyExplain = command{
 			if err != nil && !errors.Is(err, rule.ErrDenied) {
 				return exit(err)
 			}
-			hidden, unknown := imageadmin.HiddenBy(self.Here, decision, args[0])
+			var hidden []string
+			var unknown error
+			if err == nil { // who may not run an image must not hold it either
+				hidden, unknown = imageadmin.HiddenBy(self.Here, decision, args[0])
+			}
 			if renounced := privilege.Renounce(); renounced != nil {
 				return exit(renounced)
 			}

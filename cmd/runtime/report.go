@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"mayfly/nsexec"
 	"mayfly/runtime/access"
 	"mayfly/runtime/caller"
 	"mayfly/runtime/here"
@@ -28,6 +29,7 @@ type reports struct {
 	options       *options
 	stats, status *os.File
 	own           *os.File // of a detached run
+	record        *os.File // of --log: not a report, but opened with them
 	began         time.Time
 	plan          *plan.Plan // the last that there was; nil: nothing was decided
 	digest        atomic.Pointer[string]
@@ -40,13 +42,14 @@ func (o *options) openReports() (*reports, error) {
 	for _, f := range []struct {
 		flag, name string
 		file       **os.File
-	}{{"--stats", o.stats, &r.stats}, {"--status", o.status, &r.status}} {
-		switch f.name {
-		case "":
-		case "-":
+		mode       os.FileMode
+	}{{"--stats", o.stats, &r.stats, 0o666}, {"--status", o.status, &r.status, 0o666}, {"--log", o.record, &r.record, 0o600}} {
+		switch {
+		case f.name == "":
+		case f.name == "-" && f.flag != "--log":
 			*f.file = os.Stderr
 		default:
-			opened, err := openFile(f.name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666)
+			opened, err := openFile(f.name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|os.O_APPEND, f.mode)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", f.flag, err)
 			}
@@ -149,7 +152,7 @@ func (o *options) awaitSlot(ctx context.Context, h here.Here, p *plan.Plan, sign
 			case status.Terminates(s):
 				return status.ErrInterrupted{Signal: signal}
 			case signal == syscall.SIGTSTP:
-				_ = syscall.Kill(0, syscall.SIGSTOP) // all of the job, as the key would
+				_ = nsexec.Suspend(false)
 			}
 			continue
 		}

@@ -102,6 +102,9 @@ func (o *options) launch(h here.Here) (int, error) {
 
 // decide prints the plan and runs nothing.
 func (o *options) decide(h here.Here) (int, error) {
+	if err := o.readEnvironment(); err != nil {
+		return status.ExitFailure, err
+	}
 	r, err := o.request()
 	if err == nil {
 		err = inherit.Pass(h, &r, o.preserve)
@@ -121,6 +124,9 @@ func (o *options) decide(h here.Here) (int, error) {
 
 // attempt makes the request and runs it.
 func (o *options) attempt(h here.Here, reports *reports) (how status.Status, err error) {
+	if err := o.readEnvironment(); err != nil { // a signal still ends it
+		return how, err
+	}
 	signals, err := listen()
 	if err != nil {
 		return how, err
@@ -155,9 +161,13 @@ func (o *options) attempt(h here.Here, reports *reports) (how status.Status, err
 
 // run runs the request once and tells the user of it.
 func (o *options) run(ctx context.Context, h here.Here, r plan.Request, signals <-chan os.Signal, reports *reports) (status.Status, error) {
-	var record *os.File
-	defer func() { _ = record.Close() }()
 	again := reports.plan != nil
+	titled := false
+	defer func() {
+		if titled {
+			restoreTitle()
+		}
+	}()
 	how, err := runtime.Run(ctx, h, r, runtime.Options{Signals: signals, Note: o.warn, Warn: warn, Digest: reports.setDigest,
 		Decided: func(p *plan.Plan) (io.Writer, error) {
 			reports.plan = p
@@ -165,17 +175,16 @@ func (o *options) run(ctx context.Context, h here.Here, r plan.Request, signals 
 				if limitations := p.Limitations; limitations != "" {
 					o.warn(limitations)
 				}
-				o.printStart(p)
 				releaseLater()
 			}
-			if o.record == "" {
+			if !again || o.verbose { // each attempt has another name
+				titled = o.printStart(p)
+			}
+			if reports.record == nil {
 				return nil, nil
 			}
-			var err error
-			if record, err = openFile(o.record, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600); err != nil {
-				return nil, fmt.Errorf("--log: %w", err)
-			}
-			return record, nil
+			_ = reports.record.Truncate(0) // of what an attempt before has written
+			return reports.record, nil
 		}})
 	if reports.plan == nil {
 		return how, err
@@ -211,7 +220,8 @@ func (o *options) onTerminal(p *plan.Plan) bool { return !o.quiet && p.Spec.Proc
 
 // printStart tells what begins: with --verbose in the words of the nspawn-run script,
 // for a shell in a line of what a newcomer must know.
-func (o *options) printStart(p *plan.Plan) {
+// It returns whether it has set the terminal's title.
+func (o *options) printStart(p *plan.Plan) (titled bool) {
 	switch {
 	case o.verbose:
 		message("Spawning container %s on %s.", p.Container, p.Path())
@@ -221,7 +231,9 @@ func (o *options) printStart(p *plan.Plan) {
 	case o.login && o.onTerminal(p):
 		message("%s: %s; ^] three times: kill", p.ImageReference(), strings.Join(whatHolds(p), "; "))
 		setTitle(p.ImageReference())
+		return true
 	}
+	return false
 }
 
 // whatHolds says what becomes of changes, and how to be root.
@@ -246,11 +258,7 @@ func whatHolds(p *plan.Plan) []string {
 // printEnd tells how a command has ended: always with --verbose, and of a shell on a
 // terminal where it did not go well.
 func (o *options) printEnd(p *plan.Plan, how status.Status) {
-	shell := o.login && o.onTerminal(p)
-	if shell && !o.verbose {
-		restoreTitle()
-	}
-	if o.verbose || shell && how.ExitCode() != 0 {
+	if o.verbose || o.login && o.onTerminal(p) && how.ExitCode() != 0 {
 		message("Container %s %s.", p.Container, how)
 	}
 }

@@ -17,12 +17,12 @@ func table(heading string, rows func(row func(cells ...any))) error {
 		var line []string
 		for _, c := range cells {
 			text := printableLine(fmt.Sprint(c))
-			switch text {
+			switch c {
 			case "":
 				text = "-"
-			case "true":
+			case true:
 				text = "yes"
-			case "false":
+			case false:
 				text = "no"
 			}
 			line = append(line, text)

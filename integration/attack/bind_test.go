@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"mayfly/integration/kit"
 )
 
@@ -208,6 +210,38 @@ func TestC17BindTargets(t *testing.T) {
 		}
 		if _, err := os.Stat("/srv/mine"); err == nil {
 			t.Error("/srv/mine is on the host")
+		}
+	})
+}
+
+// What the program has open itself, root's store and images among it, is nothing that a
+// path of the caller's leads to.
+func TestC15DescriptorsOfTheProgram(t *testing.T) {
+	each(t, func(t *testing.T, w way) {
+		dir := home(t, kit.User)
+		for n := 3; n < 40; n++ {
+			if flags, err := unix.FcntlInt(uintptr(n), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
+				continue // this test was started with it, and hands it on
+			}
+			for _, of := range []string{"/proc/self/fd", "/proc/thread-self/fd", "/dev/fd"} {
+				source := fmt.Sprintf("%s/%d", of, n)
+				what := fmt.Sprintf("%s as a bind", source)
+				refused(t, what, w.run(t, "run", "--quiet", "--chdir", "/", "--bind", source+":/mnt", kit.Image, "true"), "bind source")
+				refused(t, what+", below", w.run(t, "run", "--quiet", "--chdir", "/", "--bind-ro", source+"/tmp:/mnt", kit.Image, "true"), "bind source")
+				if of != "/proc/self/fd" {
+					continue
+				}
+				for _, flag := range []string{"--log", "--stats", "--status"} {
+					refused(t, flag+" "+source, w.run(t, "run", "--quiet", "--chdir", "/", flag, source, kit.Image, "true"), flag)
+					refused(t, flag+" "+source+"/tmp/x", w.run(t, "run", "--quiet", "--chdir", "/", flag, source+"/tmp/x", kit.Image, "true"), flag)
+				}
+			}
+		}
+		link := filepath.Join(dir, "link")
+		kit.Must(t, os.Symlink("/proc/self/fd/9", link))
+		refused(t, "by a link", w.run(t, "run", "--chdir", "/", "--bind", link+":/mnt", kit.Image, "true"), "bind source")
+		if left, _ := filepath.Glob("/var/lib/machines/" + kit.Image + "/tmp/*"); len(left) > 0 {
+			t.Errorf("in the image: %q", left)
 		}
 	})
 }

@@ -61,7 +61,7 @@ func environments(name string) []report {
 		{name: "what the call sets comes before the image", source: "podman: --env does not override ENV",
 			do: `cd /home; $R --env GREETING=mine ` + name + ` sh -c 'echo $GREETING'`, out: "mine\n"},
 		{name: "a session has the image's variables", source: "toolbox: environment of the image is missing after create",
-			do: `cd /home; S=${R% run}; $S session begin --name s ` + name + ` >/dev/null && $R --session s tool; $S session end s`, out: "tool\n"},
+			do: `cd /home; S=${R% run}; $S session begin --name s ` + name + ` >/dev/null && $R --session s tool; $S session end s`, out: "tool\nsession s is removed\n"},
 	}
 }
 

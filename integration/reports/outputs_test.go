@@ -55,7 +55,7 @@ func TestASlowReaderGetsAllOfIt(t *testing.T) {
 
 func TestEveryCommandTellsThatItCouldNotPrint(t *testing.T) {
 	for _, line := range []string{
-		"version", "--help", "run --help", "image --help", "completion bash", "completion words", "policy default", "policy check",
+		"version", "--help", "run --help", "image --help", "completion bash", "completion words runtime r", "policy default", "policy check",
 		"policy explain $T", "run --dry-run $T true", "image list", "image list --names", "image list --json", "store status", "store status --json",
 		"doctor", "doctor --json", "session list",
 		"session list --json", "ps", "ps --watch", "grant --check",
@@ -73,7 +73,7 @@ func TestNothingIsLeftOfWhoRanSomething(t *testing.T) {
 		{name: "after a refusal", source: "podman: /run/user-like directories stay for ever",
 			do: `$R --chdir / --bind /nosuch:/mnt $T -- true 2>/dev/null; ls /run/mayfly | grep -x "$(id -u)"`, code: 1},
 		{name: "after a session", source: "schroot: sessions leave directories",
-			do: `runtime session begin --name left $T && runtime session end left; ls /run/mayfly | grep -x "$(id -u)"`, code: 1, out: "left\n"},
+			do: `runtime session begin --name left $T && runtime session end left; ls /run/mayfly | grep -x "$(id -u)"`, code: 1, out: "left\nsession left is removed\n"},
 	})
 	old := "/run/mayfly/4000000000"
 	kit.Must(t, os.Mkdir(old, 0o700))

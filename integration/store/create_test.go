@@ -48,7 +48,8 @@ func TestTheBootstrapProgramIsCalledAsItWantsToBe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	begin, end := "mmdebstrap --architectures=i386 --variant=minbase --include=git,cmake bookworm "+store+"/.mayfly/.new-", " http://mirror.example/debian\n"
+	begin, end := "mmdebstrap --simulate --architectures=i386 --variant=minbase --include=git,cmake bookworm /dev/null http://mirror.example/debian\n"+
+		"mmdebstrap --architectures=i386 --variant=minbase --include=git,cmake bookworm "+store+"/.mayfly/.new-", " http://mirror.example/debian\n"
 	if !strings.HasPrefix(string(call), begin) || !strings.HasSuffix(string(call), end) {
 		t.Errorf("called %q, want %q...%q", call, begin, end)
 	}

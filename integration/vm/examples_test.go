@@ -47,7 +47,7 @@ func uncommented(line string) string {
 }
 
 // rootsOwn are commands whose help is for root.
-var rootsOwn = regexp.MustCompile(`^runtime (image|store|grant|gc|log|completion|policy (import|new|explain --user)|.* --all-users)|ssh `)
+var rootsOwn = regexp.MustCompile(`^runtime (image|store|grant|gc|log\b|completion|policy (import|new|explain --user)|.* --all-users)|ssh `)
 
 // helped are the examples of the help texts from a command down.
 func helped(t *testing.T, path ...string) []example {

@@ -2,7 +2,6 @@ package image
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"os/exec"
 	"strconv"
@@ -72,7 +71,7 @@ func (s *Store) countOld(d Description, space *Space) error {
 		return nil
 	}
 	history, err := s.History(d.Name)
-	if errors.Is(err, ErrUnknown) { // removed meanwhile
+	if err != nil { // it was removed meanwhile, or a record is broken, which the list tells
 		return nil
 	}
 	for _, e := range history {
@@ -81,7 +80,7 @@ func (s *Store) countOld(d Description, space *Space) error {
 			space.OldBytes += e.Bytes
 		}
 	}
-	return err
+	return nil
 }
 
 func (s *Store) countCopies(space *Space) error {

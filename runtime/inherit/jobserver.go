@@ -59,7 +59,7 @@ func isPipe(h here.Here, fd int) bool {
 // descriptors stay open for the command.
 func openJobserver(word, path string) *plan.Jobserver {
 	open := func(flags int) int {
-		fd, err := unix.Open(path, flags|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOCTTY, 0)
+		fd, err := file.OpenNamed(path, uint64(flags|unix.O_NONBLOCK|unix.O_NOCTTY))
 		if err != nil {
 			return -1
 		}

@@ -120,11 +120,9 @@ func take(dir *os.File, name string) (*os.File, error) {
 }
 
 // Release gives the lease up. Another container that has joined the network may still
-// hold it. If none does, the address is free, and its interface is down: the kernel
-// removes that with the network namespace, some milliseconds after the last process in
-// it. Whoever removes an interface waits for that (20 ms and more with many kernels).
-// The thread must be in the host's network namespace, act on files as root, and needs
-// CAP_NET_ADMIN.
+// hold it. If none does, the address is free; its interface is down, and goes soon
+// (cutOff). The thread must be locked and in the host's network namespace, act on files
+// as root, and needs CAP_NET_ADMIN.
 func (l *Lease) Release() error {
 	if err := l.file.Close(); err != nil {
 		return err
@@ -134,7 +132,7 @@ func (l *Lease) Release() error {
 		return err
 	}
 	defer dir.Close()
-	_, err = remove(dir, l.Address, setDown)
+	_, err = remove(dir, l.Address, cutOff)
 	return err
 }
 

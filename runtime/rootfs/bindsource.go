@@ -67,7 +67,7 @@ func openBinds(p *plan.Plan, mounts []specs.Mount) (list []openedBind, err error
 				continue
 			}
 			b := openedBind{m, -1, slices.Contains(p.CallerBinds, m.Destination)}
-			b.fd, err = unix.Open(m.Source, unix.O_PATH|unix.O_CLOEXEC, 0)
+			b.fd, err = file.OpenNamed(m.Source, unix.O_PATH)
 			if err == nil && b.asked {
 				err = mayOpen(b.fd)
 			}

@@ -104,7 +104,7 @@ func (f *finder) findHome(r plan.Request, env []string, sources []plan.BoundSour
 
 // lookAt finds the directory that a name leads to, with the caller's rights.
 func lookAt(name string) plan.HostDir {
-	fd, err := unix.Open(name, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	fd, err := file.OpenNamed(name, unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
 		return plan.HostDir{Err: err}
 	}

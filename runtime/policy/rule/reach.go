@@ -22,10 +22,10 @@ func (r *Rule) Hides(later *Rule) bool {
 }
 
 func (r *Rule) hasUsersOf(later *Rule) bool {
-	isOneOf := func(list []string) func(string) bool {
+	isNoneOf := func(list []string) func(string) bool {
 		return func(who string) bool { return !slices.Contains(list, who) }
 	}
-	return r.ForAll() || !later.ForAll() && !slices.ContainsFunc(later.Users, isOneOf(r.Users)) && !slices.ContainsFunc(later.Groups, isOneOf(r.Groups))
+	return r.ForAll() || !later.ForAll() && !slices.ContainsFunc(later.Users, isNoneOf(r.Users)) && !slices.ContainsFunc(later.Groups, isNoneOf(r.Groups))
 }
 
 // HasAll tells whether the rule is for every image that an entry of Images stands for.
