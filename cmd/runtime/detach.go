@@ -1,25 +1,19 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"mayfly/runtime/access"
-	"mayfly/runtime/caller"
 	"mayfly/runtime/client"
 	"mayfly/runtime/grant"
 	"mayfly/runtime/here"
@@ -33,19 +27,6 @@ import (
 // to two files in the caller's directory of such runs: NAME.log has its output, NAME.json
 // gets its report at the end, and is locked (flock(2)) until then. All of it is done
 // with the caller's rights.
-
-// detachedDirectory is where the caller's files of detached runs are.
-func detachedDirectory() (string, error) {
-	base := os.Getenv("XDG_STATE_HOME")
-	if !filepath.IsAbs(base) {
-		home := os.Getenv("HOME")
-		if !filepath.IsAbs(home) {
-			return "", errors.New("neither XDG_STATE_HOME nor HOME says where to keep the output of detached runs")
-		}
-		base = filepath.Join(home, ".local/state")
-	}
-	return filepath.Join(base, "mayfly"), nil
-}
 
 const (
 	outputSuffix = ".log"
@@ -151,57 +132,6 @@ func (o *options) namesDescriptor() bool {
 	})
 }
 
-// openDetached opens the files of a run that is to begin, and empties them. A run of
-// that name that goes on keeps its own.
-func openDetached(dir, name string) (output, report *os.File, err error) {
-	report, err = os.OpenFile(filepath.Join(dir, name+reportSuffix), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return nil, nil, err
-	}
-	if runs(report) {
-		report.Close()
-		return nil, nil, fmt.Errorf("%s runs already: `runtime attach %s`", name, name)
-	}
-	if err = report.Truncate(0); err == nil {
-		output, err = os.OpenFile(filepath.Join(dir, name+outputSuffix), os.O_RDWR|os.O_CREATE|os.O_TRUNC|os.O_APPEND|unix.O_NOFOLLOW, 0o600)
-	}
-	if err != nil {
-		report.Close()
-	}
-	return output, report, err
-}
-
-// runs tells whether the run whose report a file gets goes on.
-func runs(report *os.File) bool {
-	err := unix.Flock(int(report.Fd()), unix.LOCK_SH|unix.LOCK_NB)
-	if err == nil {
-		_ = unix.Flock(int(report.Fd()), unix.LOCK_UN)
-	}
-	return err == unix.EWOULDBLOCK
-}
-
-// forgetOld removes the files of runs that have ended long ago.
-func forgetOld(dir string) {
-	entries, _ := os.ReadDir(dir)
-	for _, entry := range entries {
-		name := filepath.Join(dir, entry.Name())
-		if !strings.HasSuffix(name, reportSuffix) {
-			continue
-		}
-		info, err := os.Lstat(name)
-		if err != nil || time.Since(info.ModTime()) < keepReports {
-			continue
-		}
-		if f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW, 0); err == nil {
-			if !runs(f) {
-				_ = os.Remove(name)
-				_ = os.Remove(strings.TrimSuffix(name, reportSuffix) + outputSuffix)
-			}
-			f.Close()
-		}
-	}
-}
-
 // While the launch works its record is looked for often at first, then less often: it
 // may wait for a slot.
 const (
@@ -267,81 +197,4 @@ func toldBy(name string, output *os.File, report string, run *exec.Cmd) (int, er
 	}
 	ws, _ := run.ProcessState.Sys().(syscall.WaitStatus)
 	return max(status.EndOf(ws).ExitCode(), 1), nil
-}
-
-// maxReport bounds what is read of a report, in bytes.
-const maxReport = 4 << 20
-
-// readReport reads the report of a run that has ended.
-func readReport(name string) (r status.Report, err error) {
-	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW, 0)
-	if err != nil {
-		return r, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxReport))
-	if err == nil && len(bytes.TrimSpace(data)) == 0 {
-		return r, errors.New("was killed")
-	}
-	if err == nil {
-		err = json.Unmarshal(data, &r)
-	}
-	return r, err
-}
-
-// openOwn opens the file of --detached and locks it, until this process ends.
-func openOwn(name string) (*os.File, error) {
-	if os.Geteuid() != os.Getuid() {
-		return nil, caller.ErrNotPermitted
-	}
-	f, err := os.OpenFile(name, os.O_WRONLY|unix.O_NOFOLLOW, 0)
-	if err != nil {
-		return nil, fmt.Errorf("--detached: %w", err)
-	}
-	// Others take the lock for a moment, to see whether the run goes on.
-	for attempt := 0; ; attempt++ {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		switch {
-		case err == nil:
-			return f, nil
-		case attempt >= 100:
-			f.Close()
-			return nil, fmt.Errorf("--detached %s: %w", name, err)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-}
-
-// endedBefore returns the report of a detached run of the caller's that has ended.
-func endedBefore(name string) (r status.Report, known bool) {
-	if ref.CheckName("container", name) != nil {
-		return r, false // as OWNER/NAME
-	}
-	err := withDetached(name, func(_, report *os.File) (err error) {
-		if runs(report) {
-			return errors.New("runs")
-		}
-		r, err = readReport(report.Name())
-		return err
-	})
-	return r, err == nil
-}
-
-// endsSoon waits for a detached run that ends, and has no record any more, to write its
-// report.
-func endsSoon(name string) (r status.Report, known bool) {
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(lookLess) {
-		if r, known = endedBefore(name); known {
-			return r, true
-		}
-		if err := withDetached(name, func(_, report *os.File) error {
-			if !runs(report) {
-				return errors.New("ended")
-			}
-			return nil
-		}); err != nil {
-			break
-		}
-	}
-	return endedBefore(name)
 }

@@ -31,7 +31,7 @@ func TestSocketsAndPipesOfTheHost(t *testing.T) {
 			out: "outside\n"},
 		{name: "a pipe without a name is no bind", source: "podman: --volume /dev/fd/63, of <(...)",
 			do:  `cd /home; echo x | $R --bind /proc/self/fd/0:/run/x $T -- true`,
-			err: "has no path", code: 125},
+			err: "one of /proc, which is not followed", code: 125},
 	})
 }
 

@@ -7,10 +7,8 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
-	"mayfly/nsexec"
 	"mayfly/runtime/network/address"
 )
 
@@ -57,40 +55,6 @@ func removeInterface(h *netlink.Handle, name string) error {
 		return nil
 	}
 	return err
-}
-
-// cutOff sets an interface down, if it is there, and has it removed by a child of the
-// process, for which nobody waits: the kernel takes 20 ms and more to remove one. If
-// the child does not come to it, the kernel removes the interface with its network
-// namespace, or root's Collect does.
-func cutOff(h *netlink.Handle, name string) error {
-	l, err := find(h, name)
-	if err == nil {
-		err = h.LinkSetDown(l)
-	}
-	if err == nil && removeLater(l.Attrs().Index) != nil {
-		err = h.LinkDel(l)
-	}
-	if errors.Is(err, unix.ENODEV) {
-		return nil
-	}
-	return err
-}
-
-// removeLater asks the kernel for the removal of an interface (RTM_DELLINK), and does
-// not wait for it. The kernel lets those remove one who had CAP_NET_ADMIN when the
-// socket was opened, and have it when it is written to.
-func removeLater(index int) error {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	request := nl.NewNetlinkRequest(unix.RTM_DELLINK, 0)
-	link := nl.NewIfInfomsg(unix.AF_UNSPEC)
-	link.Index = int32(index)
-	request.AddData(link)
-	return nsexec.WriteLater(fd, request.Serialize())
 }
 
 // attributes are those of an interface that is to be made: the kernel decides about all

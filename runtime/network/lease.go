@@ -8,7 +8,6 @@ import (
 	"os"
 	"slices"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"mayfly/runtime/here"
@@ -120,9 +119,8 @@ func take(dir *os.File, name string) (*os.File, error) {
 }
 
 // Release gives the lease up. Another container that has joined the network may still
-// hold it. If none does, the address is free; its interface is down, and goes soon
-// (cutOff). The thread must be locked and in the host's network namespace, act on files
-// as root, and needs CAP_NET_ADMIN.
+// hold it. If none does, the address and its interface go. The thread must be in the
+// host's network namespace, act on files as root, and needs CAP_NET_ADMIN.
 func (l *Lease) Release() error {
 	if err := l.file.Close(); err != nil {
 		return err
@@ -132,12 +130,12 @@ func (l *Lease) Release() error {
 		return err
 	}
 	defer dir.Close()
-	_, err = remove(dir, l.Address, cutOff)
+	_, err = remove(dir, l.Address)
 	return err
 }
 
-// remove removes a lease that nobody holds, when its interface has been disconnected.
-func remove(dir *os.File, a address.Address, disconnect func(h *netlink.Handle, name string) error) (gone bool, err error) {
+// remove removes a lease that nobody holds, and its interface.
+func remove(dir *os.File, a address.Address) (gone bool, err error) {
 	f, err := take(dir, a.String())
 	if err == unix.EWOULDBLOCK {
 		return false, nil
@@ -151,14 +149,14 @@ func remove(dir *os.File, a address.Address, disconnect func(h *netlink.Handle, 
 		return false, err
 	}
 	defer h.Close()
-	err = disconnect(h, hostName(a))
+	err = removeInterface(h, hostName(a))
 	if errors.Is(err, unix.EPERM) {
 		// No policy lets anybody have a private network any more, so the grant has no
 		// CAP_NET_ADMIN: root collects the lease.
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("disconnect interface %s: %w", hostName(a), err)
+		return false, fmt.Errorf("remove interface %s: %w", hostName(a), err)
 	}
 	return true, unix.Unlinkat(int(dir.Fd()), a.String(), 0)
 }
@@ -196,7 +194,7 @@ func Collect(h here.Here) (removed []string, err error) {
 		if !ok || !root && !ownedBy(dir, address, uint32(os.Getuid())) {
 			continue
 		}
-		gone, err := remove(dir, address, removeInterface)
+		gone, err := remove(dir, address)
 		if err != nil {
 			return removed, err
 		}

@@ -68,6 +68,9 @@ func openBinds(p *plan.Plan, mounts []specs.Mount) (list []openedBind, err error
 			}
 			b := openedBind{m, -1, slices.Contains(p.CallerBinds, m.Destination)}
 			b.fd, err = file.OpenNamed(m.Source, unix.O_PATH)
+			if err == unix.ELOOP {
+				err = fmt.Errorf("%w, or one of /proc, which is not followed", err)
+			}
 			if err == nil && b.asked {
 				err = mayOpen(b.fd)
 			}
