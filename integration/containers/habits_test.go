@@ -1,10 +1,12 @@
 package containers
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"mayfly/integration/kit"
 )
@@ -71,9 +73,16 @@ func swapped(name string) string {
 
 // Commands that end or await something take several names, and say what they did.
 func TestSeveralNames(t *testing.T) {
-	start(t, kit.User, "one", "sleep 0.3; exit 0")
-	start(t, kit.User, "two", "sleep 0.3; exit 7")
-	if r := kit.Run(t, "wait", "one", "two"); r.Code != 7 || r.Out != "container one exited successfully\ncontainer two failed with error code 7\n" {
+	for name, code := range map[string]int{"one": 0, "two": 7} {
+		start(t, kit.User, name, fmt.Sprintf(`trap "exit %d" TERM; while :; do sleep 0.05; done`, code))
+	}
+	waited := make(chan kit.Result, 1)
+	go func() { waited <- kit.Run(t, "wait", "one", "two") }()
+	time.Sleep(kit.Within(500 * time.Millisecond))
+	kit.Run(t, "kill", "two") // while the first is waited for
+	time.Sleep(kit.Within(200 * time.Millisecond))
+	kit.Run(t, "kill", "one")
+	if r := <-waited; r.Code != 7 || r.Out != "container one exited successfully\ncontainer two failed with error code 7\n" {
 		t.Errorf("wait: %+v", r)
 	}
 	for _, signal := range []string{"TERM", "KILL"} {
@@ -127,7 +136,7 @@ func TestADetachedRun(t *testing.T) {
 	if r := in("wait", "left"); r.Code != 6 {
 		t.Errorf("wait after the end: %+v", r)
 	}
-	start(t, kit.User, "left", "sleep 0.5; exit 3") // another one of that name
+	start(t, kit.User, "left", fmt.Sprintf("sleep %v; exit 3", kit.Within(2*time.Second).Seconds())) // another one of that name
 	if r := in("wait", "left"); r.Code != 3 {
 		t.Errorf("wait for a later one: %+v", r)
 	}

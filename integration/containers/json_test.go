@@ -128,7 +128,6 @@ func (k key) refuses(value any) string {
 
 func TestJSONIsAsDocumented(t *testing.T) {
 	start(t, kit.User, "described", "exec sleep 60")
-	start(t, kit.User, "awaited", "sleep 0.2; exit 3")
 	kit.Run(t, "session", "begin", "--name", "described", kit.Image)
 	t.Cleanup(func() { kit.Run(t, "session", "end", "described") })
 	commands := map[string]string{ // the command of a heading, as it is tried
@@ -162,6 +161,9 @@ func TestJSONIsAsDocumented(t *testing.T) {
 		}
 		if line == "" {
 			continue
+		}
+		if name == "runtime wait" {
+			start(t, kit.User, "awaited", fmt.Sprintf("sleep %v; exit 3", kit.Within(2*time.Second).Seconds()))
 		}
 		run := kit.Run
 		if strings.HasPrefix(line, "image diff") || strings.HasPrefix(line, "image prune") {
