@@ -11,7 +11,10 @@ import (
 	"strings"
 
 	"mayfly/personality/arch"
+	"mayfly/runtime/here"
 	"mayfly/runtime/policy/rule"
+	"mayfly/runtime/user"
+	"mayfly/runtime/user/passwd"
 
 	flag "github.com/spf13/pflag"
 )
@@ -69,11 +72,7 @@ func candidates(program, current string, before []string) []string {
 			return commandsOf(list, current)
 		}
 	}
-	flags := newFlags(c.name)
-	c.setUp(flags)
-	if c.rootless != needsGrant {
-		flags.Bool("unprivileged", false, "run rootless: in a user namespace of yours, with images of yours")
-	}
+	flags, _, _ := c.declare(c.name)
 	value, arguments := scan(flags, before)
 	name, text, inOne := strings.Cut(current, "=")
 	switch {
@@ -92,7 +91,7 @@ func candidates(program, current string, before []string) []string {
 func descend(line []string) (c command, path, rest []string, list []command) {
 	list = commands()
 	for i, word := range inFull(line) {
-		at := slices.IndexFunc(list, func(c command) bool { return c.name == word || slices.Contains(c.aliases, word) })
+		at := slices.IndexFunc(list, func(c command) bool { return c.is(word) })
 		if at < 0 {
 			return c, path, nil, []command{}
 		}
@@ -173,9 +172,9 @@ func valuesOf(name, current string) []string {
 	case "root-as":
 		return []string{"subordinate", "caller"}
 	case "user", "users":
-		return knownNames("/etc/passwd")
+		return knownNames(func(d *user.Database) []byte { return d.Passwd })
 	case "group", "groups":
-		return knownNames("/etc/group")
+		return knownNames(func(d *user.Database) []byte { return d.Group })
 	case "signal":
 		return []string{"TERM", "KILL", "INT", "HUP", "QUIT", "STOP", "CONT", "USR1", "USR2"}
 	case "from", "images", nspawnRunImage:
@@ -241,16 +240,12 @@ func ask(args ...string) []string {
 	return strings.FieldsFunc(string(out), func(c rune) bool { return c == '\n' })
 }
 
-func knownNames(file string) (names []string) {
-	data, err := os.ReadFile(file)
+func knownNames(file func(*user.Database) []byte) []string {
+	database, err := user.Load(here.Here{})
 	if err != nil {
 		return nil
 	}
-	for line := range strings.Lines(string(data)) {
-		name, _, _ := strings.Cut(line, ":")
-		names = append(names, name)
-	}
-	return names
+	return passwd.Names(file(database))
 }
 
 // detachedNames lists the caller's detached runs.

@@ -148,7 +148,7 @@ var imageInspect = command{
 				return exit(err)
 			}
 			if os.Getuid() != 0 && !self.Rootless() {
-				// Whoever may run an image may see all of it.
+				// A user who may run an image may see all of it.
 				if err := mayRun(self.Here, args[0]); err != nil {
 					return exit(err)
 				}

@@ -88,7 +88,7 @@ func call(self process, path string, list []command, args []string) int {
 		return show(overview(path, list))
 	}
 	for _, c := range list {
-		if c.name != args[0] && !slices.Contains(c.aliases, args[0]) {
+		if !c.is(args[0]) {
 			continue
 		}
 		if c.sub != nil {
@@ -146,6 +146,9 @@ type command struct {
 	setUp func(*flag.FlagSet) action
 }
 
+// is tells whether a word names the command.
+func (c command) is(word string) bool { return c.name == word || slices.Contains(c.aliases, word) }
+
 // A rootlessMode says what a command does if the binary has no grant.
 type rootlessMode int
 
@@ -170,6 +173,17 @@ func commands() []command {
 	}
 }
 
+// declare declares the command's flags, and returns what runs after they are parsed, and
+// whether --unprivileged was given.
+func (c command) declare(path string) (*flag.FlagSet, action, *bool) {
+	flags, unprivileged := newFlags(path), new(bool)
+	run := c.setUp(flags)
+	if c.rootless != needsGrant {
+		flags.BoolVar(unprivileged, "unprivileged", false, "run rootless: in a user namespace of yours, with images of yours (default: if the binary has no grant)")
+	}
+	return flags, run, unprivileged
+}
+
 // invoked are the arguments of the command that runs.
 var invoked []string
 
@@ -177,12 +191,7 @@ var invoked []string
 // is not one: what follows an image belongs to the command in the container.
 func (c command) call(self process, path string, args []string) int {
 	invoked = args
-	flags := newFlags(path)
-	run := c.setUp(flags)
-	unprivileged := false
-	if c.rootless != needsGrant {
-		flags.BoolVar(&unprivileged, "unprivileged", false, "run rootless: in a user namespace of yours, with images of yours (default: if the binary has no grant)")
-	}
+	flags, run, unprivileged := c.declare(path)
 	self, err := c.settle(self)
 	if err != nil {
 		return fail(err)
@@ -200,7 +209,7 @@ func (c command) call(self process, path string, args []string) int {
 		}
 	}
 	if c.rootless != needsGrant {
-		again, err := self.bootstrap.Wanted(self.Here, unprivileged)
+		again, err := self.bootstrap.Wanted(self.Here, *unprivileged)
 		if again {
 			err = rootless.ExecuteAgain(restoreLimits)
 		}

@@ -137,20 +137,16 @@ func isFlag(flags *flag.FlagSet, word string) bool {
 
 // split splits the arguments. With --session, none of them is an image.
 func (o *options) split(flags *flag.FlagSet, args []string) (err error) {
+	o.command = args
 	if o.session == "" {
 		o.image, o.command, err = split(flags, "image", args)
-		if _, not := time.ParseDuration(o.image); not == nil && o.wait != 0 && err == nil {
-			err = fmt.Errorf("--wait takes its time behind a sign: --wait=%s", o.image)
-		}
-		return err
 	}
-	o.command = args
-	if len(args) > 0 && o.wait != 0 {
+	if err == nil && len(args) > 0 && o.wait != 0 {
 		if _, not := time.ParseDuration(args[0]); not == nil {
-			return fmt.Errorf("--wait takes its time behind a sign: --wait=%s", args[0])
+			err = fmt.Errorf("--wait takes its time behind a sign: --wait=%s", args[0])
 		}
 	}
-	return nil
+	return err
 }
 
 func (o *options) request() (plan.Request, error) {

@@ -122,6 +122,15 @@ func reasonOf(err error) string {
 	return status.Machine
 }
 
+// recordsOf lists the records of an owner's containers.
+func recordsOf(h here.Here, owner uint32) (records []state.Record, err error) {
+	err = access.AsRoot(h, func() error {
+		records, err = state.List(h, owner)
+		return err
+	})
+	return records, err
+}
+
 // While a launch waits for its turn it looks often at first, then less often. Others
 // may wait, too: each adds up to half to the time.
 const (
@@ -156,11 +165,8 @@ func (o *options) awaitSlot(ctx context.Context, h here.Here, p *plan.Plan, sign
 			}
 			continue
 		}
-		var running []state.Record
-		if err := access.AsRoot(h, func() (err error) {
-			running, err = state.List(h, p.Owner.UID)
-			return err
-		}); err != nil {
+		running, err := recordsOf(h, p.Owner.UID)
+		if err != nil {
 			return err
 		}
 		if len(running) < p.Containers {

@@ -1,17 +1,14 @@
 package image
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
 	"io"
-	"os/exec"
 	"regexp"
-	goruntime "runtime"
 	"slices"
 	"strings"
-	"syscall"
-	"time"
 )
 
 // DebianMirror is the default mirror.
@@ -111,18 +108,13 @@ func (d *Draft) checkPackages(ctx context.Context, program string, b Bootstrap, 
 		return nil
 	}
 	command := slices.Concat(alone, []string{program, "--simulate"}, arguments) // --quiet would hide what apt says
-	cmd := exec.CommandContext(ctx, "unshare", command...)
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
-	cmd.WaitDelay = 20 * time.Second
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	goruntime.LockOSThread() // it is this thread whose death sends the signal
-	defer goruntime.UnlockOSThread()
-	out, err := cmd.CombinedOutput()
+	var out bytes.Buffer
+	err := runUnshared(ctx, command, &out)
 	if err == nil {
 		return nil
 	}
 	var missing []string
-	for _, found := range noPackage.FindAllStringSubmatch(string(out), -1) {
+	for _, found := range noPackage.FindAllStringSubmatch(out.String(), -1) {
 		missing = append(missing, found[1]+found[2])
 	}
 	if missing == nil {

@@ -145,16 +145,8 @@ func (d *Draft) Bootstrap(ctx context.Context, b Bootstrap) error {
 		if err != nil {
 			return err
 		}
-		cmd := exec.CommandContext(ctx, "unshare", command...)
 		said := &tail{to: b.Output}
-		cmd.Stdout, cmd.Stderr = said, said
-		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
-		cmd.WaitDelay = 20 * time.Second
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-		goruntime.LockOSThread() // it is this thread whose death sends the signal
-		err = cmd.Run()
-		goruntime.UnlockOSThread()
-		if err != nil {
+		if err := runUnshared(ctx, command, said); err != nil {
 			if ctx.Err() != nil {
 				return errors.New("interrupted, nothing is left of it")
 			}
@@ -163,4 +155,18 @@ func (d *Draft) Bootstrap(ctx context.Context, b Bootstrap) error {
 		return nil
 	}
 	return errors.New("neither mmdebstrap nor debootstrap is installed: apt-get install mmdebstrap")
+}
+
+// runUnshared runs unshare(1) with a command, and writes all of its output. When the
+// context is done its processes get a SIGTERM, and time; when this process is killed, so
+// are they.
+func runUnshared(ctx context.Context, command []string, output io.Writer) error {
+	cmd := exec.CommandContext(ctx, "unshare", command...)
+	cmd.Stdout, cmd.Stderr = output, output
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = 20 * time.Second
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	goruntime.LockOSThread() // it is this thread whose death sends the signal
+	defer goruntime.UnlockOSThread()
+	return cmd.Run()
 }

@@ -4,9 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -33,25 +31,21 @@ type Description struct {
 
 // List describes the images of the store, by name.
 func (s *Store) List() ([]Description, error) {
-	names, err := entries(s.fd, ".")
+	names, err := s.names()
 	if err != nil {
-		return nil, fmt.Errorf("list %s: %w", s.Path, err)
+		return nil, err
 	}
 	list := []Description{}
-	for _, entry := range names {
-		if !entry.IsDir() || ref.CheckName("image", entry.Name()) != nil {
-			continue
-		}
-		d, err := s.describe(entry.Name())
+	for _, name := range names {
+		d, err := s.describe(name)
 		if errors.Is(err, ErrUnknown) { // removed meanwhile
 			continue
 		}
 		if err != nil {
-			d = Description{Name: entry.Name(), Kind: "unusable: " + err.Error()}
+			d = Description{Name: name, Kind: "unusable: " + err.Error()}
 		}
 		list = append(list, d)
 	}
-	slices.SortFunc(list, func(a, b Description) int { return strings.Compare(a.Name, b.Name) })
 	return list, nil
 }
 

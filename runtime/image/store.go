@@ -120,11 +120,11 @@ func (s *Store) unknown(ref ref.Reference) error {
 	return fmt.Errorf("%w %s in %s: %s", ErrUnknown, ref, s.Path, s.hint(ref))
 }
 
-// names returns the names in the store that an image can have.
-func (s *Store) names() (names []string) {
+// names lists the names in the store that an image can have, sorted.
+func (s *Store) names() (names []string, err error) {
 	list, err := entries(s.fd, ".")
 	if err != nil {
-		return nil
+		return nil, fmt.Errorf("list %s: %w", s.Path, err)
 	}
 	for _, entry := range list {
 		if entry.IsDir() && ref.CheckName("image", entry.Name()) == nil {
@@ -132,7 +132,7 @@ func (s *Store) names() (names []string) {
 		}
 	}
 	slices.Sort(names)
-	return names
+	return names, nil
 }
 
 func (s *Store) hint(ref ref.Reference) string {
@@ -152,7 +152,8 @@ func (s *Store) hint(ref ref.Reference) string {
 		}
 		return text
 	}
-	return "`runtime image list` shows what is there" + nearest.Advice(ref.Name, s.names(), nil)
+	names, _ := s.names() // without them there is no advice
+	return "`runtime image list` shows what is there" + nearest.Advice(ref.Name, names, nil)
 }
 
 // runDir opens the run directory. For root it makes the directory if it is missing.

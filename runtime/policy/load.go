@@ -168,24 +168,13 @@ func LoadSettings(h here.Here) (rule.Settings, error) {
 // Check reads the policy, or a file of any owner as if it were policy.toml, and returns
 // the number of rules. It checks the devices that the rules name on this host.
 func Check(name string) (rules int, err error) {
-	count := func(r *rule.Rule) error {
-		rules++
-		return checkDevices(r)
-	}
-	if name == "" {
-		_, err := system.read(count)
-		return rules, err
-	}
-	data, err := file.Read(name, maxSize)
-	if err != nil {
-		return 0, err
-	}
-	return rules, rule.Parse(name, data, &rule.Contents{Main: true}, count)
+	list, _, err := All(name, nil)
+	return len(list), err
 }
 
 // All reads the policy, or a file of any owner as if it were policy.toml, and returns
-// its rules in order. mistake is called for each mistake in the text. The error is of
-// what cannot be read.
+// its rules in order. mistake is called for each mistake in the text; nil: the first one is
+// the error, which is else of what cannot be read.
 func All(name string, mistake func(error)) (rules []*rule.Rule, settings rule.Settings, err error) {
 	keep := func(r *rule.Rule) error {
 		rules = append(rules, r.Clone())

@@ -15,7 +15,6 @@ import (
 	"mayfly/runtime/cgroup"
 	"mayfly/runtime/here"
 	"mayfly/runtime/image"
-	"mayfly/runtime/internal/file"
 	"mayfly/runtime/nearest"
 	"mayfly/runtime/policy"
 	"mayfly/runtime/policy/rule"
@@ -87,7 +86,7 @@ func Policy(h here.Here, name string, granted uint64) (Report, error) {
 	if v.database, err = user.Load(h); err != nil {
 		return v.report, fmt.Errorf("read user database: %w", err)
 	}
-	v.users, v.groups = firstFields("/etc/passwd"), firstFields("/etc/group")
+	v.users, v.groups = passwd.Names(v.database.Passwd), passwd.Names(v.database.Group)
 	rules, _, err := policy.All(name, v.mistake)
 	if err != nil {
 		var at *rule.ErrAt
@@ -136,20 +135,6 @@ func (v *reviewer) listImages() {
 		}
 		return err
 	})
-}
-
-// firstFields returns the names that a user or group file begins its lines with.
-func firstFields(name string) (list []string) {
-	data, err := file.Read(name, 16<<20)
-	if err != nil {
-		return nil
-	}
-	for line := range strings.Lines(string(data)) {
-		if field, _, ok := strings.Cut(line, ":"); ok {
-			list = append(list, field)
-		}
-	}
-	return list
 }
 
 // people finds users and groups that nobody knows.

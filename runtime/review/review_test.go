@@ -88,9 +88,3 @@ func TestAFileForATeamSaysWhatItIsToldTo(t *testing.T) {
 		}
 	}
 }
-
-func TestTextsInTOML(t *testing.T) {
-	if got, want := tomlList([]string{`a"\`, "b\n", "ä"}), `["a\"\\", "b\u000A", "ä"]`; got != want {
-		t.Errorf("%s, want %s", got, want)
-	}
-}

@@ -22,7 +22,7 @@ func (t Team) Text() (string, error) {
 	b.WriteString("# Rules are asked in the order of the files' names; the first that fits decides.\n\n[[rule]]\n")
 	line := func(key string, list []string) {
 		if len(list) > 0 {
-			fmt.Fprintf(&b, "%-11s = %s\n", key, tomlList(list))
+			fmt.Fprintf(&b, "%-11s = %s\n", key, rule.QuoteList(list))
 		}
 	}
 	line("images", t.Images)
@@ -47,13 +47,4 @@ network     = ["host", "none"]  # the first is the default
 		return "", err
 	}
 	return text, nil
-}
-
-// tomlList writes a list of TOML's basic strings.
-func tomlList(list []string) string {
-	quoted := make([]string, len(list))
-	for i, s := range list {
-		quoted[i] = rule.Quote(s)
-	}
-	return "[" + strings.Join(quoted, ", ") + "]"
 }

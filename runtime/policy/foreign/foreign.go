@@ -93,11 +93,7 @@ func optional(b *strings.Builder, name string, values []string) {
 }
 
 func list(b *strings.Builder, name string, values []string) {
-	quoted := make([]string, len(values))
-	for i, v := range values {
-		quoted[i] = rule.Quote(v)
-	}
-	fmt.Fprintf(b, "%s = [%s]\n", name, strings.Join(quoted, ", "))
+	fmt.Fprintf(b, "%s = %s\n", name, rule.QuoteList(values))
 }
 
 // comment replaces control characters in a text, so that it stays on its line.

@@ -54,3 +54,9 @@ func TestSettingsAreWrittenAsTheyAreRead(t *testing.T) {
 		}
 	}
 }
+
+func TestTextsInTOML(t *testing.T) {
+	if got, want := QuoteList([]string{`a"\`, "b\n", "ä"}), `["a\"\\", "b\u000A", "ä"]`; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}

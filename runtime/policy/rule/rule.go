@@ -159,3 +159,12 @@ func Quote(text string) string {
 	b.WriteByte('"')
 	return b.String()
 }
+
+// QuoteList writes a TOML list of strings.
+func QuoteList(texts []string) string {
+	quoted := make([]string, len(texts))
+	for i, text := range texts {
+		quoted[i] = Quote(text)
+	}
+	return "[" + strings.Join(quoted, ", ") + "]"
+}

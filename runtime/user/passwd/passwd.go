@@ -53,6 +53,16 @@ func ParseLine(line string) (Entry, error) {
 	return Entry{Name: f[0], UID: uint32(uid), GID: uint32(gid), Home: f[5], Shell: f[6], Line: line}, nil
 }
 
+// Names returns the names with which the lines of a file begin.
+func Names(file []byte) (names []string) {
+	for line := range strings.Lines(string(file)) {
+		if name, _, is := strings.Cut(line, ":"); is {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // ParseGroup reads the group id from a line of group(5). The error wraps
 // ErrUnknownGroup if the line is not of that name.
 func ParseGroup(line, name string) (uint32, error) {
