@@ -160,7 +160,10 @@ type Info struct {
 	ReadOnly   bool
 	UUID       [16]byte
 	ParentUUID [16]byte // of the subvolume of which it is a snapshot; zero: it is none
-	Created    time.Time
+	// ReceivedUUID is that of the subvolume which btrfs-send(8) sent; zero: it was not
+	// received.
+	ReceivedUUID [16]byte
+	Created      time.Time
 }
 
 // subvolInfo is struct btrfs_ioctl_get_subvol_info_args.
@@ -195,7 +198,9 @@ func Describe(fd int) (Info, error) {
 		ReadOnly:   raw.flags&1 != 0, // BTRFS_ROOT_SUBVOL_RDONLY
 		UUID:       raw.uuid,
 		ParentUUID: raw.parentUUID,
-		Created:    time.Unix(int64(raw.otime.sec), int64(raw.otime.nsec)),
+
+		ReceivedUUID: raw.receivedUUID,
+		Created:      time.Unix(int64(raw.otime.sec), int64(raw.otime.nsec)),
 	}, nil
 }
 

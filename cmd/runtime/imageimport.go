@@ -41,7 +41,7 @@ var imageImport = command{
 		next := flags.Bool("next", false, "add a version to an existing image")
 		asJSON := jsonFlag(flags)
 		return inStore(flags, 2, []string{"NAME", "SOURCE"}, func(ctx context.Context, s *image.Store, args []string) error {
-			bytes, err := image.ParseSize(*limit)
+			limits, err := contentLimits(*limit)
 			if err != nil {
 				return err
 			}
@@ -50,13 +50,19 @@ var imageImport = command{
 				return errors.New("standard input is a terminal: want an archive there")
 			}
 			how := image.Sealing{Name: args[0], Next: *next}
-			record, err := importImage(ctx, s, source, archive.Limits{Bytes: bytes, Entries: maxEntries}, how)
+			record, err := importImage(ctx, s, source, limits, how)
 			if err != nil {
 				return err
 			}
 			return printVersion(*asJSON, args[0], record)
 		})
 	},
+}
+
+// contentLimits returns the limits of an archive with so much content.
+func contentLimits(size string) (archive.Limits, error) {
+	bytes, err := image.ParseSize(size)
+	return archive.Limits{Bytes: bytes, Entries: maxEntries}, err
 }
 
 func importImage(ctx context.Context, s *image.Store, from exchange.Source, limits archive.Limits, how image.Sealing) (image.Record, error) {

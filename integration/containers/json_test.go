@@ -142,6 +142,7 @@ func TestJSONIsAsDocumented(t *testing.T) {
 		"runtime image update":   "", // integration/image
 		"runtime image prune":    "image prune --json " + kit.Sealed,
 		"runtime image remove":   "", // integration/image
+		"runtime image sync":     "", // integration/image
 		"runtime policy explain": "policy explain --json " + kit.Image,
 	}
 	all := documented(t)

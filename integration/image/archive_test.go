@@ -191,6 +191,14 @@ func TestSendKeepsTheTimesOfTheTopDirectory(t *testing.T) {
 	}
 }
 
+// receiveIn has a store receive a stream.
+func receiveIn(t *testing.T, to store, stream string, flags ...string) kit.Result {
+	t.Helper()
+	cmd := exec.Command(kit.Runtime, append([]string{"image", "receive", "--store", to.path}, flags...)...)
+	cmd.Stdin = strings.NewReader(stream)
+	return kit.Do(t, cmd)
+}
+
 func TestSendIsIncrementalAndChecked(t *testing.T) {
 	from, to := store{kit.NewStore(t), true}, store{kit.NewStore(t), true}
 	from.small(t, "one", "first")
@@ -200,11 +208,7 @@ func TestSendIsIncrementalAndChecked(t *testing.T) {
 	send := func(args string) kit.Result {
 		return kit.Do(t, exec.Command("sh", "-c", kit.Runtime+" image send --store "+from.path+" "+args))
 	}
-	receive := func(stream string, flags ...string) kit.Result {
-		cmd := exec.Command(kit.Runtime, append([]string{"image", "receive", "--store", to.path}, flags...)...)
-		cmd.Stdin = strings.NewReader(stream)
-		return kit.Do(t, cmd)
-	}
+	receive := func(stream string, flags ...string) kit.Result { return receiveIn(t, to, stream, flags...) }
 	full, step := send("one@1").Out, send("--parent 1 one@2").Out
 	if len(step) > len(full)/4 {
 		t.Errorf("the increment has %d bytes, the whole %d", len(step), len(full))
@@ -235,6 +239,10 @@ func TestSendIsIncrementalAndChecked(t *testing.T) {
 	to.refuse(t, "unknown image bad", "image", "inspect", "bad")
 	to.clean(t)
 	overlay := newOverlay(t)
-	overlay.small(t, "one", "first")
-	overlay.refuse(t, "not on BTRFS", "image", "send", "one")
+	if r := receiveIn(t, overlay, full); r.Code != 125 || !strings.Contains(r.Err, "the store is not on BTRFS: `runtime image send --archive`") {
+		t.Errorf("where no stream can be received: %+v", r)
+	}
+	if r := receiveIn(t, overlay, send("--archive one@1").Out); r.Code != 0 || overlay.digest(t, "one") != from.history(t, "one")[0].Digest {
+		t.Errorf("an archive: %+v", r)
+	}
 }

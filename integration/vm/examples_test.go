@@ -101,7 +101,7 @@ var settings = []setting{
 	{`runtime image (import|rename deb12-next) deb12-i386`, fmt.Sprintf(without, "deb12-i386"), ""},
 	{`runtime image import( --ref bookworm --arch amd64)? deb1[12]|debootstrap-somewhere`, `runtime image remove --force deb11 deb12 >/dev/null 2>&1`, ""},
 	{`runtime image rollback deb12-i386@5`, `runtime image rollback deb12-i386@4 >/dev/null`, ""},
-	{`.*ssh host`, `other 'runtime image remove --force deb12-i386 deb12' >/dev/null 2>&1; true`, ""},
+	{`.*ssh(://| host)`, `other 'runtime image remove --force deb12-i386 deb12' >/dev/null 2>&1; true`, ""},
 	{`runtime image send --parent 3`, `runtime image send deb12-i386@3 | other 'runtime image receive' >/dev/null`, ""},
 	{`ssh host runtime image send`, `runtime image send deb12-i386 | other 'runtime image receive' >/dev/null; ` + fmt.Sprintf(without, "deb12-i386"), ""},
 	{`runtime store resize`, `runtime store init --store /srv/images --size 300M`, ""},
@@ -112,6 +112,12 @@ var settings = []setting{
 	{`runtime grant --sudo`, "", `rm /etc/sudoers.d/mayfly`},
 	{`sudo runtime as-caller`, `runtime grant --sudo >/etc/sudoers.d/mayfly`, `rm /etc/sudoers.d/mayfly`},
 	{`runtime image update --install-timer`, "", `systemctl disable -q --now mayfly-update.timer; rm /etc/systemd/system/mayfly-update.*; systemctl daemon-reload`},
+	{`runtime image sync.* https://`, `mkdir -p /srv/www; umask 022; [ -e /root/.ssh/id_ed25519 ] || ssh-keygen -q -t ed25519 -N "" -f /root/.ssh/id_ed25519
+		echo "images@example.org $(cat /root/.ssh/id_ed25519.pub)" >/etc/mayfly/signers; runtime image publish --sign /root/.ssh/id_ed25519 /srv/www/mayfly >/dev/null`, "rm -rf /srv/www"},
+	{`runtime image sync /net/images`, `runtime image publish /net/images >/dev/null`, "rm -rf /net/images"},
+	{`runtime image sync ssh:`, `other 'runtime image import deb12-i386 /srv/chroots/deb12-i386' >/dev/null; ` + fmt.Sprintf(without, "deb12-i386"), ""},
+	{`runtime image publish --sign`, `[ -e /root/.ssh/id_ed25519 ] || ssh-keygen -q -t ed25519 -N "" -f /root/.ssh/id_ed25519`, ""},
+	{`runtime image sync.*--install-timer`, "", `systemctl disable -q --now mayfly-sync.timer; rm /etc/systemd/system/mayfly-sync.*; systemctl daemon-reload`},
 	{`runtime gc --install-timer`, "", `rm /etc/systemd/system/mayfly-gc.*; systemctl daemon-reload`},
 }
 
@@ -133,10 +139,10 @@ printf '[Files]\nReadOnly=yes\n' >/etc/systemd/nspawn/deb11.nspawn; printf '[deb
 runtime store init --store /srv/other --size 400M
 cd /usr/local/bin
 printf '#!/bin/sh\nexec unshare --mount sh -c "mount --bind /srv/other /var/lib/machines; $*"\n' >other
-printf '#!/bin/sh\nshift; exec other "$*"\n' >ssh; printf '#!/bin/sh\nexec cat\n' >jq
+printf '#!/bin/sh\n[ "$1" != -- ] || shift; shift; exec other "$*"\n' >ssh; printf '#!/bin/sh\nfor last; do :; done; exec cat "/srv/www${last#https://images.example.org}"\n' >curl; printf '#!/bin/sh\nexec cat\n' >jq
 printf '#!/bin/sh\nexec tar -cf - -C %s .\n' $tree >debootstrap-somewhere
 printf '#!/bin/sh\nfor last; do case $last in /var/lib/machines/*) cp -a %s/. $last/; esac; done\n' $tree >mmdebstrap
-chmod 755 other ssh jq debootstrap-somewhere mmdebstrap
+chmod 755 other ssh curl jq debootstrap-somewhere mmdebstrap
 cat >restage <<'SCRIPT'
 cd /var/lib/machines
 for name in deb12-qt deb12-next deb12-old; do [ ! -e $name ] || runtime image remove --force $name; done

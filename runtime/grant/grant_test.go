@@ -28,3 +28,10 @@ func TestOnlyRootsFilesAreGranted(t *testing.T) {
 		t.Error("a file below a writable directory is granted")
 	}
 }
+
+func TestACommandLineOfAUnitIsReadAsItIs(t *testing.T) {
+	got := commandLine([]string{"/usr/bin/runtime", "a b", `"`, `\`, "%n", "$HOME", "a\nb", "--x=é"})
+	if want := `"/usr/bin/runtime" "a b" "\"" "\\" "%%n" "$$HOME" "a\nb" "--x=é"`; got != want {
+		t.Errorf("%s\nwant %s", got, want)
+	}
+}

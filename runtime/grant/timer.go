@@ -21,6 +21,10 @@ var (
 	updateService string
 	//go:embed units/mayfly-update.timer
 	updateTimer string
+	//go:embed units/mayfly-sync.service
+	syncService string
+	//go:embed units/mayfly-sync.timer
+	syncTimer string
 )
 
 // packaged is the program's path in the units of the Debian package.
@@ -34,6 +38,21 @@ func InstallTimer(path string) error {
 // InstallUpdateTimer makes systemd run the program at path every day, to update images.
 func InstallUpdateTimer(path string) error {
 	return install(path, "mayfly-update", updateService, updateTimer, "runtime image update --all")
+}
+
+// InstallSyncTimer makes systemd run a command every hour, which brings images.
+func InstallSyncTimer(command []string) error {
+	service := strings.ReplaceAll(syncService, packaged, commandLine(command))
+	return install(packaged, "mayfly-sync", service, syncTimer, strings.Join(command, " "))
+}
+
+// commandLine quotes a command for a unit, see "COMMAND LINES" in systemd.service(5).
+func commandLine(command []string) string {
+	words := make([]string, len(command))
+	for i, word := range command {
+		words[i] = `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "%", "%%", "$", "$$", "\n", `\n`).Replace(word) + `"`
+	}
+	return strings.Join(words, " ")
 }
 
 // install installs a timer and the service that it starts. command is what cron can

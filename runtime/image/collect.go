@@ -108,6 +108,9 @@ func (s *Store) collect(dir int, name string) (gone bool, err error) {
 		}
 		return told(name, removeTree(dir, name))
 	}
+	if strings.HasPrefix(name, partPrefix) {
+		return collectPart(dir, name)
+	}
 	held, err := takeHold(dir, name)
 	if err != nil {
 		return told(name, err)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -150,6 +151,8 @@ func (s *Store) OpenDraft(name string) (*Image, error) {
 type Sealing struct {
 	Name     string
 	Next     bool // add a version to an existing image; else no image may have the name
+	Number   int  // the version's number, 0: the next one
+	Stay     bool // the version that is current stays so, if the image has one
 	Origin   string
 	Labels   map[string]string // added to the draft's labels, or replacing them
 	Config   *oci.Settings     // nil: the draft's
@@ -161,7 +164,8 @@ type Sealing struct {
 }
 
 // Seal makes a version from the draft and makes it current, in one step: if it is
-// killed, the image is in the old state or the new one. The draft cannot be changed any
+// killed, the image is in the old state or the new one. A version with a given Number
+// that is not the highest does not become current. The draft cannot be changed any
 // more. The caller must still Discard it.
 func (d *Draft) Seal(ctx context.Context, how Sealing) (Record, error) {
 	record, err := d.seal(ctx, how)
@@ -172,7 +176,7 @@ func (d *Draft) Seal(ctx context.Context, how Sealing) (Record, error) {
 }
 
 func (d *Draft) seal(ctx context.Context, how Sealing) (Record, error) {
-	record := Record{Version: 1, Created: time.Now().UTC().Truncate(time.Second), Origin: how.Origin, Parent: d.Parent,
+	record := Record{Version: max(how.Number, 1), Created: time.Now().UTC().Truncate(time.Second), Origin: how.Origin, Parent: d.Parent,
 		Labels: inherit(d.Labels, how.Labels), Config: cmp.Or(how.Config, d.Config), Recipe: how.Recipe}
 	if err := d.store.CheckFree(how.Name, how.Next); err != nil {
 		return record, err
@@ -197,7 +201,7 @@ func (d *Draft) seal(ctx context.Context, how Sealing) (Record, error) {
 	}
 	record.Digest, record.Files, record.Bytes, record.FIFOs = summary.Digest, summary.Files, summary.Bytes, summary.FIFOs
 	if how.Next {
-		return d.publishNext(how.Name, record)
+		return d.publishNext(how, record)
 	}
 	return record, d.publishNew(how.Name, record)
 }
@@ -238,7 +242,7 @@ func (d *Draft) publishNew(name string, r Record) error {
 		return err
 	}
 	defer unix.Close(fd)
-	if err = d.publish(fd, r); err == nil {
+	if err = d.publish(fd, r, true); err == nil {
 		err = unix.Renameat2(d.dir, draft, d.store.fd, name, unix.RENAME_NOREPLACE)
 	}
 	if err != nil {
@@ -250,8 +254,8 @@ func (d *Draft) publishNew(name string, r Record) error {
 	return errors.Join(held.release(), d.store.sync())
 }
 
-func (d *Draft) publishNext(name string, r Record) (Record, error) {
-	dir, err := d.store.changeImage(name)
+func (d *Draft) publishNext(how Sealing, r Record) (Record, error) {
+	dir, err := d.store.changeImage(how.Name)
 	if err != nil {
 		return r, err
 	}
@@ -260,21 +264,38 @@ func (d *Draft) publishNext(name string, r Record) (Record, error) {
 	if err != nil {
 		return r, err
 	}
-	r.Version = last + 1
-	if err := d.publish(dir, r); err != nil {
+	if r.Version = how.Number; r.Version == 0 {
+		r.Version = last + 1
+	} else if err := free(dir, r.Version); err != nil {
+		return r, err
+	}
+	if err := d.publish(dir, r, r.Version > last && !how.Stay); err != nil {
 		return r, errors.Join(err, removeVersion(dir, r.Version))
 	}
 	return r, d.store.sync()
 }
 
+// free returns an error if the image has a version of this number. It removes what an
+// interrupted change has left of one. The caller has the image's turn.
+func free(dir, version int) error {
+	list, err := versions(dir)
+	if err != nil {
+		return err
+	}
+	if slices.Contains(list, version) {
+		return fmt.Errorf("version %d %w, with another content", version, ErrExists)
+	}
+	return removeVersion(dir, version)
+}
+
 // publish moves the draft into the image's directory, adds the record, and makes the
-// new version current.
-func (d *Draft) publish(dir int, r Record) error {
+// new version current if it is to be.
+func (d *Draft) publish(dir int, r Record, toCurrent bool) error {
 	number := strconv.Itoa(r.Version)
 	if err := d.move(dir, number); err != nil {
 		return fmt.Errorf("name version %s: %w", number, err)
 	}
-	if err := writeRecord(dir, r); err != nil {
+	if err := writeRecord(dir, r); err != nil || !toCurrent {
 		return err
 	}
 	return setCurrent(dir, r.Version)

@@ -65,6 +65,25 @@ func (s *Store) Clone(ctx context.Context, from, to string, progress func(int64)
 	return record, errors.Join(err, d.Discard())
 }
 
+// Again makes a version of an image's version once more, with the number and record that
+// it has elsewhere. The current version stays so.
+func (s *Store) Again(ctx context.Context, from ref.Reference, as Record, progress func(int64)) (err error) {
+	img, err := s.Image(from.String())
+	if err != nil {
+		return err
+	}
+	defer img.Close()
+	d, err := s.NewDraft(ctx, img, progress)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.Discard()) }()
+	d.Parent, d.Labels, d.Config = as.Parent, as.Labels, as.Config
+	_, err = d.Seal(ctx, Sealing{Name: from.Name, Next: true, Number: as.Version, Stay: true, Origin: as.Origin, Recipe: as.Recipe,
+		Want: as.Digest, Keep: true, Progress: progress})
+	return err
+}
+
 // Rollback makes a version current; if version is 0, the one before the current
 // version. Later launches use it. Running containers keep their version.
 func (s *Store) Rollback(name string, version int) (int, error) {
@@ -118,12 +137,35 @@ func (s *Store) Prune(name string, spare Spare) (removed, busy []int, err error)
 	if err != nil {
 		return nil, nil, err
 	}
-	now, err := current(dir)
+	list = list[:max(0, len(list)-spare.Latest)]
+	return removeUnused(name, dir, slices.DeleteFunc(list, func(n int) bool { return spare.recent(dir, n) }))
+}
+
+// RemoveVersions removes the versions of an image that have gone elsewhere, except the
+// current one. It returns what Prune does.
+func (s *Store) RemoveVersions(name string, gone func(version int) bool) (removed, busy []int, err error) {
+	dir, err := s.changeImage(name)
 	if err != nil {
 		return nil, nil, err
 	}
-	for _, n := range list[:max(0, len(list)-spare.Latest)] {
-		if n == now || spare.recent(dir, n) {
+	defer unix.Close(dir)
+	list, err := versions(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	return removeUnused(name, dir, slices.DeleteFunc(list, func(n int) bool { return !gone(n) }))
+}
+
+// removeUnused removes those of an image's versions that are neither current nor in use.
+// The caller has the image's turn.
+func removeUnused(name string, dir int, list []int) (removed, busy []int, err error) {
+	removed, busy = []int{}, []int{}
+	now, err := current(dir)
+	if err != nil {
+		return removed, busy, err
+	}
+	for _, n := range list {
+		if n == now {
 			continue
 		}
 		lock, err := lockVersion(dir, n)

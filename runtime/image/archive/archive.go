@@ -24,9 +24,16 @@ const xattrKey = "SCHILY.xattr."
 // to the nanosecond). It writes holes as zeros, and leaves out sockets. It calls
 // progress with the bytes of content written since the last call; progress may be nil.
 func Write(ctx context.Context, w io.Writer, top int, progress func(int64)) error {
-	archive := tar.NewWriter(w)
+	return write(ctx, tar.NewWriter(w), top, func(*tree.Entry) bool { return true }, progress)
+}
+
+// write writes the entries of a tree that are wanted, and ends the archive.
+func write(ctx context.Context, archive *tar.Writer, top int, wanted func(*tree.Entry) bool, progress func(int64)) error {
 	buffer := make([]byte, 256<<10)
 	err := tree.Walk(ctx, top, func(e *tree.Entry, open tree.Opener) error {
+		if !wanted(e) {
+			return nil
+		}
 		if err := archive.WriteHeader(header(e)); err != nil {
 			return fmt.Errorf("archive %s: %w", e.Path, err)
 		}

@@ -62,7 +62,7 @@ func (x *Extractor) Decompress(ctx context.Context, r *os.File) (io.ReadCloser, 
 			return run(ctx, x.Here, f, f.decompress, r)
 		}
 	}
-	return x.DecompressStream(ctx, buffered)
+	return DecompressStream(ctx, x.Here, buffered)
 }
 
 // Spool copies a stream into a file without a name on the file system of the tree. It
@@ -89,7 +89,7 @@ func Spool(dir string, r io.Reader) (*os.File, error) {
 }
 
 // DecompressStream is Decompress for streams that are not files and not squashfs.
-func (x *Extractor) DecompressStream(ctx context.Context, r io.Reader) (io.ReadCloser, error) {
+func DecompressStream(ctx context.Context, h here.Here, r io.Reader) (io.ReadCloser, error) {
 	buffered := bufio.NewReaderSize(r, 64<<10)
 	start, err := buffered.Peek(6)
 	if err != nil && err != io.EOF {
@@ -97,7 +97,7 @@ func (x *Extractor) DecompressStream(ctx context.Context, r io.Reader) (io.ReadC
 	}
 	for _, f := range formats {
 		if bytes.HasPrefix(start, []byte(f.magic)) {
-			return run(ctx, x.Here, f, f.decompress, buffered)
+			return run(ctx, h, f, f.decompress, buffered)
 		}
 	}
 	return io.NopCloser(buffered), nil

@@ -160,7 +160,7 @@ func (a *Archive) extract(ctx context.Context, x *archive.Extractor, l layer) er
 		}
 		stored, check = c, c.check
 	}
-	plain, err := x.DecompressStream(ctx, stored)
+	plain, err := archive.DecompressStream(ctx, x.Here, stored)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,162 @@
+// Package mirror brings the images of one store to others: by a directory of files that
+// any web server or network file system serves, or by ssh(1).
+//
+// What is brought is checked twice: the record of a version is that of the source's
+// index, which can be signed, and the content has to have the digest in the record. So
+// whoever serves the files cannot change an image, if the index is signed.
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"mayfly/runtime/image"
+	"mayfly/runtime/image/archive"
+	"mayfly/runtime/internal/exact"
+)
+
+// An Index says what a source has.
+type Index struct {
+	Format string    `json:"mayfly-images"` // indexFormat
+	Made   time.Time `json:"made"`
+	BTRFS  bool      `json:"btrfs,omitempty"` // the source is a store on BTRFS
+	Images []Image   `json:"images"`          // by name
+}
+
+const (
+	indexFormat = "1"
+	// IndexName is the index's file in a published directory.
+	IndexName = "mayfly-images"
+	maxIndex  = 64 << 20
+)
+
+// An Image of an index has at least one version.
+type Image struct {
+	Name     string    `json:"name"`
+	Current  int       `json:"current"`
+	Versions []Version `json:"versions"` // by number
+}
+
+// A Version of an image, with the files that have it. In the index of a store there are
+// no files: a store sends what it is asked for.
+type Version struct {
+	image.Record
+	StreamID string `json:"stream,omitempty"` // see image.Store.StreamID
+	Whole    *File  `json:"whole,omitempty"`
+	Changes  *File  `json:"changes,omitempty"` // since another version
+}
+
+// A File of a published directory has what image.Store.Send writes, compressed.
+type File struct {
+	Name   string `json:"name"` // in the directory
+	Bytes  int64  `json:"bytes"`
+	SHA256 string `json:"sha256"`
+	Base   string `json:"base,omitempty"` // digest of the version that it builds on
+}
+
+// A Wanted is a version that the store lacks.
+type Wanted struct {
+	Image Image
+	Version
+	// Here has the source's versions that the store has, by digest. Their numbers can
+	// be others there.
+	Here map[string]image.Entry
+	// Streams are the stream ids of these, by digest; nil: the store is not on BTRFS.
+	Streams map[string]string
+}
+
+// A Source is where images come from.
+type Source interface {
+	Index(ctx context.Context) (Index, error)
+	// Open returns what image.Store.Receive reads. The caller must close it; an error of
+	// that means that the content was not whole.
+	Open(ctx context.Context, w Wanted) (io.ReadCloser, error)
+}
+
+// Options say how a source is mirrored.
+type Options struct {
+	Names   []string // of images; none: all
+	Current bool     // bring only the current version of each
+	Prune   bool     // remove versions of these images that the source has no more
+	Limits  archive.Limits
+	// Fetching is told which version comes next. Progress is told bytes of its content.
+	Fetching func(name string, version int)
+	Progress func(int64)
+	// Done is told of each image.
+	Done func(Result)
+}
+
+// A Result says what has become of an image.
+type Result struct {
+	Name    string `json:"name"`
+	Current int    `json:"current"`
+	Was     int    `json:"was,omitempty"` // the current version before, if it was another
+	Brought []int  `json:"brought"`
+	Removed []int  `json:"removed"`
+	InUse   []int  `json:"inUse"` // would have been removed
+}
+
+// Sync makes a store's images what they are at the source: versions, their numbers, and
+// which is current. A version gets current when all are there. An image that cannot be
+// brought does not keep others from coming.
+func Sync(ctx context.Context, s *image.Store, from Source, o Options) error {
+	index, err := from.Index(ctx)
+	if err != nil {
+		return err
+	}
+	list, err := index.choose(o.Names)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, img := range list {
+		r, err := syncImage(ctx, s, from, index.BTRFS, img, o)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("image %s: %w", img.Name, err))
+		} else {
+			o.Done(r)
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// choose returns the images of these names; of no names: all.
+func (i Index) choose(names []string) ([]Image, error) {
+	if len(names) == 0 {
+		return i.Images, nil
+	}
+	var list []Image
+	for _, name := range names {
+		at := slices.IndexFunc(i.Images, func(img Image) bool { return img.Name == name })
+		if at < 0 {
+			return nil, fmt.Errorf("the source has no image %s; it has %s", name, i.names())
+		}
+		list = append(list, i.Images[at])
+	}
+	return list, nil
+}
+
+func (i Index) names() string {
+	var names []string
+	for _, img := range i.Images {
+		names = append(names, img.Name)
+	}
+	if len(names) == 0 {
+		return "none"
+	}
+	return strings.Join(names, ", ")
+}
+
+// encode encodes an index.
+func (i Index) encode() ([]byte, error) {
+	data, err := exact.Marshal(i)
+	return append(data, '\n'), err
+}
