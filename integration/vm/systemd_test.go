@@ -50,6 +50,10 @@ await dead; kill -9 $pid; wait; sleep 1; runtime gc; echo collected` + nothingLe
 		[]string{`(?m)^runtime: .*systemd gives no scope: .*already`, `(?m)^exit 125$`}},
 	{"memory hog", `uname -r; cd /; runtime run --quiet --memory 30M --stats - bb -- sh -c 'head -c 100m /dev/zero | tail -c 90m > /dev/null; echo hog $?'`,
 		[]string{`hog 137`, `runtime: out of memory: the kernel killed \d+`, `\A5\.15|"memoryPeakBytes":3\d{7}\b`, `"oomKills":[1-9]`}},
+	{"temporary files on disk", `echo 'tmp = "disk"' >/etc/mayfly/policy.d/00-disk.toml; printf '[[rule]]\nimages = ["bb"]\nusers = ["mayfly-test"]\n' >>/etc/mayfly/policy.d/00-disk.toml
+` + asUser + `"cd /; for i in 1 2; do runtime run --quiet --memory 30M bb -- sh -c 'head -c 100m /dev/zero >/tmp/full && echo full'; echo exit \$?; done"; rm /etc/mayfly/policy.d/00-disk.toml
+` + asUser + `"cd /; runtime run --quiet --memory 30M bb -- sh -c 'head -c 100m /dev/zero >/tmp/full && echo full'; echo exit \$?"` + nothingLeft,
+		[]string{`(?s)\Afull\nexit 0\nfull\nexit 0\n.*exit (137|1)\n.*0\n0\n0\n?$`}},
 	{"bounds of root inside", asUser + `"cd /; runtime run --quiet --root --memory 30M --tasks 20 --stats - bb -- sh -c 'id -u; head -c 100m /dev/zero | tail -c 90m > /dev/null; echo hog \$?'"`,
 		[]string{`(?m)^0$`, `(?m)^hog 137$`, `(?m)^runtime: out of memory: the kernel killed \d+ `}},
 	{"scopes one after another", asUser + `"cd /; for i in 1 2 3 4 5; do runtime run --quiet --memory 30M bb -- true || exit; done; echo all"`, []string{`(?m)^all$`}},

@@ -80,11 +80,11 @@ type Outside struct {
 	Umask  int            // the caller's file mode creation mask
 }
 
-// New prepares a launch of a plan; Start begins it. rootTree waits for the root file
-// system and returns its detached mount, which the launch closes. Outside.Userns stays
+// New prepares a launch of a plan; Start begins it. root waits for the root file system
+// and returns its detached mounts, which the launch closes. Outside.Userns stays
 // the caller's.
-func New(h here.Here, p *plan.Plan, rootTree func() (mount.Tree, error), s Outside) *Launch {
-	return &Launch{Builder: rootfs.Builder{Here: h, Plan: p, RootTree: rootTree}, Outside: s,
+func New(h here.Here, p *plan.Plan, root func() (rootfs.Root, error), s Outside) *Launch {
+	return &Launch{Builder: rootfs.Builder{Here: h, Plan: p, Root: root}, Outside: s,
 		Started: make(chan error, 1), forks: make(chan fork), Over: make(chan struct{})}
 }
 

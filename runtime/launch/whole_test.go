@@ -18,6 +18,7 @@ import (
 	"mayfly/runtime/control"
 	"mayfly/runtime/here"
 	"mayfly/runtime/plan"
+	"mayfly/runtime/rootfs"
 	"mayfly/runtime/status"
 )
 
@@ -77,7 +78,10 @@ func launched(t *testing.T, p *plan.Plan) (*Launch, error) {
 	t.Helper()
 	nothing := func() error { return nil }
 	tell := func(text string) { t.Errorf("told: %s", text) }
-	l := New(here.Here{}, p, func() (mount.Tree, error) { return mount.New("tmpfs", []string{"mode=0755"}, 0) },
+	l := New(here.Here{}, p, func() (rootfs.Root, error) {
+		tree, err := mount.New("tmpfs", []string{"mode=0755"}, 0)
+		return rootfs.Root{Tree: tree}, err
+	},
 		Outside{Note: tell, Warn: tell, AwaitRecord: nothing, AwaitLog: nothing, Group: func() *cgroup.Group { return nil }, Umask: 0o027})
 	l.Start()
 	err := <-l.Started

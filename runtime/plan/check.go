@@ -86,6 +86,9 @@ func (p *Plan) checkParts() error {
 		if err := checkMount(m); err != nil {
 			return fmt.Errorf("plan: mount on %s: %w", m.Destination, err)
 		}
+		if m.Type == OnDisk && (p.Disk == "" || m.Source == "" || m.Source == ".." || strings.Contains(m.Source, "/")) {
+			return fmt.Errorf("plan: mount on %s: no directory %q of a disk", m.Destination, m.Source)
+		}
 	}
 	return nil
 }
@@ -142,7 +145,7 @@ var (
 )
 
 // filesystems are the types that a launch can mount.
-var filesystems = []string{"bind", "proc", "sysfs", "cgroup2", "tmpfs", "devpts", "mqueue"}
+var filesystems = []string{"bind", "proc", "sysfs", "cgroup2", "tmpfs", OnDisk, "devpts", "mqueue"}
 
 func checkMount(m specs.Mount) error {
 	if len(m.UIDMappings)+len(m.GIDMappings) > 0 {

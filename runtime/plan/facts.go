@@ -57,6 +57,7 @@ type Facts struct {
 	HomeIsOurs   bool   // HomeName is a mount of the container's own, as /tmp
 	HomeInImage  bool   // the image has a directory HomeName
 	RandomDigits string // 16 hex digits
+	DiskDigits   string // 16 others
 }
 
 // A Neighbour is a container whose network another one shares.

@@ -8,6 +8,8 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"mayfly/runtime/image/ref"
+	"mayfly/runtime/policy/rule"
 	"mayfly/runtime/user/passwd"
 )
 
@@ -17,6 +19,7 @@ import (
 // which would cover it.
 func (p *Plan) mounts(r Request, f Facts) error {
 	p.Spec.Mounts = ownMounts(f.User.UID, p.devptsOptions()...)
+	p.tmpOnDisk(f)
 	p.rootlessMounts(f)
 	own := len(p.Spec.Mounts)
 	if !r.NoEphemeral {
@@ -55,6 +58,29 @@ func ownMounts(uid uint32, terminals ...string) []specs.Mount {
 		{Destination: "/var/tmp", Type: "tmpfs", Source: "tmpfs", Options: memory("mode=1777", "size=50%")},
 		{Destination: "/run", Type: "tmpfs", Source: "tmpfs", Options: memory("mode=0755", "size=10%")},
 	}
+}
+
+// OnDisk is the type of a mount whose source is a directory of Plan.Disk.
+const OnDisk = "disk"
+
+// tmpOnDisk puts the directories for temporary files on the store's file system, if the
+// policy says so: in memory they count as a job's memory, and a full one makes the
+// kernel kill the job.
+func (p *Plan) tmpOnDisk(f Facts) {
+	if f.Policy.Tmp != rule.TmpDisk {
+		return
+	}
+	p.Disk = ref.SnapshotName(f.Caller.UID, p.Container, f.DiskDigits)
+	for i := range p.Spec.Mounts {
+		if m := &p.Spec.Mounts[i]; m.Destination == "/tmp" || m.Destination == "/var/tmp" {
+			*m = specs.Mount{Destination: m.Destination, Type: OnDisk, Source: strings.ReplaceAll(m.Destination[1:], "/", "-"), Options: []string{"nosuid", "nodev"}}
+		}
+	}
+}
+
+// Own tells that a mount is the container's own, empty at first and writable.
+func Own(m specs.Mount) bool {
+	return m.Type == OnDisk || m.Type == "tmpfs" && !OnScratch(m.Destination)
 }
 
 // rootlessMounts replaces what a rootless container cannot have: a sysfs of its own,

@@ -39,6 +39,9 @@ type Plan struct {
 	// Devices are paths of the host's device nodes that the container has besides the
 	// usual ones.
 	Devices []string `json:"devices,omitempty"`
+	// Disk is the name of a throw-away directory in the store's run directory; "": there
+	// is none. Mounts of the type OnDisk are directories in it.
+	Disk string `json:"disk,omitempty"`
 	// Files are small files of the container's own, mounted read-only.
 	Files []File `json:"files,omitempty"`
 	// Login makes the command's name begin with "-", as for a login shell.

@@ -28,7 +28,7 @@ func facts() Facts {
 		Groups:  []uint32{1000, 50},
 		Present: map[string]bool{"/etc/passwd": true, "/etc/group": true, "/home": true, "/etc/resolv.conf": true},
 		Dir:     HostDir{Path: "/home/dev/src", ID: FileID{1, 2}, Inside: []string{"/home/dev/src"}},
-		Hosts:   "127.0.0.1 localhost", RandomDigits: "0123456789abcdef",
+		Hosts:   "127.0.0.1 localhost", RandomDigits: "0123456789abcdef", DiskDigits: "fedcba9876543210",
 	}
 }
 
@@ -426,6 +426,30 @@ func TestWhoHasATerminal(t *testing.T) {
 	} {
 		if got := c.r.wantsTerminal(c.caller); got != c.want {
 			t.Errorf("%+v of %+v: %v", c.r, c.caller, got)
+		}
+	}
+}
+
+func TestTemporaryFilesAreWhereThePolicySays(t *testing.T) {
+	for tmp, want := range map[string]struct{ kind, source, disk string }{
+		"":             {"tmpfs", "tmpfs", ""},
+		rule.TmpMemory: {"tmpfs", "tmpfs", ""},
+		rule.TmpDisk:   {OnDisk, "var-tmp", "1000.build.fedcba9876543210"},
+	} {
+		f := facts()
+		f.Policy.Tmp = tmp
+		p := plan(t, Request{Image: "deb12-i386", Name: "build", Command: []string{"make"}}, f)
+		i := slices.IndexFunc(p.Spec.Mounts, func(m specs.Mount) bool { return m.Destination == "/var/tmp" })
+		if m := p.Spec.Mounts[i]; m.Type != want.kind || m.Source != want.source || p.Disk != want.disk || !slices.Contains(m.Options, "nosuid") || !slices.Contains(m.Options, "nodev") {
+			t.Errorf("%q: %+v on %q", tmp, m, p.Disk)
+		}
+		if err := p.Check(); err != nil {
+			t.Errorf("%q: %v", tmp, err)
+		}
+		for _, bad := range []string{"", "..", "../x", "a/b"} {
+			if p.Spec.Mounts[i].Source = bad; tmp == rule.TmpDisk && p.Check() == nil {
+				t.Errorf("source %q", bad)
+			}
 		}
 	}
 }

@@ -82,7 +82,7 @@ func (b *Builder) identify() error {
 }
 
 // attachTo attaches a tree at a destination inside. A missing mount point is made in a
-// snapshot, in a session, or in a tmpfs of the container's (see mayCreate); never in an
+// snapshot, in a session, or in a directory of the container's own (see mayCreate); never in an
 // image. What cannot be attached is an error: the container would lack what was asked
 // for.
 func (b *Builder) attachTo(inside mount.Root, tree mount.Tree, destination string) error {
@@ -109,12 +109,12 @@ func (b *Builder) attachTo(inside mount.Root, tree mount.Tree, destination strin
 	return tree.Attach(target)
 }
 
-// create makes a missing mount point in the root file system or in a tmpfs of the
-// container's. Everywhere else the directory is the host's, and nothing is made.
+// create makes a missing mount point in the root file system or in a directory of the
+// container's own. Everywhere else the directory is the host's, and nothing is made.
 func (b *Builder) create(inside mount.Root, destination string, dir bool) error {
 	writable := []mount.Tree{b.tree}
 	for _, m := range b.Plan.Spec.Mounts {
-		if m.Type == "tmpfs" && !plan.OnScratch(m.Destination) {
+		if plan.Own(m) {
 			writable = append(writable, b.Scratch.Own[m.Destination])
 		}
 	}
@@ -161,13 +161,13 @@ func resolve(inside mount.Root, destination string, follow bool) (mount.Target, 
 }
 
 // mayCreate tells whether a missing mount point may be made: in a snapshot or session,
-// or below a tmpfs of the container's own.
+// or below a directory of the container's own, such as /tmp.
 func (b *Builder) mayCreate(destination string) bool {
 	if b.Plan.Root.MayCreate() {
 		return true
 	}
 	return !b.Plan.Root.Changes() && slices.ContainsFunc(b.Plan.Spec.Mounts, func(m specs.Mount) bool {
-		return m.Type == "tmpfs" && strings.HasPrefix(destination, m.Destination+"/")
+		return plan.Own(m) && strings.HasPrefix(destination, m.Destination+"/")
 	})
 }
 

@@ -249,9 +249,9 @@ func whole(mounts ...specs.Mount) *plan.Plan {
 func build(t *testing.T, b *Builder) root {
 	t.Helper()
 	r := newRoot(t, "dev", "proc", "sys", "tmp", "run", "etc", "home/dev")
-	b.RootTree = func() (mount.Tree, error) {
+	b.Root = func() (Root, error) {
 		fd, err := unix.FcntlInt(uintptr(r.FD()), unix.F_DUPFD_CLOEXEC, 0) // the builder closes its own
-		return mount.TreeFromFD(fd), err
+		return Root{Tree: mount.TreeFromFD(fd)}, err
 	}
 	must(t, os.WriteFile(filepath.Join(r.path, "etc/hostname"), []byte("image\n"), 0o644))
 	must(t, with(t, privilege.SetIDs, b.BecomeRootForFiles))

@@ -21,8 +21,8 @@ import (
 type Builder struct {
 	Here here.Here
 	Plan *plan.Plan
-	// RootTree waits for the root file system and returns its detached mount.
-	RootTree func() (mount.Tree, error)
+	// Root waits for the root file system and returns its detached mounts.
+	Root func() (Root, error)
 
 	Init    *nsexec.Init // PID 1, which makes the container's procfs
 	sources *sources     // detached copies of the host's mounts
@@ -33,6 +33,19 @@ type Builder struct {
 	// ThreadProc is a descriptor of the thread's directory in the host's procfs, from
 	// Pivot on; 0: there is none yet. The supervisor closes it.
 	ThreadProc int
+}
+
+// A Root is a root file system, and the directories of the plan's disk, as detached
+// mounts.
+type Root struct {
+	Tree mount.Tree
+	Disk []Mounted
+}
+
+// A Mounted is a detached mount, and where it belongs.
+type Mounted struct {
+	Destination string
+	Tree        mount.Tree
 }
 
 // Close closes the descriptors that are of no use when the command runs, once.
@@ -75,13 +88,17 @@ func (b *Builder) OpenSources() error {
 // TakeRoot waits for the root file system and attaches it to the scratch. The thread
 // needs CAP_SYS_ADMIN.
 func (b *Builder) TakeRoot() error {
-	tree, err := b.RootTree()
+	root, err := b.Root()
 	if err != nil {
 		return err
 	}
-	b.tree = tree
-	b.made.add(tree)
-	return b.Scratch.attachRoot(tree)
+	b.tree = root.Tree
+	b.made.add(root.Tree)
+	for _, m := range root.Disk {
+		b.Scratch.Own[m.Destination] = m.Tree
+		b.made.add(m.Tree)
+	}
+	return b.Scratch.attachRoot(root.Tree)
 }
 
 // BecomeRootInside makes the thread act on files with the host ids of root inside. All

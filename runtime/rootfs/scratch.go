@@ -63,7 +63,7 @@ func (b *Builder) BuildScratch() error {
 	// procfs comes last: PID 1 makes it, and needs a moment to begin.
 	for _, proc := range []bool{false, true} {
 		for _, m := range b.Plan.Spec.Mounts {
-			if m.Type == "bind" && !plan.OnScratch(m.Destination) || (m.Type == "proc") != proc {
+			if m.Type == plan.OnDisk || m.Type == "bind" && !plan.OnScratch(m.Destination) || (m.Type == "proc") != proc {
 				continue
 			}
 			if err := b.makeFilesystem(m); err != nil {

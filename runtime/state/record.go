@@ -22,6 +22,7 @@ type Record struct {
 	Command []string  `json:"command"`
 	Cut     bool      `json:"commandCut,omitempty"` // the command is longer
 	Root    string    `json:"root"`                 // the root file system, on the host
+	Disk    string    `json:"disk,omitempty"`       // name of the throw-away directory of the store with /tmp; "": none
 	Started time.Time `json:"started"`
 	Network string    `json:"network,omitempty"` // the kind of its network; "": the host's
 	AsOwner bool      `json:"asOwner,omitempty"` // the command has the owner's user id

@@ -122,7 +122,7 @@ func Execute(ctx context.Context, h here.Here, p *plan.Plan, o Options) (status.
 	umask := nsexec.Umask(0o022)
 	defer nsexec.Umask(umask)
 	s := &supervisor{store: o.Store, image: o.Image, root: newProvision(h, userns), ports: published, jobs: job.New(), logged: make(chan struct{})}
-	s.Launch = launch.New(h, p, s.root.Tree, launch.Outside{Note: o.Note, Warn: o.Warn, AwaitRecord: s.root.awaitRecord, AwaitLog: s.awaitLog,
+	s.Launch = launch.New(h, p, s.root.Root, launch.Outside{Note: o.Note, Warn: o.Warn, AwaitRecord: s.root.awaitRecord, AwaitLog: s.awaitLog,
 		Group: func() *cgroup.Group { return s.root.group }, Userns: userns, Umask: umask,
 		Output: output.New(p.OutputLimit, p.Spec.Process.Terminal, p.AnotherUser(), strings.Join(p.Spec.Process.Args, " "), o.Record)})
 	return s.run(ctx, o)

@@ -98,7 +98,7 @@ func TestWaitingForTheRecordEndsWithWhatBecameOfIt(t *testing.T) {
 	told := make(chan error, 2)
 	go func() { told <- failed.awaitRecord() }()
 	go func() {
-		_, err := failed.Tree()
+		_, err := failed.Root()
 		told <- err
 	}()
 	failed.done()
@@ -210,8 +210,8 @@ func TestFilesOfAnImageThatIsChangedAreItsOwnAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := newProvision(here.Here{}, nil)
-	s.tree = mount.TreeFromFD(fd)
-	defer s.tree.Close()
+	s.mounts.Tree = mount.TreeFromFD(fd)
+	defer s.mounts.Tree.Close()
 	p := &plan.Plan{Root: plan.Root{Kind: plan.RootSnapshot, Replace: []plan.File{{Path: "/etc/hosts", Content: "ours"}, {Path: "/etc/localtime", Link: "/usr/share/zoneinfo/UTC"}}}}
 	if err := s.replace(p, nil); err != nil { // a copy's are thrown away with it
 		t.Fatal(err)

@@ -17,6 +17,7 @@ import (
 	"mayfly/runtime/image/ref"
 	"mayfly/runtime/plan"
 	"mayfly/runtime/privilege"
+	"mayfly/runtime/rootfs"
 	"mayfly/runtime/state"
 )
 
@@ -32,7 +33,8 @@ type provision struct {
 	record   *state.Entry
 	group    *cgroup.Group // nil: the container has none
 	snapshot *image.Snapshot
-	tree     mount.Tree
+	disk     *image.Disk // nil: there is none
+	mounts   rootfs.Root
 	userns   *os.File // user namespace that the command will be root of; nil: none
 	err      error
 	used     cgroup.Stats // what the group has used, when Remove is done
@@ -46,7 +48,7 @@ func newProvision(h here.Here, userns *os.File) *provision {
 	return &provision{here: h, recorded: make(chan struct{}), made: make(chan struct{}), userns: userns}
 }
 
-// Make makes the root file system. Tree and awaitRecord return its error.
+// Make makes the root file system. Root and awaitRecord return its error.
 func (s *provision) Make(p *plan.Plan, store *image.Store, img *image.Image) {
 	s.err = privilege.AsRoot(s.here, access.StoreCapabilities(store), func() error { return s.make(p, store, img) })
 	s.done()
@@ -100,13 +102,51 @@ func (s *provision) make(p *plan.Plan, store *image.Store, img *image.Image) err
 			return err
 		}
 	}
+	if p.Disk != "" {
+		if s.disk, err = store.NewDisk(p.Disk, diskDirectories(p)); err != nil {
+			return err
+		}
+	}
 	if s.userns == nil {
-		if s.tree, err = s.mount(p, img); err != nil {
+		if err := s.mountAll(p, img); err != nil {
 			return err
 		}
 		return s.replace(p, img)
 	}
 	return s.makeMapped(p, store, img)
+}
+
+// mountAll makes detached mounts of the root file system and of directories of the
+// disk.
+func (s *provision) mountAll(p *plan.Plan, img *image.Image) (err error) {
+	if s.mounts.Tree, err = s.mount(p, img); err != nil {
+		return err
+	}
+	userns := s.userns
+	if p.Rootless {
+		userns = nil
+	}
+	for _, m := range p.Spec.Mounts {
+		if m.Type != plan.OnDisk {
+			continue
+		}
+		tree, err := s.disk.Mount(m.Source, mount.ParseOptions(m.Options).Set, userns)
+		if err != nil {
+			return err
+		}
+		s.mounts.Disk = append(s.mounts.Disk, rootfs.Mounted{Destination: m.Destination, Tree: tree})
+	}
+	return nil
+}
+
+// diskDirectories are the directories that the plan's disk must have.
+func diskDirectories(p *plan.Plan) (names []string) {
+	for _, m := range p.Spec.Mounts {
+		if m.Type == plan.OnDisk {
+			names = append(names, m.Source)
+		}
+	}
+	return names
 }
 
 // mount returns a detached mount of the root file system. With root inside it is
@@ -140,11 +180,11 @@ func (s *provision) awaitRecord() error {
 	}
 }
 
-// Tree waits for the root file system and returns its detached mount, which the caller
+// Root waits for the root file system and returns its detached mounts, which the caller
 // owns. The launch's thread calls it.
-func (s *provision) Tree() (mount.Tree, error) {
+func (s *provision) Root() (rootfs.Root, error) {
 	s.ready.Wait()
-	return s.tree, s.err
+	return s.mounts, s.err
 }
 
 // record returns the container's record, which `ps` and others read. The time is in
@@ -152,7 +192,7 @@ func (s *provision) Tree() (mount.Tree, error) {
 func record(p *plan.Plan) state.Record {
 	ref := ref.Reference{Name: p.Root.Image, Version: p.Root.Version}
 	return state.Record{Name: p.Container, Image: ref.String(), UID: p.Owner.UID, PID: os.Getpid(),
-		Command: p.Spec.Process.Args, Root: p.Path(), Started: time.Now().UTC(), Network: p.NetworkMode, AsOwner: !p.AnotherUser()}
+		Command: p.Spec.Process.Args, Root: p.Path(), Disk: p.Disk, Started: time.Now().UTC(), Network: p.NetworkMode, AsOwner: !p.AnotherUser()}
 }
 
 // makeGroup makes the container's control group. Without limits to keep, a machine that
@@ -166,13 +206,16 @@ func makeGroup(p *plan.Plan) (*cgroup.Group, error) {
 	return group, err
 }
 
-// Remove deletes the snapshot and the control group, and after them the record: as long
+// Remove deletes the snapshot, the disk and the control group, and after them the record: as long
 // as it exists no other container gets the name. The thread must act on files as root
 // and needs access.StoreCapabilities. Processes of the container may still be ending.
 func (s *provision) Remove() error {
 	var errs []error
 	if s.snapshot != nil {
 		errs = append(errs, s.snapshot.Remove())
+	}
+	if s.disk != nil {
+		errs = append(errs, s.disk.Remove())
 	}
 	if s.group != nil {
 		s.used = s.group.Stats()

@@ -15,7 +15,7 @@ import (
 func (s *provision) replace(p *plan.Plan, img *image.Image) error {
 	for _, f := range p.Root.Replace {
 		r := &mount.Replacement{Name: f.Path, Content: f.Content, Link: f.Link, KeepOld: p.Root.Changes(), KeepChanged: p.Root.Kind == plan.RootSession}
-		if err := mount.RootAt(s.tree.FD()).Put(r); err != nil {
+		if err := mount.RootAt(s.mounts.Tree.FD()).Put(r); err != nil {
 			return err
 		}
 		if !r.KeepOld {

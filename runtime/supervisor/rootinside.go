@@ -39,13 +39,13 @@ func makeUserNamespace(h here.Here, p *plan.Plan) (*os.File, error) {
 func (s *provision) makeMapped(p *plan.Plan, store *image.Store, img *image.Image) error {
 	uid, gid := p.RootOnHost()
 	return privilege.AsUser(uint32(uid), uint32(gid), access.StoreCapabilities(store), func() (err error) {
-		s.tree, err = s.mount(p, img)
+		err = s.mountAll(p, img)
 		if errors.Is(err, unix.EINVAL) {
 			err = fmt.Errorf("%w: this kernel cannot map the owners of files there: of a store on BTRFS it can, of an overlay from Linux 6.13 on", err)
 		}
 		for _, f := range p.Root.Append {
 			if err == nil {
-				err = mount.RootAt(s.tree.FD()).Append(f.Path, f.Content)
+				err = mount.RootAt(s.mounts.Tree.FD()).Append(f.Path, f.Content)
 			}
 		}
 		if err == nil {

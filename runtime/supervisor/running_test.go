@@ -59,7 +59,7 @@ func started(t *testing.T, script string) *nsexec.Process {
 // newSupervisor is one whose launch is the test.
 func newSupervisor(p *plan.Plan) *supervisor {
 	s := &supervisor{root: newProvision(here.Here{}, nil), jobs: job.New(), logged: make(chan struct{})}
-	s.Launch = launch.New(here.Here{}, p, s.root.Tree, launch.Outside{Note: func(string) {}, Warn: func(string) {}})
+	s.Launch = launch.New(here.Here{}, p, s.root.Root, launch.Outside{Note: func(string) {}, Warn: func(string) {}})
 	return s
 }
 

@@ -117,11 +117,11 @@ func (f *finder) find(r plan.Request) (err error) {
 	if err := f.findImage(r, env); err != nil {
 		return err
 	}
-	var random [8]byte
+	var random [16]byte
 	if _, err := unix.Getrandom(random[:], 0); err != nil {
 		return fmt.Errorf("random number: %w", err)
 	}
-	f.RandomDigits = hex.EncodeToString(random[:])
+	f.RandomDigits, f.DiskDigits = hex.EncodeToString(random[:8]), hex.EncodeToString(random[8:])
 	return nil
 }
 

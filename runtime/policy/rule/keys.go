@@ -34,6 +34,7 @@ const (
 	keyEnvAll
 	keyPersonality
 	keyWritable
+	keyTmp
 	keyNetwork
 	keyRootInside
 	keyRootIDs
@@ -52,7 +53,7 @@ const (
 )
 
 var keyNames = [keyCount]string{"images", "users", "groups", "deny", "bind-ro", "bind", "bind-slave", "devices", "allow-bind-ro", "allow-bind",
-	"bind-cwd", "bind-home", "env", "env-all", "personality", "writable", "network", "root-inside", "root-ids", "drop-groups", "nested-namespaces",
+	"bind-cwd", "bind-home", "env", "env-all", "personality", "writable", "tmp", "network", "root-inside", "root-ids", "drop-groups", "nested-namespaces",
 	"limits.containers", "limits.sessions", "limits.memory", "limits.swap", "limits.tasks", "limits.cpu", "limits.cpu-weight", "limits.io-weight", "limits.time"}
 
 // setting returns a pointer to a key's value.
@@ -90,6 +91,8 @@ func (r *Rule) setting(k key) any {
 		return &r.Personality
 	case keyWritable:
 		return &r.Writable
+	case keyTmp:
+		return &r.Tmp
 	case keyNetwork:
 		return &r.Network
 	case keyRootInside:
@@ -134,6 +137,12 @@ const (
 // Networks lists the networks that a rule can name.
 var Networks = []string{NetworkHost, NetworkNone, NetworkPrivate}
 
+// Where /tmp and /var/tmp can be.
+const (
+	TmpMemory = "memory" // in memory
+	TmpDisk   = "disk"   // in a throw-away directory of the store
+)
+
 // check returns an error for a value that its type allows and its key does not.
 func (r *Rule) check(k key) error {
 	switch k {
@@ -161,6 +170,10 @@ func (r *Rule) check(k key) error {
 	case keyPersonality:
 		_, err := arch.ByName(r.Personality)
 		return err
+	case keyTmp:
+		if r.Tmp != TmpMemory && r.Tmp != TmpDisk {
+			return fmt.Errorf("%q: want %q or %q", r.Tmp, TmpMemory, TmpDisk)
+		}
 	case keyNetwork:
 		return each(r.Network, checkNetwork)
 	case keyRootIDs:

@@ -65,6 +65,7 @@ type Rule struct {
 
 	Personality string   // "": the image's, or what the caller asks for
 	Writable    bool     // a caller may ask for a writable root file system
+	Tmp         string   // where /tmp and /var/tmp are, TmpMemory or TmpDisk
 	Network     []string // networks that a caller may ask for; the first is the default
 	RootInside  bool     // a caller may ask for root inside
 	// RootIDs is the first of as many ids on the host as the constant RootIDs says, for
@@ -137,6 +138,7 @@ func BuiltIn() Rule {
 		BindCwd:      true,
 		BindHome:     true,
 		Env:          []string{"TERM", "COLORTERM", "NO_COLOR", "LANG", "LC_*", "TZ", "USER", "LOGNAME", "HOME", "SHELL", "CI"},
+		Tmp:          TmpMemory,
 		Network:      []string{"host"},
 	}
 }
