@@ -26,6 +26,15 @@ const moveWithin = 10 * time.Second
 // groups in the scope: one for this process, without limits, and one for the container.
 // The scope is in the owner's slice, so the limits of the slice apply.
 func (g *Group) makeScope(root string, owner uint32, container string, controllers []string) error {
+	if owner != 0 {
+		own, err := ownGroup()
+		if err == nil {
+			err = managed(own, owner)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	unit := fmt.Sprintf("mayfly-%d-%s.scope", owner, container)
 	slice := "system.slice"
 	if owner != 0 {

@@ -195,15 +195,21 @@ func record(p *plan.Plan) state.Record {
 		Command: p.Spec.Process.Args, Root: p.Path(), Disk: p.Disk, Started: time.Now().UTC(), Network: p.NetworkMode, AsOwner: !p.AnotherUser()}
 }
 
-// makeGroup makes the container's control group. Without limits to keep, a machine that
-// cannot make one is no error, and there is none.
+// makeGroup makes the container's control group. Where none can be made there is none,
+// if there are no limits to keep, or if the caller's own group keeps them.
 func makeGroup(p *plan.Plan) (*cgroup.Group, error) {
 	settings := p.Spec.Linux.Resources.Unified
 	group, err := cgroup.Make(p.Owner.UID, p.Container, settings)
-	if (errors.Is(err, cgroup.ErrMissing) || errors.Is(err, cgroup.ErrLimited)) && len(settings) == 0 {
+	if !errors.Is(err, cgroup.ErrMissing) && !errors.Is(err, cgroup.ErrLimited) {
+		return group, err
+	}
+	if len(settings) == 0 {
 		return nil, nil
 	}
-	return group, err
+	if covered, look := cgroup.Covered(settings); covered || look != nil {
+		return nil, look
+	}
+	return nil, err
 }
 
 // Remove deletes the snapshot, the disk and the control group, and after them the record: as long
