@@ -420,3 +420,43 @@ func TestAnIndexIsNotBelieved(t *testing.T) {
 	to.refuse(t, "is no file", "image", "sync", dir)
 	to.clean(t)
 }
+
+// Many nodes ask at the same time, as a timer makes them do.
+func TestManyStoresAtATime(t *testing.T) {
+	from := store{kit.NewStore(t), true}
+	from.versions(t, "one")
+	dir := t.TempDir()
+	from.succeed(t, "image", "publish", dir)
+	web := newFarm(t, dir)
+	nodes := make([]store, kit.Times(50))
+	for i := range nodes {
+		nodes[i] = newOverlay(t)
+	}
+	all := func(want string) {
+		t.Helper()
+		var together sync.WaitGroup
+		for _, node := range nodes {
+			together.Go(func() {
+				if r := kit.Root(t, node.on([]string{"image", "sync", "--current", web.URL})...).WithoutProgress(); r.Code != 0 || r.Out != want {
+					t.Errorf("%+v, want %q", r, want)
+				}
+			})
+		}
+		together.Wait()
+		for _, node := range nodes {
+			if node.digest(t, "one") != from.digest(t, "one") {
+				t.Error("the digest is another")
+			}
+			node.clean(t)
+		}
+	}
+	all("image one@4: brought @4\n")
+	first := web.served()
+	from.succeed(t, "image", "rollback", "one@5")
+	from.succeed(t, "image", "publish", dir)
+	all("image one@5: brought @5, current was @4\n")
+	if more := web.served(); more*3 > first {
+		t.Errorf("%d bytes for a change, %d before", more, first)
+	}
+	all("image one@5: up to date\n")
+}
