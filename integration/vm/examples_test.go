@@ -100,6 +100,8 @@ var settings = []setting{
 	{`runtime image create deb12-qt --next|runtime image rename`, `runtime image clone deb12-i386 deb12-qt >/dev/null; runtime image clone deb12-i386 deb12-next >/dev/null`, ""},
 	{`runtime image (import|rename deb12-next) deb12-i386`, fmt.Sprintf(without, "deb12-i386"), ""},
 	{`runtime image import( --ref bookworm --arch amd64)? deb1[12]|debootstrap-somewhere`, `runtime image remove --force deb11 deb12 >/dev/null 2>&1`, ""},
+	{`runtime image import --next deb12-i386 ./here`, `cp -a /home/mayfly-test/oci-layout /home/mayfly-test/here`, `rm -r /home/mayfly-test/here`},
+	{`runtime image export --format oci deb12-i386 ./there/`, "", `rm -r /home/mayfly-test/there`},
 	{`runtime image rollback deb12-i386@5`, `runtime image rollback deb12-i386@4 >/dev/null`, ""},
 	{`.*ssh(://| host)`, `other 'runtime image remove --force deb12-i386 deb12' >/dev/null 2>&1; true`, ""},
 	{`runtime image send --parent 3`, `runtime image send deb12-i386@3 | other 'runtime image receive' >/dev/null`, ""},
@@ -112,7 +114,7 @@ var settings = []setting{
 	{`runtime grant --sudo`, "", `rm /etc/sudoers.d/mayfly`},
 	{`sudo runtime as-caller`, `runtime grant --sudo >/etc/sudoers.d/mayfly`, `rm /etc/sudoers.d/mayfly`},
 	{`runtime image update --install-timer`, "", `systemctl disable -q --now mayfly-update.timer; rm /etc/systemd/system/mayfly-update.*; systemctl daemon-reload`},
-	{`runtime image sync.* https://`, `mkdir -p /srv/www; umask 022; [ -e /root/.ssh/id_ed25519 ] || ssh-keygen -q -t ed25519 -N "" -f /root/.ssh/id_ed25519
+	{`runtime image sync.* https://`, `mkdir -p /srv/www; [ -e /root/.ssh/id_ed25519 ] || ssh-keygen -q -t ed25519 -N "" -f /root/.ssh/id_ed25519
 		echo "images@example.org $(cat /root/.ssh/id_ed25519.pub)" >/etc/mayfly/signers; runtime image publish --sign /root/.ssh/id_ed25519 /srv/www/mayfly >/dev/null`, "rm -rf /srv/www"},
 	{`runtime image sync /net/images`, `runtime image publish /net/images >/dev/null`, "rm -rf /net/images"},
 	{`runtime image sync ssh:`, `other 'runtime image import deb12-i386 /srv/chroots/deb12-i386' >/dev/null; ` + fmt.Sprintf(without, "deb12-i386"), ""},
