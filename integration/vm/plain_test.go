@@ -44,6 +44,11 @@ until runtime exec dead true; do sleep 0.1; done; kill -9 $pid; wait; runtime gc
 	{"a bounded user stays", `echo +pids > /sys/fs/cgroup/cgroup.subtree_control; mkdir /sys/fs/cgroup/job; echo 100 > /sys/fs/cgroup/job/pids.max
 sh -c 'echo $$ > /sys/fs/cgroup/job/cgroup.procs; su -s /bin/sh user -c "runtime run --quiet bb -- true"'; rmdir /sys/fs/cgroup/job`,
 		[]string{`your own control group is bounded: pids\.max of /job is "100"`}},
+	{"a job's limits count", `cp /etc/mayfly/policy.toml /tmp/policy; printf '[[rule]]\nimages = ["*"]\n' > /etc/mayfly/policy.toml
+echo "+pids +memory" > /sys/fs/cgroup/cgroup.subtree_control; mkdir /sys/fs/cgroup/job; echo 100M > /sys/fs/cgroup/job/memory.max
+for m in 1G 100M 50M; do sh -c 'echo $$ > /sys/fs/cgroup/job/cgroup.procs; su -s /bin/sh user -c "runtime run --quiet --memory '$m' bb -- true"'; echo exit $?; done
+sh -c 'echo $$ > /sys/fs/cgroup/job/cgroup.procs; su -s /bin/sh user -c "runtime run --quiet --stats - bb -- cat /proc/self/cgroup"'; rmdir /sys/fs/cgroup/job; cp /tmp/policy /etc/mayfly/policy.toml`,
+		[]string{`(?m)^exit 0\nexit 0\nruntime: .*your own control group is bounded: memory\.max of /job is "104857600".*\nexit 125\n0::/job$`, `"of":"command"`}},
 	{"a user does not leave", user + `"echo 0 > /sys/fs/cgroup/cgroup.procs; mkdir /sys/fs/cgroup/mayfly/x"`, []string{`(?i)permission denied[^z]*permission denied`}},
 }
 

@@ -50,6 +50,15 @@ await dead; kill -9 $pid; wait; sleep 1; runtime gc; echo collected` + nothingLe
 		[]string{`(?m)^runtime: .*systemd gives no scope: .*already`, `(?m)^exit 125$`}},
 	{"memory hog", `uname -r; cd /; runtime run --quiet --memory 30M --stats - bb -- sh -c 'head -c 100m /dev/zero | tail -c 90m > /dev/null; echo hog $?'`,
 		[]string{`hog 137`, `runtime: out of memory: the kernel killed \d+`, `\A5\.15|"memoryPeakBytes":3\d{7}\b`, `"oomKills":[1-9]`}},
+	{"a batch system's job", `cat >/tmp/batch <<'SCRIPT'
+own=/sys/fs/cgroup/system.slice/batch.service
+mkdir $own/daemon $own/job; echo $$ >$own/daemon/cgroup.procs; echo "+memory +pids" >$own/cgroup.subtree_control
+echo 60M >$own/job/memory.max; echo $$ >$own/job/cgroup.procs; cd /
+for m in 1G 60M 30M; do setpriv --reuid mayfly-test --regid mayfly-test --init-groups runtime run --quiet --memory $m bb -- true; echo exit $?; done
+setpriv --reuid mayfly-test --regid mayfly-test --init-groups runtime run --quiet --stats - bb -- cat /proc/self/cgroup
+SCRIPT
+systemd-run --quiet --wait --pipe --unit=batch --property=Delegate=yes sh /tmp/batch 2>&1`,
+		[]string{`(?m)^exit 0\nexit 0\nruntime: .*your own control group is bounded: it is /system\.slice/batch\.service/job, which is made and ended by batch\.service.*\nexit 125\n0::/system\.slice/batch\.service/job$`, `"of":"command"`}},
 	{"temporary files on disk", `echo 'tmp = "disk"' >/etc/mayfly/policy.d/00-disk.toml; printf '[[rule]]\nimages = ["bb"]\nusers = ["mayfly-test"]\n' >>/etc/mayfly/policy.d/00-disk.toml
 ` + asUser + `"cd /; for i in 1 2; do runtime run --quiet --memory 30M bb -- sh -c 'head -c 100m /dev/zero >/tmp/full && echo full'; echo exit \$?; done"; rm /etc/mayfly/policy.d/00-disk.toml
 ` + asUser + `"cd /; runtime run --quiet --memory 30M bb -- sh -c 'head -c 100m /dev/zero >/tmp/full && echo full'; echo exit \$?"` + nothingLeft,
