@@ -34,7 +34,7 @@ var imageSync = command{
 		flags.BoolVar(&s.trust.Unsigned, "unsigned", false, "take from http:// what nobody has signed")
 		flags.BoolVar(&s.asJSON, "json", false, "print JSON")
 		limit := flags.String("max-size", maxContent, "limit the content of a version to `SIZE`")
-		timer := flags.Bool("install-timer", false, "have systemd do this every hour")
+		timer := flags.Bool("install-timer", false, "have systemd do this every hour, and nothing else that was installed so before")
 		return inStore(flags, 1, append([]string{"SOURCE"}, slices.Repeat([]string{"NAME"}, 1000)...), func(ctx context.Context, store *image.Store, args []string) (err error) {
 			if flags.Changed("signers") && s.trust.Signers == "" {
 				return errors.New("--signers: the FILE is empty")

@@ -110,3 +110,20 @@ func TestADiskGoesWithItsContainer(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// A user can make a subvolume on the disk, and one in it, and the first read-only.
+func TestADiskWithSubvolumesGoes(t *testing.T) {
+	if !kit.OnBTRFS() {
+		return
+	}
+	_, uid, _ := kit.Lookup(t, kit.User)
+	top := filepath.Join(kit.Store, ".mayfly", strconv.Itoa(int(uid))+".gone.0123456789abcdef")
+	for _, name := range []string{top, top + "/a", top + "/a/b", top + "/a/b/c"} {
+		kit.Command(t, "btrfs", "-q", "subvolume", "create", name)
+	}
+	for _, name := range []string{top + "/a/b", top + "/a"} {
+		kit.Command(t, "btrfs", "property", "set", name, "ro", "true")
+	}
+	kit.Succeed(t, "gc")
+	kit.NothingLeft(t)
+}

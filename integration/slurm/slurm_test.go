@@ -20,6 +20,7 @@ func TestBuildsAsJobs(t *testing.T) {
 	t.Run("one of two", c.oneOfTwo)
 	t.Run("use", c.use)
 	t.Run("supervisor killed", c.supervisorKilled)
+	t.Run("Slurm's daemons killed", c.daemonsKilled)
 	t.Run("node off, and a time limit", c.nodeOff)
 }
 
@@ -79,10 +80,11 @@ var stubborn = map[string]string{
 }
 
 func (c *cluster) cancelled(t *testing.T) {
-	jobs := map[string]string{}
-	for what, build := range stubborn {
-		kit.Must(t, os.WriteFile(filepath.Join(c.work[kit.User], "build.sh"), []byte(build), 0o644))
-		jobs[what] = c.submit(t, kit.User, "exec runtime run --quiet tiny -- sh -c '"+strings.ReplaceAll(build, "'", `'\''`)+"'")
+	var jobs []string
+	for _, build := range stubborn {
+		quoted := " --quiet tiny -- sh -c '" + strings.ReplaceAll(build, "'", `'\''`) + "'"
+		// A script that is not replaced dies of SIGTERM, and Slurm forgets what it has started.
+		jobs = append(jobs, c.submit(t, kit.User, "exec runtime run"+quoted), c.submit(t, kit.User, "runtime run --die-with-parent"+quoted+"; echo over"))
 	}
 	for _, id := range jobs {
 		c.awaitOutput(t, kit.User, id, "ready")
@@ -141,6 +143,17 @@ func (c *cluster) supervisorKilled(t *testing.T) {
 	c.nothingLeft(t)
 }
 
+// daemonsKilled: nobody is left who would end the build, but a build that is to die with
+// its parent.
+func (c *cluster) daemonsKilled(t *testing.T) {
+	id := c.submit(t, kit.User, `exec runtime run --die-with-parent --quiet tiny -- sh -c 'trap "" TERM; setsid sleep 1000 & echo ready; while :; do sleep 1; done'`, "-w", "n1")
+	c.awaitOutput(t, kit.User, id, "ready")
+	c.on(t, "n1", "sh", "-c", `for p in /proc/[0-9]*; do case $(cat $p/cmdline | tr '\0' ' ') in "slurmstepd: ["*) kill -9 ${p#/proc/};; esac; done`)
+	c.nothingLeft(t)
+	c.root(t, "scancel", id)
+	c.awaitEnd(t)
+}
+
 // nodeOff: a node is switched off while it builds, and on again. Meanwhile a build on
 // another node comes to its time limit, of which Slurm's shortest is a minute.
 func (c *cluster) nodeOff(t *testing.T) {
@@ -149,12 +162,13 @@ func (c *cluster) nodeOff(t *testing.T) {
 	id := c.submit(t, kit.User, build, "-w", "n3", "--requeue", "--open-mode=append")
 	c.awaitOutput(t, kit.User, id, "ready")
 	c.awaitOutput(t, kit.User, limited, "ready")
+	c.root(t, "scontrol", "update", "JobId="+limited, "EndTime=now+1")
 	c.switchOff(t, "n3")
 	c.await(t, "the node is down", func() bool { return strings.Contains(c.root(t, "sinfo", "-hn", "n3", "-o", "%T"), "down") })
 	c.startNode(t, "n3")
 	c.await(t, "the job is queued again", func() bool { return strings.Contains(c.root(t, "scontrol", "show", "job", id), "Restarts=1") })
 	c.await(t, "the node is idle", func() bool { return c.root(t, "sinfo", "-hn", "n3", "-o", "%T") == "idle\n" })
-	c.root(t, "scontrol", "update", "JobId="+id, "StartTime=now") // and not in two minutes
+	c.root(t, "scontrol", "update", "JobId="+id, "StartTime=now+15") // and not in two minutes: Slurm still tells the node that the first one is over
 	c.awaitEnd(t)
 	if got := c.output(kit.User, id); strings.Count(got, "ready") != 2 {
 		t.Errorf("%q", got)

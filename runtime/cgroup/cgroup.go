@@ -91,7 +91,7 @@ func Check(settings map[string]string) error {
 	if missing == nil {
 		return nil
 	}
-	return fmt.Errorf("%w: version 2 has no controller for %s (has %s). Where version 1 has it, boot with systemd.unified_cgroup_hierarchy=1",
+	return fmt.Errorf("%w: version 2 has no controller for %s (has %s). Where version 1 has it, boot with systemd.unified_cgroup_hierarchy=1; in a job of a batch system ask that for less",
 		ErrMissing, strings.Join(missing, ", "), strings.Join(append(have, "none")[:max(1, len(have))], " "))
 }
 

@@ -76,7 +76,10 @@ func covered(settings map[string]string, text, root, v1 string, owner uint32) (b
 			tight, err = within(root, own, name, asked, owner, l.v2)
 		}
 		if own, ok := groupOf(l.controller, text); err == nil && !tight && ok {
-			tight, err = within(filepath.Join(v1, l.controller), own, l.fileV1, asked, owner, l.v1)
+			top := filepath.Join(v1, l.controller)
+			if tight, err = within(top, own, l.fileV1, asked, owner, l.v1); tight && err == nil {
+				tight, err = l.closed(top, asked, owner)
+			}
 		}
 		if err != nil || !tight {
 			return false, err
@@ -114,6 +117,48 @@ func within(root, group, name string, asked float64, owner uint32, read func(dir
 	}
 	return false, nil
 }
+
+// closed returns whether a caller stays bounded, wherever they move their processes: in a
+// hierarchy of version 1 they may move them to every group that they may write to. Each
+// group to which anybody but the owner may write must be bounded, too.
+func (l limit) closed(top string, asked float64, owner uint32) (bool, error) {
+	groups := 0
+	open := errors.New("a group is open, or there are too many to look at")
+	err := filepath.WalkDir(top, func(name string, entry os.DirEntry, err error) error {
+		base := filepath.Base(name)
+		switch {
+		case errors.Is(err, os.ErrNotExist): // it has gone meanwhile
+			return nil
+		case err != nil:
+			return err
+		case entry.IsDir():
+			if groups++; groups > mostGroups {
+				return open
+			}
+		case base != "cgroup.procs" && base != "tasks":
+			return nil
+		}
+		if err = ownersFile(name, owner); err == nil || errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		group := strings.TrimPrefix(name, top)
+		if !entry.IsDir() {
+			group = filepath.Dir(group)
+		}
+		bounded, err := within(top, group, l.fileV1, asked, owner, l.v1)
+		if err == nil && !bounded {
+			err = open
+		}
+		return err
+	})
+	if err == open {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// mostGroups bounds how many groups closed looks at.
+const mostGroups = 10_000
 
 // ownersFile returns an error if anybody but the owner can write to a file.
 func ownersFile(name string, owner uint32) error {
@@ -180,16 +225,16 @@ func quotaV1(dir string) (float64, error) {
 
 // managed returns an error if a process's group is one of those that a batch system or
 // another manager makes below a unit of systemd's: whoever leaves such a group is lost to
-// its manager, which then neither bounds nor ends it. Groups of the user's own slice are
-// the user's.
-func managed(group string, owner uint32) error {
-	if strings.HasPrefix(group+"/", fmt.Sprintf("/user.slice/user-%d.slice/", owner)) {
+// its manager, which then neither bounds nor ends it. Groups of users' slices are those of
+// sessions.
+func managed(group string) error {
+	if strings.HasPrefix(group, "/user.slice/") {
 		return nil
 	}
 	above, _ := filepath.Split(group)
 	for _, part := range strings.Split(above, "/") {
 		if strings.HasSuffix(part, ".service") || strings.HasSuffix(part, ".scope") {
-			return fmt.Errorf("%w: it is %s, which is made and ended by %s", ErrLimited, group, part)
+			return fmt.Errorf("%w: it is %s, which is made and ended by %s: leave the limits to that", ErrLimited, group, part)
 		}
 	}
 	return nil

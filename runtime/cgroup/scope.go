@@ -29,7 +29,7 @@ func (g *Group) makeScope(root string, owner uint32, container string, controlle
 	if owner != 0 {
 		own, err := ownGroup()
 		if err == nil {
-			err = managed(own, owner)
+			err = managed(own)
 		}
 		if err != nil {
 			return err

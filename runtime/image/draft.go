@@ -266,26 +266,35 @@ func (d *Draft) publishNext(how Sealing, r Record) (Record, error) {
 	}
 	if r.Version = how.Number; r.Version == 0 {
 		r.Version = last + 1
-	} else if err := free(dir, r.Version); err != nil {
+	}
+	if _, ok := ref.ParseVersion(strconv.Itoa(r.Version)); !ok {
+		return r, fmt.Errorf("no version can have the number %d: `runtime image clone` makes an image with numbers of its own", r.Version)
+	}
+	whole, err := versions(dir)
+	if err != nil {
 		return r, err
 	}
-	if err := d.publish(dir, r, r.Version > last && !how.Stay); err != nil {
+	if slices.Contains(whole, r.Version) {
+		return r, sameAs(dir, r)
+	}
+	if err := removeVersion(dir, r.Version); err != nil { // what an interrupted change has left
+		return r, err
+	}
+	isLast := len(whole) == 0 || r.Version > whole[len(whole)-1]
+	if err := d.publish(dir, r, isLast && !how.Stay); err != nil {
 		return r, errors.Join(err, removeVersion(dir, r.Version))
 	}
 	return r, d.store.sync()
 }
 
-// free returns an error if the image has a version of this number. It removes what an
-// interrupted change has left of one. The caller has the image's turn.
-func free(dir, version int) error {
-	list, err := versions(dir)
-	if err != nil {
-		return err
+// sameAs returns an error unless the image has this version already: another process
+// may just have brought it.
+func sameAs(dir int, r Record) error {
+	has, _, err := readRecord(dir, r.Version)
+	if err == nil && has.Digest != r.Digest {
+		err = fmt.Errorf("version %d %w, with another content", r.Version, ErrExists)
 	}
-	if slices.Contains(list, version) {
-		return fmt.Errorf("version %d %w, with another content", version, ErrExists)
-	}
-	return removeVersion(dir, version)
+	return err
 }
 
 // publish moves the draft into the image's directory, adds the record, and makes the

@@ -37,9 +37,16 @@ func (s *Store) OpenPart(sum string) (*Part, error) {
 	p := &Part{dir: dir, name: partPrefix + sum}
 	fd, err := unix.Openat(dir, p.name, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err == nil {
-		if err = lock.Turn(fd); err == nil {
+		taken, there := false, false
+		if taken, err = lock.TryTurn(fd); err == nil {
+			there, err = stillThere(dir, p.name, fd) // or a collector has just removed it
+		}
+		if err == nil && taken && there {
 			p.File = os.NewFile(uintptr(fd), p.name)
 			return p, nil
+		}
+		if err == nil {
+			err = errors.New("another process is at work on it: try again when it has ended")
 		}
 		unix.Close(fd)
 	}
@@ -67,7 +74,9 @@ func (p *Part) Drop() { p.done = true }
 func (p *Part) Close() error {
 	var err error
 	if p.done {
-		err = unix.Unlinkat(p.dir, p.name, 0)
+		if err = unix.Unlinkat(p.dir, p.name, 0); err == unix.ENOENT {
+			err = nil
+		}
 	}
 	return errors.Join(err, p.File.Close(), unix.Close(p.dir))
 }

@@ -21,15 +21,22 @@ type Receiving struct {
 	Name     string // of the image here; "": the name that was sent
 	Next     bool   // give the version the next number here, not the sender's
 	Stay     bool   // see Sealing
-	Expected *Record
+	Expected *Shipped
 	Limits   archive.Limits // of what is not a stream of btrfs-send(8)
 	Progress func(int64)
 }
 
+// A Shipped is what a stream has to hold, if it is known: the record is taken from here,
+// and the rest must be the same.
+type Shipped struct {
+	Record  Record
+	Archive bool   // a stream of btrfs-send(8) is not taken: it can change files elsewhere
+	Base    string // digest of the version on which the content builds; "": none
+}
+
 // Receive reads the output of Send from another machine, and makes an image or a version
 // of it, with the number that it has there. It becomes the current version if it has the
-// highest number. The content must match the digest that was sent. Where another record
-// is Expected, that is taken instead of the one that was sent, and its digest must match.
+// highest number. The content must match the digest that was sent, or that is Expected.
 //
 // r can be compressed. If it is an *os.File, nothing is read beyond what was sent.
 func (s *Store) Receive(ctx context.Context, r io.Reader, how Receiving) (string, Record, error) {
@@ -41,8 +48,11 @@ func (s *Store) Receive(ctx context.Context, r io.Reader, how Receiving) (string
 	if how.Name == "" {
 		how.Name = head.Name
 	}
-	if how.Expected != nil {
-		head.Record = *how.Expected
+	if e := how.Expected; e != nil {
+		if e.Archive != (head.Format == archiveFormat) || e.Base != head.Base {
+			return how.Name, Record{}, fmt.Errorf("receive image %s: the stream is not the one that was asked for", how.Name)
+		}
+		head.Record = e.Record
 	}
 	record, err := s.receive(ctx, head, content, how)
 	if err != nil {

@@ -264,7 +264,13 @@ func removeTree(dir int, name string) error {
 		return err
 	}
 	if errors.Is(err, unix.ENOTEMPTY) || onBTRFS(dir) {
-		if err := tree.Directories(dir, name, deleteSubvolume); err != nil {
+		err := tree.Directories(dir, name, deleteSubvolume)
+		if errors.Is(err, unix.EROFS) { // a user can make a subvolume read-only, with others in it
+			if err = tree.Directories(dir, name, makeWritable); err == nil {
+				err = tree.Directories(dir, name, deleteSubvolume)
+			}
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -282,6 +288,19 @@ func deleteSubvolume(above int, name string, inode uint64) error {
 		return nil
 	}
 	return btrfs.Delete(above, name)
+}
+
+// makeWritable makes a directory that is a subvolume writable. The thread needs to own it
+// or to have CAP_FOWNER effective.
+func makeWritable(above int, name string, inode uint64) error {
+	if inode != btrfs.FirstFreeObjectID {
+		return nil
+	}
+	fd, err := openHere(above, name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(btrfs.SetReadOnly(fd, false), unix.Close(fd))
 }
 
 // removeImageDirectory removes the directory of an unused image from dir. It deletes

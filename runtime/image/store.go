@@ -34,6 +34,7 @@ import (
 	"mayfly/runtime/here"
 	"mayfly/runtime/image/ref"
 	"mayfly/runtime/internal/file"
+	"mayfly/runtime/internal/lock"
 	"mayfly/runtime/nearest"
 )
 
@@ -103,6 +104,10 @@ func (s *Store) Explain(err error) error {
 	}
 	return file.ReadOnly(err, s.Path)
 }
+
+// TryTurn takes the turn of who makes the store another's copy, and returns whether it
+// got it. It ends with the Store.
+func (s *Store) TryTurn() (bool, error) { return lock.TryTurn(s.fd) }
 
 // Close closes the store. Open images and snapshots stay open.
 func (s *Store) Close() error { return unix.Close(s.fd) }

@@ -51,7 +51,8 @@ func base(t *testing.T) string {
 		"was-link-target/a", "names-1", "content", "mode", "time"} {
 		errs = append(errs, os.WriteFile(at(name), []byte(name), 0o644))
 	}
-	errs = append(errs, os.Link(at("names-1"), at("names-2")), os.Link(at("names-1"), at("names-3")), os.Symlink("was-link-target", at("link")), unix.Mkfifo(at("fifo"), 0o600))
+	errs = append(errs, os.Link(at("names-1"), at("names-2")), os.Link(at("names-1"), at("names-3")), os.Symlink("was-link-target", at("link")), os.MkdirAll(at("apart/two/three"), 0o755), os.WriteFile(at("apart/one"), []byte("apart"), 0o644),
+		os.Link(at("apart/one"), at("apart/two/two")), os.Link(at("apart/one"), at("apart/two/three/three")), unix.Mkfifo(at("fifo"), 0o600))
 	past := time.Unix(1_000_000_000, 5)
 	errs = append(errs, filepath.WalkDir(dir, func(name string, d os.DirEntry, err error) error {
 		if d.Type()&os.ModeSymlink != 0 {
@@ -122,6 +123,7 @@ func TestALayerMakesOneTreeOfTheOther(t *testing.T) {
 		"one of three on its own":    func(at func(string) string) error { return replaced(at("names-2"), plainFile) },
 		"a name before the others":   func(at func(string) string) error { return os.Link(at("names-1"), at("keep/names-0")) },
 		"a name after the others":    func(at func(string) string) error { return os.Link(at("names-1"), at("zzz")) },
+		"names in three directories": func(at func(string) string) error { return os.WriteFile(at("apart/one"), []byte("elsewhere"), 0o644) },
 		"an attribute":               func(at func(string) string) error { return unix.Setxattr(at("keep/a"), "user.a", []byte("b"), 0) },
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -145,13 +147,30 @@ func TestALayerMakesOneTreeOfTheOther(t *testing.T) {
 
 // A name that means "is gone" in a layer cannot be one of a file's.
 func TestAFileNamedAsAWhiteoutIsInNoLayer(t *testing.T) {
-	from := base(t)
-	to := copied(t, from)
-	if err := os.WriteFile(filepath.Join(to, "keep", ".wh.a"), nil, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if err := WriteChanges(context.Background(), new(bytes.Buffer), opened(t, from), opened(t, to), nil); !errors.Is(err, ErrWhiteoutName) {
-		t.Errorf("%v", err)
+	for what, c := range map[string]struct {
+		before, after func(at func(string) string) error
+	}{
+		"new":                   {nil, func(at func(string) string) error { return plainFile(at("keep/.wh.a")) }},
+		"gone":                  {func(at func(string) string) error { return plainFile(at("keep/.wh.a")) }, func(at func(string) string) error { return os.Remove(at("keep/.wh.a")) }},
+		"opaque, and gone":      {func(at func(string) string) error { return plainFile(at("keep/.wh..wh..opq")) }, func(at func(string) string) error { return os.Remove(at("keep/.wh..wh..opq")) }},
+		"above what is changed": {func(at func(string) string) error { return os.Mkdir(at(".wh.q"), 0o755) }, func(at func(string) string) error { return plainFile(at(".wh.q/file")) }},
+		"another name": {func(at func(string) string) error { return os.Link(at("content"), at("keep/.wh.h")) },
+			func(at func(string) string) error { return os.WriteFile(at("content"), []byte("CONTENT"), 0o644) }},
+	} {
+		from := base(t)
+		if c.before != nil {
+			if err := c.before(func(name string) string { return filepath.Join(from, name) }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		to := copied(t, from)
+		if err := c.after(func(name string) string { return filepath.Join(to, name) }); err != nil {
+			t.Fatal(err)
+		}
+		var layer bytes.Buffer
+		if err := WriteChanges(context.Background(), &layer, opened(t, from), opened(t, to), nil); !errors.Is(err, ErrWhiteoutName) || layer.Len() > 0 {
+			t.Errorf("%s: %v, after %d bytes", what, err, layer.Len())
+		}
 	}
 }
 

@@ -73,9 +73,19 @@ type Wanted struct {
 // A Source is where images come from.
 type Source interface {
 	Index(ctx context.Context) (Index, error)
-	// Open returns what image.Store.Receive reads. The caller must close it; an error of
-	// that means that the content was not whole.
-	Open(ctx context.Context, w Wanted) (io.ReadCloser, error)
+	// Open returns the content of a version. The caller must close it.
+	Open(ctx context.Context, w Wanted) (*Content, error)
+}
+
+// A Content is what image.Store.Receive reads.
+type Content struct {
+	io.ReadCloser
+	Archive bool   // no stream of btrfs-send(8)
+	Base    string // digest of the version that it builds on; "": none
+	// Failed returns why what came is not whole, if the other side knows; may be nil.
+	Failed func() error
+	// Drop is called for what is of no use, and would otherwise be kept; may be nil.
+	Drop func()
 }
 
 // Options say how a source is mirrored.
@@ -103,8 +113,12 @@ type Result struct {
 
 // Sync makes a store's images what they are at the source: versions, their numbers, and
 // which is current. A version gets current when all are there. An image that cannot be
-// brought does not keep others from coming.
+// brought does not keep others from coming. Only one process does this with a store at a
+// time.
 func Sync(ctx context.Context, s *image.Store, from Source, o Options) error {
+	if first, err := s.TryTurn(); err != nil || !first {
+		return errors.Join(err, fmt.Errorf("another process brings images to %s just now: let it end", s.Path))
+	}
 	index, err := from.Index(ctx)
 	if err != nil {
 		return err

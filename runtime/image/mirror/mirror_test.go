@@ -75,20 +75,20 @@ func TestTheBaseOfChanges(t *testing.T) {
 
 func TestSourcesThatAreNone(t *testing.T) {
 	for _, bad := range []string{"", "ftp://host/", "ssh://", "ssh://-oProxyCommand=id", "ssh://-l@host", "ssh://me:secret@host", "ssh://host/a b", "ssh://host/$(id)", "ssh://host?x",
-		"https://", "https:///x", "https://host/?x", "https://host/#x", "http://host/x"} {
-		if s, err := Parse(bad, Trust{}, nil); err == nil {
+		"https://", "https:///x", "https://host/?x", "https://host/#x", "http://host/x", "https://me:secret@host/x"} {
+		if s, err := Parse(bad, Trust{}, new(image.Store)); err == nil {
 			t.Errorf("%q is %+v", bad, s)
 		}
 	}
 	for _, good := range []string{"ssh://host", "ssh://me@host:22/srv/images", "https://host", "http://localhost:80/", "http://127.0.0.1/x", "/net/images", "images"} {
-		if _, err := Parse(good, Trust{}, nil); err != nil {
+		if _, err := Parse(good, Trust{}, new(image.Store)); err != nil {
 			t.Errorf("%q: %v", good, err)
 		}
 	}
-	if _, err := Parse("http://host/x", Trust{Unsigned: true}, nil); err != nil {
+	if _, err := Parse("http://host/x", Trust{Unsigned: true}, new(image.Store)); err != nil {
 		t.Error(err)
 	}
-	if _, err := Parse("ssh://host", Trust{Signers: "x"}, nil); err == nil {
+	if _, err := Parse("ssh://host", Trust{Signers: "x"}, new(image.Store)); err == nil {
 		t.Error("signers of a host")
 	}
 }

@@ -66,7 +66,20 @@ func Describe(s *image.Store, names []string) (Index, error) {
 	return index, nil
 }
 
-func describe(s *image.Store, name string) (Image, error) {
+// describe describes an image. It tries again if the image is changed meanwhile.
+func describe(s *image.Store, name string) (img Image, err error) {
+	for range 3 {
+		if img, err = describeOnce(s, name); err == nil {
+			err = img.check()
+		}
+		if err == nil || errors.Is(err, image.ErrPlain) {
+			return img, err
+		}
+	}
+	return img, err
+}
+
+func describeOnce(s *image.Store, name string) (Image, error) {
 	img := Image{Name: name}
 	history, err := s.History(name)
 	if err != nil {
@@ -108,7 +121,7 @@ func Publish(ctx context.Context, s *image.Store, p Publication) (Index, error) 
 		return index, err
 	}
 	index.BTRFS = false // it has archives
-	if err := os.MkdirAll(p.Directory, 0o755); err != nil {
+	if err := makePublic(p.Directory); err != nil {
 		return index, err
 	}
 	root, err := os.OpenRoot(p.Directory)
@@ -123,6 +136,15 @@ func Publish(ctx context.Context, s *image.Store, p Publication) (Index, error) 
 	return index, nil
 }
 
+// makePublic makes a directory that everybody may read, whatever the umask, if it is
+// missing.
+func makePublic(dir string) error {
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	return errors.Join(os.MkdirAll(dir, 0o755), os.Chmod(dir, 0o755))
+}
+
 type publisher struct {
 	Publication
 	store *image.Store
@@ -131,7 +153,11 @@ type publisher struct {
 }
 
 func (p *publisher) publish(ctx context.Context, index *Index) error {
-	if err := p.root.Mkdir(filesDirectory, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+	err := p.root.Mkdir(filesDirectory, 0o755)
+	if err == nil {
+		err = p.root.Chmod(filesDirectory, 0o755)
+	}
+	if err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
 	dir, err := p.root.Open(filesDirectory)
@@ -151,6 +177,9 @@ func (p *publisher) publish(ctx context.Context, index *Index) error {
 		}
 	}
 	data, err := index.encode()
+	if err == nil {
+		_, err = parseIndex(data)
+	}
 	if err != nil {
 		return err
 	}
@@ -179,6 +208,11 @@ func (p *publisher) readLast(ctx context.Context) error {
 	last, err := Trust{}.open(ctx, data)
 	if err != nil {
 		return fmt.Errorf("%s is there, and is %w", IndexName, err)
+	}
+	if p.Sign != "" { // what is signed again must not be somebody else's
+		if own, err := signedBy(ctx, p.Sign, data); err != nil || !own {
+			return err
+		}
 	}
 	for _, f := range last.files() {
 		p.was[f.Name] = f
@@ -229,10 +263,8 @@ func (p *publisher) file(ctx context.Context, name string, v, base *Version) (*F
 		f.Base, how.Parent = base.Digest, base.Version
 		f.Name += "-from-" + hexOf(base.Digest)
 	}
-	if was, ok := p.was[f.Name]; ok {
-		if info, err := p.root.Lstat(f.Name); err == nil && info.Mode().IsRegular() && info.Size() == was.Bytes {
-			return &was, nil
-		}
+	if was, ok := p.was[f.Name]; ok && was.Base == f.Base && p.holds(was) {
+		return &was, nil
 	}
 	if p.Writing != nil {
 		p.Writing(name, v.Version)
@@ -255,6 +287,22 @@ func (p *publisher) file(ctx context.Context, name string, v, base *Version) (*F
 	}
 	p.was[f.Name] = f // another image may have the same content
 	return &f, nil
+}
+
+// holds returns whether a file is there as it was published.
+func (p *publisher) holds(f File) bool {
+	info, err := p.root.Lstat(f.Name)
+	if err != nil || !info.Mode().IsRegular() || info.Size() != f.Bytes {
+		return false
+	}
+	file, err := p.root.Open(f.Name)
+	if err != nil {
+		return false
+	}
+	defer file.Close()
+	h := sha256.New()
+	_, err = io.Copy(h, file)
+	return err == nil && hex.EncodeToString(h.Sum(nil)) == f.SHA256
 }
 
 // A summing writer counts and sums up what it writes.

@@ -13,14 +13,15 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"mayfly/runtime/image"
 )
 
 // Parse reads the name of a source: ssh://[USER@]HOST[:PORT][/STORE], http:// or https://
-// of a published directory, or such a directory's path. spool is the store that the
-// images are for, where unfinished downloads are kept.
-func Parse(text string, trust Trust, spool *image.Store) (Source, error) {
+// of a published directory, or such a directory's path. store is where the images go, and
+// where unfinished downloads are kept.
+func Parse(text string, trust Trust, store *image.Store) (Source, error) {
 	scheme, _, is := strings.Cut(text, "://")
 	switch {
 	case !is && text == "":
@@ -31,9 +32,12 @@ func Parse(text string, trust Trust, spool *image.Store) (Source, error) {
 		if trust.Signers != "" {
 			return nil, errors.New("--signers is for published directories: who answers at ssh:// is known by ssh(1)")
 		}
+		if store.Here.Rootless() {
+			return nil, errors.New("root of a user namespace has not your keys for ssh(1): have `ssh HOST runtime image send --archive IMAGE` write to `runtime image receive`")
+		}
 		return parseSSH(text)
 	case scheme == "http" || scheme == "https":
-		return parseWeb(text, trust, spool)
+		return parseWeb(text, trust, store)
 	}
 	return nil, fmt.Errorf("source %q: want ssh://HOST, https://HOST/PATH or a directory", text)
 }
@@ -103,7 +107,7 @@ func readBounded(r io.Reader) ([]byte, error) {
 	return data, err
 }
 
-func (d directory) Open(_ context.Context, w Wanted) (io.ReadCloser, error) {
+func (d directory) Open(_ context.Context, w Wanted) (*Content, error) {
 	f, err := w.choose()
 	if err != nil {
 		return nil, err
@@ -120,7 +124,11 @@ func (d directory) Open(_ context.Context, w Wanted) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	return root.Open(f.Name)
+	file, err := root.Open(f.Name)
+	if err != nil {
+		return nil, err
+	}
+	return &Content{ReadCloser: file, Archive: true, Base: f.Base}, nil
 }
 
 // A web is a published directory behind a web server. curl(1) gets its files: it knows
@@ -136,6 +144,9 @@ func parseWeb(text string, trust Trust, store *image.Store) (Source, error) {
 	if err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
 		return nil, fmt.Errorf("source %q: want https://HOST/PATH", text)
 	}
+	if u.User != nil {
+		return nil, errors.New("a source with a user or password would show it to everybody: they belong into root's .netrc, see curl(1)")
+	}
 	host := u.Hostname()
 	local := host == "localhost" || host == "127.0.0.1" || host == "::1"
 	if u.Scheme == "http" && trust.Signers == "" && !trust.Unsigned && !local {
@@ -145,9 +156,14 @@ func parseWeb(text string, trust Trust, store *image.Store) (Source, error) {
 }
 
 // curl returns a command that gets a file. It gives up where nothing comes for a minute.
+// What was asked for by https does not come by http.
 func (s web) curl(ctx context.Context, name string, args ...string) *exec.Cmd {
-	args = append([]string{"--silent", "--show-error", "--fail", "--location", "--proto", "=http,https", "--proto-redir", "=http,https", "--connect-timeout", "30", "--speed-limit", "1", "--speed-time", "60",
-		"--retry", "3"}, args...)
+	protocols := "=http,https"
+	if strings.HasPrefix(s.url, "https:") {
+		protocols = "=https"
+	}
+	args = append([]string{"--silent", "--show-error", "--fail", "--location", "--netrc-optional", "--proto", protocols, "--proto-redir", protocols,
+		"--connect-timeout", "30", "--speed-limit", "1", "--speed-time", "60"}, args...)
 	return exec.CommandContext(ctx, "curl", append(args, "--", s.url+"/"+name)...)
 }
 
@@ -208,7 +224,7 @@ func failure(cmd *exec.Cmd, err error, said string) error {
 }
 
 // Open gets a file, and goes on where an earlier download has ended.
-func (s web) Open(ctx context.Context, w Wanted) (io.ReadCloser, error) {
+func (s web) Open(ctx context.Context, w Wanted) (*Content, error) {
 	f, err := w.choose()
 	if err != nil {
 		return nil, err
@@ -220,32 +236,38 @@ func (s web) Open(ctx context.Context, w Wanted) (io.ReadCloser, error) {
 	if err := s.download(ctx, f, part); err != nil {
 		return nil, errors.Join(err, part.Close())
 	}
-	return part, nil
+	return &Content{ReadCloser: part, Archive: true, Base: f.Base, Drop: part.Drop}, nil
 }
+
+// tries is how often a download goes on by itself that breaks off.
+const tries = 4
 
 // download completes the file. What is not what the index says is thrown away.
 func (s web) download(ctx context.Context, f File, part *image.Part) error {
-	size, err := part.File.Seek(0, io.SeekEnd)
-	if err != nil {
-		return err
-	}
-	if size < f.Bytes {
-		cmd := s.curl(ctx, f.Name, "--continue-at", fmt.Sprint(size), "--max-filesize", fmt.Sprint(f.Bytes))
-		cmd.Stdout = part.File
-		var said bytes.Buffer
-		cmd.Stderr = &said
-		if err := cmd.Run(); err != nil {
-			const noRange = 33 // the server does not continue files
-			if cmd.ProcessState != nil && cmd.ProcessState.ExitCode() == noRange && size > 0 {
-				if err := part.Empty(); err != nil {
-					return err
-				}
-				return s.download(ctx, f, part)
+	for try := 1; ; try++ { // the last one without an error completes it, or nothing more comes
+		size, err := part.File.Seek(0, io.SeekEnd)
+		if err != nil {
+			return err
+		}
+		if size >= f.Bytes {
+			break
+		}
+		cmd := s.curl(ctx, f.Name, "--continue-at", fmt.Sprint(size))
+		if err = fetch(cmd, part.File, f.Bytes-size); err == nil {
+			continue
+		}
+		now, ended := part.File.Seek(0, io.SeekEnd)
+		if try == tries || ctx.Err() != nil || ended != nil {
+			return errors.Join(err, ended)
+		}
+		const noRange = 33 // the server does not continue files
+		switch began := cmd.ProcessState != nil && cmd.ProcessState.ExitCode() == noRange; {
+		case began && size > 0:
+			if err := part.Empty(); err != nil {
+				return err
 			}
-			if cmd.ProcessState == nil {
-				return notInstalled(cmd, err)
-			}
-			return failure(cmd, err, said.String())
+		case now == size: // nothing came
+			return err
 		}
 	}
 	if _, err := part.File.Seek(0, io.SeekStart); err != nil {
@@ -259,7 +281,31 @@ func (s web) download(ctx context.Context, f File, part *image.Part) error {
 		part.Drop()
 		return fmt.Errorf("%s/%s is not the file that the index names: the source has changed meanwhile, or it was damaged on its way", s.url, f.Name)
 	}
-	_, err = part.File.Seek(0, io.SeekStart)
+	_, err := part.File.Seek(0, io.SeekStart)
+	return err
+}
+
+// fetch runs a program, and writes its output to a file, at most so many bytes.
+func fetch(cmd *exec.Cmd, to io.Writer, most int64) error {
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		return notInstalled(cmd, err)
+	}
+	n, err := io.Copy(to, io.LimitReader(out, most))
+	if more, _ := io.CopyN(io.Discard, out, 1); err != nil || more > 0 {
+		_ = cmd.Process.Kill()
+		if err == nil {
+			err = fmt.Errorf("%s: more than the %d bytes came that the index names", cmd.Args[0], n)
+		}
+	}
+	if ended := cmd.Wait(); err == nil && ended != nil {
+		err = failure(cmd, ended, said.String())
+	}
 	return err
 }
 
@@ -278,7 +324,8 @@ func parseSSH(text string) (Source, error) {
 	if err != nil || u.Hostname() == "" || strings.HasPrefix(u.Hostname(), "-") || u.RawQuery != "" || u.Fragment != "" {
 		return nil, fmt.Errorf("source %q: want ssh://[USER@]HOST[:PORT][/STORE]", text)
 	}
-	r := remote{name: u.Hostname()}
+	// A host that is gone is noticed within a minute.
+	r := remote{name: u.Hostname(), args: []string{"-o", "ConnectTimeout=30", "-o", "ServerAliveInterval=15"}}
 	if port := u.Port(); port != "" {
 		r.args = append(r.args, "-p", port)
 	}
@@ -322,28 +369,37 @@ func (r remote) Index(ctx context.Context) (Index, error) {
 
 // Open has the version sent: as a stream of btrfs-send(8) where both stores take it, else
 // as an archive; and only the changes since a version that is here, if there is one.
-func (r remote) Open(ctx context.Context, w Wanted) (io.ReadCloser, error) {
+func (r remote) Open(ctx context.Context, w Wanted) (*Content, error) {
 	args := []string{w.Image.Name + "@" + fmt.Sprint(w.Version.Version)}
 	base := w.nearest()
-	native := w.Streams != nil && (base == nil || w.Streams[base.Digest] == base.StreamID && base.StreamID != "")
+	c := &Content{Archive: w.Streams == nil || base != nil && (base.StreamID == "" || w.Streams[base.Digest] != base.StreamID)}
 	if base != nil {
+		c.Base = base.Digest
 		args = append(args, "--parent", fmt.Sprint(base.Version))
 	}
-	if !native {
+	if c.Archive {
 		args = append(args, "--archive")
 	}
-	cmd := r.command(ctx, args...)
-	p := &sender{cmd: cmd}
-	cmd.Stderr = &p.said
-	out, err := cmd.StdoutPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
+	p := &sender{cmd: r.command(ctx, args...), ended: make(chan struct{})}
+	p.cmd.Stderr = &p.said
+	// A pipe of our own, since Wait closes the one of StdoutPipe.
+	out, in, err := os.Pipe()
 	if err != nil {
-		return nil, notInstalled(cmd, err)
+		return nil, err
 	}
-	p.ReadCloser = out
-	return p, nil
+	p.cmd.Stdout, p.File = in, out
+	err = p.cmd.Start()
+	in.Close()
+	if err != nil {
+		out.Close()
+		return nil, notInstalled(p.cmd, err)
+	}
+	go func() {
+		p.err = p.cmd.Wait()
+		close(p.ended)
+	}()
+	c.ReadCloser, c.Failed = p, p.failed
+	return c, nil
 }
 
 // nearest returns the source's version that is here and nearest before the wanted one,
@@ -360,16 +416,32 @@ func (w Wanted) nearest() (found *Version) {
 
 // A sender is a program whose output is read.
 type sender struct {
-	io.ReadCloser
-	cmd  *exec.Cmd
-	said bytes.Buffer
+	*os.File
+	cmd   *exec.Cmd
+	said  bytes.Buffer
+	ended chan struct{} // closed when the program has ended
+	err   error         // of Wait, then
 }
 
-// Close waits for the program.
-func (p *sender) Close() error {
-	_, _ = io.Copy(io.Discard, p.ReadCloser)
-	if err := p.cmd.Wait(); err != nil {
-		return failure(p.cmd, err, p.said.String())
+// failedWithin is how long a sender that has failed may take to say so.
+const failedWithin = 2 * time.Second
+
+// failed returns the program's own error, if it has ended by itself.
+func (p *sender) failed() error {
+	select {
+	case <-p.ended:
+	case <-time.After(failedWithin):
+		return nil
 	}
-	return nil
+	if p.err == nil {
+		return nil
+	}
+	return failure(p.cmd, p.err, p.said.String())
+}
+
+// Close ends the program, if it still runs, and waits for it.
+func (p *sender) Close() error {
+	_ = p.cmd.Process.Kill()
+	<-p.ended
+	return p.File.Close()
 }

@@ -78,25 +78,40 @@ func (w *Wanted) look(s *image.Store, here []image.Entry, streams bool) error {
 	return nil
 }
 
-// bring brings one version. The version that is current stays so.
+// bring brings one version. The version that is current stays so. Where changes are of no
+// use here, the whole is brought.
 func bring(ctx context.Context, s *image.Store, from Source, w Wanted, o Options) error {
 	if same, ok := w.Here[w.Digest]; ok { // by another number
 		return s.Again(ctx, ref.Reference{Name: w.Image.Name, Version: same.Version}, w.Record, o.Progress)
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	content, err := from.Open(ctx, w)
-	if err != nil {
-		return err
-	}
-	_, _, err = s.Receive(ctx, content, image.Receiving{Name: w.Image.Name, Stay: true, Expected: &w.Record, Limits: o.Limits, Progress: o.Progress})
-	if err != nil {
-		cancel() // a program that still sends
-	}
-	if ended := content.Close(); ended != nil {
-		return ended // which says more than that the content was cut off
+	builds, err := receive(ctx, s, from, w, o)
+	if err != nil && builds && ctx.Err() == nil {
+		w.Here = nil
+		if _, whole := receive(ctx, s, from, w, o); whole == nil {
+			return nil
+		}
 	}
 	return err
+}
+
+// receive brings a version in one way. builds tells that it was as changes.
+func receive(ctx context.Context, s *image.Store, from Source, w Wanted, o Options) (builds bool, err error) {
+	content, err := from.Open(ctx, w)
+	if err != nil {
+		return false, err
+	}
+	builds = content.Base != ""
+	expected := &image.Shipped{Record: w.Record, Archive: content.Archive, Base: content.Base}
+	_, _, err = s.Receive(ctx, content, image.Receiving{Name: w.Image.Name, Stay: true, Expected: expected, Limits: o.Limits, Progress: o.Progress})
+	if err != nil && content.Failed != nil && ctx.Err() == nil {
+		if why := content.Failed(); why != nil {
+			err = why // which says more than that the content was cut off
+		}
+	}
+	if err != nil && content.Drop != nil && ctx.Err() == nil {
+		content.Drop()
+	}
+	return builds, errors.Join(err, content.Close())
 }
 
 // finish makes the source's current version current, and removes what the source has no
