@@ -141,7 +141,7 @@ printf '[Files]\nReadOnly=yes\n' >/etc/systemd/nspawn/deb11.nspawn; printf '[deb
 runtime store init --store /srv/other --size 400M
 cd /usr/local/bin
 printf '#!/bin/sh\nexec unshare --mount sh -c "mount --bind /srv/other /var/lib/machines; $*"\n' >other
-printf '#!/bin/sh\n[ "$1" != -- ] || shift; shift; exec other "$*"\n' >ssh; printf '#!/bin/sh\nfor last; do :; done; exec cat "/srv/www${last#https://images.example.org}"\n' >curl; printf '#!/bin/sh\nexec cat\n' >jq
+printf '#!/bin/sh\nwhile [ "$1" = -o ]; do shift 2; done; [ "$1" != -- ] || shift; shift; exec other "$*"\n' >ssh; printf '#!/bin/sh\nfor last; do :; done; exec cat "/srv/www${last#https://images.example.org}"\n' >curl; printf '#!/bin/sh\nexec cat\n' >jq
 printf '#!/bin/sh\nexec tar -cf - -C %s .\n' $tree >debootstrap-somewhere
 printf '#!/bin/sh\nfor last; do case $last in /var/lib/machines/*) cp -a %s/. $last/; esac; done\n' $tree >mmdebstrap
 chmod 755 other ssh curl jq debootstrap-somewhere mmdebstrap

@@ -11,53 +11,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
-	"strings"
-	"time"
 
 	"mayfly/runtime/image"
 	"mayfly/runtime/image/archive"
-	"mayfly/runtime/internal/exact"
 )
-
-// An Index says what a source has.
-type Index struct {
-	Format string    `json:"mayfly-images"` // indexFormat
-	Made   time.Time `json:"made"`
-	BTRFS  bool      `json:"btrfs,omitempty"` // the source is a store on BTRFS
-	Images []Image   `json:"images"`          // by name
-}
-
-const (
-	indexFormat = "1"
-	// IndexName is the index's file in a published directory.
-	IndexName = "mayfly-images"
-	maxIndex  = 64 << 20
-)
-
-// An Image of an index has at least one version.
-type Image struct {
-	Name     string    `json:"name"`
-	Current  int       `json:"current"`
-	Versions []Version `json:"versions"` // by number
-}
-
-// A Version of an image, with the files that have it. In the index of a store there are
-// no files: a store sends what it is asked for.
-type Version struct {
-	image.Record
-	StreamID string `json:"stream,omitempty"` // see image.Store.StreamID
-	Whole    *File  `json:"whole,omitempty"`
-	Changes  *File  `json:"changes,omitempty"` // since another version
-}
-
-// A File of a published directory has what image.Store.Send writes, compressed.
-type File struct {
-	Name   string `json:"name"` // in the directory
-	Bytes  int64  `json:"bytes"`
-	SHA256 string `json:"sha256"`
-	Base   string `json:"base,omitempty"` // digest of the version that it builds on
-}
 
 // A Wanted is a version that the store lacks.
 type Wanted struct {
@@ -140,37 +97,4 @@ func Sync(ctx context.Context, s *image.Store, from Source, o Options) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// choose returns the images of these names; of no names: all.
-func (i Index) choose(names []string) ([]Image, error) {
-	if len(names) == 0 {
-		return i.Images, nil
-	}
-	var list []Image
-	for _, name := range names {
-		at := slices.IndexFunc(i.Images, func(img Image) bool { return img.Name == name })
-		if at < 0 {
-			return nil, fmt.Errorf("the source has no image %s; it has %s", name, i.names())
-		}
-		list = append(list, i.Images[at])
-	}
-	return list, nil
-}
-
-func (i Index) names() string {
-	var names []string
-	for _, img := range i.Images {
-		names = append(names, img.Name)
-	}
-	if len(names) == 0 {
-		return "none"
-	}
-	return strings.Join(names, ", ")
-}
-
-// encode encodes an index.
-func (i Index) encode() ([]byte, error) {
-	data, err := exact.Marshal(i)
-	return append(data, '\n'), err
 }

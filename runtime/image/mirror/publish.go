@@ -10,13 +10,10 @@ import (
 	"io"
 	"os"
 	"path"
-	"slices"
 	"strings"
-	"time"
 
 	"mayfly/runtime/image"
 	"mayfly/runtime/image/archive"
-	"mayfly/runtime/image/ref"
 	"mayfly/runtime/internal/lock"
 )
 
@@ -35,81 +32,6 @@ type Publication struct {
 	// content.
 	Writing  func(name string, version int)
 	Progress func(int64)
-}
-
-// Describe makes the index of a store: of the images of these names; of no names: of all
-// that have versions.
-func Describe(s *image.Store, names []string) (Index, error) {
-	index := Index{Format: indexFormat, Made: time.Now().UTC().Truncate(time.Second), BTRFS: s.BTRFS, Images: []Image{}}
-	all := len(names) == 0
-	if all {
-		list, err := s.List()
-		if err != nil {
-			return index, err
-		}
-		for _, d := range list {
-			names = append(names, d.Name)
-		}
-	}
-	for _, name := range names {
-		img, err := describe(s, name)
-		if all && (errors.Is(err, image.ErrPlain) || errors.Is(err, image.ErrUnknown)) { // or removed meanwhile
-			continue
-		}
-		if err != nil {
-			return index, err
-		}
-		index.Images = append(index.Images, img)
-	}
-	slices.SortFunc(index.Images, func(a, b Image) int { return strings.Compare(a.Name, b.Name) })
-	index.Images = slices.CompactFunc(index.Images, func(a, b Image) bool { return a.Name == b.Name })
-	return index, nil
-}
-
-// describe describes an image. It tries again if the image is changed meanwhile.
-func describe(s *image.Store, name string) (img Image, err error) {
-	for range 3 {
-		if img, err = describeOnce(s, name); err == nil {
-			err = img.check()
-		}
-		if err == nil || errors.Is(err, image.ErrPlain) {
-			return img, err
-		}
-	}
-	return img, err
-}
-
-func describeOnce(s *image.Store, name string) (Image, error) {
-	img := Image{Name: name}
-	history, err := s.History(name)
-	if err != nil {
-		return img, err
-	}
-	for _, e := range history {
-		v := Version{Record: e.Record}
-		if v.StreamID, err = s.StreamID(ref.Reference{Name: name, Version: e.Version}); err != nil {
-			return img, err
-		}
-		img.Versions = append(img.Versions, v)
-		if e.Current {
-			img.Current = e.Version
-		}
-	}
-	return img, nil
-}
-
-// WriteIndex writes the index of a store, for a source of ssh://.
-func WriteIndex(w io.Writer, s *image.Store, names []string) error {
-	index, err := Describe(s, names)
-	if err != nil {
-		return err
-	}
-	data, err := index.encode()
-	if err != nil {
-		return err
-	}
-	_, err = w.Write(data)
-	return err
 }
 
 // Publish makes a directory the source of a store's images. What is there already is not
@@ -218,19 +140,6 @@ func (p *publisher) readLast(ctx context.Context) error {
 		p.was[f.Name] = f
 	}
 	return nil
-}
-
-func (i Index) files() (list []File) {
-	for _, img := range i.Images {
-		for _, v := range img.Versions {
-			for _, f := range []*File{v.Whole, v.Changes} {
-				if f != nil {
-					list = append(list, *f)
-				}
-			}
-		}
-	}
-	return list
 }
 
 // image writes the files of an image's versions: each whole, and each but the first as
