@@ -26,7 +26,7 @@ type options struct {
 
 	binds, bindsReadOnly, noBinds, tmpfs, env, envFiles, publish []string
 
-	envAll, rootInside, writable, noEphemeral, tty, noTTY, dieWithParent, dryRun, quiet, verbose, sshAgent, gui bool
+	envAll, noHostBinds, rootInside, writable, noEphemeral, tty, noTTY, dieWithParent, dryRun, quiet, verbose, sshAgent, gui bool
 
 	timeout, killAfter time.Duration
 
@@ -48,6 +48,7 @@ func declare(flags *flag.FlagSet) *options {
 	flags.Func("bind", "bind host path `SRC[:DST]`, writable; a backslash escapes a colon", appendTo(&o.binds))
 	flags.Func("bind-ro", "bind host path `SRC[:DST]` read-only", appendTo(&o.bindsReadOnly))
 	flags.Func("no-bind", "leave out the policy's bind on `DIR`; the image's own directory shows", appendTo(&o.noBinds))
+	flags.BoolVar(&o.noHostBinds, "no-host-binds", false, "bind nothing of the host's: neither the policy's binds nor the current directory and the home")
 	flags.Func("tmpfs", "mount an empty tmpfs at `DST[:OPTIONS]`, e.g. size=64M,mode=0700,noexec", appendTo(&o.tmpfs))
 	flags.FuncP("volume", "v", "bind `SRC:DST[:ro]`, as podman and docker write it", o.volume)
 	flags.FuncP("env", "e", "pass an environment variable, or set it: `NAME[=VALUE]`", appendTo(&o.env))
@@ -152,7 +153,7 @@ func (o *options) split(flags *flag.FlagSet, args []string) (err error) {
 func (o *options) request() (plan.Request, error) {
 	r := plan.Request{
 		Store: o.store, Image: o.image, Session: o.session, Command: o.command, Login: o.login, NoLogin: o.noLogin, Name: o.name, Hostname: o.hostname,
-		Env: o.env, EnvAll: o.envAll, NoBinds: o.noBinds, Dir: o.dir, RootInside: o.rootInside, Network: o.network, User: o.user, Personality: o.personality,
+		Env: o.env, EnvAll: o.envAll, NoBinds: o.noBinds, NoHostBinds: o.noHostBinds, Dir: o.dir, RootInside: o.rootInside, Network: o.network, User: o.user, Personality: o.personality,
 		Writable: o.writable, NoEphemeral: o.noEphemeral, Timeout: o.timeout, KillAfter: o.killAfter,
 		Limits: callersLimits(), TimerSlack: hurried.slack, Measure: o.stats != "",
 		Resources: plan.Resources{Tasks: o.tasks, CPUs: o.cpus, CPUWeight: o.cpuWeight, IOWeight: o.ioWeight},

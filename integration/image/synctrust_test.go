@@ -104,10 +104,10 @@ func TestOneBringsImagesAtATime(t *testing.T) {
 	from.succeed(t, "image", "publish", dir)
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	kit.Command(t, "mkfifo", fifo)
-	first := exec.Command("flock", to.path, "cat", fifo) // as a sync holds it
+	first := exec.Command("flock", to.path+"/.mayfly", "cat", fifo) // as a sync holds it
 	kit.Must(t, first.Start())
-	kit.Eventually(t, "it is held", func() bool { return exec.Command("flock", "-n", to.path, "true").Run() != nil })
-	to.refuse(t, "another process brings images", "image", "sync", dir)
+	kit.Eventually(t, "it is held", func() bool { return exec.Command("flock", "-n", to.path+"/.mayfly", "true").Run() != nil })
+	to.refuse(t, "another process brings or publishes images", "image", "sync", dir)
 	kit.Must(t, os.WriteFile(fifo, nil, 0))
 	kit.Must(t, first.Wait())
 	to.succeed(t, "image", "sync", dir)

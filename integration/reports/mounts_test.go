@@ -56,6 +56,8 @@ func TestWhatABindHidesIsTold(t *testing.T) {
 		{name: "a bind is left out", source: "distrobox: image's /opt hidden by the host's", do: `$R --no-bind /opt reports-hidden -- ls /opt`, out: "a\nb\nc\npython\n"},
 		{name: "homes too, and one's own is beside them", source: "docker: image's home directory", do: `$R --no-bind /home reports-hidden -- sh -c 'ls /home; touch ~'`,
 			out: "builder\n" + kit.User + "\n"},
+		{name: "nothing of the host's", source: "autopkgtest: adduser fails on the host's /home", do: `$R --no-host-binds --chdir / reports-hidden -- sh -c 'ls /home; ls /opt; grep -c "^$(id -u):" /etc/passwd'`,
+			out: "builder\na\nb\nc\npython\n0\n", code: 1},
 		{name: "a bind that there is not", source: "nspawn: typing errors", do: `$R --no-bind /opt/python reports-hidden -- true`, err: "binds /home, /etc/passwd, /etc/group, /opt", code: 125},
 	})
 }

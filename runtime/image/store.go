@@ -105,9 +105,27 @@ func (s *Store) Explain(err error) error {
 	return file.ReadOnly(err, s.Path)
 }
 
-// TryTurn takes the turn of who makes the store another's copy, and returns whether it
-// got it. It ends with the Store.
-func (s *Store) TryTurn() (bool, error) { return lock.TryTurn(s.fd) }
+// errTurn means that another process has the turn of BeginTurn.
+var errTurn = errors.New("another process brings or publishes images just now: let it end")
+
+// BeginTurn takes the turn of who copies the store to or from elsewhere, of whom there is
+// one at a time. It does not wait. The caller must call done. The lock is on the run
+// directory, which only root can open.
+func (s *Store) BeginTurn() (done func(), err error) {
+	dir, err := s.runDir()
+	if err != nil {
+		return nil, err
+	}
+	taken, err := lock.TryTurn(dir)
+	if err == nil && !taken {
+		err = errTurn
+	}
+	if err != nil {
+		unix.Close(dir)
+		return nil, fmt.Errorf("image store %s: %w", s.Path, err)
+	}
+	return func() { unix.Close(dir) }, nil
+}
 
 // Close closes the store. Open images and snapshots stay open.
 func (s *Store) Close() error { return unix.Close(s.fd) }

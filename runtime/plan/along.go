@@ -122,6 +122,8 @@ func (f *Facts) whyNotInside(r Request) error {
 	case why != nil:
 	case f.DirHides:
 		why = errors.New("it would hide what the image has there, unless you say --bind")
+	case r.NoHostBinds:
+		why = errors.New("--no-host-binds leaves it out, unless you say --bind")
 	case r.NoEphemeral:
 		why = errors.New("an image that is changed has nothing of the host's")
 	case f.User.UID != f.Caller.UID:
@@ -137,10 +139,10 @@ func (f *Facts) whyNotInside(r Request) error {
 }
 
 // LeaveOut removes binds from the policy's list that the request does not want
-// (--no-bind). The image's own files appear there. A name that the policy does not bind
-// is an error.
-func (f *Facts) LeaveOut(names []string) error {
-	for _, name := range names {
+// (--no-bind, --no-host-binds). The image's own files appear there. A name that the policy
+// does not bind is an error.
+func (f *Facts) LeaveOut(r Request) error {
+	for _, name := range r.NoBinds {
 		name = path.Clean(name)
 		if !slices.Contains(f.Policy.Bind, name) && !slices.Contains(f.Policy.BindReadOnly, name) {
 			return fmt.Errorf("--no-bind %s: the rule at %s binds %s", name, f.Policy.Place(),
@@ -148,6 +150,9 @@ func (f *Facts) LeaveOut(names []string) error {
 		}
 		is := func(other string) bool { return other == name }
 		f.Policy.Bind, f.Policy.BindReadOnly = slices.DeleteFunc(f.Policy.Bind, is), slices.DeleteFunc(f.Policy.BindReadOnly, is)
+	}
+	if r.NoHostBinds {
+		f.Policy.Bind, f.Policy.BindReadOnly, f.Policy.BindCwd, f.Policy.BindHome = nil, nil, false, false
 	}
 	return nil
 }

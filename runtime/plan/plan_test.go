@@ -453,3 +453,24 @@ func TestTemporaryFilesAreWhereThePolicySays(t *testing.T) {
 		}
 	}
 }
+
+func TestNothingOfTheHostIsBound(t *testing.T) {
+	f := facts()
+	r := Request{Image: "deb12-i386", Command: []string{"make"}, Dir: "/", NoHostBinds: true, Binds: []Bind{{Source: "/srv/a", Destination: "/srv/a"}}}
+	if err := f.LeaveOut(r); err != nil {
+		t.Fatal(err)
+	}
+	p := plan(t, r, f)
+	for _, m := range p.Spec.Mounts {
+		if m.Type == "bind" && m.Destination != "/srv/a" && !strings.HasPrefix(m.Destination, "/etc/") {
+			t.Errorf("%+v", m)
+		}
+	}
+	if slices.ContainsFunc(p.Files, func(f File) bool { return f.Path == "/etc/passwd" }) {
+		t.Error("the host's /etc/passwd")
+	}
+	r.Dir, f.Dir.Inside = "", nil
+	if _, err := New(r, f); err == nil || !strings.Contains(err.Error(), "--no-host-binds leaves it out") {
+		t.Errorf("%v", err)
+	}
+}

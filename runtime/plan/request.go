@@ -37,7 +37,10 @@ type Request struct {
 
 	Binds   []Bind
 	NoBinds []string // destinations of the policy's binds to leave out
-	Tmpfs   []Tmpfs
+	// NoHostBinds leaves out all of the policy's binds, the working directory and the
+	// home: nothing of the host's is inside but what Binds says, and files of /etc.
+	NoHostBinds bool
+	Tmpfs       []Tmpfs
 
 	Passing Passing // which open descriptors the command gets
 

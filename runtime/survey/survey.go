@@ -89,7 +89,7 @@ func (f *finder) find(r plan.Request) (err error) {
 	if f.Policy, err = access.Decide(f.here, r.ImageName(), f.Caller, database); err != nil {
 		return err
 	}
-	if err := f.LeaveOut(r.NoBinds); err != nil {
+	if err := f.LeaveOut(r); err != nil {
 		return err
 	}
 	if err := f.findDelegated(); err != nil {

@@ -73,9 +73,11 @@ type Result struct {
 // brought does not keep others from coming. Only one process does this with a store at a
 // time.
 func Sync(ctx context.Context, s *image.Store, from Source, o Options) error {
-	if first, err := s.TryTurn(); err != nil || !first {
-		return errors.Join(err, fmt.Errorf("another process brings images to %s just now: let it end", s.Path))
+	done, err := s.BeginTurn()
+	if err != nil {
+		return err
 	}
+	defer done()
 	index, err := from.Index(ctx)
 	if err != nil {
 		return err

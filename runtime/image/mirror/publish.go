@@ -14,7 +14,6 @@ import (
 
 	"mayfly/runtime/image"
 	"mayfly/runtime/image/archive"
-	"mayfly/runtime/internal/lock"
 )
 
 // filesDirectory is where a published directory has the files of versions. A file's name
@@ -38,6 +37,11 @@ type Publication struct {
 // written again, and what was there and is no more in the index goes with the next
 // publication: somebody may just be getting it.
 func Publish(ctx context.Context, s *image.Store, p Publication) (Index, error) {
+	done, err := s.BeginTurn()
+	if err != nil {
+		return Index{}, err
+	}
+	defer done()
 	index, err := Describe(s, p.Names)
 	if err != nil {
 		return index, err
@@ -80,14 +84,6 @@ func (p *publisher) publish(ctx context.Context, index *Index) error {
 		err = p.root.Chmod(filesDirectory, 0o755)
 	}
 	if err != nil && !errors.Is(err, os.ErrExist) {
-		return err
-	}
-	dir, err := p.root.Open(filesDirectory)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	if err := lock.Turn(int(dir.Fd())); err != nil {
 		return err
 	}
 	if err := p.readLast(ctx); err != nil {
