@@ -57,7 +57,7 @@ func TestWhatABindHidesIsTold(t *testing.T) {
 		{name: "homes too, and one's own is beside them", source: "docker: image's home directory", do: `$R --no-bind /home reports-hidden -- sh -c 'ls /home; touch ~'`,
 			out: "builder\n" + kit.User + "\n"},
 		{name: "nothing of the host's", source: "autopkgtest: adduser fails on the host's /home", do: `$R --no-host-binds --chdir / reports-hidden -- sh -c 'ls /home; ls /opt; grep -c "^$(id -u):" /etc/passwd'`,
-			out: "builder\na\nb\nc\npython\n0\n", code: 1},
+			out: "builder\na\nb\nc\npython\n0\n", err: "HOME is /tmp", code: 1},
 		{name: "a bind that there is not", source: "nspawn: typing errors", do: `$R --no-bind /opt/python reports-hidden -- true`, err: "binds /home, /etc/passwd, /etc/group, /opt", code: 125},
 	})
 }

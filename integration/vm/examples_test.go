@@ -115,8 +115,8 @@ var settings = []setting{
 	{`sudo runtime as-caller`, `runtime grant --sudo >/etc/sudoers.d/mayfly`, `rm /etc/sudoers.d/mayfly`},
 	{`runtime image update --install-timer`, "", `systemctl disable -q --now mayfly-update.timer; rm /etc/systemd/system/mayfly-update.*; systemctl daemon-reload`},
 	{`runtime image sync.* https://`, `mkdir -p /srv/www; [ -e /root/.ssh/id_ed25519 ] || ssh-keygen -q -t ed25519 -N "" -f /root/.ssh/id_ed25519
-		echo "images@example.org $(cat /root/.ssh/id_ed25519.pub)" >/etc/mayfly/signers; runtime image publish --sign /root/.ssh/id_ed25519 /srv/www/mayfly >/dev/null`, "rm -rf /srv/www"},
-	{`runtime image sync /net/images`, `runtime image publish /net/images >/dev/null`, "rm -rf /net/images"},
+		echo "images@example.org $(cat /root/.ssh/id_ed25519.pub)" >/etc/mayfly/signers; runtime image publish --sign /root/.ssh/id_ed25519 /srv/www/mayfly deb12-i386 >/dev/null`, "rm -rf /srv/www"},
+	{`runtime image sync /net/images`, `runtime image publish /net/images deb12-i386 >/dev/null`, "rm -rf /net/images"},
 	{`runtime image sync ssh:`, `other 'runtime image import deb12-i386 /srv/chroots/deb12-i386' >/dev/null; ` + fmt.Sprintf(without, "deb12-i386"), ""},
 	{`runtime image publish --sign`, `[ -e /root/.ssh/id_ed25519 ] || ssh-keygen -q -t ed25519 -N "" -f /root/.ssh/id_ed25519`, ""},
 	{`runtime image sync.*--install-timer`, "", `systemctl disable -q --now mayfly-sync.timer; rm /etc/systemd/system/mayfly-sync.*; systemctl daemon-reload`},
