@@ -11,7 +11,8 @@ import (
 	"mayfly/runtime/internal/host"
 )
 
-// The units of the timer. The Debian package contains the same files.
+// The units of the timers. The Debian package contains the same files, but for those in
+// template, whose command somebody has to say.
 var (
 	//go:embed units/mayfly-gc.service
 	gcService string
@@ -21,9 +22,9 @@ var (
 	updateService string
 	//go:embed units/mayfly-update.timer
 	updateTimer string
-	//go:embed units/mayfly-sync.service
+	//go:embed template/mayfly-sync.service
 	syncService string
-	//go:embed units/mayfly-sync.timer
+	//go:embed template/mayfly-sync.timer
 	syncTimer string
 )
 
