@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	flag "github.com/spf13/pflag"
@@ -35,7 +34,7 @@ var imageSync = command{
 		flags.BoolVar(&s.asJSON, "json", false, "print JSON")
 		limit := flags.String("max-size", maxContent, "limit the content of a version to `SIZE`")
 		timer := flags.Bool("install-timer", false, "have systemd do this every hour, and nothing else that was installed so before")
-		return inStore(flags, 1, append([]string{"SOURCE"}, slices.Repeat([]string{"NAME"}, 1000)...), func(ctx context.Context, store *image.Store, args []string) (err error) {
+		return inStore(flags, 1, append([]string{"SOURCE"}, anyNumber("NAME", make([]string, 1000))...), func(ctx context.Context, store *image.Store, args []string) (err error) {
 			if flags.Changed("signers") && s.trust.Signers == "" {
 				return errors.New("--signers: the FILE is empty")
 			}
@@ -144,7 +143,7 @@ var imagePublish = command{
 		flags.StringVar(&to.Compression, "compress", "zstd", "`HOW`: gzip, xz, zstd, bzip2 or none")
 		flags.StringVar(&to.Sign, "sign", "", "sign with the ssh `KEY`: a file, of a public key if ssh-agent has the private one")
 		asJSON := jsonFlag(flags)
-		return inStore(flags, 1, append([]string{"DIR"}, slices.Repeat([]string{"NAME"}, 1000)...), func(ctx context.Context, s *image.Store, args []string) error {
+		return inStore(flags, 1, append([]string{"DIR"}, anyNumber("NAME", make([]string, 1000))...), func(ctx context.Context, s *image.Store, args []string) error {
 			if flags.Changed("sign") && to.Sign == "" {
 				return errors.New("--sign: the KEY is empty")
 			}

@@ -83,7 +83,7 @@ func (c *cluster) cancelled(t *testing.T) {
 	var jobs []string
 	for _, build := range stubborn {
 		quoted := " --quiet tiny -- sh -c '" + strings.ReplaceAll(build, "'", `'\''`) + "'"
-		// A script that is not replaced dies of SIGTERM, and Slurm forgets what it has started.
+		// A script that is not replaced dies of SIGTERM. Slurm then forgets its children.
 		jobs = append(jobs, c.submit(t, kit.User, "exec runtime run"+quoted), c.submit(t, kit.User, "runtime run --die-with-parent"+quoted+"; echo over"))
 	}
 	for _, id := range jobs {

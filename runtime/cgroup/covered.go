@@ -224,8 +224,8 @@ func quotaV1(dir string) (float64, error) {
 }
 
 // managed returns an error if a process's group is one of those that a batch system or
-// another manager makes below a unit of systemd's: whoever leaves such a group is lost to
-// its manager, which then neither bounds nor ends it. Groups of users' slices are those of
+// another manager makes below a unit of systemd's. The manager does not bound or end a
+// process that leaves such a group. Groups of users' slices are those of
 // sessions.
 func managed(group string) error {
 	if strings.HasPrefix(group, "/user.slice/") {

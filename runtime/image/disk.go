@@ -72,12 +72,7 @@ func (d *Disk) Mount(name string, attrs uint64, userns *os.File) (mount.Tree, er
 
 // Remove deletes the disk with all that is on it.
 func (d *Disk) Remove() error {
-	err := removeTree(d.dir, d.name)
-	if d.fd >= 0 {
-		unix.Close(d.fd)
-	}
-	unix.Close(d.dir)
-	if err != nil {
+	if err := removeAndClose(d.dir, d.name, d.fd); err != nil {
 		return fmt.Errorf("remove the disk %s: %w", d.name, err)
 	}
 	return nil

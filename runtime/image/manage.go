@@ -128,22 +128,23 @@ func (s *Store) Prune(name string, spare Spare) (removed, busy []int, err error)
 	if spare.Latest < 1 {
 		return nil, nil, errors.New("at least one version must be kept: `runtime image remove` removes an image")
 	}
-	dir, err := s.changeImage(name)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer unix.Close(dir)
-	list, err := versions(dir)
-	if err != nil {
-		return nil, nil, err
-	}
-	list = list[:max(0, len(list)-spare.Latest)]
-	return removeUnused(name, dir, slices.DeleteFunc(list, func(n int) bool { return spare.recent(dir, n) }))
+	return s.removeVersions(name, func(dir int, list []int) []int {
+		list = list[:max(0, len(list)-spare.Latest)]
+		return slices.DeleteFunc(list, func(n int) bool { return spare.recent(dir, n) })
+	})
 }
 
 // RemoveVersions removes the versions of an image that have gone elsewhere, except the
 // current one. It returns what Prune does.
 func (s *Store) RemoveVersions(name string, gone func(version int) bool) (removed, busy []int, err error) {
+	return s.removeVersions(name, func(_ int, list []int) []int {
+		return slices.DeleteFunc(list, func(n int) bool { return !gone(n) })
+	})
+}
+
+// removeVersions removes the versions that choose returns of those of an image, except
+// the current one and those in use, which are the second result.
+func (s *Store) removeVersions(name string, choose func(dir int, list []int) []int) (removed, busy []int, err error) {
 	dir, err := s.changeImage(name)
 	if err != nil {
 		return nil, nil, err
@@ -153,7 +154,7 @@ func (s *Store) RemoveVersions(name string, gone func(version int) bool) (remove
 	if err != nil {
 		return nil, nil, err
 	}
-	return removeUnused(name, dir, slices.DeleteFunc(list, func(n int) bool { return !gone(n) }))
+	return removeUnused(name, dir, choose(dir, list))
 }
 
 // removeUnused removes those of an image's versions that are neither current nor in use.

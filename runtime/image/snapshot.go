@@ -182,13 +182,19 @@ func (s *Snapshot) FD() int {
 
 // Remove deletes the snapshot.
 func (s *Snapshot) Remove() error {
-	err := removeTree(s.dir, s.name)
-	if s.fd >= 0 {
-		unix.Close(s.fd)
-	}
-	unix.Close(s.dir)
-	if err != nil {
+	if err := removeAndClose(s.dir, s.name, s.fd); err != nil {
 		return fmt.Errorf("remove snapshot %s: %w", s.Path, err)
 	}
 	return nil
+}
+
+// removeAndClose removes a container's entry of the run directory, and closes the
+// descriptors of that directory and of the entry; -1: that is not open.
+func removeAndClose(dir int, name string, entry int) error {
+	err := removeTree(dir, name)
+	if entry >= 0 {
+		unix.Close(entry)
+	}
+	unix.Close(dir)
+	return err
 }

@@ -82,9 +82,9 @@ func (b *Builder) identify() error {
 }
 
 // attachTo attaches a tree at a destination inside. A missing mount point is made in a
-// snapshot, in a session, or in a directory of the container's own (see mayCreate); never in an
-// image. What cannot be attached is an error: the container would lack what was asked
-// for.
+// snapshot, in a session, or in a directory of the container's own (see mayCreate);
+// never in an image. What cannot be attached is an error: the container would lack what
+// was asked for.
 func (b *Builder) attachTo(inside mount.Root, tree mount.Tree, destination string) error {
 	source, err := tree.Place()
 	if err != nil {

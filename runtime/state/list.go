@@ -150,9 +150,9 @@ func IsAlive(h here.Here, owner uint32, name string) bool {
 }
 
 // Lives returns whether an owner's living container uses the snapshot of this name as
-// its root file system, or the throw-away directory of this name. If that is unknown, it returns true. It compares names only,
-// since a store can have several paths; the names are random. The thread must act on
-// files as root.
+// its root file system, or the throw-away directory of this name. If that is unknown, it
+// returns true. It compares names only, since a store can have several paths; the names
+// are random. The thread must act on files as root.
 func Lives(h here.Here, owner uint32, name, snapshot string) bool {
 	r, alive := living(h.State(), owner, name)
 	return alive && (r.Root == "" || filepath.Base(r.Root) == snapshot || r.Disk == snapshot)

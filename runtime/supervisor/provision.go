@@ -122,15 +122,11 @@ func (s *provision) mountAll(p *plan.Plan, img *image.Image) (err error) {
 	if s.mounts.Tree, err = s.mount(p, img); err != nil {
 		return err
 	}
-	userns := s.userns
-	if p.Rootless {
-		userns = nil
-	}
 	for _, m := range p.Spec.Mounts {
 		if m.Type != plan.OnDisk {
 			continue
 		}
-		tree, err := s.disk.Mount(m.Source, mount.ParseOptions(m.Options).Set, userns)
+		tree, err := s.disk.Mount(m.Source, mount.ParseOptions(m.Options).Set, s.mapping(p))
 		if err != nil {
 			return err
 		}
@@ -153,20 +149,25 @@ func diskDirectories(p *plan.Plan) (names []string) {
 // ID-mapped by the user namespace, unless the container is rootless.
 func (s *provision) mount(p *plan.Plan, img *image.Image) (mount.Tree, error) {
 	attrs := uint64(unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV)
-	userns := s.userns
-	if p.Rootless {
-		userns = nil // root's files belong to root inside already
-	}
 	switch p.Root.Kind {
 	case plan.RootSnapshot:
-		return s.snapshot.Mount(attrs, userns)
+		return s.snapshot.Mount(attrs, s.mapping(p))
 	case plan.RootVersion:
 		attrs |= unix.MOUNT_ATTR_RDONLY
 	case plan.RootSession, plan.RootDraft, plan.RootImage:
 	default:
 		return mount.Tree{}, fmt.Errorf("root file system of kind %q: none that a launch knows", p.Root.Kind)
 	}
-	return img.Mount(attrs, userns)
+	return img.Mount(attrs, s.mapping(p))
+}
+
+// mapping is the user namespace by which mounts from the store are ID-mapped; nil: they
+// are not. Rootless, root's files belong to root inside already.
+func (s *provision) mapping(p *plan.Plan) *os.File {
+	if p.Rootless {
+		return nil
+	}
+	return s.userns
 }
 
 // awaitRecord waits until the container has its record; the error is why it gets none.
@@ -212,9 +213,9 @@ func makeGroup(p *plan.Plan) (*cgroup.Group, error) {
 	return nil, err
 }
 
-// Remove deletes the snapshot, the disk and the control group, and after them the record: as long
-// as it exists no other container gets the name. The thread must act on files as root
-// and needs access.StoreCapabilities. Processes of the container may still be ending.
+// Remove deletes the snapshot, the disk and the control group, and after them the record:
+// as long as it exists no other container gets the name. The thread must act on files as
+// root and needs access.StoreCapabilities. Processes of the container may still be ending.
 func (s *provision) Remove() error {
 	var errs []error
 	if s.snapshot != nil {

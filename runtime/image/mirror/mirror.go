@@ -2,8 +2,8 @@
 // any web server or network file system serves, or by ssh(1).
 //
 // What is brought is checked twice: the record of a version is that of the source's
-// index, which can be signed, and the content has to have the digest in the record. So
-// whoever serves the files cannot change an image, if the index is signed.
+// index, which can be signed, and the content has to have the digest in the record. If
+// the index is signed, a server of the files cannot change an image.
 package mirror
 
 import (
