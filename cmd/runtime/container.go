@@ -12,10 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
-	"mayfly/runtime/access"
 	"mayfly/runtime/client"
-	"mayfly/runtime/console"
-	"mayfly/runtime/control"
 	"mayfly/runtime/here"
 	"mayfly/runtime/status"
 )
@@ -44,7 +41,6 @@ var execCommand = command{
 			if err != nil {
 				return exit(err)
 			}
-			terminal := term.IsTerminal(0) && term.IsTerminal(1)
 			switch {
 			case name == "":
 				return exit(errors.New("no container given: `runtime ps` lists them"))
@@ -52,27 +48,8 @@ var execCommand = command{
 				return exit(errors.New("no command given"))
 			case *tty && *noTTY:
 				return exit(errors.New("--tty and --no-tty exclude each other"))
-			case *tty && !terminal:
-				return exit(errors.New("--tty needs standard input and output on a terminal"))
 			}
-			set, err := client.ExecEnvironment(env)
-			if err != nil {
-				return exit(err)
-			}
-			signals, err := listen()
-			if err != nil {
-				return exit(err)
-			}
-			line, err := client.Call(self.Here, name, args)
-			if err != nil {
-				return exit(err)
-			}
-			defer line.Close()
-			if line.Unlogged != nil {
-				warn(line.Unlogged.Error())
-			}
-			own := *tty || terminal && !*noTTY && !console.InBackground(0)
-			how, err := line.Exec(control.Exec{Args: args, Env: set, Dir: *dir, Terminal: own, TTY: !own && !*noTTY && access.OnTerminal(), KeepTerm: client.KeepsTerm(env)}, signals)
+			how, err := execution{name, args, env, *dir, *tty, *noTTY}.run(self.Here)
 			if err != nil {
 				return status.ExitCodeOf(err), err
 			}

@@ -17,19 +17,21 @@ import (
 	"mayfly/runtime/grant"
 	"mayfly/runtime/here"
 	"mayfly/runtime/image/ref"
-	"mayfly/runtime/state"
 	"mayfly/runtime/status"
 )
 
 // A detached run (--detach) is a process of its own, in a session of its own: the
 // program executed again with the same arguments, and --detached before them. It writes
 // to two files in the caller's directory of such runs: NAME.log has its output, NAME.json
-// gets its report at the end, and is locked (flock(2)) until then. All of it is done
-// with the caller's rights.
+// gets its report at the end, and is locked (flock(2)) until then. A session of
+// schroot's has an empty directory NAME.root, too. All of it is done with the caller's
+// rights.
 
 const (
 	outputSuffix = ".log"
 	reportSuffix = ".json"
+	// locationSuffix ends the name of a directory (schrootsession.go).
+	locationSuffix = ".root"
 	// keepReports is how long the files of a run that has ended are kept, at least.
 	keepReports = 30 * 24 * time.Hour
 )
@@ -60,8 +62,7 @@ func (o *options) detach(h here.Here) (int, error) {
 	}
 	name := o.name
 	if name == "" {
-		image, _, _ := strings.Cut(o.image, "@")
-		name = fmt.Sprintf("%.40s-%016x", image+o.session, rand.Uint64())
+		name = nameFor(o.image + o.session)
 	}
 	if err := ref.CheckName("container", name); err != nil {
 		return exit(err)
@@ -94,6 +95,12 @@ func (o *options) detach(h here.Here) (int, error) {
 		return 0, nil
 	}
 	return toldBy(name, output, report.Name(), run)
+}
+
+// nameFor makes a name for a container of an image or session.
+func nameFor(image string) string {
+	name, _, _ := strings.Cut(image, "@")
+	return fmt.Sprintf("%.40s-%016x", name, rand.Uint64())
 }
 
 // startDetached executes the program again. It gets the caller's limits back, which the
@@ -176,8 +183,8 @@ func runsNow(h here.Here, name string) bool { return recorded(h, name, 0) }
 // recorded tells whether a container of the caller's has a record, by a certain process
 // unless that is 0.
 func recorded(h here.Here, name string, pid int) bool {
-	records, _ := recordsOf(h, uint32(os.Getuid()))
-	return slices.ContainsFunc(records, func(r state.Record) bool { return r.Name == name && (pid == 0 || r.PID == pid) })
+	r, is := recordOf(h, name)
+	return is && (pid == 0 || r.PID == pid)
 }
 
 // toldBy ends for a run that has ended already. If its command was executed that is a

@@ -31,6 +31,16 @@ func detachedDirectory() (string, error) {
 	return filepath.Join(base, "mayfly"), nil
 }
 
+// sameFile tells whether a name still is that of an open file.
+func sameFile(f *os.File, name string) bool {
+	opened, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	named, err := os.Lstat(name)
+	return err == nil && os.SameFile(opened, named)
+}
+
 // openDetached opens the files of a run that is to begin, and empties them. A run of
 // that name that goes on keeps its own.
 func openDetached(dir, name string) (output, report *os.File, err error) {
@@ -74,12 +84,21 @@ func forgetOld(dir string) {
 		}
 		if f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW, 0); err == nil {
 			if !runs(f) {
-				_ = os.Remove(name)
-				_ = os.Remove(strings.TrimSuffix(name, reportSuffix) + outputSuffix)
+				_ = forget(dir, strings.TrimSuffix(entry.Name(), reportSuffix))
 			}
 			f.Close()
 		}
 	}
+}
+
+// forget removes the files of a run.
+func forget(dir, name string) error {
+	for _, suffix := range []string{reportSuffix, outputSuffix, locationSuffix} {
+		if err := os.Remove(filepath.Join(dir, name+suffix)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 // maxReport bounds what is read of a report, in bytes.
@@ -115,8 +134,11 @@ func openOwn(name string) (*os.File, error) {
 	for attempt := 0; ; attempt++ {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		switch {
-		case err == nil:
+		case err == nil && sameFile(f, name):
 			return f, nil
+		case err == nil: // see release
+			f.Close()
+			return nil, errors.New("--detached: the run was ended before it began")
 		case attempt >= 100:
 			f.Close()
 			return nil, fmt.Errorf("--detached %s: %w", name, err)

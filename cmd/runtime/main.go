@@ -9,6 +9,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -53,8 +54,10 @@ func dispatch(self process, argv []string) int {
 	if len(argv) == 0 { // argc 0 is legal for execve(2), and an attack
 		return fail(errors.New("called without a name"))
 	}
-	if filepath.Base(argv[0]) == nspawnRun.name {
-		return nspawnRun.call(self, nspawnRun.name, argv[1:])
+	for _, c := range []command{nspawnRun, schrootCommand} {
+		if filepath.Base(argv[0]) == c.name {
+			return c.call(self, c.name, argv[1:])
+		}
 	}
 	return call(self, "runtime", commands(), argv[1:])
 }
@@ -142,6 +145,7 @@ type command struct {
 	passes   bool // handles inherited descriptors itself: it may pass some to the command
 	rootless rootlessMode
 	traits   traits // what the entry point does for it
+	failure  int    // exit status for wrong flags; 0: that of errors
 	// setUp declares flags and returns what runs after they are parsed.
 	setUp func(*flag.FlagSet) action
 }
@@ -201,7 +205,7 @@ func (c command) call(self process, path string, args []string) int {
 		return show(c.help(path, flags))
 	}
 	if err != nil {
-		return fail(err)
+		return cmp.Or(c.failure, fail(err))
 	}
 	if c.bare {
 		if err := noArguments(flags.Args()); err != nil {

@@ -134,6 +134,9 @@ func lookUp(name string, env []string) (string, error) {
 // programs.Beginning. An error that is no errno comes from a step before execve(2).
 func whyNot(proc int, file string, dirs []string, err error) error {
 	if _, ofExecve := err.(syscall.Errno); !ofExecve {
+		if len(dirs) > 0 {
+			file += " in " + dirs[len(dirs)-1]
+		}
 		return fmt.Errorf("start %s: %w", file, err)
 	}
 	var st syscall.Stat_t

@@ -114,6 +114,9 @@ func TestTheErrnoOfExecveIsSaidInWords(t *testing.T) {
 			t.Errorf("%s, %v: %v, want %q with code %d", c.file, c.err, err, c.want, c.code)
 		}
 	}
+	if err := whyNot(proc, file, []string{"/", "/no/such"}, fmt.Errorf("change directory: %w", unix.ENOENT)); !strings.Contains(err.Error(), "in /no/such: change directory: no such file") {
+		t.Errorf("%v", err)
+	}
 	// A relative name is looked for where the command starts.
 	if err := whyNot(proc, "./file", []string{"/", dir}, unix.ENOENT); !strings.Contains(err.Error(), "loader") {
 		t.Errorf("%v", err)
