@@ -36,6 +36,18 @@ func (o *options) volume(text string) error {
 	return nil
 }
 
+// addHost takes --add-host.
+func (o *options) addHost(text string) error {
+	name, address, _ := strings.Cut(text, ":")
+	if strings.Trim(name, letters+"0123456789-._") != "" || name == "" || strings.Trim(address, "0123456789abcdefABCDEF.:") != "" || !strings.ContainsAny(address, ".:") {
+		return errors.New("want NAME:ADDRESS, such as db:127.0.0.1")
+	}
+	o.addHosts = append(o.addHosts, address+"\t"+name)
+	return nil
+}
+
+const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
 // mostEnvironment bounds a file of variables: execve(2) takes no more by far.
 const mostEnvironment = 4 << 20
 

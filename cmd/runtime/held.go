@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	goruntime "runtime"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -138,6 +140,37 @@ func release(h here.Here, name string) (was bool, err error) {
 	}
 }
 
+// heldNames lists the caller's containers of a name, and of those that begin with it and
+// a dash: what runs, and what has files of a detached run.
+func heldNames(h here.Here, prefix string) ([]string, error) {
+	records, err := recordsOf(h, uint32(os.Getuid()))
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, r := range records {
+		names = append(names, r.Name)
+	}
+	dir, err := detachedDirectory()
+	if err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	for _, entry := range entries {
+		if name, is := strings.CutSuffix(entry.Name(), reportSuffix); is {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	names = slices.DeleteFunc(slices.Compact(names), func(name string) bool {
+		return name != prefix && !strings.HasPrefix(name, prefix+"-")
+	})
+	return names, nil
+}
+
 // again executes the program again, under a name that it has, and returns its exit
 // status. A process that has called a container's supervisor has no privilege any more.
 func again(name string, args ...string) (int, error) {
@@ -146,7 +179,7 @@ func again(name string, args ...string) (int, error) {
 	restoreLimits()
 	cmd := exec.Command("/proc/self/exe", args...)
 	cmd.Args[0] = name
-	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	cmd.Stderr = os.Stderr
 	err := cmd.Run()
 	var ended *exec.ExitError
 	if errors.As(err, &ended) {

@@ -172,6 +172,7 @@ func commands() []command {
 		{name: "session", summary: "begin, list and end sessions: writable snapshots that stay between runs", sub: sessionCommands},
 		{name: "image", summary: "create, change, list and remove images", sub: imageCommands},
 		{name: "store", summary: "set up the image store and show its state", sub: storeCommands},
+		{name: "ci", summary: "what CI systems call: GitLab Runner, GitHub's runner, Buildkite's agent", sub: ciCommands},
 		{name: "policy", summary: "check, explain and import the policy", sub: policyCommands},
 		grantCommand, gcCommand, doctorCommand, completionCommand(), logCommand, asCallerCommand(), versionCommand,
 	}

@@ -24,7 +24,7 @@ type options struct {
 
 	session, store, name, hostname, user, dir, personality, network, rootAs string
 
-	binds, bindsReadOnly, noBinds, tmpfs, env, envFiles, publish []string
+	binds, bindsReadOnly, noBinds, tmpfs, env, envFiles, publish, addHosts []string
 
 	envAll, noHostBinds, rootInside, writable, noEphemeral, tty, noTTY, dieWithParent, dryRun, quiet, verbose, sshAgent, gui bool
 
@@ -66,6 +66,7 @@ func declare(flags *flag.FlagSet) *options {
 	flags.StringVar(&o.personality, "personality", "", "architecture that uname reports, `ARCH`: x86, x86-64, arm, arm64 (default: the image's)")
 	flags.StringVar(&o.name, "name", "", "`NAME` of the container (default: IMAGE-<16 hex digits>)")
 	flags.StringVar(&o.session, "session", "", "run in session `NAME` instead of an image; changes are kept")
+	flags.Func("add-host", "add a line to /etc/hosts: `NAME:ADDRESS`", o.addHost)
 	flags.StringVar(&o.hostname, "hostname", "", "host `NAME` inside (default: the container's name; of a shell the image's)")
 	flags.BoolVar(&o.writable, "writable", false, "the root file system is writable; changes are discarded")
 	flags.BoolVar(&o.noEphemeral, "no-ephemeral", false, "change the image itself, without the host's binds (root only)")
@@ -153,7 +154,7 @@ func (o *options) split(flags *flag.FlagSet, args []string) (err error) {
 func (o *options) request() (plan.Request, error) {
 	r := plan.Request{
 		Store: o.store, Image: o.image, Session: o.session, Command: o.command, Login: o.login, NoLogin: o.noLogin, Name: o.name, Hostname: o.hostname,
-		Env: o.env, EnvAll: o.envAll, NoBinds: o.noBinds, NoHostBinds: o.noHostBinds, Dir: o.dir, RootInside: o.rootInside, Network: o.network, User: o.user, Personality: o.personality,
+		Env: o.env, EnvAll: o.envAll, AddHosts: o.addHosts, NoBinds: o.noBinds, NoHostBinds: o.noHostBinds, Dir: o.dir, RootInside: o.rootInside, Network: o.network, User: o.user, Personality: o.personality,
 		Writable: o.writable, NoEphemeral: o.noEphemeral, Timeout: o.timeout, KillAfter: o.killAfter,
 		Limits: callersLimits(), TimerSlack: hurried.slack, Measure: o.stats != "",
 		Resources: plan.Resources{Tasks: o.tasks, CPUs: o.cpus, CPUWeight: o.cpuWeight, IOWeight: o.ioWeight},

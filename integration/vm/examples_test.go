@@ -83,6 +83,9 @@ const (
 `
 	stopped     = `runtime kill --signal KILL mayfly-test/build-1 2>/dev/null; true`
 	detachedEnd = `for name in $(runtime ps --all-users --names); do runtime kill --signal KILL mayfly-test/$name; done 2>/dev/null; true`
+	// ci is what runners and agents set for what they call.
+	ci = `CUSTOM_ENV_CI_JOB_ID=1 CUSTOM_ENV_CI_BUILDS_DIR=/home/mayfly-test/builds RUNNER_NAME=host BUILDKITE_JOB_ID=1 BUILDKITE_COMMAND=./build.sh BUILDKITE_BUILD_CHECKOUT_PATH=/home/mayfly-test `
+
 	without     = `runtime image remove --force %s >/dev/null 2>&1; `
 )
 
@@ -95,6 +98,9 @@ var settings = []setting{
 	{`runtime wait`, asUser + `"cd /; runtime run --quiet --name build-1 deb12-i386 sleep 3" & await mayfly-test/build-1`, ""},
 	{`runtime (run|shell) --session|runtime session end`, asUser + `"cd /; runtime session begin --name work deb12-i386 >/dev/null"`, ""},
 	{`runtime (run|shell) --session|runtime session begin`, "", asUser + `"cd /; runtime session end work"`},
+	{`runtime ci gitlab (prepare|run)`, asUser + `"cd; echo true >script.sh; ` + ci + `runtime ci gitlab prepare deb12-i386"`, asUser + `"` + ci + `runtime ci gitlab cleanup"`},
+	{`runtime ci github`, `echo '{"command":"prepare_job","responseFile":"/home/mayfly-test/response","args":{"container":{"image":"deb12-i386"}}}' >/home/mayfly-test/prepare_job.json`,
+		`echo '{"command":"cleanup_job"}' | ` + asUser + `"` + ci + `runtime ci github"`},
 	{`runtime image create deb12-i386 --suite`, fmt.Sprintf(without, "deb12-i386"), ""},
 	{`runtime image create deb11`, fmt.Sprintf(without, "deb11"), ""},
 	{`runtime image create deb12-qt --next|runtime image rename`, `runtime image clone deb12-i386 deb12-qt >/dev/null; runtime image clone deb12-i386 deb12-next >/dev/null`, ""},
@@ -190,6 +196,9 @@ func (e example) script() string {
 	}
 	if line == "runtime image shell deb12-i386" { // asks on a terminal
 		line = "(sleep 2; echo exit; sleep 2; echo y; sleep 2) | script -qec '" + line + "' /dev/null"
+	}
+	if strings.HasPrefix(line, "runtime ci ") {
+		line = "export " + ci + "; " + line
 	}
 	quoted := "'" + strings.ReplaceAll("cd /home/mayfly-test; "+line, "'", `'\''`) + "'"
 	who := "sh -c "

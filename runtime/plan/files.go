@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"slices"
 	"strings"
 
 	"mayfly/runtime/policy/rule"
@@ -23,7 +24,7 @@ func (r Request) ChangesRoot() bool { return r.Writable || r.NoEphemeral || r.Se
 
 // files adds the container's own files of /etc: as mounts, or where the root file
 // system is writable as files in it.
-func (p *Plan) files(f Facts) {
+func (p *Plan) files(r Request, f Facts) {
 	name := p.Spec.Hostname
 	hosts := f.Hosts
 	if hosts == "" {
@@ -31,6 +32,9 @@ func (p *Plan) files(f Facts) {
 	}
 	if !strings.HasSuffix(hosts, "\n") {
 		hosts += "\n"
+	}
+	for _, entry := range slices.Backward(r.AddHosts) { // the first of a name counts
+		hosts = entry + "\n" + hosts
 	}
 	own := []File{{Path: "/etc/hosts", Content: hosts + "127.0.1.1\t" + name + "\n"}, {Path: "/etc/hostname", Content: name + "\n"}}
 	outside := p.NetworkMode == rule.NetworkPrivate || p.NetworkMode == NetworkInterface

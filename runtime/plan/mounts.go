@@ -28,7 +28,7 @@ func (p *Plan) mounts(r Request, f Facts) error {
 	if p.RootInside() {
 		p.userFiles(f)
 	}
-	p.files(f)
+	p.files(r, f)
 	parentsFirst(p.Spec.Mounts[own:])
 	return p.requested(r, f)
 }

@@ -35,8 +35,10 @@ type Request struct {
 	Name     string
 	Hostname string // "": the container's name
 
-	Binds   []Bind
-	NoBinds []string // destinations of the policy's binds to leave out
+	Binds []Bind
+	// AddHosts are entries of /etc/hosts that stand before the host's: "ADDRESS NAME".
+	AddHosts []string
+	NoBinds  []string // destinations of the policy's binds to leave out
 	// NoHostBinds leaves out all of the policy's binds, the working directory and the
 	// home: nothing of the host's is inside but what Binds says, and files of /etc.
 	NoHostBinds bool

@@ -1,0 +1,263 @@
+package ci
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// A fake is a Machine that writes down what it is asked for.
+type fake struct {
+	asked []string
+	code  int   // of commands
+	err   error // of everything
+}
+
+func (f *fake) note(format string, args ...any) {
+	f.asked = append(f.asked, fmt.Sprintf(format, args...))
+}
+
+func (f *fake) Hold(c Container) error {
+	f.note("hold %s %s %q %q %q", c.Name, c.Image, c.Flags, c.Variables, c.Command)
+	return f.err
+}
+
+func (f *fake) Exec(c Command) (int, error) {
+	f.note("exec %s %q %q %s <%s", c.Container, c.Args, c.Variables, c.Dir, c.Input)
+	return f.code, f.err
+}
+
+func (f *fake) Run(c Container) (int, error) {
+	f.note("run %s %s %q %q %q", c.Name, c.Image, c.Flags, c.Variables, c.Command)
+	return f.code, f.err
+}
+
+func (f *fake) Outside(args ...string) (int, error) {
+	f.note("outside %q", args)
+	return f.code, f.err
+}
+
+func (f *fake) Release(name string) error {
+	f.note("release %s", name)
+	return nil
+}
+
+// variables returns a function that looks variables up.
+func variables(list ...string) func(string) string {
+	return func(name string) string {
+		for _, entry := range list {
+			if value, is := strings.CutPrefix(entry, name+"="); is {
+				return value
+			}
+		}
+		return ""
+	}
+}
+
+func (f *fake) want(t *testing.T, want ...string) {
+	t.Helper()
+	if !slices.Equal(f.asked, want) {
+		t.Errorf("asked for\n%s\nwant\n%s", strings.Join(f.asked, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func TestGitLabPrepares(t *testing.T) {
+	dir := t.TempDir()
+	m := &fake{}
+	g := GitLab{Machine: m, Setup: Setup{Flags: []string{"--memory", "4G"}, Variables: variables("CUSTOM_ENV_CI_JOB_ID=17", "CUSTOM_ENV_CI_JOB_IMAGE=deb12",
+		"CUSTOM_ENV_CI_PROJECT_DIR="+dir+"/t/0/group/project", "CUSTOM_ENV_CI_PROJECT_PATH=group/project", "CUSTOM_ENV_CI_BUILDS_DIR="+dir, "CUSTOM_ENV_CI_JOB_TIMEOUT=3600",
+		`CUSTOM_ENV_CI_JOB_SERVICES=[{"name":"redis","alias":"cache, db","entrypoint":["run"],"command":["it"]}]`)}}
+	if err := g.Prepare(); err != nil {
+		t.Fatal(err)
+	}
+	work := dir + "/t/0"
+	m.want(t, "release gl-17",
+		fmt.Sprintf(`hold gl-17 deb12 ["--writable" "--bind" "%s:%s" "--timeout" "1h10m0s" "--memory" "4G" "--network" "private" "--add-host" "cache:127.0.0.1" "--add-host" "db:127.0.0.1" "--add-host" "redis:127.0.0.1"] [] []`, work, work),
+		`hold gl-17-1 redis ["--writable" "--no-host-binds" "--chdir" "/" "--network" "join:gl-17"] [] ["run" "it"]`)
+	if info, err := os.Stat(work); err != nil || !info.IsDir() {
+		t.Errorf("the workspace is not made: %v", err)
+	}
+}
+
+func TestGitLabsWorkspace(t *testing.T) {
+	dir := t.TempDir()
+	for project, want := range map[string]string{dir + "/t/1/group/project": dir + "/t/1", dir + "/elsewhere": dir + "/builds", "relative": ""} {
+		g := GitLab{Setup: Setup{Variables: variables("CUSTOM_ENV_CI_PROJECT_DIR="+project, "CUSTOM_ENV_CI_PROJECT_PATH=group/project", "CUSTOM_ENV_CI_BUILDS_DIR="+map[bool]string{true: dir + "/builds"}[want != ""])}}
+		got, err := g.workspace()
+		if got != want || (err != nil) != (want == "") {
+			t.Errorf("%s: %q, %v, want %q", project, got, err, want)
+		}
+	}
+}
+
+func TestGitLabsExitStatuses(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "code")
+	for _, c := range []struct {
+		stage     string
+		code      int
+		err       error
+		want      int
+		failed    bool
+		written   string
+		isOutside bool
+	}{
+		{"build_script", 0, nil, 0, false, "", false},
+		{"step_script", 3, nil, 41, false, "3", false},
+		{"step_release", 125, nil, 41, false, "125", false},
+		{"after_script", 137, nil, 41, false, "137", false},
+		{"get_sources", 1, nil, 41, false, "1", true},
+		{"prepare_script", 0, nil, 0, false, "", true},
+		{"upload_artifacts_on_failure", 0, nil, 0, false, "", true},
+		{"cleanup_file_variables", 0, nil, 0, false, "", true},
+		{"build_script", 0, errors.New("no such container"), 42, true, "", false},
+	} {
+		os.Remove(file)
+		m := &fake{code: c.code, err: c.err}
+		g := GitLab{Machine: m, Setup: Setup{Variables: variables("CUSTOM_ENV_CI_JOB_ID=17", "BUILD_FAILURE_EXIT_CODE=41", "SYSTEM_FAILURE_EXIT_CODE=42", "BUILD_EXIT_CODE_FILE="+file)}}
+		got, err := g.Run("script", c.stage)
+		if err != nil {
+			got = g.Failed()
+		}
+		written, _ := os.ReadFile(file)
+		if got != c.want || (err != nil) != c.failed || string(written) != c.written || len(m.asked) != 1 || strings.HasPrefix(m.asked[0], "outside") != c.isOutside {
+			t.Errorf("%+v: %d, %v, %q, %q", c, got, err, written, m.asked)
+		}
+	}
+}
+
+func TestGitLabConfig(t *testing.T) {
+	var out bytes.Buffer
+	if err := (GitLab{Version: "1.0", Out: &out}).Config(); err != nil || out.String() != `{"driver":{"name":"mayfly","version":"1.0"}}`+"\n" {
+		t.Errorf("%q, %v", out.String(), err)
+	}
+}
+
+// What is missing or wrong is said, and nothing begins.
+func TestBadCalls(t *testing.T) {
+	gitlab := func(do func(GitLab) error, list ...string) func(*fake) error {
+		return func(m *fake) error { return do(GitLab{Machine: m, Setup: Setup{Variables: variables(list...)}}) }
+	}
+	github := func(input string, list ...string) func(*fake) error {
+		return func(m *fake) error {
+			_, err := GitHub{Machine: m, Setup: Setup{Variables: variables(list...)}}.Do(strings.NewReader(input))
+			return err
+		}
+	}
+	buildkite := func(list ...string) func(*fake) error {
+		return func(m *fake) error {
+			_, err := Buildkite{Machine: m, Setup: Setup{Variables: variables(list...)}}.Command()
+			return err
+		}
+	}
+	for want, do := range map[string]func(*fake) error{
+		"CUSTOM_ENV_CI_JOB_ID is not set":        gitlab(GitLab.Prepare),
+		"the job names no image":                 gitlab(GitLab.Prepare, "CUSTOM_ENV_CI_JOB_ID=1"),
+		`CUSTOM_ENV_CI_PROJECT_DIR is ""`:        gitlab(GitLab.Prepare, "CUSTOM_ENV_CI_JOB_ID=1", "CUSTOM_ENV_CI_JOB_IMAGE=x"),
+		"CI_JOB_SERVICES: ":                      gitlab(GitLab.Prepare, "CUSTOM_ENV_CI_JOB_ID=1", "CUSTOM_ENV_CI_JOB_IMAGE=x", "CUSTOM_ENV_CI_BUILDS_DIR="+t.TempDir(), "CUSTOM_ENV_CI_JOB_SERVICES=[1]"),
+		"service redis: it needs a command":      gitlab(GitLab.Prepare, "CUSTOM_ENV_CI_JOB_ID=1", "CUSTOM_ENV_CI_JOB_IMAGE=x", "CUSTOM_ENV_CI_BUILDS_DIR="+t.TempDir(), `CUSTOM_ENV_CI_JOB_SERVICES=[{"name":"redis"}]`),
+		"on standard input: unexpected end":      github("", "RUNNER_NAME=r"),
+		"on standard input: json":                github("[1]", "RUNNER_NAME=r"),
+		"RUNNER_NAME is not set":                 github("{}"),
+		`the runner asks for "dance"`:            github(`{"command":"dance"}`, "RUNNER_NAME=r"),
+		"give the job a container":               github(`{"command":"prepare_job","args":{"services":[{"image":"x"}]}}`, "RUNNER_NAME=r"),
+		"there are no named volumes":             github(`{"command":"prepare_job","args":{"container":{"image":"x","userMountVolumes":[{"sourceVolumePath":"data","targetVolumePath":"/d"}]}}}`, "RUNNER_NAME=r"),
+		"prepare_job has not been called":        github(`{"command":"run_script_step","args":{"entryPoint":"sh"}}`, "RUNNER_NAME=r"),
+		"run_script_step: json":                  github(`{"command":"run_script_step","args":[]}`, "RUNNER_NAME=r"),
+		"an action with a Dockerfile":            github(`{"command":"run_container_step","args":{"dockerfile":"x"}}`, "RUNNER_NAME=r"),
+		"without an entrypoint":                  github(`{"command":"run_container_step","args":{"image":"x"}}`, "RUNNER_NAME=r"),
+		"BUILDKITE_JOB_ID is not set":            buildkite(),
+		"names no image, and no image follows":   buildkite("BUILDKITE_JOB_ID=1"),
+		"BUILDKITE_COMMAND is empty":             buildkite("BUILDKITE_JOB_ID=1", "BUILDKITE_PLUGIN_MAYFLY_IMAGE=x"),
+		`BUILDKITE_BUILD_CHECKOUT_PATH is ""`:    buildkite("BUILDKITE_JOB_ID=1", "BUILDKITE_PLUGIN_MAYFLY_IMAGE=x", "BUILDKITE_COMMAND=x"),
+		"BUILDKITE_ENV_FILE: open /no/such/file": buildkite("BUILDKITE_JOB_ID=1", "BUILDKITE_PLUGIN_MAYFLY_IMAGE=x", "BUILDKITE_COMMAND=x", "BUILDKITE_BUILD_CHECKOUT_PATH=/x", "BUILDKITE_ENV_FILE=/no/such/file"),
+	} {
+		m := &fake{}
+		err := do(m)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+		for _, asked := range m.asked {
+			if !strings.HasPrefix(asked, "release ") {
+				t.Errorf("%s: %s", want, asked)
+			}
+		}
+	}
+}
+
+func TestGitHub(t *testing.T) {
+	response := filepath.Join(t.TempDir(), "response.json")
+	m := &fake{code: 1}
+	g := GitHub{Machine: m, Setup: Setup{Flags: []string{"--memory", "4G"}, Variables: variables("RUNNER_NAME=host/one")}}
+	name := "gh-" + safe("host/one")
+	do := func(input string) int {
+		t.Helper()
+		code, err := g.Do(strings.NewReader(input))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return code
+	}
+	do(`{"command":"prepare_job","responseFile":"` + response + `","state":{},"args":{"container":{"image":"deb12","workingDirectory":"/__w/a/a","createOptions":"--cpus 1",
+		"environmentVariables":{"A":"b=c"},"systemMountVolumes":[{"sourceVolumePath":"/var/run/docker.sock","targetVolumePath":"/var/run/docker.sock"},
+		{"sourceVolumePath":"/r/_work:x","targetVolumePath":"/__w","readOnly":false},{"sourceVolumePath":"/r/ext","targetVolumePath":"/__e","readOnly":true}]},
+		"services":[{"contextName":"db","image":"pg","entryPoint":"run","entryPointArgs":["it"],"environmentVariables":{"CI":"no"}}]}}`)
+	if code := do(`{"command":"run_script_step","state":{"container":"` + name + `"},"args":{"entryPoint":"bash","entryPointArgs":["-e","x"],"environmentVariables":{"A":"b"},"prependPath":["/p","/q"],"workingDirectory":"/__w/a/a"}}`); code != 1 {
+		t.Errorf("exit status %d", code)
+	}
+	do(`{"command":"run_container_step","state":{"network":"join:x"},"args":{"image":"tool","entryPoint":"/entry","workingDirectory":"/__w"}}`)
+	do(`{"command":"cleanup_job"}`)
+	m.want(t, "release "+name,
+		`hold `+name+` deb12 ["--writable" "--bind" "/r/_work\\:x:/__w" "--bind-ro" "/r/ext:/__e" "--cpus" "1" "--memory" "4G" "--network" "private" "--add-host" "db:127.0.0.1"] ["A=b=c" "CI=true" "GITHUB_ACTIONS=true"] []`,
+		`hold `+name+`-1 pg ["--writable" "--no-host-binds" "--chdir" "/" "--network" "join:`+name+`" "--writable" "--memory" "4G"] ["CI=no" "GITHUB_ACTIONS=true"] ["run" "it"]`,
+		`exec `+name+` ["test" "-e" "/etc/alpine-release"] [] / <`,
+		`exec `+name+` ["sh" "-c" "PATH=$1:$PATH; export PATH; shift; exec \"$@\"" "sh" "/p:/q" "bash" "-e" "x"] ["A=b" "CI=true" "GITHUB_ACTIONS=true"] /__w/a/a <`,
+		`run `+name+`-step tool ["--writable" "--memory" "4G" "--network" "join:x" "--chdir" "/__w"] ["CI=true" "GITHUB_ACTIONS=true"] ["/entry"]`,
+		"release "+name)
+	var got struct {
+		State    struct{ Container string }
+		Context  struct{ Container, Services any }
+		IsAlpine *bool
+	}
+	data, err := os.ReadFile(response)
+	if err == nil {
+		err = json.Unmarshal(data, &got)
+	}
+	if err != nil || got.State.Container != name || got.IsAlpine == nil || *got.IsAlpine || fmt.Sprint(got.Context.Services) != "[map[id:"+name+"-1]]" {
+		t.Errorf("%v: %s", err, data)
+	}
+}
+
+func TestBuildkite(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "env")
+	if err := os.WriteFile(file, []byte("A=\"b\"\nBUILDKITE_AGENT_ACCESS_TOKEN=\"x\"\nTEXT=\"one\\ntwo\"\nnot an entry\n1A=\"b\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m := &fake{code: 7}
+	b := Buildkite{Machine: m, Setup: Setup{Image: "deb12", Flags: []string{"--cpus", "2"}, Variables: variables("BUILDKITE_JOB_ID=0190-ab", "BUILDKITE_COMMAND=make; make check", "BUILDKITE_BUILD_CHECKOUT_PATH=/b/c", "BUILDKITE_ENV_FILE="+file)}}
+	if code, err := b.Command(); code != 7 || err != nil {
+		t.Errorf("%d, %v", code, err)
+	}
+	if err := b.PreExit(); err != nil {
+		t.Error(err)
+	}
+	name := "bk-" + safe("0190-ab")
+	m.want(t, `run `+name+` deb12 ["--writable" "--die-with-parent" "--chdir" "/b/c" "--bind" "/b/c:/b/c" "--env" "CI" "--env" "BUILDKITE" "--env" "A" "--env" "TEXT" "--cpus" "2"] [] ["/bin/sh" "-e" "-c" "make; make check"]`, "release "+name)
+}
+
+func TestSafeNames(t *testing.T) {
+	seen := map[string]string{}
+	for _, text := range []string{"17", "a-b", "a_b", "a.b", "ä", strings.Repeat("x", 24), strings.Repeat("x", 25), strings.Repeat("x", 26), "../x", ""} {
+		name := safe(text)
+		if other, is := seen[name]; is || strings.Contains(name, "-") || len(name) > 40 {
+			t.Errorf("%q is %q, as %q", text, name, other)
+		}
+		seen[name] = text
+	}
+}

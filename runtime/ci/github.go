@@ -1,0 +1,236 @@
+package ci
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// GitHub is the container hook of GitHub's runner
+// (https://docs.github.com/en/actions/hosting-your-own-runners/customizing-the-containers-used-by-jobs):
+// it is called for each thing to do, which standard input tells. A runner has one job at
+// a time, so its name is the job's.
+type GitHub struct {
+	Setup
+	Machine Machine
+}
+
+// A hook is what the runner asks for.
+type hook struct {
+	Command      string
+	ResponseFile string
+	State        struct{ Container, Network string }
+	Args         json.RawMessage
+}
+
+// hookContainer is a container of a job, a service or a step.
+type hookContainer struct {
+	Image, Dockerfile, ContextName, WorkingDirectory, CreateOptions, EntryPoint string
+
+	EntryPointArgs, PortMappings, PrependPath []string
+
+	EnvironmentVariables                 map[string]string
+	UserMountVolumes, SystemMountVolumes []struct {
+		SourceVolumePath, TargetVolumePath string
+		ReadOnly                           bool
+	}
+}
+
+// most bounds what is read of the runner, in bytes.
+const most = 16 << 20
+
+// Do does what the runner asks for, and returns the exit status: a step's own.
+func (g GitHub) Do(input io.Reader) (int, error) {
+	var h hook
+	data, err := io.ReadAll(io.LimitReader(input, most+1))
+	switch {
+	case err != nil:
+	case len(data) > most:
+		err = fmt.Errorf("it is longer than %d bytes", most)
+	default:
+		err = json.Unmarshal(data, &h)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("what the runner asks for, on standard input: %w", err)
+	}
+	name, err := g.name()
+	if err != nil {
+		return 0, err
+	}
+	switch h.Command {
+	case "prepare_job":
+		return 0, g.prepare(name, h)
+	case "run_script_step":
+		return g.script(h)
+	case "run_container_step":
+		return g.container(name, h)
+	case "cleanup_job":
+		return 0, g.Machine.Release(name)
+	}
+	return 0, fmt.Errorf("the runner asks for %q, which this version does not know", h.Command)
+}
+
+func (g GitHub) name() (string, error) {
+	runner := g.Variables("RUNNER_NAME")
+	if runner == "" {
+		return "", errors.New("RUNNER_NAME is not set: GitHub's runner calls this as ACTIONS_RUNNER_CONTAINER_HOOKS")
+	}
+	return "gh-" + safe(runner), nil
+}
+
+// prepare begins the containers of a job. What an earlier job of the runner's has left is
+// ended before.
+func (g GitHub) prepare(name string, h hook) error {
+	var args struct {
+		Container *hookContainer
+		Services  []hookContainer
+	}
+	if err := json.Unmarshal(h.Args, &args); err != nil {
+		return fmt.Errorf("prepare_job: %w", err)
+	}
+	if err := g.Machine.Release(name); err != nil {
+		return err
+	}
+	if args.Container == nil {
+		return errors.New("services of a job without a container: give the job a container")
+	}
+	job, err := g.begins(name, *args.Container)
+	if err != nil {
+		return err
+	}
+	job.Image = args.Container.Image
+	var services []service
+	for _, s := range args.Services {
+		c, err := g.begins("", s)
+		if err != nil {
+			return fmt.Errorf("service %s: %w", s.ContextName, err)
+		}
+		command := s.EntryPointArgs
+		if s.EntryPoint != "" {
+			command = append([]string{s.EntryPoint}, command...)
+		}
+		services = append(services, service{image: s.Image, aliases: []string{s.ContextName}, command: command, flags: c.Flags, env: c.Variables})
+	}
+	if err := begin(g.Machine, job, services); err != nil {
+		return err
+	}
+	network := ""
+	if len(services) > 0 || len(args.Container.PortMappings) > 0 {
+		network = "join:" + name
+	}
+	return g.respond(h.ResponseFile, name, network, len(services))
+}
+
+// respond tells the runner what it will say again for each step.
+func (g GitHub) respond(file, name, network string, services int) error {
+	alpine, err := g.Machine.Exec(Command{Container: name, Args: []string{"test", "-e", "/etc/alpine-release"}, Dir: "/"})
+	if err != nil {
+		return err
+	}
+	type context struct {
+		ID string `json:"id"`
+	}
+	others := []context{}
+	for i := range services {
+		others = append(others, context{fmt.Sprintf("%s-%d", name, i+1)})
+	}
+	data, err := json.Marshal(map[string]any{
+		"state":    map[string]any{"container": name, "network": network},
+		"context":  map[string]any{"container": context{name}, "services": others},
+		"isAlpine": alpine == 0,
+	})
+	if err != nil {
+		return err
+	}
+	if file == "" {
+		return errors.New("prepare_job: there is no responseFile")
+	}
+	return os.WriteFile(file, data, 0o600)
+}
+
+// script runs a step in the job's container.
+func (g GitHub) script(h hook) (int, error) {
+	var c hookContainer
+	if err := json.Unmarshal(h.Args, &c); err != nil {
+		return 0, fmt.Errorf("run_script_step: %w", err)
+	}
+	if h.State.Container == "" {
+		return 0, errors.New("run_script_step: state has no container: prepare_job has not been called")
+	}
+	return g.Machine.Exec(Command{Container: h.State.Container, Args: c.command(), Variables: c.variables(), Dir: c.WorkingDirectory})
+}
+
+// container runs a step in a container of its own, in the network of the job's.
+func (g GitHub) container(name string, h hook) (int, error) {
+	var c hookContainer
+	if err := json.Unmarshal(h.Args, &c); err != nil {
+		return 0, fmt.Errorf("run_container_step: %w", err)
+	}
+	switch {
+	case c.Dockerfile != "":
+		return 0, errors.New("an action with a Dockerfile: images are not built here; `runtime image create` makes one from a recipe")
+	case c.EntryPoint == "":
+		return 0, fmt.Errorf("a step of image %s without an entrypoint: images have none of their own here", c.Image)
+	}
+	step, err := g.begins(name+"-step", c)
+	if err != nil {
+		return 0, err
+	}
+	step.Image, step.Command = c.Image, c.command()
+	if h.State.Network != "" {
+		step.Flags = append(step.Flags, "--network", h.State.Network)
+	}
+	if c.WorkingDirectory != "" {
+		step.Flags = append(step.Flags, "--chdir", c.WorkingDirectory)
+	}
+	return g.Machine.Run(step)
+}
+
+// command returns the command of a step, with directories before those of its PATH.
+func (c hookContainer) command() []string {
+	command := append([]string{c.EntryPoint}, c.EntryPointArgs...)
+	if len(c.PrependPath) == 0 {
+		return command
+	}
+	return append([]string{"sh", "-c", `PATH=$1:$PATH; export PATH; shift; exec "$@"`, "sh", strings.Join(c.PrependPath, ":")}, command...)
+}
+
+// begins translates a container's description.
+func (g GitHub) begins(name string, c hookContainer) (Container, error) {
+	flags := []string{"--writable"}
+	for _, m := range slices.Concat(c.SystemMountVolumes, c.UserMountVolumes) {
+		switch {
+		case strings.HasSuffix(m.SourceVolumePath, "/docker.sock"): // there is none
+		case !filepath.IsAbs(m.SourceVolumePath):
+			return Container{}, fmt.Errorf("volume %s: there are no named volumes here, only directories", m.SourceVolumePath)
+		default:
+			flags = append(flags, bind(m.SourceVolumePath, m.TargetVolumePath, m.ReadOnly)...)
+		}
+	}
+	for _, ports := range c.PortMappings {
+		flags = append(flags, "--publish", ports)
+	}
+	if len(c.PortMappings) > 0 {
+		flags = append(flags, "--network", "private")
+	}
+	flags = append(append(flags, strings.Fields(c.CreateOptions)...), g.Flags...)
+	return Container{Name: name, Flags: flags, Variables: c.variables()}, nil
+}
+
+// variables returns the environment in a fixed order.
+func (c hookContainer) variables() []string {
+	list := []string{"GITHUB_ACTIONS=true"}
+	if _, is := c.EnvironmentVariables["CI"]; !is {
+		list = append(list, "CI=true")
+	}
+	for name, value := range c.EnvironmentVariables {
+		list = append(list, name+"="+value)
+	}
+	slices.Sort(list)
+	return list
+}

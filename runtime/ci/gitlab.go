@@ -1,0 +1,175 @@
+package ci
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// GitLab is the custom executor of GitLab Runner
+// (https://docs.gitlab.com/runner/executors/custom). A job is a held container. The
+// job's own scripts run in it; what the runner does besides, such as fetching the
+// repository, runs outside: images need neither git nor the runner.
+type GitLab struct {
+	Setup
+	Machine Machine
+	Version string    // of Mayfly
+	Out     io.Writer // standard output
+}
+
+// The runner's variables for an executor begin so; then come the job's own names.
+const jobVariable = "CUSTOM_ENV_"
+
+func (g GitLab) job(name string) string { return g.Variables(jobVariable + name) }
+
+// name is the container's. The number of a job is the server's.
+func (g GitLab) name() (string, error) {
+	id := g.job("CI_JOB_ID")
+	if id == "" {
+		return "", fmt.Errorf("%sCI_JOB_ID is not set: GitLab Runner calls this as a custom executor", jobVariable)
+	}
+	return "gl-" + safe(id), nil
+}
+
+// Failed is the exit status for a failure that is not the job's. The runner may try such
+// a job again.
+func (g GitLab) Failed() int { return g.status("SYSTEM_FAILURE_EXIT_CODE", 2) }
+
+// status returns an exit status that the runner has chosen.
+func (g GitLab) status(variable string, otherwise int) int {
+	if n, err := strconv.Atoi(g.Variables(variable)); err == nil && n > 0 {
+		return n
+	}
+	return otherwise
+}
+
+// Config tells the runner who it is that runs its jobs.
+func (g GitLab) Config() error {
+	type driver struct {
+		Name    string `json:"name"`
+		Version string `json:"version"`
+	}
+	return json.NewEncoder(g.Out).Encode(map[string]driver{"driver": {"mayfly", g.Version}})
+}
+
+// afterTimeout is how long a job's container lives beyond the job's own time limit, if
+// the runner does not end it.
+const afterTimeout = 10 * time.Minute
+
+// Prepare begins the job's container and those of its services. What an earlier attempt
+// has left is ended before.
+func (g GitLab) Prepare() error {
+	name, err := g.name()
+	if err != nil {
+		return err
+	}
+	image, err := g.image(g.job("CI_JOB_IMAGE"))
+	if err != nil {
+		return err
+	}
+	if err := g.Machine.Release(name); err != nil {
+		return err
+	}
+	work, err := g.workspace()
+	if err != nil {
+		return err
+	}
+	services, err := g.services()
+	if err != nil {
+		return err
+	}
+	flags := append([]string{"--writable"}, bind(work, work, false)...)
+	if seconds, err := strconv.Atoi(g.job("CI_JOB_TIMEOUT")); err == nil && seconds > 0 {
+		flags = append(flags, "--timeout", (time.Duration(seconds)*time.Second + afterTimeout).String())
+	}
+	return begin(g.Machine, Container{Name: name, Image: image, Flags: append(flags, g.Flags...)}, services)
+}
+
+// workspace makes the directory of the job's slot, which is bound: the project's own is
+// made later, and no other job's is below it.
+func (g GitLab) workspace() (string, error) {
+	project, builds := g.job("CI_PROJECT_DIR"), g.job("CI_BUILDS_DIR")
+	dir, is := strings.CutSuffix(project, "/"+g.job("CI_PROJECT_PATH"))
+	if !is || dir == "" || dir == "/" {
+		dir = cmp.Or(builds, project)
+	}
+	if !filepath.IsAbs(dir) {
+		return "", fmt.Errorf("%sCI_PROJECT_DIR is %q: want an absolute path; set builds_dir in the runner's config.toml", jobVariable, project)
+	}
+	return dir, os.MkdirAll(dir, 0o755)
+}
+
+// services reads the job's services.
+func (g GitLab) services() ([]service, error) {
+	text := g.job("CI_JOB_SERVICES")
+	if text == "" {
+		return nil, nil
+	}
+	var listed []struct {
+		Name, Alias         string
+		Entrypoint, Command []string
+	}
+	if err := json.Unmarshal([]byte(text), &listed); err != nil {
+		return nil, fmt.Errorf("%sCI_JOB_SERVICES: %w", jobVariable, err)
+	}
+	var list []service
+	for _, s := range listed {
+		aliases := strings.FieldsFunc(s.Alias, func(c rune) bool { return c == ',' || c == ' ' })
+		list = append(list, service{image: s.Name, aliases: append(aliases, s.Name), command: slices.Concat(s.Entrypoint, s.Command)})
+	}
+	return list, nil
+}
+
+// inside tells whether a stage is a script of the job's own.
+func inside(stage string) bool {
+	return stage == "build_script" || stage == "after_script" || strings.HasPrefix(stage, "step_")
+}
+
+// script runs a script that comes in by standard input with what shell there is. The
+// script's own standard input is empty.
+const script = `umask 077
+script=/tmp/.mayfly-script-$$
+cat >"$script" || exit
+umask 022
+shell=sh
+if command -v bash >/dev/null; then shell=bash; fi
+exec "$shell" "$script" </dev/null`
+
+// Run runs a script of a stage, and returns the exit status for the runner.
+func (g GitLab) Run(file, stage string) (int, error) {
+	name, err := g.name()
+	if err != nil {
+		return 0, err
+	}
+	var code int
+	if inside(stage) {
+		code, err = g.Machine.Exec(Command{Container: name, Args: []string{"sh", "-c", script}, Dir: "/", Input: file})
+	} else {
+		code, err = g.Machine.Outside("bash", file)
+	}
+	if err != nil || code == 0 {
+		return 0, err
+	}
+	if to := g.Variables("BUILD_EXIT_CODE_FILE"); to != "" {
+		if err := os.WriteFile(to, []byte(strconv.Itoa(code)), 0o600); err != nil {
+			return 0, fmt.Errorf("BUILD_EXIT_CODE_FILE: %w", err)
+		}
+	}
+	return g.status("BUILD_FAILURE_EXIT_CODE", 1), nil
+}
+
+// Cleanup ends the job's containers.
+func (g GitLab) Cleanup() error {
+	name, err := g.name()
+	if err != nil {
+		return err
+	}
+	return g.Machine.Release(name)
+}
