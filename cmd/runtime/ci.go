@@ -7,11 +7,14 @@ import (
 	"os/exec"
 	"os/signal"
 	goruntime "runtime"
+	"slices"
 	"strings"
 	"syscall"
 
 	flag "github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 
+	"mayfly/runtime/access"
 	"mayfly/runtime/ci"
 	"mayfly/runtime/here"
 	"mayfly/runtime/privilege"
@@ -78,19 +81,26 @@ func ciCommand(name, synopsis, summary, example string, what takes, do func(proc
 			if what == flagsOnly || what == withImage {
 				declare(flags)
 			}
+			helper := new(string)
+			if strings.HasPrefix(example, "runtime ci gitlab") && (what == withImage || what == twoArguments) {
+				helper = flags.String("helper", "", "run what is the runner's, such as git, in a container of `IMAGE`, not on the host (for prepare and run)")
+			}
 			return func(self process, args []string) (int, error) {
 				setup := ci.Setup{Variables: os.Getenv}
+				for _, name := range []string{"name", "detach", "detached", "held", "variables", "dry-run", "session", "discard", "die-with-parent"} {
+					if f := flags.Lookup(name); f != nil && f.Changed {
+						return exit(fmt.Errorf("--%s: `runtime ci` says that itself", name))
+					}
+				}
 				switch {
 				case what == twoArguments && len(args) != 2:
 					return exit(fmt.Errorf("want %s", synopsis))
 				case what == flagsOnly && len(args) > 0 || len(args) > 1 && what == withImage:
 					return exit(fmt.Errorf("want %s, and no %q", synopsis, args[len(args)-1]))
 				case what == flagsOnly, what == withImage:
-					setup.Flags = invoked[:len(invoked)-len(args)]
-					if n := len(setup.Flags); n > 0 && setup.Flags[n-1] == "--" {
-						setup.Flags = setup.Flags[:n-1]
-					}
+					setup.Flags = flagsOfRun(invoked[:len(invoked)-len(args)])
 				}
+				setup.Helper = *helper
 				if what == withImage && len(args) == 1 {
 					setup.Image = args[0]
 				}
@@ -103,6 +113,19 @@ func ciCommand(name, synopsis, summary, example string, what takes, do func(proc
 		}}
 }
 
+// flagsOfRun returns what is run's of some flags.
+func flagsOfRun(args []string) (flags []string) {
+	for i := 0; i < len(args) && args[i] != "--"; i++ {
+		switch {
+		case args[i] == "--helper":
+			i++
+		case !strings.HasPrefix(args[i], "--helper="):
+			flags = append(flags, args[i])
+		}
+	}
+	return flags
+}
+
 // machine is the program itself, for package ci. What does not end with this process is
 // done by calling it again: it has its privileges then.
 type machine struct{ here.Here }
@@ -113,25 +136,24 @@ func (m machine) Hold(c ci.Container) error {
 	if command == nil {
 		command = holdCommand
 	}
-	code, err := again("runtime", append(append([]string{"run", "--detach", "--quiet", "--name", c.Name}, containerFlags(c)...), append([]string{c.Image, "--"}, command...)...)...)
-	if err == nil && code != 0 {
-		err = fmt.Errorf("container %s of image %s has not begun", c.Name, c.Image)
+	if err := markHeld(c.Name); err != nil {
+		return err
 	}
-	return err
+	var variables []string
+	for _, entry := range c.Variables {
+		variables = append(variables, jobPrefix+entry)
+	}
+	args := slices.Concat([]string{"run"}, c.Flags, []string{"--detach", "--held", "--quiet", "--name", c.Name, "--variables", jobPrefix, "--", c.Image, "--"}, command)
+	if err := again(variables, nil, "runtime", args...); err != nil {
+		return fmt.Errorf("container %s of image %s has not begun: %w", c.Name, c.Image, err)
+	}
+	return nil
 }
 
-// containerFlags returns the flags of a container. The values of its variables go by the
-// environment, which nobody else can read, unlike arguments.
-func containerFlags(c ci.Container) []string {
-	flags := c.Flags
-	for _, entry := range c.Variables {
-		name, value, _ := strings.Cut(entry, "=")
-		if os.Setenv(name, value) == nil {
-			flags = append(flags[:len(flags):len(flags)], "--env", name)
-		}
-	}
-	return flags
-}
+// jobPrefix begins the names of variables of a job in the environment of the program,
+// which no other user can read, unlike its arguments. Without it a job could set the
+// program's own.
+const jobPrefix = "MAYFLY_OF_JOB_"
 
 // Exec implements ci.Machine.
 func (m machine) Exec(c ci.Command) (int, error) {
@@ -140,16 +162,16 @@ func (m machine) Exec(c ci.Command) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		if err := syscall.Dup2(int(f.Fd()), 0); err != nil {
+		if err := unix.Dup3(int(f.Fd()), 0, 0); err != nil {
 			return 0, err
 		}
 	}
-	relay, err := openRelay()
+	pipes, err := openOutputPipes()
 	if err != nil {
 		return 0, err
 	}
 	how, err := execution{container: c.Container, args: c.Args, env: c.Variables, dir: c.Dir, noTTY: true}.run(m.Here)
-	if failed := relay.close(); failed != nil {
+	if failed := pipes.close(); failed != nil {
 		return 0, errors.Join(err, failed)
 	}
 	var missing *status.CommandError
@@ -164,13 +186,14 @@ func (m machine) Exec(c ci.Command) (int, error) {
 func (m machine) Run(c ci.Container) (int, error) {
 	set := newFlags("runtime run")
 	o := declare(set)
-	args := append(append([]string{"--name", c.Name}, containerFlags(c)...), append([]string{c.Image, "--"}, c.Command...)...)
+	args := slices.Concat(c.Flags, []string{"--name", c.Name, "--", c.Image, "--"}, c.Command)
 	if err := parse(set, args); err != nil {
 		return 0, err
 	}
 	if err := o.split(set, set.Args()); err != nil {
 		return 0, err
 	}
+	o.env = append(o.env, c.Variables...)
 	return o.launch(m.Here)
 }
 
@@ -185,6 +208,7 @@ func (m machine) Outside(args ...string) (int, error) {
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Env = access.CallerEnviron()
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
@@ -202,16 +226,18 @@ func (m machine) Outside(args ...string) (int, error) {
 
 // Release implements ci.Machine.
 func (m machine) Release(name string) error {
-	names, err := heldNames(m.Here, name)
-	for _, name := range names {
-		code, failed := again("schroot", "--end-session", "--force", "--chroot", name)
-		if failed == nil && code != 0 {
-			failed = fmt.Errorf("container %s has not ended", name)
+	names, err := marked(name)
+	for _, held := range names {
+		if held == name || strings.HasPrefix(held, name+"-") {
+			err = errors.Join(err, again(nil, nil, "schroot", "--end-session", "--force", "--chroot", held))
 		}
-		err = errors.Join(err, failed)
 	}
-	if _, failed := again("runtime", "gc"); failed != nil { // of what was killed with its supervisor
-		warn(failed.Error())
+	records, failed := recordsOf(m.Here, uint32(os.Getuid()))
+	for _, r := range records { // one of Run is not held
+		if !slices.Contains(names, r.Name) && (r.Name == name || strings.HasPrefix(r.Name, name+"-")) {
+			err = errors.Join(err, again(nil, nil, "runtime", "kill", "--signal", "KILL", r.Name))
+		}
 	}
-	return err
+	err = errors.Join(err, failed)
+	return errors.Join(err, again(nil, nil, "runtime", "gc"))
 }

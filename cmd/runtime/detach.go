@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -30,7 +31,9 @@ import (
 const (
 	outputSuffix = ".log"
 	reportSuffix = ".json"
-	// locationSuffix ends the name of a directory (schrootsession.go).
+	// heldSuffix ends the name of a held container's mark (held.go), and
+	// locationSuffix the name of a directory (schrootsession.go).
+	heldSuffix     = ".held"
 	locationSuffix = ".root"
 	// keepReports is how long the files of a run that has ended are kept, at least.
 	keepReports = 30 * 24 * time.Hour
@@ -79,7 +82,10 @@ func (o *options) detach(h here.Here) (int, error) {
 	if err != nil {
 		return exit(err)
 	}
-	report.Close() // the run locks it itself
+	report.Close()                                                                     // the run locks it itself
+	if _, err := os.Lstat(filepath.Join(dir, name+heldSuffix)); o.held && err != nil { // see release
+		return exit(errors.Join(fmt.Errorf("%s was ended before it began", name), forget(dir, name)))
+	}
 	defer output.Close()
 	run, err := startDetached(name, report.Name(), output)
 	if err != nil {
@@ -183,7 +189,7 @@ func runsNow(h here.Here, name string) bool { return recorded(h, name, 0) }
 // recorded tells whether a container of the caller's has a record, by a certain process
 // unless that is 0.
 func recorded(h here.Here, name string, pid int) bool {
-	r, is := recordOf(h, name)
+	r, is, _ := recordOf(h, name)
 	return is && (pid == 0 || r.PID == pid)
 }
 

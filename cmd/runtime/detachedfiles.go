@@ -82,7 +82,7 @@ func forgetOld(dir string) {
 		if err != nil || time.Since(info.ModTime()) < keepReports {
 			continue
 		}
-		if f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW, 0); err == nil {
+		if f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0); err == nil {
 			if !runs(f) {
 				_ = forget(dir, strings.TrimSuffix(entry.Name(), reportSuffix))
 			}
@@ -93,12 +93,11 @@ func forgetOld(dir string) {
 
 // forget removes the files of a run.
 func forget(dir, name string) error {
-	for _, suffix := range []string{reportSuffix, outputSuffix, locationSuffix} {
-		if err := os.Remove(filepath.Join(dir, name+suffix)); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
-		}
+	var errs []error
+	for _, suffix := range []string{heldSuffix, reportSuffix, outputSuffix, locationSuffix} {
+		errs = append(errs, os.RemoveAll(filepath.Join(dir, name+suffix)))
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // maxReport bounds what is read of a report, in bytes.

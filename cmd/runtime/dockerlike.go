@@ -4,8 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"strings"
+
+	"mayfly/runtime/access"
 )
 
 // Flags of podman's and docker's that mean the same here, in their words.
@@ -38,11 +41,12 @@ func (o *options) volume(text string) error {
 
 // addHost takes --add-host.
 func (o *options) addHost(text string) error {
-	name, address, _ := strings.Cut(text, ":")
-	if strings.Trim(name, letters+"0123456789-._") != "" || name == "" || strings.Trim(address, "0123456789abcdefABCDEF.:") != "" || !strings.ContainsAny(address, ".:") {
+	name, where, _ := strings.Cut(text, ":")
+	address, err := netip.ParseAddr(where)
+	if strings.Trim(name, letters+"0123456789-._") != "" || name == "" || err != nil || address.Zone() != "" {
 		return errors.New("want NAME:ADDRESS, such as db:127.0.0.1")
 	}
-	o.addHosts = append(o.addHosts, address+"\t"+name)
+	o.addHosts = append(o.addHosts, address.String()+"\t"+name)
 	return nil
 }
 
@@ -61,6 +65,13 @@ func (o *options) readEnvironment() error {
 			return fmt.Errorf("--env-file: %w", err)
 		}
 		list = append(list, entries...)
+	}
+	if o.variables != "" {
+		for _, entry := range access.CallerEnviron() {
+			if own, is := strings.CutPrefix(entry, o.variables); is {
+				list = append(list, own)
+			}
+		}
 	}
 	o.env, o.envFiles = append(list, o.env...), nil
 	return nil

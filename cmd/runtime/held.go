@@ -3,13 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	goruntime "runtime"
-	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -34,9 +33,62 @@ import (
 // holdCommand waits until it is killed. Every image with a shell has it.
 var holdCommand = []string{"tail", "-f", "/dev/null"}
 
-// hold begins a held container, and prints its name.
-func hold(h here.Here, flags []string, image string) (int, error) {
-	invoked = append(append(append([]string{"--quiet"}, flags...), image, "--"), holdCommand...)
+// A mark is an empty file beside those of the detached run. Who begins a held container
+// makes it first, and who ends one removes it first: whatever is between the two is
+// found by one of them.
+
+// markHeld makes a held container's mark.
+func markHeld(name string) error {
+	if err := ref.CheckName("container", name); err != nil {
+		return err
+	}
+	dir, err := detachedDirectory()
+	if err == nil {
+		err = os.MkdirAll(dir, 0o700)
+	}
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, name+heldSuffix), os.O_WRONLY|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// marked lists the names of the caller's held containers that begin with a prefix.
+func marked(prefix string) (names []string, err error) {
+	dir, err := detachedDirectory()
+	if err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(dir)
+	for _, entry := range entries {
+		if name, is := strings.CutSuffix(entry.Name(), heldSuffix); is && strings.HasPrefix(name, prefix) {
+			names = append(names, name)
+		}
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		err = nil
+	}
+	return names, err
+}
+
+// hold begins a held container, and prints its name. It is of an image, unless the flags
+// name a session.
+func hold(h here.Here, name string, flags []string, image string) (int, error) {
+	if runsNow(h, name) {
+		return exit(fmt.Errorf("%s runs already: `runtime exec -it %s bash`", name, name))
+	}
+	if err := markHeld(name); err != nil {
+		return exit(err)
+	}
+	invoked = append([]string{"--quiet", "--held", "--name", name}, flags...)
+	invoked = append(invoked, "--")
+	if image != "" {
+		invoked = append(invoked, image, "--")
+	}
+	invoked = append(invoked, holdCommand...)
 	set := newFlags("runtime run")
 	o := declare(set)
 	if err := parse(set, invoked); err != nil {
@@ -48,7 +100,13 @@ func hold(h here.Here, flags []string, image string) (int, error) {
 	if err := inherit.Keep(); err != nil {
 		return exit(err)
 	}
-	return o.detach(h)
+	code, err := o.detach(h)
+	if code != 0 || err != nil {
+		if dir, _ := detachedDirectory(); dir != "" {
+			err = errors.Join(err, forget(dir, name))
+		}
+	}
+	return code, err
 }
 
 // An execution is a command to run in a running container.
@@ -99,10 +157,11 @@ const patienceToEnd = time.Minute
 
 // release ends a held container of the caller's, whatever state it is in: also one that
 // is about to begin. There is none of that name afterwards. It tells whether there was
-// one.
+// one. It can end one container in a process, which then has no privilege any more.
 //
-// The launch of a detached run holds a lock on its report. So the report goes first: who
-// has not opened it finds it missing, who has opened it holds the lock.
+// A detached run that is held looks for its mark after it has made its report, and the
+// launch holds a lock on the report. So the mark goes first, then the report: who has
+// not opened that finds it missing, who has opened it holds the lock.
 func release(h here.Here, name string) (was bool, err error) {
 	if err := ref.CheckName("container", name); err != nil {
 		return false, err
@@ -111,91 +170,77 @@ func release(h here.Here, name string) (was bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	path := filepath.Join(dir, name+reportSuffix)
-	report, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	path := filepath.Join(dir, name)
+	err = os.Remove(path + heldSuffix)
 	if errors.Is(err, os.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	defer report.Close()
-	if err := forget(dir, name); err != nil {
-		return false, err
+	report, err := os.OpenFile(path+reportSuffix, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return true, forget(dir, name)
 	}
-	for end := time.Now().Add(patienceToEnd); ; time.Sleep(lookForStart) {
-		r, recorded := recordOf(h, name)
-		if recorded && !was {
-			was = true // to ask more than once, the process has no right
-			if err := client.Kill(h, []string{fmt.Sprintf("%d/%s", os.Getuid(), name)}, warn); err != nil && !errors.Is(err, client.ErrNoContainer) {
-				return was, err
+	if err != nil {
+		return true, err
+	}
+	defer report.Close()
+	if err := os.Remove(report.Name()); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return true, err
+	}
+	return true, errors.Join(killHeld(h, name, report), forget(dir, name))
+}
+
+// killHeld kills the container until the lock on its report is free.
+func killHeld(h here.Here, name string, report *os.File) error {
+	killed := false
+	for end := time.Now().Add(patienceToEnd); runs(report); time.Sleep(lookForStart) {
+		if time.Now().After(end) {
+			return fmt.Errorf("container %s does not end: `runtime ps` shows it", name)
+		}
+		if killed {
+			continue
+		}
+		r, recorded, err := recordOf(h, name)
+		if err != nil {
+			return err
+		}
+		if recorded {
+			killed = true // to ask again, the process has no right
+			if err := client.Kill(h, []string{fmt.Sprintf("%d/%s", os.Getuid(), r.Name)}, warn); err != nil && !errors.Is(err, client.ErrNoContainer) {
+				return err
 			}
 		}
-		switch {
-		case !runs(report):
-			return was, nil
-		case time.Now().After(end):
-			return was, fmt.Errorf("container %s does not end: its supervisor is process %d", name, r.PID)
-		}
 	}
+	return nil
 }
 
-// heldNames lists the caller's containers of a name, and of those that begin with it and
-// a dash: what runs, and what has files of a detached run.
-func heldNames(h here.Here, prefix string) ([]string, error) {
-	records, err := recordsOf(h, uint32(os.Getuid()))
-	if err != nil {
-		return nil, err
-	}
-	var names []string
-	for _, r := range records {
-		names = append(names, r.Name)
-	}
-	dir, err := detachedDirectory()
-	if err != nil {
-		return nil, err
-	}
-	entries, err := os.ReadDir(dir)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
-	}
-	for _, entry := range entries {
-		if name, is := strings.CutSuffix(entry.Name(), reportSuffix); is {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	names = slices.DeleteFunc(slices.Compact(names), func(name string) bool {
-		return name != prefix && !strings.HasPrefix(name, prefix+"-")
-	})
-	return names, nil
-}
-
-// again executes the program again, under a name that it has, and returns its exit
-// status. A process that has called a container's supervisor has no privilege any more.
-func again(name string, args ...string) (int, error) {
+// again executes the program again, under a name that it has. A process that has called a
+// container's supervisor has no privilege any more. What the program prints goes to
+// standard error. variables are added to its environment. An error wraps exec.ExitError if
+// the program has failed.
+func again(variables []string, input io.Reader, name string, args ...string) error {
 	goruntime.LockOSThread() // the thread's timer slack goes on to the child
 	defer goruntime.UnlockOSThread()
 	restoreLimits()
 	cmd := exec.Command("/proc/self/exe", args...)
 	cmd.Args[0] = name
-	cmd.Stderr = os.Stderr
-	err := cmd.Run()
-	var ended *exec.ExitError
-	if errors.As(err, &ended) {
-		ws, _ := ended.Sys().(syscall.WaitStatus)
-		return status.EndOf(ws).ExitCode(), nil
+	cmd.Env = append(access.CallerEnviron(), variables...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = input, os.Stderr, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("`%s %s`: %w", name, strings.Join(args[:min(len(args), 2)], " "), err)
 	}
-	return 0, err
+	return nil
 }
 
 // recordOf returns the record of a container of the caller's.
-func recordOf(h here.Here, name string) (state.Record, bool) {
-	records, _ := recordsOf(h, uint32(os.Getuid()))
+func recordOf(h here.Here, name string) (r state.Record, is bool, err error) {
+	records, err := recordsOf(h, uint32(os.Getuid()))
 	for _, r := range records {
 		if r.Name == name {
-			return r, true
+			return r, true, nil
 		}
 	}
-	return state.Record{}, false
+	return r, false, err
 }

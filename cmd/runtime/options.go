@@ -26,14 +26,16 @@ type options struct {
 
 	binds, bindsReadOnly, noBinds, tmpfs, env, envFiles, publish, addHosts []string
 
-	envAll, noHostBinds, rootInside, writable, noEphemeral, tty, noTTY, dieWithParent, dryRun, quiet, verbose, sshAgent, gui bool
+	envAll, noHostBinds, rootInside, writable, discard, noSync, noEphemeral, tty, noTTY, dieWithParent, dryRun, quiet, verbose, sshAgent, gui bool
 
 	timeout, killAfter time.Duration
 
 	memory, swap, stats, status, outputLimit, record string
 
-	leaves   bool
-	detached string // file for the report of a detached run, whose process this is
+	leaves    bool
+	held      bool   // the container is held: it needs a mark
+	variables string // prefix of variables that are set without it
+	detached  string // file for the report of a detached run, whose process this is
 
 	wait  time.Duration // for a slot of limits.containers; 0: not at all
 	waits bool          // it has been said
@@ -67,6 +69,8 @@ func declare(flags *flag.FlagSet) *options {
 	flags.StringVar(&o.name, "name", "", "`NAME` of the container (default: IMAGE-<16 hex digits>)")
 	flags.StringVar(&o.session, "session", "", "run in session `NAME` instead of an image; changes are kept")
 	flags.Func("add-host", "add a line to /etc/hosts: `NAME:ADDRESS`", o.addHost)
+	flags.BoolVar(&o.discard, "discard", false, "with --session: run in a throw-away snapshot of the session, and keep no changes")
+	flags.BoolVar(&o.noSync, "no-sync", false, "let fsync and the like succeed and do nothing: faster, where files are thrown away")
 	flags.StringVar(&o.hostname, "hostname", "", "host `NAME` inside (default: the container's name; of a shell the image's)")
 	flags.BoolVar(&o.writable, "writable", false, "the root file system is writable; changes are discarded")
 	flags.BoolVar(&o.noEphemeral, "no-ephemeral", false, "change the image itself, without the host's binds (root only)")
@@ -93,7 +97,11 @@ func declare(flags *flag.FlagSet) *options {
 	flags.StringVar(&o.store, "store", "", "image store `DIR` (root only)")
 	flags.BoolVarP(&o.leaves, "detach", "d", false, "return when the command has been executed, and print the container's name; see logs, attach, kill")
 	flags.StringVar(&o.detached, "detached", "", "write the report of a detached run to `FILE`")
-	flags.Lookup("detached").Hidden = true
+	flags.BoolVar(&o.held, "held", false, "with --detach: begin only if the container has a mark")
+	flags.StringVar(&o.variables, "variables", "", "set the variables whose names begin with `PREFIX`, without it")
+	for _, name := range []string{"detached", "held", "variables"} { // the program's own
+		flags.Lookup(name).Hidden = true
+	}
 	anotherName(flags, "workdir", "chdir")
 	acceptAlways(flags, "rm", "")
 	acceptAlways(flags, "interactive", "i")
@@ -153,7 +161,7 @@ func (o *options) split(flags *flag.FlagSet, args []string) (err error) {
 
 func (o *options) request() (plan.Request, error) {
 	r := plan.Request{
-		Store: o.store, Image: o.image, Session: o.session, Command: o.command, Login: o.login, NoLogin: o.noLogin, Name: o.name, Hostname: o.hostname,
+		Store: o.store, Image: o.image, Session: o.session, Discard: o.discard, NoSync: o.noSync, Command: o.command, Login: o.login, NoLogin: o.noLogin, Name: o.name, Hostname: o.hostname,
 		Env: o.env, EnvAll: o.envAll, AddHosts: o.addHosts, NoBinds: o.noBinds, NoHostBinds: o.noHostBinds, Dir: o.dir, RootInside: o.rootInside, Network: o.network, User: o.user, Personality: o.personality,
 		Writable: o.writable, NoEphemeral: o.noEphemeral, Timeout: o.timeout, KillAfter: o.killAfter,
 		Limits: callersLimits(), TimerSlack: hurried.slack, Measure: o.stats != "",

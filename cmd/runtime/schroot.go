@@ -12,6 +12,7 @@ import (
 	"mayfly/runtime/access"
 	"mayfly/runtime/here"
 	"mayfly/runtime/image"
+	"mayfly/runtime/session"
 	"mayfly/runtime/status"
 	"mayfly/runtime/user"
 	"mayfly/runtime/user/passwd"
@@ -34,13 +35,34 @@ var schrootCommand = command{
 		s.declare(flags)
 		return func(self process, args []string) (int, error) {
 			s.command = args
-			code, err := s.do(self.Here)
+			err := findHome(self.Here)
+			code := 0
+			if err == nil {
+				code, err = s.do(self.Here)
+			}
 			if err != nil {
 				code = schrootFailure
 			}
 			return code, err
 		}
 	},
+}
+
+// findHome sets HOME where the caller has none: sbuild calls schroot so. The files of
+// detached runs are there.
+func findHome(h here.Here) error {
+	if os.Getenv("HOME") != "" {
+		return nil
+	}
+	database, err := user.Load(h)
+	if err != nil {
+		return err
+	}
+	me, _, err := database.ByID(uint32(os.Getuid()))
+	if err != nil {
+		return err
+	}
+	return os.Setenv("HOME", me.Home)
 }
 
 // schrootFailure is schroot's exit status where it is not the command's.
@@ -102,6 +124,10 @@ func (s *schroot) do(h here.Here) (int, error) {
 	case s.version:
 		fmt.Fprintf(stdout, "schroot (Mayfly) %s\n", version)
 		return 0, nil
+	case s.runsNothing() && (len(s.command) > 0 || s.dir != "" || s.user != "" || s.shell != "" || s.preserve):
+		return exit(errors.New("a command, -d, -u, -s and -p go with -r, or with no action"))
+	case s.name != "" && !s.begin:
+		return exit(errors.New("-n names a session that begins: it goes with -b"))
 	case s.list, s.info, s.location:
 		return exit(s.tell(h))
 	case s.end, s.recover:
@@ -111,16 +137,17 @@ func (s *schroot) do(h here.Here) (int, error) {
 	switch {
 	case err != nil:
 		return exit(err)
-	case s.begin && len(s.command) > 0:
-		return exit(errors.New("-b takes no command: -r runs it in the session"))
 	case s.begin:
 		return s.beginSession(h, chroot)
-	case s.name != "":
-		return exit(errors.New("-n names a session that begins: it goes with -b"))
 	case s.run || strings.HasPrefix(chroot, sessionPrefix):
 		return s.inSession(h, chroot)
 	}
 	return s.throwAway(h, chroot)
+}
+
+// runsNothing tells whether the action is one that runs no command.
+func (s *schroot) runsNothing() bool {
+	return s.list || s.info || s.location || s.begin || s.end || s.recover
 }
 
 // The namespaces of names.
@@ -145,22 +172,43 @@ func (s *schroot) one() (string, error) {
 // host's binds. (sbuild-createchroot gives chroots such names.)
 const withoutBinds = "-sbuild"
 
-// imageOf returns the image that a chroot's name means, and the flags of run for it.
-func imageOf(h here.Here, chroot string) (name string, flags []string, err error) {
+// A base is what a chroot's name means: an image, or a session of the caller's, of which
+// each container has a snapshot.
+type base struct{ image, session string }
+
+// flags are those of run.
+func (b base) flags() []string {
+	if b.session != "" {
+		return []string{"--session", b.session, "--discard"}
+	}
+	return []string{"--writable"}
+}
+
+// baseOf finds what a chroot's name means, and tells whether the host's binds are left
+// out.
+func baseOf(h here.Here, chroot string) (b base, bare bool, err error) {
 	if strings.HasPrefix(chroot, sourcePrefix) {
-		return "", nil, fmt.Errorf("%s: there are no source chroots: `runtime image apt` and `runtime image shell` change images", chroot)
+		return b, false, fmt.Errorf("%s: there are no source chroots: `runtime image apt` and `runtime image shell` change images", chroot)
 	}
-	name = strings.TrimPrefix(chroot, chrootPrefix)
-	flags = []string{"--writable"}
-	if plain, is := strings.CutSuffix(name, withoutBinds); is {
-		flags = append(flags, "--no-host-binds")
-		images, err := imageNames(h)
-		if err == nil && !slices.Contains(images, name) {
-			name = plain
+	name := strings.TrimPrefix(chroot, chrootPrefix)
+	plain, bare := strings.CutSuffix(name, withoutBinds)
+	sessions, err := session.List(h, false)
+	if err != nil || !bare && len(sessions) == 0 {
+		return base{image: name}, bare, err
+	}
+	images, err := imageNames(h)
+	if err != nil || slices.Contains(images, name) { // an image comes before a session
+		return base{image: name}, bare, err
+	}
+	if bare && slices.Contains(images, plain) {
+		return base{image: plain}, bare, nil
+	}
+	for _, s := range sessions {
+		if s.Name == name || bare && s.Name == plain {
+			return base{session: s.Name}, bare, nil
 		}
-		return name, flags, err
 	}
-	return name, flags, nil
+	return base{image: plain}, bare, nil
 }
 
 func imageNames(h here.Here) (names []string, err error) {
@@ -174,7 +222,7 @@ func imageNames(h here.Here) (names []string, err error) {
 
 // throwAway runs the command in a container of its own.
 func (s *schroot) throwAway(h here.Here, chroot string) (int, error) {
-	name, flags, err := imageOf(h, chroot)
+	base, bare, err := baseOf(h, chroot)
 	if err != nil {
 		return exit(err)
 	}
@@ -182,7 +230,7 @@ func (s *schroot) throwAway(h here.Here, chroot string) (int, error) {
 	if err != nil {
 		return exit(err)
 	}
-	o := &options{image: name, writable: true, noHostBinds: slices.Contains(flags, "--no-host-binds"), dir: s.dir, command: s.command,
+	o := &options{image: base.image, session: base.session, writable: base.session == "", discard: base.session != "", noHostBinds: bare, noSync: bare, dir: s.dir, command: s.command,
 		envAll: s.preserve, quiet: !s.verbose, verbose: s.verbose, rootInside: as.UID == 0 && me.UID != 0}
 	if me.UID == 0 && as.UID != 0 {
 		o.user = as.Name

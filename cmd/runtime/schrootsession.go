@@ -26,25 +26,31 @@ func (s *schroot) beginSession(h here.Here, chroot string) (int, error) {
 	if strings.HasPrefix(chroot, sessionPrefix) {
 		return exit(fmt.Errorf("%s is a session: -b begins one of an image", chroot))
 	}
-	name, flags, err := imageOf(h, chroot)
+	base, bare, err := baseOf(h, chroot)
 	if err != nil {
 		return exit(err)
 	}
 	session := strings.TrimPrefix(s.name, sessionPrefix)
 	if session == "" {
-		session = nameFor(name)
+		session = nameFor(base.image + base.session)
 	}
-	rooted := mayBeRoot(h, name)
+	flags := append(base.flags(), "--chdir", "/")
+	if bare {
+		flags = append(flags, "--no-host-binds", "--no-sync") // all files are thrown away
+	}
+	rooted, err := mayBeRoot(h, base, bare)
+	if err != nil {
+		return exit(err)
+	}
 	if rooted {
 		flags = append(flags, "--root")
 	}
-	code, err := hold(h, append(flags, "--chdir", "/", "--name", session), name)
+	code, err := hold(h, session, flags, base.image)
 	if code != 0 || err != nil {
 		return code, err
 	}
 	if err = errors.Join(makeLocation(session), s.furnish(h, session, rooted)); err != nil {
-		_, failed := again("schroot", "--end-session", "--chroot", session)
-		err = errors.Join(err, failed)
+		err = errors.Join(err, again(nil, nil, "schroot", "--end-session", "--chroot", session))
 	}
 	return exit(err)
 }
@@ -77,16 +83,28 @@ func locationOf(session string) string {
 }
 
 // mayBeRoot tells whether the caller may have root inside, of a user's kind. Root's own
-// commands are root without.
-func mayBeRoot(h here.Here, image string) bool {
+// commands are root without. Why not is a warning.
+func mayBeRoot(h here.Here, b base, bare bool) (bool, error) {
 	if os.Getuid() == 0 {
-		return false
+		return false, nil
 	}
-	r, err := (&options{image: image, writable: true, rootInside: true, command: holdCommand, dir: "/"}).request()
-	if err == nil {
-		_, err = runtime.Decide(h, r)
+	o := options{image: b.image, session: b.session, writable: b.session == "", discard: b.session != "", noHostBinds: bare, command: holdCommand, dir: "/"}
+	decide := func() error {
+		r, err := o.request()
+		if err == nil {
+			_, err = runtime.Decide(h, r)
+		}
+		return err
 	}
-	return err == nil
+	if err := decide(); err != nil {
+		return false, err
+	}
+	o.rootInside = true
+	err := decide()
+	if err != nil {
+		warn("there is no root inside the session: " + err.Error())
+	}
+	return err == nil, nil
 }
 
 // sbuildGroup is the group whose members may build with sbuild, outside and inside.
@@ -108,17 +126,19 @@ func (s *schroot) furnish(h here.Here, session string, rooted bool) error {
 		return err
 	}
 	const script = `getent group "$1" >/dev/null || groupadd --system "$1" && usermod --append --groups "$1" "$2"`
-	code, err := again("runtime", "exec", "--no-tty", "--chdir", "/", session, "--", "sh", "-c", script, "sh", sbuildGroup, me.Name)
-	if err == nil && code != 0 {
-		err = fmt.Errorf("session %s: making group %s inside has failed with exit status %d", session, sbuildGroup, code)
+	if err := again(nil, nil, "runtime", "exec", "--no-tty", "--chdir", "/", session, "--", "sh", "-c", script, "sh", sbuildGroup, me.Name); err != nil {
+		return fmt.Errorf("session %s: make group %s inside: %w", session, sbuildGroup, err)
 	}
-	return err
+	return nil
 }
 
 // inSession runs the command in a session.
 func (s *schroot) inSession(h here.Here, chroot string) (int, error) {
 	name := strings.TrimPrefix(chroot, sessionPrefix)
-	record, is := recordOf(h, name)
+	record, is, err := recordOf(h, name)
+	if err != nil {
+		return exit(err)
+	}
 	if !is {
 		return exit(fmt.Errorf("there is no session %s: `schroot -l --all-sessions` lists them", chroot))
 	}
@@ -218,28 +238,44 @@ func (s *schroot) each(h here.Here) error {
 	} else if len(names) == 0 {
 		return errors.New("no session given: -c NAME, or --all-sessions")
 	}
+	if s.end && len(names) > 1 { // each in a process of its own: see release
+		var errs []error
+		for _, name := range names {
+			args := []string{"--end-session", "--chroot", name}
+			if s.force {
+				args = append(args, "--force")
+			}
+			errs = append(errs, again(nil, nil, "schroot", args...))
+		}
+		return errors.Join(errs...)
+	}
 	var errs []error
 	for _, name := range names {
-		name = strings.TrimPrefix(name, sessionPrefix)
-		_, is := recordOf(h, name)
-		if s.recover && is {
-			continue
-		}
-		var err error
-		was := false
-		if s.end {
-			was, err = release(h, name)
-			if !was && is && err == nil { // a container that is no held one
-				was, err = true, client.Kill(h, []string{strconv.Itoa(os.Getuid()) + "/" + name}, warn)
-			}
-		}
-		if err == nil && !was && !s.force {
-			err = fmt.Errorf("there is no session %s: `schroot -l --all-sessions` lists them", name)
-		}
-		errs = append(errs, err)
+		errs = append(errs, s.endOrLook(h, strings.TrimPrefix(name, sessionPrefix)))
 	}
 	return errors.Join(errs...)
 }
 
-// sessionsOf returns the caller's running containers.
-func sessionsOf(h here.Here) ([]state.Record, error) { return recordsOf(h, uint32(os.Getuid())) }
+func (s *schroot) endOrLook(h here.Here, name string) error {
+	_, is, err := recordOf(h, name)
+	if err == nil && s.end {
+		was := is
+		if is, err = release(h, name); err == nil && !is && was { // a container that is no held one
+			is, err = true, client.Kill(h, []string{fmt.Sprintf("%d/%s", os.Getuid(), name)}, warn)
+		}
+	}
+	if err == nil && !is && !s.force {
+		err = fmt.Errorf("there is no session %s: `schroot -l --all-sessions` lists them", name)
+	}
+	return err
+}
+
+// sessionsOf returns the caller's held containers that run.
+func sessionsOf(h here.Here) ([]state.Record, error) {
+	names, err := marked("")
+	if err != nil {
+		return nil, err
+	}
+	records, err := recordsOf(h, uint32(os.Getuid()))
+	return slices.DeleteFunc(records, func(r state.Record) bool { return !slices.Contains(names, r.Name) }), err
+}

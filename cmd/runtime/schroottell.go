@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -55,7 +56,11 @@ func (s *schroot) selected(h here.Here) (images []string, sessions []state.Recor
 	}
 	none := !s.everything && !s.allChroots && !s.allSessions && !s.allSources
 	if len(s.chroots) > 0 && none {
-		return named(s.chroots, images, sessions)
+		all, err := recordsOf(h, uint32(os.Getuid())) // of any container
+		if err != nil {
+			return nil, nil, err
+		}
+		return named(s.chroots, images, all)
 	}
 	if !none && !s.everything && !s.allChroots {
 		images = nil

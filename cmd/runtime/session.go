@@ -10,7 +10,9 @@ import (
 	"mayfly/runtime/session"
 )
 
-func sessionCommands() []command { return []command{sessionBegin, sessionList, sessionEnd} }
+func sessionCommands() []command {
+	return []command{sessionBegin, sessionForBuildDeps, sessionList, sessionEnd}
+}
 
 var sessionBegin = command{
 	name:     "begin",

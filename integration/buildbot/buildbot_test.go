@@ -24,6 +24,7 @@ func TestMain(m *testing.M) { kit.Main(m) }
 var builds = map[string]string{
 	"succeeds": "[ ! -e result ] || rm result; mkdir -p made; echo x >made/deep; id -u >result",
 	"fails":    "exit 3",
+	"leaves":   "setsid sleep 1000 & sleep 1000 & exit 0",
 	"handles":  `trap "echo cleaned >cleaned; exit 1" TERM; setsid sleep 1000 & echo ready >ready; while :; do sleep 0.1; done`,
 	"ignores":  `trap "" TERM; setsid sleep 1000 & echo ready >ready; while :; do sleep 1; done`,
 }
@@ -162,6 +163,10 @@ func TestBuildsOfAWorker(t *testing.T) {
 	}
 	f.start(t, "fails")
 	if r := f.result(t); r != failure {
+		t.Errorf("result %d", r)
+	}
+	f.start(t, "leaves") // and the worker does not wait for what a build has left running
+	if r := f.result(t); r != success {
 		t.Errorf("result %d", r)
 	}
 	for name, cleaned := range map[string]bool{"handles": true, "ignores": false} {

@@ -52,7 +52,7 @@ func (r *githubRunner) mounts() []map[string]any {
 
 func (r *githubRunner) job(options string) map[string]any {
 	return map[string]any{"container": map[string]any{"image": kit.Image, "workingDirectory": "/__w/repo/repo", "createOptions": options,
-		"environmentVariables": map[string]string{"NODE_ENV": "test"}, "systemMountVolumes": r.mounts()}}
+		"environmentVariables": map[string]string{"NODE_ENV": "test", "HOME": "/github/home", "XDG_STATE_HOME": "/nowhere", "GODEBUG": "x", "TWO": "a\nb"}, "systemMountVolumes": r.mounts()}}
 }
 
 func (r *githubRunner) prepare(t *testing.T, args any) {
@@ -83,9 +83,9 @@ func TestGitHubJob(t *testing.T) {
 	if ps := kit.Run(t, "ps", "--json"); strings.Contains(ps.Out, "s3cret") || ps.Code != 0 {
 		t.Errorf("%+v", ps)
 	}
-	first := r.hook(t, "run_script_step", step(`tool; pwd; echo "$NODE_ENV $FROM_OPTIONS $CI ${#BIG} $TEXT"; mkdir -p made; echo x >made/deep; echo y >~/of-home; echo state >/var/tmp/state; sleep 1000 &`))
+	first := r.hook(t, "run_script_step", step(`tool; pwd; echo "$NODE_ENV $FROM_OPTIONS $CI ${#BIG} $TEXT $TWO"; mkdir -p made; echo x >made/deep; echo y >~/of-home; echo state >/var/tmp/state; sleep 1000 &`))
 	first.wantCode(t, 0)
-	if got := first.out.String(); got != "external\n/__w/repo/repo\ntest 1 true 50000 two\nlines\n" {
+	if got := first.out.String(); got != "external\n/__w/repo/repo\ntest 1 true 50000 two\nlines a\nb\n" {
 		t.Errorf("%q, %s", got, first.errs.String())
 	}
 	second := r.hook(t, "run_script_step", step(`cat /var/tmp/state ~/of-home made/deep; if touch /__e/x 2>/dev/null; then echo writable; fi; exit 3`))
@@ -173,7 +173,7 @@ func TestGitHubAsksForWhatIsNotThere(t *testing.T) {
 	r := newGitHubRunner(t, "bad")
 	for want, args := range map[string]map[string]any{
 		"unknown image nosuch":     {"container": map[string]any{"image": "nosuch"}},
-		"unknown flag --nosuch":    {"container": map[string]any{"image": kit.Image, "createOptions": "--nosuch"}},
+		"option --nosuch":          {"container": map[string]any{"image": kit.Image, "createOptions": "--nosuch"}},
 		"no named volumes":         {"container": map[string]any{"image": kit.Image, "userMountVolumes": []map[string]any{{"sourceVolumePath": "data", "targetVolumePath": "/data"}}}},
 		"give the job a container": {},
 	} {

@@ -87,7 +87,8 @@ func TestSchrootSession(t *testing.T) {
 	want(t, 7, "", "-r", "-c", "work", "-d", "/", "--", "sh", "-c", "exit 7")
 	want(t, 1, "E: terminated by signal KILL", "-r", "-c", "work", "-d", "/", "--", "sh", "-c", "kill -9 $$")
 	want(t, 1, "E: there is no session nosuch", "-r", "-c", "nosuch", "--", "true")
-	want(t, 1, "E: -r runs it", "-b", "-c", image, "--", "true")
+	want(t, 1, "E: go with -r", "-b", "-c", image, "--", "true")
+	want(t, 1, "E: go with -r", "-l", "-u", "root")
 	want(t, 1, "E: is a session", "-b", "-c", "session:work")
 	want(t, 0, "", "--recover-session", "-c", "work")
 	want(t, 1, "E: there is no session", "--recover-session", "-c", "nosuch")
@@ -112,6 +113,21 @@ func TestSchrootSession(t *testing.T) {
 	want(t, 0, "", "-e", "-c", "work")
 	want(t, 1, "E: there is no session work", "-e", "-c", "work")
 	want(t, 0, "", "-e", "-f", "-c", "work")
+	// A container of another kind is none of all sessions, and two are ended at once.
+	if r := kit.Run(t, "run", "--detach", "--name", "other", image, "--", "sleep", "1000"); r.Code != 0 {
+		t.Fatalf("%+v", r)
+	}
+	want(t, 0, "one\n", "-c", image, "-b", "-n", "one")
+	want(t, 0, "two\n", "-c", image, "-b", "-n", "two")
+	kit.Must(t, os.WriteFile(filepath.Join(strings.TrimSpace(schroot(t, "--location", "-c", "session:one").Out), "file"), nil, 0o644))
+	want(t, 0, "", "-e", "--all-sessions")
+	if r := kit.Run(t, "ps", "--names"); r.Out != "other\n" {
+		t.Errorf("%+v", r)
+	}
+	if r := kit.Run(t, "logs", "other"); r.Code != 0 {
+		t.Errorf("%+v", r)
+	}
+	want(t, 0, "", "-e", "-c", "other")
 	if files, _ := filepath.Glob("/home/" + kit.User + "/.local/state/mayfly/work.*"); len(files) > 0 {
 		t.Errorf("left: %v", files)
 	}

@@ -26,6 +26,7 @@ MANWIDTH=80 man runtime-run | cat; man --warnings -l /usr/share/man/man1/runtime
 		[]string{`\A(/usr/share/man/man[157]/.*\n){8}`, `runtime-run - run a command in a throw-away container`, `mayfly \(7\) +- concepts`}},
 	{"its completion", `bash -ic '. /usr/share/bash-completion/bash_completion; _completion_loader runtime; complete -p runtime'`, []string{`complete .*runtime`}},
 	{"the wrapper's name", `nspawn-run --help; ls -l /usr/bin/nspawn-run`, []string{`nspawn-run -n`, `-> runtime`}},
+	{"its adapters", `/usr/libexec/mayfly/schroot --version; ls -l /usr/libexec/mayfly/schroot /usr/bin/autopkgtest-virt-mayfly`, []string{`schroot \(Mayfly\) `, `-> ../../bin/runtime`, `(?m)^-rwxr-xr-x .*autopkgtest-virt-mayfly$`}},
 	{"an upgrade keeps the group", next + `groupadd builders; runtime grant --group builders; echo '# changed' >> /etc/mayfly/policy.toml
 dpkg -i /tmp/next.deb; runtime grant --check; dpkg-query -W mayfly; tail -n 1 /etc/mayfly/policy.toml; ls -A /var/lib/mayfly`,
 		[]string{`(?m)^executed by +group builders$`, `(?m)^grant +capabilities`, `mayfly\t9:9`, `(?m)^# changed$`, `cannot access '/var/lib/mayfly'`}},

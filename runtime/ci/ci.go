@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"hash/fnv"
 	"strings"
+
+	"mayfly/runtime/image/ref"
 )
 
 // A Machine runs containers. Held containers stay until they are released; commands run
@@ -24,7 +26,7 @@ type Machine interface {
 	// Outside runs a command on the host, as the caller.
 	Outside(args ...string) (int, error)
 	// Release ends the held containers whose names are NAME or begin with NAME and a
-	// dash, also one that is about to begin.
+	// dash, also one that is about to begin. Others of that name it leaves alone.
 	Release(name string) error
 }
 
@@ -32,7 +34,7 @@ type Machine interface {
 type Container struct {
 	Name, Image string
 	Flags       []string
-	Variables   []string // NAME=VALUE; nobody else can see the values
+	Variables   []string // NAME=VALUE; no other user can see the values
 	Command     []string // nil: none, it waits for others
 }
 
@@ -49,6 +51,7 @@ type Command struct {
 type Setup struct {
 	Flags     []string // of `runtime run`
 	Image     string   // for jobs that name none; "": there is none
+	Helper    string   // of GitLab: an image with git and gitlab-runner for what the runner does; "": the host
 	Variables func(string) string
 }
 
@@ -57,7 +60,15 @@ func (s Setup) image(named string) (string, error) {
 	if named = cmp.Or(named, s.Image); named == "" {
 		return "", errors.New("the job names no image, and no image follows the flags of `runtime ci`")
 	}
-	return named, nil
+	return named, checkImage(named)
+}
+
+// checkImage refuses what is no image's name: the authors of jobs write it.
+func checkImage(name string) error {
+	if _, err := ref.Parse(name); err != nil {
+		return fmt.Errorf("the job's image: %w; `runtime image list` shows what there is", err)
+	}
+	return nil
 }
 
 // safe makes a part of a container's name of any text.

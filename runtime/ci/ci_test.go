@@ -79,7 +79,7 @@ func TestGitLabPrepares(t *testing.T) {
 	work := dir + "/t/0"
 	m.want(t, "release gl-17",
 		fmt.Sprintf(`hold gl-17 deb12 ["--writable" "--bind" "%s:%s" "--timeout" "1h10m0s" "--memory" "4G" "--network" "private" "--add-host" "cache:127.0.0.1" "--add-host" "db:127.0.0.1" "--add-host" "redis:127.0.0.1"] [] []`, work, work),
-		`hold gl-17-1 redis ["--writable" "--no-host-binds" "--chdir" "/" "--network" "join:gl-17"] [] ["run" "it"]`)
+		`hold gl-17-1 redis ["--writable" "--timeout" "1h10m0s" "--memory" "4G" "--no-host-binds" "--chdir" "/" "--network" "join:gl-17"] [] ["run" "it"]`)
 	if info, err := os.Stat(work); err != nil || !info.IsDir() {
 		t.Errorf("the workspace is not made: %v", err)
 	}
@@ -162,6 +162,15 @@ func TestBadCalls(t *testing.T) {
 		`CUSTOM_ENV_CI_PROJECT_DIR is ""`:        gitlab(GitLab.Prepare, "CUSTOM_ENV_CI_JOB_ID=1", "CUSTOM_ENV_CI_JOB_IMAGE=x"),
 		"CI_JOB_SERVICES: ":                      gitlab(GitLab.Prepare, "CUSTOM_ENV_CI_JOB_ID=1", "CUSTOM_ENV_CI_JOB_IMAGE=x", "CUSTOM_ENV_CI_BUILDS_DIR="+t.TempDir(), "CUSTOM_ENV_CI_JOB_SERVICES=[1]"),
 		"service redis: it needs a command":      gitlab(GitLab.Prepare, "CUSTOM_ENV_CI_JOB_ID=1", "CUSTOM_ENV_CI_JOB_IMAGE=x", "CUSTOM_ENV_CI_BUILDS_DIR="+t.TempDir(), `CUSTOM_ENV_CI_JOB_SERVICES=[{"name":"redis"}]`),
+		"the job's image: ":                      gitlab(GitLab.Prepare, "CUSTOM_ENV_CI_JOB_ID=1", "CUSTOM_ENV_CI_JOB_IMAGE=--log=/x"),
+		"service --bind=/:/x: the job's image":   gitlab(GitLab.Prepare, "CUSTOM_ENV_CI_JOB_ID=1", "CUSTOM_ENV_CI_JOB_IMAGE=x", "CUSTOM_ENV_CI_BUILDS_DIR="+t.TempDir(), `CUSTOM_ENV_CI_JOB_SERVICES=[{"name":"--bind=/:/x","command":["x"]}]`),
+		"the job's image":                        github(`{"command":"prepare_job","args":{"container":{"image":"--log=/x"}}}`, "RUNNER_NAME=r"),
+		"the job's image: image":                 github(`{"command":"run_container_step","args":{"image":"--log=/x","entryPoint":"x"}}`, "RUNNER_NAME=r"),
+		"the job's ima":                          buildkite("BUILDKITE_JOB_ID=1", "BUILDKITE_PLUGIN_MAYFLY_IMAGE=--log=/x"),
+		"option --log: a workflow may ask for":   github(`{"command":"prepare_job","args":{"container":{"image":"x","createOptions":"--cpus 1 --log /x"}}}`, "RUNNER_NAME=r"),
+		"option --name=x: a workflow":            github(`{"command":"prepare_job","args":{"container":{"image":"x","createOptions":"--name=x"}}}`, "RUNNER_NAME=r"),
+		"option x: a workflow":                   github(`{"command":"prepare_job","args":{"container":{"image":"x","createOptions":"--cpus 1 x"}}}`, "RUNNER_NAME=r"),
+		"option --cpus: it needs a value":        github(`{"command":"run_container_step","args":{"image":"x","entryPoint":"x","createOptions":"--cpus"}}`, "RUNNER_NAME=r"),
 		"on standard input: unexpected end":      github("", "RUNNER_NAME=r"),
 		"on standard input: json":                github("[1]", "RUNNER_NAME=r"),
 		"RUNNER_NAME is not set":                 github("{}"),
@@ -215,7 +224,7 @@ func TestGitHub(t *testing.T) {
 	do(`{"command":"cleanup_job"}`)
 	m.want(t, "release "+name,
 		`hold `+name+` deb12 ["--writable" "--bind" "/r/_work\\:x:/__w" "--bind-ro" "/r/ext:/__e" "--cpus" "1" "--memory" "4G" "--network" "private" "--add-host" "db:127.0.0.1"] ["A=b=c" "CI=true" "GITHUB_ACTIONS=true"] []`,
-		`hold `+name+`-1 pg ["--writable" "--no-host-binds" "--chdir" "/" "--network" "join:`+name+`" "--writable" "--memory" "4G"] ["CI=no" "GITHUB_ACTIONS=true"] ["run" "it"]`,
+		`hold `+name+`-1 pg ["--writable" "--memory" "4G" "--no-host-binds" "--chdir" "/" "--network" "join:`+name+`"] ["CI=no" "GITHUB_ACTIONS=true"] ["run" "it"]`,
 		`exec `+name+` ["test" "-e" "/etc/alpine-release"] [] / <`,
 		`exec `+name+` ["sh" "-c" "PATH=$1:$PATH; export PATH; shift; exec \"$@\"" "sh" "/p:/q" "bash" "-e" "x"] ["A=b" "CI=true" "GITHUB_ACTIONS=true"] /__w/a/a <`,
 		`run `+name+`-step tool ["--writable" "--memory" "4G" "--network" "join:x" "--chdir" "/__w"] ["CI=true" "GITHUB_ACTIONS=true"] ["/entry"]`,
@@ -260,4 +269,34 @@ func TestSafeNames(t *testing.T) {
 		}
 		seen[name] = text
 	}
+}
+
+// With a helper's image nothing of a job runs outside.
+func TestGitLabsHelper(t *testing.T) {
+	dir := t.TempDir()
+	m := &fake{}
+	g := GitLab{Machine: m, Setup: Setup{Helper: "tools", Flags: []string{"--cpus", "2"}, Variables: variables("CUSTOM_ENV_CI_JOB_ID=17", "CUSTOM_ENV_CI_JOB_IMAGE=deb12", "CUSTOM_ENV_CI_BUILDS_DIR="+dir)}}
+	if err := g.Prepare(); err != nil {
+		t.Fatal(err)
+	}
+	if code, err := g.Run("s", "get_sources"); code != 0 || err != nil {
+		t.Errorf("%d, %v", code, err)
+	}
+	m.want(t, "release gl-17",
+		fmt.Sprintf(`hold gl-17-helper tools ["--writable" "--bind" "%s:%s" "--cpus" "2" "--chdir" "/"] [] []`, dir, dir),
+		fmt.Sprintf(`hold gl-17 deb12 ["--writable" "--bind" "%s:%s" "--cpus" "2"] [] []`, dir, dir),
+		fmt.Sprintf(`exec gl-17-helper ["sh" "-c" %q] [] / <s`, script))
+}
+
+// The ports of a service are those of the job's network.
+func TestPortsOfAService(t *testing.T) {
+	m := &fake{}
+	g := GitHub{Machine: m, Setup: Setup{Variables: variables("RUNNER_NAME=r")}}
+	_, err := g.Do(strings.NewReader(`{"command":"prepare_job","responseFile":"` + filepath.Join(t.TempDir(), "r") + `","args":{"container":{"image":"x"},"services":[{"contextName":"db","image":"pg","entryPoint":"run","portMappings":["5432:5432","99"]}]}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.want(t, "release gh-r", `hold gh-r x ["--writable" "--network" "private" "--publish" "5432:5432" "--add-host" "db:127.0.0.1"] ["CI=true" "GITHUB_ACTIONS=true"] []`,
+		`hold gh-r-1 pg ["--writable" "--no-host-binds" "--chdir" "/" "--network" "join:gh-r"] ["CI=true" "GITHUB_ACTIONS=true"] ["run"]`,
+		`exec gh-r ["test" "-e" "/etc/alpine-release"] [] / <`)
 }

@@ -80,7 +80,8 @@ func (g GitHub) name() (string, error) {
 	if runner == "" {
 		return "", errors.New("RUNNER_NAME is not set: GitHub's runner calls this as ACTIONS_RUNNER_CONTAINER_HOOKS")
 	}
-	return "gh-" + safe(runner), nil
+	// Two runners of one host may have one name in different organisations.
+	return "gh-" + safe(strings.TrimSpace(runner+" "+g.Variables("ACTIONS_RUNNER_CONTAINER_HOOKS"))), nil
 }
 
 // prepare begins the containers of a job. What an earlier job of the runner's has left is
@@ -99,14 +100,13 @@ func (g GitHub) prepare(name string, h hook) error {
 	if args.Container == nil {
 		return errors.New("services of a job without a container: give the job a container")
 	}
-	job, err := g.begins(name, *args.Container)
+	job, err := g.begins(name, *args.Container, true)
 	if err != nil {
 		return err
 	}
-	job.Image = args.Container.Image
 	var services []service
 	for _, s := range args.Services {
-		c, err := g.begins("", s)
+		c, err := g.begins("", s, false)
 		if err != nil {
 			return fmt.Errorf("service %s: %w", s.ContextName, err)
 		}
@@ -114,7 +114,7 @@ func (g GitHub) prepare(name string, h hook) error {
 		if s.EntryPoint != "" {
 			command = append([]string{s.EntryPoint}, command...)
 		}
-		services = append(services, service{image: s.Image, aliases: []string{s.ContextName}, command: command, flags: c.Flags, env: c.Variables})
+		services = append(services, service{image: s.Image, aliases: []string{s.ContextName}, command: command, flags: c.Flags, ports: published(s.PortMappings), env: c.Variables})
 	}
 	if err := begin(g.Machine, job, services); err != nil {
 		return err
@@ -177,11 +177,11 @@ func (g GitHub) container(name string, h hook) (int, error) {
 	case c.EntryPoint == "":
 		return 0, fmt.Errorf("a step of image %s without an entrypoint: images have none of their own here", c.Image)
 	}
-	step, err := g.begins(name+"-step", c)
+	step, err := g.begins(name+"-step", c, true)
 	if err != nil {
 		return 0, err
 	}
-	step.Image, step.Command = c.Image, c.command()
+	step.Command = c.command()
 	if h.State.Network != "" {
 		step.Flags = append(step.Flags, "--network", h.State.Network)
 	}
@@ -200,8 +200,43 @@ func (c hookContainer) command() []string {
 	return append([]string{"sh", "-c", `PATH=$1:$PATH; export PATH; shift; exec "$@"`, "sh", strings.Join(c.PrependPath, ":")}, command...)
 }
 
-// begins translates a container's description.
-func (g GitHub) begins(name string, c hookContainer) (Container, error) {
+// mayAsk are the flags of run that a workflow may have among its options. Each takes a
+// value. The others are the administrator's: some name files of the host's.
+var mayAsk = []string{"--cpus", "--memory", "-m", "--tasks", "--env", "-e", "--network", "--tmpfs", "--volume", "-v", "--add-host", "--hostname", "--publish", "-p"}
+
+// options reads the options of a workflow.
+func options(text string) ([]string, error) {
+	words := strings.Fields(text)
+	for i := 0; i < len(words); i++ {
+		name, _, joined := strings.Cut(words[i], "=")
+		if !slices.Contains(mayAsk, name) {
+			return nil, fmt.Errorf("option %s: a workflow may ask for %s", words[i], strings.Join(mayAsk, " "))
+		}
+		if !joined {
+			if i++; i == len(words) {
+				return nil, fmt.Errorf("option %s: it needs a value", name)
+			}
+		}
+	}
+	return words, nil
+}
+
+// published are the ports that are told for both sides; the others can be reached in the
+// job's network without that.
+func published(ports []string) []string {
+	return slices.DeleteFunc(slices.Clone(ports), func(p string) bool { return !strings.Contains(p, ":") })
+}
+
+// begins translates a container's description. alone tells that it has a network that is
+// not the job's.
+func (g GitHub) begins(name string, c hookContainer, alone bool) (Container, error) {
+	if err := checkImage(c.Image); err != nil {
+		return Container{}, err
+	}
+	asked, err := options(c.CreateOptions)
+	if err != nil {
+		return Container{}, err
+	}
 	flags := []string{"--writable"}
 	for _, m := range slices.Concat(c.SystemMountVolumes, c.UserMountVolumes) {
 		switch {
@@ -212,14 +247,13 @@ func (g GitHub) begins(name string, c hookContainer) (Container, error) {
 			flags = append(flags, bind(m.SourceVolumePath, m.TargetVolumePath, m.ReadOnly)...)
 		}
 	}
-	for _, ports := range c.PortMappings {
-		flags = append(flags, "--publish", ports)
-	}
-	if len(c.PortMappings) > 0 {
+	if ports := published(c.PortMappings); alone && len(ports) > 0 {
 		flags = append(flags, "--network", "private")
+		for _, ports := range ports {
+			flags = append(flags, "--publish", ports)
+		}
 	}
-	flags = append(append(flags, strings.Fields(c.CreateOptions)...), g.Flags...)
-	return Container{Name: name, Flags: flags, Variables: c.variables()}, nil
+	return Container{Name: name, Image: c.Image, Flags: slices.Concat(flags, asked, g.Flags), Variables: c.variables()}, nil
 }
 
 // variables returns the environment in a fixed order.

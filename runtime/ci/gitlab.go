@@ -16,7 +16,8 @@ import (
 // GitLab is the custom executor of GitLab Runner
 // (https://docs.gitlab.com/runner/executors/custom). A job is a held container. The
 // job's own scripts run in it; what the runner does besides, such as fetching the
-// repository, runs outside: images need neither git nor the runner.
+// repository, runs outside, or in a container of its own (Setup.Helper): images need
+// neither git nor the runner.
 type GitLab struct {
 	Setup
 	Machine Machine
@@ -85,12 +86,25 @@ func (g GitLab) Prepare() error {
 	if err != nil {
 		return err
 	}
-	flags := append([]string{"--writable"}, bind(work, work, false)...)
+	var limit []string
 	if seconds, err := strconv.Atoi(g.job("CI_JOB_TIMEOUT")); err == nil && seconds > 0 {
-		flags = append(flags, "--timeout", (time.Duration(seconds)*time.Second + afterTimeout).String())
+		limit = []string{"--timeout", (time.Duration(seconds)*time.Second + afterTimeout).String()}
+	}
+	for i := range services {
+		services[i].flags = slices.Concat([]string{"--writable"}, limit, g.Flags)
+	}
+	flags := slices.Concat([]string{"--writable"}, bind(work, work, false), limit)
+	if g.Helper != "" {
+		helper := slices.Concat(flags, g.Flags, []string{"--chdir", "/"})
+		if err := g.Machine.Hold(Container{Name: name + helperSuffix, Image: g.Helper, Flags: helper}); err != nil {
+			return err
+		}
 	}
 	return begin(g.Machine, Container{Name: name, Image: image, Flags: append(flags, g.Flags...)}, services)
 }
+
+// helperSuffix ends the name of the container of what the runner does.
+const helperSuffix = "-helper"
 
 // workspace makes the directory of the job's slot, which is bound: the project's own is
 // made later, and no other job's is below it.
@@ -133,14 +147,15 @@ func inside(stage string) bool {
 }
 
 // script runs a script that comes in by standard input with what shell there is. The
-// script's own standard input is empty.
-const script = `umask 077
-script=/tmp/.mayfly-script-$$
-cat >"$script" || exit
-umask 022
+// script's own standard input is empty. The file has the job's secrets: it has no name
+// when the script runs.
+const script = `script=/tmp/.mayfly-script-$$
+(umask 077; cat >"$script") || exit
+exec 9<"$script"
+rm "$script"
 shell=sh
 if command -v bash >/dev/null; then shell=bash; fi
-exec "$shell" "$script" </dev/null`
+exec "$shell" /dev/fd/9 </dev/null`
 
 // Run runs a script of a stage, and returns the exit status for the runner.
 func (g GitLab) Run(file, stage string) (int, error) {
@@ -149,9 +164,12 @@ func (g GitLab) Run(file, stage string) (int, error) {
 		return 0, err
 	}
 	var code int
-	if inside(stage) {
+	switch {
+	case inside(stage):
 		code, err = g.Machine.Exec(Command{Container: name, Args: []string{"sh", "-c", script}, Dir: "/", Input: file})
-	} else {
+	case g.Helper != "":
+		code, err = g.Machine.Exec(Command{Container: name + helperSuffix, Args: []string{"sh", "-c", script}, Dir: "/", Input: file})
+	default:
 		code, err = g.Machine.Outside("bash", file)
 	}
 	if err != nil || code == 0 {

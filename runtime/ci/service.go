@@ -13,6 +13,7 @@ type service struct {
 	aliases []string
 	command []string
 	flags   []string
+	ports   []string // HOST:CONTAINER
 	env     []string
 }
 
@@ -23,6 +24,12 @@ func begin(m Machine, job Container, services []service) error {
 			job.Flags = append(job.Flags, "--network", "private")
 		}
 		for _, s := range services {
+			if err := checkImage(s.image); err != nil {
+				return fmt.Errorf("service %s: %w", s.image, err)
+			}
+			for _, ports := range s.ports { // of the network, which is the job's
+				job.Flags = append(job.Flags, "--publish", ports)
+			}
 			if len(s.command) == 0 {
 				return fmt.Errorf("service %s: it needs a command: images have none of their own here", s.image)
 			}
@@ -39,7 +46,7 @@ func begin(m Machine, job Container, services []service) error {
 			break
 		}
 		err = m.Hold(Container{Name: fmt.Sprintf("%s-%d", job.Name, i+1), Image: s.image, Command: s.command, Variables: s.env,
-			Flags: append([]string{"--writable", "--no-host-binds", "--chdir", "/", "--network", "join:" + job.Name}, s.flags...)})
+			Flags: append(slices.Clone(s.flags), "--no-host-binds", "--chdir", "/", "--network", "join:"+job.Name)})
 		if err != nil {
 			err = fmt.Errorf("service %s: %w", s.image, err)
 		}

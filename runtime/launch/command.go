@@ -38,6 +38,13 @@ func (l *Launch) startCommand(p *plan.Plan, files [3]uintptr, terminal int) (*ns
 
 // filterOf returns the seccomp filter for the plan's commands.
 func filterOf(p *plan.Plan) []unix.SockFilter {
+	if p.NoSync {
+		return seccomp.WithoutSync(profileOf(p))
+	}
+	return profileOf(p)
+}
+
+func profileOf(p *plan.Plan) []unix.SockFilter {
 	switch {
 	case p.Nested && p.NetworkMode == "":
 		return seccomp.Nested

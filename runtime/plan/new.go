@@ -66,6 +66,7 @@ func New(r Request, f Facts) (*Plan, error) {
 	p.Multiplexed = p.NetworkMode != "" && f.Image.Debian == "i386"
 	// Not commands that run as the host's root: their user namespaces would have power
 	// over root's files.
+	p.NoSync = r.NoSync
 	p.Nested = f.Policy.NestedNamespaces && (f.RootInside != nil || f.User.UID != 0)
 	p.readAhead(f.Image)
 	return p, p.personality(r, f)
@@ -101,9 +102,9 @@ func (p *Plan) chooseRoot(r Request, f Facts) {
 		p.Root.Kind, p.Root.Name = RootDraft, r.Draft
 	case r.NoEphemeral:
 		p.Root.Kind = RootImage
-	case r.Session != "":
+	case r.Session != "" && !r.Discard:
 		p.Root.Kind, p.Root.Name = RootSession, r.Session
-	case r.Writable || f.NeedsSnapshot:
+	case r.Writable || r.Discard || f.NeedsSnapshot:
 		p.Root.Kind = RootSnapshot
 	}
 }

@@ -97,6 +97,9 @@ type Plan struct {
 	// Nested: commands may make user namespaces.
 	Nested bool `json:"nestedNamespaces,omitempty"`
 
+	// NoSync: fsync(2) and its kind succeed and do nothing.
+	NoSync bool `json:"noSync,omitempty"`
+
 	// TimerSlack is that of commands, in nanoseconds; 0: that of the process.
 	TimerSlack int `json:"timerSlack,omitempty"`
 

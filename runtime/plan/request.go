@@ -24,6 +24,8 @@ type Request struct {
 	Store   string // directory of the images; "": the policy's. Only root may choose.
 	Image   string // NAME or NAME@VERSION
 	Session string // instead of Image: the caller's session to run in
+	// Discard: the command runs in a throw-away snapshot of the session.
+	Discard bool
 	Draft   string // name of a draft of Image to run in; root only
 	// DraftEnv are NAME=VALUE entries of Draft's configuration.
 	DraftEnv []string
@@ -43,6 +45,8 @@ type Request struct {
 	// home: nothing of the host's is inside but what Binds says, and files of /etc.
 	NoHostBinds bool
 	Tmpfs       []Tmpfs
+	// NoSync: fsync(2) and its kind do nothing, which suits files that are thrown away.
+	NoSync bool
 
 	Passing Passing // which open descriptors the command gets
 

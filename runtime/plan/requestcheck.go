@@ -37,6 +37,8 @@ func (r Request) Exclusions() error {
 		return errors.New("--root and --user exclude each other: root inside can become any user with su or setpriv")
 	case r.Session != "" && (r.NoEphemeral || r.Writable):
 		return errors.New("a session is writable, and keeps what is written: --writable and --no-ephemeral make no sense with it")
+	case r.Discard && r.Session == "":
+		return errors.New("--discard goes with --session: changes to an image are discarded always")
 	case r.Draft != "" && !r.NoEphemeral:
 		return errors.New("a draft is there to be changed")
 	case r.NoEphemeral && r.Writable:

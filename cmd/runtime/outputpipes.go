@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"io"
 	"os"
 	"sync"
 	"time"
@@ -9,21 +10,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A relay stands between a command and the standard output and error of this process. A
+// outputPipes stand between a command and the standard output and error of this process. A
 // runner reads these until everybody has closed them; processes that a job has left in
-// the background have the relay's pipes instead, so that the runner does not wait for
+// the background have these pipes instead, so that the runner does not wait for
 // them.
-type relay struct {
+type outputPipes struct {
 	pipes []*os.File // to read
-	fds   []int      // theirs
 	to    []*os.File
 	done  sync.WaitGroup
 }
 
-// openRelay puts pipes in the place of descriptors 1 and 2, one for both if they are the
+// openOutputPipes puts pipes in the place of descriptors 1 and 2, one for both if they are the
 // same file: what is written there keeps its order.
-func openRelay() (*relay, error) {
-	r := &relay{}
+func openOutputPipes() (r *outputPipes, err error) {
+	r = &outputPipes{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.close())
+		}
+	}()
 	one := sameOutput()
 	for fd := 1; fd <= 2; fd++ {
 		if fd == 2 && one {
@@ -45,9 +50,12 @@ func openRelay() (*relay, error) {
 			return r, err
 		}
 		read, to := os.NewFile(uintptr(ends[0]), "pipe"), os.NewFile(uintptr(kept), "output")
-		r.fds = append(r.fds, ends[0])
 		r.pipes, r.to = append(r.pipes, read), append(r.to, to)
-		r.done.Go(func() { _, _ = to.ReadFrom(read) })
+		r.done.Go(func() {
+			if _, err := io.Copy(to, read); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+				_ = read.Close() // nobody reads: the command is to get EPIPE
+			}
+		})
 	}
 	return r, nil
 }
@@ -58,7 +66,7 @@ func sameOutput() bool {
 }
 
 // close passes on what has been written until now, and puts descriptors 1 and 2 back.
-func (r *relay) close() error {
+func (r *outputPipes) close() error {
 	var errs []error
 	for i, to := range r.to {
 		errs = append(errs, unix.Dup3(int(to.Fd()), i+1, 0))
@@ -67,25 +75,33 @@ func (r *relay) close() error {
 		errs = append(errs, unix.Dup3(1, 2, 0))
 	}
 	for _, pipe := range r.pipes {
-		errs = append(errs, pipe.SetReadDeadline(time.Now()))
+		_ = pipe.SetReadDeadline(time.Now()) // closed, if nobody reads
 	}
 	r.done.Wait()
 	for i, pipe := range r.pipes {
-		errs = append(errs, drain(r.fds[i], r.to[i]), pipe.Close())
+		if err := drain(pipe, r.to[i]); !errors.Is(err, os.ErrClosed) {
+			errs = append(errs, err, pipe.Close())
+		}
 	}
 	return errors.Join(errs...)
 }
 
 // drain copies what is in a pipe, and does not wait for more.
-func drain(pipe int, to *os.File) error {
-	buffer := make([]byte, 1<<16)
-	for {
-		n, err := unix.Read(pipe, buffer)
-		if n <= 0 || err != nil {
-			return nil // EAGAIN, or nobody has it any more
-		}
-		if _, err := to.Write(buffer[:n]); err != nil {
-			return err
-		}
+func drain(pipe, to *os.File) error {
+	raw, err := pipe.SyscallConn()
+	if err != nil {
+		return err
 	}
+	buffer := make([]byte, 1<<16)
+	var failed error
+	err = raw.Control(func(fd uintptr) {
+		for failed == nil {
+			n, err := unix.Read(int(fd), buffer)
+			if n <= 0 || err != nil {
+				return // EAGAIN, or nobody has it any more
+			}
+			_, failed = to.Write(buffer[:n])
+		}
+	})
+	return errors.Join(err, failed)
 }
