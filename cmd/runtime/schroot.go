@@ -83,7 +83,7 @@ func (s *schroot) declare(flags *flag.FlagSet) {
 	flags.BoolVarP(&s.list, "list", "l", false, "list images, and sessions where they are asked for")
 	flags.BoolVarP(&s.info, "info", "i", false, "tell about images and sessions")
 	flags.BoolVar(&s.location, "location", false, "print the directory of a session's root file system")
-	flags.BoolVar(&s.config, "config", false, "not here: `runtime policy explain IMAGE` tells what holds")
+	flags.BoolVar(&s.config, "config", false, "tell as schroot.conf(5) would who may use images")
 	flags.BoolVarP(&s.version, "version", "V", false, "print the version")
 	flags.BoolVarP(&s.everything, "all", "a", false, "images and sessions")
 	flags.BoolVar(&s.allChroots, "all-chroots", false, "all images")
@@ -119,8 +119,6 @@ func (s *schroot) do(h here.Here) (int, error) {
 		return exit(errors.New("only one action may be given, such as -l, -b, -r or -e"))
 	case len(s.settings) > 0:
 		return exit(fmt.Errorf("-o %s: nothing can be set here; `runtime run --help` has flags for much", s.settings[0]))
-	case s.config:
-		return exit(errors.New("--config: images have no such file; `runtime policy explain IMAGE` tells what holds"))
 	case s.version:
 		fmt.Fprintf(stdout, "schroot (Mayfly) %s\n", version)
 		return 0, nil
@@ -128,7 +126,7 @@ func (s *schroot) do(h here.Here) (int, error) {
 		return exit(errors.New("a command, -d, -u, -s and -p go with -r, or with no action"))
 	case s.name != "" && !s.begin:
 		return exit(errors.New("-n names a session that begins: it goes with -b"))
-	case s.list, s.info, s.location:
+	case s.list, s.info, s.location, s.config:
 		return exit(s.tell(h))
 	case s.end, s.recover:
 		return exit(s.each(h))
@@ -147,7 +145,7 @@ func (s *schroot) do(h here.Here) (int, error) {
 
 // runsNothing tells whether the action is one that runs no command.
 func (s *schroot) runsNothing() bool {
-	return s.list || s.info || s.location || s.begin || s.end || s.recover
+	return s.list || s.info || s.location || s.config || s.begin || s.end || s.recover
 }
 
 // The namespaces of names.

@@ -8,6 +8,7 @@ import (
 
 	"mayfly/runtime/here"
 	"mayfly/runtime/state"
+	"mayfly/runtime/user"
 )
 
 // tell prints a list of images and sessions, or what there is to say of each, or where
@@ -23,6 +24,10 @@ func (s *schroot) tell(h here.Here) error {
 			fmt.Fprintln(stdout, chrootPrefix+name)
 		case s.location:
 			return fmt.Errorf("%s is an image: only a session has a location", name)
+		case s.config:
+			if err := tellConfig(h, name); err != nil {
+				return err
+			}
 		default:
 			tellImage(name)
 		}
@@ -86,6 +91,34 @@ func named(names, images []string, sessions []state.Record) (i []string, s []sta
 		}
 	}
 	return i, s, nil
+}
+
+// tellConfig prints what autopkgtest reads of schroot's configuration: who may be root.
+func tellConfig(h here.Here, name string) error {
+	base, bare, err := baseOf(h, name)
+	if err != nil {
+		return err
+	}
+	database, err := user.Load(h)
+	if err != nil {
+		return err
+	}
+	me, _, err := database.ByID(uint32(os.Getuid()))
+	if err != nil {
+		return err
+	}
+	root := me.Name
+	if me.UID != 0 {
+		may, err := mayBeRoot(h, base, bare)
+		if err != nil {
+			return err
+		}
+		if !may {
+			root = ""
+		}
+	}
+	fmt.Fprintf(stdout, "[%s]\ntype=mayfly\naliases=\nusers=%s\ngroups=\nroot-users=%s\nroot-groups=\n", name, me.Name, root)
+	return nil
 }
 
 func tellImage(name string) {

@@ -83,6 +83,19 @@ func (c *call) end(t *testing.T) int {
 // signal sends a signal to its process group.
 func (c *call) signal(s syscall.Signal) { _ = syscall.Kill(-c.Process.Pid, s) }
 
+// cancel ends it in one of the ways in which runners do: with all that it has started, or
+// alone.
+func (c *call) cancel(way int) {
+	switch way % 3 {
+	case 0:
+		c.signal(syscall.SIGKILL)
+	case 1:
+		c.signal(syscall.SIGTERM)
+	case 2:
+		_ = c.Process.Kill()
+	}
+}
+
 // wantCode fails the test unless a call has ended so.
 func (c *call) wantCode(t *testing.T, want int) {
 	t.Helper()

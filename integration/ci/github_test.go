@@ -157,8 +157,8 @@ func TestGitHubCancelsAPreparation(t *testing.T) {
 	r := newGitHubRunner(t, "killed")
 	for i := range kit.Rounds(12, 300) {
 		h := r.hook(t, "prepare_job", r.job(""))
-		time.Sleep(time.Duration(i%24) * time.Millisecond)
-		h.signal([]syscall.Signal{syscall.SIGKILL, syscall.SIGINT}[i%2])
+		time.Sleep(time.Duration(i%25) * time.Millisecond)
+		h.cancel(i)
 		_ = h.end(t)
 		r.hook(t, "cleanup_job", map[string]any{}).wantCode(t, 0)
 		if ps := kit.Run(t, "ps", "--names"); ps.Out != "" {

@@ -157,8 +157,8 @@ func TestGitLabCancelsAPreparation(t *testing.T) {
 	for i := range kit.Rounds(12, 300) {
 		j := newGitLabJob(t, 20)
 		prepare := j.start(t, "prepare")
-		time.Sleep(time.Duration(i%24) * time.Millisecond)
-		prepare.signal([]syscall.Signal{syscall.SIGKILL, syscall.SIGTERM}[i%2])
+		time.Sleep(time.Duration(i%25) * time.Millisecond)
+		prepare.cancel(i)
 		_ = prepare.end(t)
 		j.start(t, "cleanup").wantCode(t, 0)
 		if r := kit.Run(t, "ps", "--names"); r.Out != "" {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"mayfly/integration/kit"
 )
@@ -43,6 +44,18 @@ func TestWrongUseOfTheServer(t *testing.T) {
 		}
 	}
 	defer kit.NothingLeft(t)
+}
+
+// Autopkgtest's own server for schroot, and ours under that name.
+func TestAutopkgtestBySchroot(t *testing.T) {
+	defer kit.NothingLeft(t)
+	dir, tree := source(t)
+	tests := filepath.Join(tree, "debian/tests")
+	kit.Must(t, os.WriteFile(filepath.Join(tests, "control"), []byte("Tests: root\nDepends:\nRestrictions: needs-root\n\nTest-Command: test $(id -un) = "+kit.User+"\nDepends:\n"), 0o644))
+	cmd := as(t, dir, "autopkgtest", "--no-built-binaries", tree, "--", "schroot", kit.Image+"-sbuild")
+	cmd.Env = append(cmd.Env, "PATH="+filepath.Dir(schrootLink)+":/usr/bin:/bin")
+	r := kit.DoWithin(t, kit.Within(5*time.Minute), cmd)
+	contains(t, r.Out+r.Err, "root                 PASS", "command1             PASS")
 }
 
 // However a test is ended, its testbed ends.
