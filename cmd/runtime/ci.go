@@ -136,7 +136,7 @@ func (m machine) Hold(c ci.Container) error {
 	if command == nil {
 		command = holdCommand
 	}
-	if err := markHeld(c.Name); err != nil {
+	if _, err := markHeld(c.Name); err != nil {
 		return err
 	}
 	var variables []string

@@ -37,23 +37,27 @@ var holdCommand = []string{"tail", "-f", "/dev/null"}
 // makes it first, and who ends one removes it first: whatever is between the two is
 // found by one of them.
 
-// markHeld makes a held container's mark.
-func markHeld(name string) error {
+// markHeld makes a held container's mark. It tells whether the mark is new: one that was
+// there may be another's who begins it now, or is left of one that has ended.
+func markHeld(name string) (isNew bool, err error) {
 	if err := ref.CheckName("container", name); err != nil {
-		return err
+		return false, err
 	}
 	dir, err := detachedDirectory()
 	if err == nil {
 		err = os.MkdirAll(dir, 0o700)
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
-	f, err := os.OpenFile(filepath.Join(dir, name+heldSuffix), os.O_WRONLY|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
+	f, err := os.OpenFile(filepath.Join(dir, name+heldSuffix), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, os.ErrExist) {
+		return false, nil
+	}
 	if err != nil {
-		return err
+		return false, err
 	}
-	return f.Close()
+	return true, f.Close()
 }
 
 // marked lists the names of the caller's held containers that begin with a prefix.
@@ -80,7 +84,8 @@ func hold(h here.Here, name string, flags []string, image string) (int, error) {
 	if runsNow(h, name) {
 		return exit(fmt.Errorf("%s runs already: `runtime exec -it %s bash`", name, name))
 	}
-	if err := markHeld(name); err != nil {
+	isNew, err := markHeld(name)
+	if err != nil {
 		return exit(err)
 	}
 	invoked = append([]string{"--quiet", "--held", "--name", name}, flags...)
@@ -101,7 +106,7 @@ func hold(h here.Here, name string, flags []string, image string) (int, error) {
 		return exit(err)
 	}
 	code, err := o.detach(h)
-	if code != 0 || err != nil {
+	if isNew && (code != 0 || err != nil) {
 		if dir, _ := detachedDirectory(); dir != "" {
 			err = errors.Join(err, forget(dir, name))
 		}

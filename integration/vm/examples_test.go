@@ -86,7 +86,7 @@ const (
 	// ci is what runners and agents set for what they call.
 	ci = `CUSTOM_ENV_CI_JOB_ID=1 CUSTOM_ENV_CI_BUILDS_DIR=/home/mayfly-test/builds RUNNER_NAME=host BUILDKITE_JOB_ID=1 BUILDKITE_COMMAND=./build.sh BUILDKITE_BUILD_CHECKOUT_PATH=/home/mayfly-test `
 
-	without     = `runtime image remove --force %s >/dev/null 2>&1; `
+	without = `runtime image remove --force %s >/dev/null 2>&1; `
 )
 
 var settings = []setting{
