@@ -93,7 +93,7 @@ func (b buildDeps) session(file string) (string, error) {
 		return "", err
 	}
 	if slices.ContainsFunc(sessions, func(s session.Session) bool { return s.Name == name }) {
-		err := again(nil, nil, "runtime", "run", "--quiet", "--session", name, "--discard", "--no-host-binds", "--chdir", "/", "--", "test", "-e", complete)
+		err := again(nil, nil, nil, "runtime", "run", "--quiet", "--session", name, "--discard", "--no-host-binds", "--chdir", "/", "--", "test", "-e", complete)
 		var failed *exec.ExitError
 		if err == nil {
 			return name, nil
@@ -101,7 +101,7 @@ func (b buildDeps) session(file string) (string, error) {
 		if !errors.As(err, &failed) || failed.ExitCode() != 1 { // 1: the file is not there
 			return "", err
 		}
-		if err := again(nil, nil, "runtime", "session", "end", name); err != nil {
+		if err := again(nil, nil, nil, "runtime", "session", "end", name); err != nil {
 			return "", err
 		}
 	}
@@ -140,7 +140,7 @@ func (b buildDeps) forget(sessions []session.Session, family, name string) error
 		if s.Name == name || s.InUse || time.Since(s.Used) < forgetAfter || of != image || len(s.Name) != len(name) || !strings.HasPrefix(s.Name, family) {
 			continue
 		}
-		if err := again(nil, nil, "runtime", "session", "end", s.Name); err != nil {
+		if err := again(nil, nil, nil, "runtime", "session", "end", s.Name); err != nil {
 			return err
 		}
 	}
@@ -149,7 +149,7 @@ func (b buildDeps) forget(sessions []session.Session, family, name string) error
 
 // install begins the session and fills it. One that cannot be filled is ended.
 func (b buildDeps) install(name string, source dsc.Source) error {
-	if err := again(nil, nil, "runtime", "session", "begin", "--name", name, b.image); err != nil {
+	if err := again(nil, nil, nil, "runtime", "session", "begin", "--name", name, b.image); err != nil {
 		return err
 	}
 	flags := []string{"run", "--quiet", "--session", name, "--no-host-binds", "--chdir", "/"}
@@ -158,12 +158,12 @@ func (b buildDeps) install(name string, source dsc.Source) error {
 	}
 	// The mark comes when all is on the disk.
 	flags = flags[:len(flags):len(flags)]
-	err := again(nil, strings.NewReader(source.Control()), "runtime", append(flags, "--no-sync", "--", "sh", "-ec", installDependencies)...)
+	err := again(nil, strings.NewReader(source.Control()), nil, "runtime", append(flags, "--no-sync", "--", "sh", "-ec", installDependencies)...)
 	if err == nil {
-		err = again(nil, nil, "runtime", append(flags, "--", "sh", "-ec", "sync; touch "+complete)...)
+		err = again(nil, nil, nil, "runtime", append(flags, "--", "sh", "-ec", "sync; touch "+complete)...)
 	}
 	if err != nil {
-		err = errors.Join(fmt.Errorf("what %s needs could not be installed: %w", source.Name, err), again(nil, nil, "runtime", "session", "end", name))
+		err = errors.Join(fmt.Errorf("what %s needs could not be installed: %w", source.Name, err), again(nil, nil, nil, "runtime", "session", "end", name))
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -41,7 +42,9 @@ func gitlabCommands() []command {
 		}
 	}
 	return []command{
-		ciCommand("config", "", "tell the runner who runs its jobs", "runtime ci gitlab config", nothing, gitlab(func(g ci.GitLab, _ []string) (int, error) { return 0, g.Config() })),
+		ciCommand("config", "[DIR]", "tell the runner who runs its jobs, and that repositories are below DIR (default: ~/builds)", "runtime ci gitlab config /home/ci/builds", directory, gitlab(func(g ci.GitLab, args []string) (int, error) {
+			return 0, g.Config(strings.Join(args, ""))
+		})),
 		ciCommand("prepare", "[flags of run] [IMAGE]", "begin the containers of a job", "runtime ci gitlab prepare --memory 4G deb12-i386", withImage, gitlab(func(g ci.GitLab, _ []string) (int, error) { return 0, g.Prepare() })),
 		ciCommand("run", "SCRIPT STAGE", "run a script of a job", "runtime ci gitlab run script.sh build_script", twoArguments, gitlab(func(g ci.GitLab, args []string) (int, error) { return g.Run(args[0], args[1]) })),
 		ciCommand("cleanup", "", "end the containers of a job", "runtime ci gitlab cleanup", nothing, gitlab(func(g ci.GitLab, _ []string) (int, error) { return 0, g.Cleanup() })),
@@ -69,6 +72,7 @@ type takes int
 
 const (
 	nothing      takes = iota
+	directory          // one, or none
 	twoArguments       // two arguments
 	flagsOnly          // flags of run
 	withImage          // those, and an image for jobs that name none
@@ -76,7 +80,11 @@ const (
 
 // ciCommand returns a command that a CI system calls.
 func ciCommand(name, synopsis, summary, example string, what takes, do func(process, ci.Setup, []string) (int, error)) command {
-	return command{name: name, granted: true, passes: true, synopsis: synopsis, summary: summary, examples: []string{example}, bare: what == nothing,
+	failure := 0
+	if strings.HasPrefix(example, "runtime ci gitlab") {
+		failure = ci.GitLab{Setup: ci.Setup{Variables: os.Getenv}}.Failed()
+	}
+	return command{name: name, granted: true, passes: true, failure: failure, synopsis: synopsis, summary: summary, examples: []string{example}, bare: what == nothing,
 		setUp: func(flags *flag.FlagSet) action {
 			if what == flagsOnly || what == withImage {
 				declare(flags)
@@ -89,14 +97,14 @@ func ciCommand(name, synopsis, summary, example string, what takes, do func(proc
 				setup := ci.Setup{Variables: os.Getenv}
 				for _, name := range []string{"name", "detach", "detached", "held", "variables", "dry-run", "session", "discard", "die-with-parent"} {
 					if f := flags.Lookup(name); f != nil && f.Changed {
-						return exit(fmt.Errorf("--%s: `runtime ci` says that itself", name))
+						return cmp.Or(failure, status.ExitFailure), fmt.Errorf("--%s: `runtime ci` says that itself", name)
 					}
 				}
 				switch {
 				case what == twoArguments && len(args) != 2:
-					return exit(fmt.Errorf("want %s", synopsis))
-				case what == flagsOnly && len(args) > 0 || len(args) > 1 && what == withImage:
-					return exit(fmt.Errorf("want %s, and no %q", synopsis, args[len(args)-1]))
+					return cmp.Or(failure, status.ExitFailure), fmt.Errorf("want %s", synopsis)
+				case what == flagsOnly && len(args) > 0 || len(args) > 1 && (what == withImage || what == directory):
+					return cmp.Or(failure, status.ExitFailure), fmt.Errorf("want %s, and no %q", synopsis, args[len(args)-1])
 				case what == flagsOnly, what == withImage:
 					setup.Flags = flagsOfRun(invoked[:len(invoked)-len(args)])
 				}
@@ -106,7 +114,7 @@ func ciCommand(name, synopsis, summary, example string, what takes, do func(proc
 				}
 				code, err := do(self, setup, args)
 				if err != nil && code == 0 {
-					code = status.ExitCodeOf(err)
+					code = cmp.Or(failure, status.ExitCodeOf(err))
 				}
 				return code, err
 			}
@@ -136,15 +144,17 @@ func (m machine) Hold(c ci.Container) error {
 	if command == nil {
 		command = holdCommand
 	}
-	if _, err := markHeld(c.Name); err != nil {
+	report, err := beginHeld(c.Name)
+	if err != nil {
 		return err
 	}
+	defer report.Close()
 	var variables []string
 	for _, entry := range c.Variables {
 		variables = append(variables, jobPrefix+entry)
 	}
 	args := slices.Concat([]string{"run"}, c.Flags, []string{"--detach", "--held", "--quiet", "--name", c.Name, "--variables", jobPrefix, "--", c.Image, "--"}, command)
-	if err := again(variables, nil, "runtime", args...); err != nil {
+	if err := again(variables, nil, []*os.File{report}, "runtime", args...); err != nil {
 		return fmt.Errorf("container %s of image %s has not begun: %w", c.Name, c.Image, err)
 	}
 	return nil
@@ -172,7 +182,7 @@ func (m machine) Exec(c ci.Command) (int, error) {
 	}
 	how, err := execution{container: c.Container, args: c.Args, env: c.Variables, dir: c.Dir, noTTY: true}.run(m.Here)
 	if failed := pipes.close(); failed != nil {
-		return 0, errors.Join(err, failed)
+		warn("pass the output on: " + failed.Error())
 	}
 	var missing *status.CommandError
 	if errors.As(err, &missing) { // as a shell tells it
@@ -226,18 +236,25 @@ func (m machine) Outside(args ...string) (int, error) {
 
 // Release implements ci.Machine.
 func (m machine) Release(name string) error {
-	names, err := marked(name)
-	for _, held := range names {
-		if held == name || strings.HasPrefix(held, name+"-") {
-			err = errors.Join(err, again(nil, nil, "schroot", "--end-session", "--force", "--chroot", held))
+	belongs := func(other string) bool { return other == name || strings.HasPrefix(other, name+"-") }
+	names, err := held()
+	for _, name := range names {
+		if belongs(name) {
+			_, failed := release(m.Here, name)
+			err = errors.Join(err, failed)
 		}
 	}
 	records, failed := recordsOf(m.Here, uint32(os.Getuid()))
 	for _, r := range records { // one of Run is not held
-		if !slices.Contains(names, r.Name) && (r.Name == name || strings.HasPrefix(r.Name, name+"-")) {
-			err = errors.Join(err, again(nil, nil, "runtime", "kill", "--signal", "KILL", r.Name))
+		if !slices.Contains(names, r.Name) && belongs(r.Name) {
+			err = errors.Join(err, kill(r.Name))
 		}
 	}
-	err = errors.Join(err, failed)
-	return errors.Join(err, again(nil, nil, "runtime", "gc"))
+	return errors.Join(err, failed, again(nil, nil, nil, "runtime", "gc"))
+}
+
+// Holds implements ci.Machine.
+func (m machine) Holds(name string) bool {
+	names, err := held()
+	return err == nil && slices.Contains(names, name)
 }

@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -24,15 +23,16 @@ import (
 // A detached run (--detach) is a process of its own, in a session of its own: the
 // program executed again with the same arguments, and --detached before them. It writes
 // to two files in the caller's directory of such runs: NAME.log has its output, NAME.json
-// gets its report at the end, and is locked (flock(2)) until then. A session of
+// gets its report at the end, and is locked (flock(2)) until then: the lock is of the open
+// file, which goes from process to process. A session of
 // schroot's has an empty directory NAME.root, too. All of it is done with the caller's
 // rights.
 
 const (
 	outputSuffix = ".log"
 	reportSuffix = ".json"
-	// heldSuffix ends the name of a held container's mark (held.go), and
-	// locationSuffix the name of a directory (schrootsession.go).
+	// heldSuffix is in its place for a held container (held.go). locationSuffix ends the
+	// name of a directory (schrootsession.go).
 	heldSuffix     = ".held"
 	locationSuffix = ".root"
 	// keepReports is how long the files of a run that has ended are kept, at least.
@@ -78,16 +78,24 @@ func (o *options) detach(h here.Here) (int, error) {
 		return exit(err)
 	}
 	forgetOld(dir)
-	output, report, err := openDetached(dir, name)
+	report := o.report
+	switch {
+	case report != nil:
+	case o.held:
+		report, err = openOwn(passedReport)
+	default:
+		report, err = lockReport(dir, name, reportSuffix)
+	}
 	if err != nil {
 		return exit(err)
 	}
-	report.Close()                                                                     // the run locks it itself
-	if _, err := os.Lstat(filepath.Join(dir, name+heldSuffix)); o.held && err != nil { // see release
-		return exit(errors.Join(fmt.Errorf("%s was ended before it began", name), forget(dir, name)))
+	defer report.Close()
+	output, err := openOutput(dir, name)
+	if err != nil {
+		return exit(err)
 	}
 	defer output.Close()
-	run, err := startDetached(name, report.Name(), output)
+	run, err := startDetached(name, report, output)
 	if err != nil {
 		return exit(fmt.Errorf("--detach: %w", err))
 	}
@@ -100,7 +108,7 @@ func (o *options) detach(h here.Here) (int, error) {
 		fmt.Fprintln(stdout, name)
 		return 0, nil
 	}
-	return toldBy(name, output, report.Name(), run)
+	return toldBy(name, output, report, run)
 }
 
 // nameFor makes a name for a container of an image or session.
@@ -109,15 +117,19 @@ func nameFor(image string) string {
 	return fmt.Sprintf("%.40s-%016x", name, rand.Uint64())
 }
 
+// passedReport is where a program that is executed again finds the locked report.
+const passedReport = "/dev/fd/3"
+
 // startDetached executes the program again. It gets the caller's limits back, which the
 // entry point has raised.
-func startDetached(name, report string, output *os.File) (*exec.Cmd, error) {
+func startDetached(name string, report, output *os.File) (*exec.Cmd, error) {
 	runtime.LockOSThread() // the thread's timer slack goes on to the child
 	defer runtime.UnlockOSThread()
 	restoreLimits()
-	run := exec.Command("/proc/self/exe", append([]string{"run", "--detached=" + report, "--name=" + name}, invoked...)...)
+	run := exec.Command("/proc/self/exe", append([]string{"run", "--detached=" + passedReport, "--name=" + name}, invoked...)...)
 	run.Args[0] = "runtime"
 	run.Stdout, run.Stderr = output, output
+	run.ExtraFiles = []*os.File{report}
 	run.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	return run, run.Start()
 }
@@ -195,8 +207,8 @@ func recorded(h here.Here, name string, pid int) bool {
 
 // toldBy ends for a run that has ended already. If its command was executed that is a
 // success; else it prints what the run has said.
-func toldBy(name string, output *os.File, report string, run *exec.Cmd) (int, error) {
-	if r, err := readReport(report); err == nil && slices.Contains([]string{status.ByCommand, status.ByTime, status.ByOutput}, r.Reason) {
+func toldBy(name string, output, report *os.File, run *exec.Cmd) (int, error) {
+	if r, err := parseReport(report); err == nil && slices.Contains([]string{status.ByCommand, status.ByTime, status.ByOutput}, r.Reason) {
 		fmt.Fprintln(stdout, name)
 		return 0, nil
 	}

@@ -41,24 +41,42 @@ func sameFile(f *os.File, name string) bool {
 	return err == nil && os.SameFile(opened, named)
 }
 
-// openDetached opens the files of a run that is to begin, and empties them. A run of
-// that name that goes on keeps its own.
-func openDetached(dir, name string) (output, report *os.File, err error) {
-	report, err = os.OpenFile(filepath.Join(dir, name+reportSuffix), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return nil, nil, err
+// errRuns means that a run of that name goes on.
+var errRuns = errors.New("runs already")
+
+// attemptsToLock is how often a lock is tried: others take it for a moment, to see whether
+// the run goes on.
+const attemptsToLock = 20
+
+// lockReport opens the report of a run that is to begin, and empties it. The file is
+// locked as long as a process has it open: this one, and those that are executed with it.
+func lockReport(dir, name, suffix string) (*os.File, error) {
+	path := filepath.Join(dir, name+suffix)
+	for attempt := 1; ; attempt++ {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		switch err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); {
+		case err == nil && sameFile(f, path):
+			if err = f.Truncate(0); err == nil {
+				return f, nil
+			}
+		case attempt < attemptsToLock && (err == nil || err == unix.EWOULDBLOCK):
+			f.Close()
+			time.Sleep(10 * time.Millisecond)
+			continue
+		case err == nil, err == unix.EWOULDBLOCK:
+			err = fmt.Errorf("%s %w: `runtime attach %s`", name, errRuns, name)
+		}
+		f.Close()
+		return nil, err
 	}
-	if runs(report) {
-		report.Close()
-		return nil, nil, fmt.Errorf("%s runs already: `runtime attach %s`", name, name)
-	}
-	if err = report.Truncate(0); err == nil {
-		output, err = os.OpenFile(filepath.Join(dir, name+outputSuffix), os.O_RDWR|os.O_CREATE|os.O_TRUNC|os.O_APPEND|unix.O_NOFOLLOW, 0o600)
-	}
-	if err != nil {
-		report.Close()
-	}
-	return output, report, err
+}
+
+// openOutput opens the file for the output of a run that is to begin, and empties it.
+func openOutput(dir, name string) (*os.File, error) {
+	return os.OpenFile(filepath.Join(dir, name+outputSuffix), os.O_RDWR|os.O_CREATE|os.O_TRUNC|os.O_APPEND|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
 }
 
 // runs tells whether the run whose report a file gets goes on.
@@ -74,30 +92,36 @@ func runs(report *os.File) bool {
 func forgetOld(dir string) {
 	entries, _ := os.ReadDir(dir)
 	for _, entry := range entries {
-		name := filepath.Join(dir, entry.Name())
-		if !strings.HasSuffix(name, reportSuffix) {
-			continue
-		}
-		info, err := os.Lstat(name)
+		info, err := entry.Info()
 		if err != nil || time.Since(info.ModTime()) < keepReports {
 			continue
 		}
-		if f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0); err == nil {
-			if !runs(f) {
-				_ = forget(dir, strings.TrimSuffix(entry.Name(), reportSuffix))
+		for _, suffix := range []string{reportSuffix, heldSuffix} {
+			name, is := strings.CutSuffix(entry.Name(), suffix)
+			if !is || ref.CheckName("container", name) != nil {
+				continue
 			}
-			f.Close()
+			if f, err := os.OpenFile(filepath.Join(dir, entry.Name()), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0); err == nil {
+				_, _ = forgetEnded(dir, name, suffix, f)
+				f.Close()
+			}
 		}
 	}
 }
 
-// forget removes the files of a run.
-func forget(dir, name string) error {
-	var errs []error
-	for _, suffix := range []string{heldSuffix, reportSuffix, outputSuffix, locationSuffix} {
-		errs = append(errs, os.RemoveAll(filepath.Join(dir, name+suffix)))
+// forgetEnded removes the files of a run whose report is open here, if it has ended.
+// Meanwhile no other of that name begins. The report goes last.
+func forgetEnded(dir, name, suffix string, report *os.File) (ended bool, err error) {
+	path := filepath.Join(dir, name+suffix)
+	if err := unix.Flock(int(report.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == unix.EWOULDBLOCK {
+		return false, nil
+	} else if err != nil {
+		return false, err
 	}
-	return errors.Join(errs...)
+	if !sameFile(report, path) {
+		return true, nil // somebody else has removed it
+	}
+	return true, errors.Join(os.RemoveAll(filepath.Join(dir, name+locationSuffix)), os.RemoveAll(filepath.Join(dir, name+outputSuffix)), os.Remove(path))
 }
 
 // maxReport bounds what is read of a report, in bytes.
@@ -105,12 +129,16 @@ const maxReport = 4 << 20
 
 // readReport reads the report of a run that has ended.
 func readReport(name string) (r status.Report, err error) {
-	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW, 0)
+	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return r, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxReport))
+	return parseReport(f)
+}
+
+func parseReport(f *os.File) (r status.Report, err error) {
+	data, err := io.ReadAll(io.NewSectionReader(f, 0, maxReport))
 	if err == nil && len(bytes.TrimSpace(data)) == 0 {
 		return r, errors.New("was killed")
 	}
@@ -120,30 +148,15 @@ func readReport(name string) (r status.Report, err error) {
 	return r, err
 }
 
-// openOwn opens the file of --detached and locks it, until this process ends.
+// openOwn opens the descriptor of --detached: the report, which is locked.
 func openOwn(name string) (*os.File, error) {
 	if os.Geteuid() != os.Getuid() {
 		return nil, caller.ErrNotPermitted
 	}
-	f, err := os.OpenFile(name, os.O_WRONLY|unix.O_NOFOLLOW, 0)
-	if err != nil {
-		return nil, fmt.Errorf("--detached: %w", err)
+	if _, is := descriptorOf(name); !is {
+		return nil, fmt.Errorf("--detached %s: want a descriptor", name)
 	}
-	// Others take the lock for a moment, to see whether the run goes on.
-	for attempt := 0; ; attempt++ {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		switch {
-		case err == nil && sameFile(f, name):
-			return f, nil
-		case err == nil: // see release
-			f.Close()
-			return nil, errors.New("--detached: the run was ended before it began")
-		case attempt >= 100:
-			f.Close()
-			return nil, fmt.Errorf("--detached %s: %w", name, err)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	return openFile(name, os.O_RDWR, 0)
 }
 
 // endedBefore returns the report of a detached run of the caller's that has ended.

@@ -33,61 +33,56 @@ import (
 // holdCommand waits until it is killed. Every image with a shell has it.
 var holdCommand = []string{"tail", "-f", "/dev/null"}
 
-// A mark is an empty file beside those of the detached run. Who begins a held container
-// makes it first, and who ends one removes it first: whatever is between the two is
-// found by one of them.
+// Its report is NAME.held. Who begins it locks the report first, and hands the open file
+// on: to the program that launches it, and that to the run itself. So there is a lock from
+// the beginning to the end, whoever of them is killed. Who ends it writes into the report
+// that it is to end, kills what has a record, and waits for the lock.
 
-// markHeld makes a held container's mark. It tells whether the mark is new: one that was
-// there may be another's who begins it now, or is left of one that has ended.
-func markHeld(name string) (isNew bool, err error) {
+// beginHeld opens and locks the report of a held container. The caller closes it when the
+// container runs.
+func beginHeld(name string) (*os.File, error) {
 	if err := ref.CheckName("container", name); err != nil {
-		return false, err
+		return nil, err
 	}
 	dir, err := detachedDirectory()
 	if err == nil {
 		err = os.MkdirAll(dir, 0o700)
 	}
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	f, err := os.OpenFile(filepath.Join(dir, name+heldSuffix), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, os.ErrExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	return true, f.Close()
+	return lockReport(dir, name, heldSuffix)
 }
 
-// marked lists the names of the caller's held containers that begin with a prefix.
-func marked(prefix string) (names []string, err error) {
+// isToEnd tells whether somebody wants the container to end whose report is open.
+func isToEnd(report *os.File) bool {
+	info, err := report.Stat()
+	return err != nil || info.Size() > 0
+}
+
+var errToEnd = errors.New("it is to end before it has begun")
+
+// held lists the names of the caller's held containers, whether they run or not.
+func held() (names []string, err error) {
 	dir, err := detachedDirectory()
 	if err != nil {
 		return nil, err
 	}
 	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
 	for _, entry := range entries {
-		if name, is := strings.CutSuffix(entry.Name(), heldSuffix); is && strings.HasPrefix(name, prefix) {
+		if name, is := strings.CutSuffix(entry.Name(), heldSuffix); is {
 			names = append(names, name)
 		}
 	}
-	if errors.Is(err, os.ErrNotExist) {
-		err = nil
-	}
-	return names, err
+	return names, nil
 }
 
 // hold begins a held container, and prints its name. It is of an image, unless the flags
 // name a session.
 func hold(h here.Here, name string, flags []string, image string) (int, error) {
-	if runsNow(h, name) {
-		return exit(fmt.Errorf("%s runs already: `runtime exec -it %s bash`", name, name))
-	}
-	isNew, err := markHeld(name)
-	if err != nil {
-		return exit(err)
-	}
 	invoked = append([]string{"--quiet", "--held", "--name", name}, flags...)
 	invoked = append(invoked, "--")
 	if image != "" {
@@ -105,11 +100,18 @@ func hold(h here.Here, name string, flags []string, image string) (int, error) {
 	if err := inherit.Keep(); err != nil {
 		return exit(err)
 	}
+	var err error
+	if o.report, err = beginHeld(name); err != nil {
+		return exit(err)
+	}
+	defer o.report.Close()
 	code, err := o.detach(h)
-	if isNew && (code != 0 || err != nil) {
-		if dir, _ := detachedDirectory(); dir != "" {
-			err = errors.Join(err, forget(dir, name))
+	if code != 0 || err != nil { // the run has ended
+		dir, failed := detachedDirectory()
+		if failed == nil {
+			_, failed = forgetEnded(dir, name, heldSuffix, o.report)
 		}
+		err = errors.Join(err, failed)
 	}
 	return code, err
 }
@@ -162,11 +164,7 @@ const patienceToEnd = time.Minute
 
 // release ends a held container of the caller's, whatever state it is in: also one that
 // is about to begin. There is none of that name afterwards. It tells whether there was
-// one. It can end one container in a process, which then has no privilege any more.
-//
-// A detached run that is held looks for its mark after it has made its report, and the
-// launch holds a lock on the report. So the mark goes first, then the report: who has
-// not opened that finds it missing, who has opened it holds the lock.
+// one. If it is killed or gives up, the next one goes on.
 func release(h here.Here, name string) (was bool, err error) {
 	if err := ref.CheckName("container", name); err != nil {
 		return false, err
@@ -175,64 +173,57 @@ func release(h here.Here, name string) (was bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	path := filepath.Join(dir, name)
-	err = os.Remove(path + heldSuffix)
+	report, err := os.OpenFile(filepath.Join(dir, name+heldSuffix), os.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if errors.Is(err, os.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	report, err := os.OpenFile(path+reportSuffix, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if errors.Is(err, os.ErrNotExist) {
-		return true, forget(dir, name)
-	}
-	if err != nil {
-		return true, err
-	}
 	defer report.Close()
-	if err := os.Remove(report.Name()); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return true, err
-	}
-	return true, errors.Join(killHeld(h, name, report), forget(dir, name))
-}
-
-// killHeld kills the container until the lock on its report is free.
-func killHeld(h here.Here, name string, report *os.File) error {
-	killed := false
-	for end := time.Now().Add(patienceToEnd); runs(report); time.Sleep(lookForStart) {
-		if time.Now().After(end) {
-			return fmt.Errorf("container %s does not end: `runtime ps` shows it", name)
+	killed := 0 // a supervisor
+	for end := time.Now().Add(patienceToEnd); ; time.Sleep(lookForStart) {
+		if ended, err := forgetEnded(dir, name, heldSuffix, report); ended || err != nil {
+			return true, err
 		}
-		if killed {
-			continue
-		}
-		r, recorded, err := recordOf(h, name)
-		if err != nil {
-			return err
-		}
-		if recorded {
-			killed = true // to ask again, the process has no right
-			if err := client.Kill(h, []string{fmt.Sprintf("%d/%s", os.Getuid(), r.Name)}, warn); err != nil && !errors.Is(err, client.ErrNoContainer) {
-				return err
+		if !isToEnd(report) {
+			if _, err := report.WriteString("end\n"); err != nil {
+				return true, err
 			}
 		}
+		r, recorded, err := recordOf(h, name)
+		switch {
+		case err != nil:
+			return true, err
+		case recorded && r.PID != killed:
+			killed = r.PID
+			if err := kill(name); err != nil {
+				warn(err.Error()) // it may have ended by itself
+			}
+		case time.Now().After(end):
+			return true, fmt.Errorf("container %s does not end within %v: try again, `runtime ps` shows what runs", name, patienceToEnd)
+		}
 	}
-	return nil
+}
+
+// kill kills a container of the caller's in a process of its own.
+func kill(name string) error {
+	return again(nil, nil, nil, "runtime", "kill", "--signal", "KILL", fmt.Sprintf("%d/%s", os.Getuid(), name))
 }
 
 // again executes the program again, under a name that it has. A process that has called a
 // container's supervisor has no privilege any more. What the program prints goes to
-// standard error. variables are added to its environment. An error wraps exec.ExitError if
+// standard error. variables are added to its environment, files are its descriptors from 3
+// on. An error wraps exec.ExitError if
 // the program has failed.
-func again(variables []string, input io.Reader, name string, args ...string) error {
+func again(variables []string, input io.Reader, files []*os.File, name string, args ...string) error {
 	goruntime.LockOSThread() // the thread's timer slack goes on to the child
 	defer goruntime.UnlockOSThread()
 	restoreLimits()
 	cmd := exec.Command("/proc/self/exe", args...)
 	cmd.Args[0] = name
 	cmd.Env = append(access.CallerEnviron(), variables...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = input, os.Stderr, os.Stderr
+	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = input, os.Stderr, os.Stderr, files
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("`%s %s`: %w", name, strings.Join(args[:min(len(args), 2)], " "), err)
 	}

@@ -74,6 +74,9 @@ func withDetached(name string, f func(output, report *os.File) error) error {
 	}
 	report, err := os.OpenFile(filepath.Join(dir, name+reportSuffix), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if errors.Is(err, os.ErrNotExist) {
+		report, err = os.OpenFile(filepath.Join(dir, name+heldSuffix), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	}
+	if errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("no run %s that was started with --detach", name)
 	}
 	if err != nil {

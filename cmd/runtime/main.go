@@ -145,7 +145,7 @@ type command struct {
 	passes   bool // handles inherited descriptors itself: it may pass some to the command
 	rootless rootlessMode
 	traits   traits // what the entry point does for it
-	failure  int    // exit status for wrong flags; 0: that of errors
+	failure  int    // exit status if the action is not reached; 0: that of errors
 	// setUp declares flags and returns what runs after they are parsed.
 	setUp func(*flag.FlagSet) action
 }
@@ -199,7 +199,7 @@ func (c command) call(self process, path string, args []string) int {
 	flags, run, unprivileged := c.declare(path)
 	self, err := c.settle(self)
 	if err != nil {
-		return fail(err)
+		return cmp.Or(c.failure, fail(err))
 	}
 	err = parse(flags, args)
 	if errors.Is(err, flag.ErrHelp) {
@@ -219,7 +219,7 @@ func (c command) call(self process, path string, args []string) int {
 			err = rootless.ExecuteAgain(restoreLimits)
 		}
 		if err != nil {
-			return fail(err)
+			return cmp.Or(c.failure, fail(err))
 		}
 	}
 	if !c.passes {

@@ -33,9 +33,10 @@ type options struct {
 	memory, swap, stats, status, outputLimit, record string
 
 	leaves    bool
-	held      bool   // the container is held: it needs a mark
-	variables string // prefix of variables that are set without it
-	detached  string // file for the report of a detached run, whose process this is
+	held      bool     // see held.go
+	report    *os.File // of one, locked; nil: descriptor 3
+	variables string   // prefix of variables that are set without it
+	detached  string   // file for the report of a detached run, whose process this is
 
 	wait  time.Duration // for a slot of limits.containers; 0: not at all
 	waits bool          // it has been said
@@ -97,7 +98,7 @@ func declare(flags *flag.FlagSet) *options {
 	flags.StringVar(&o.store, "store", "", "image store `DIR` (root only)")
 	flags.BoolVarP(&o.leaves, "detach", "d", false, "return when the command has been executed, and print the container's name; see logs, attach, kill")
 	flags.StringVar(&o.detached, "detached", "", "write the report of a detached run to `FILE`")
-	flags.BoolVar(&o.held, "held", false, "with --detach: begin only if the container has a mark")
+	flags.BoolVar(&o.held, "held", false, "with --detach: the container is held; descriptor 3 is its report")
 	flags.StringVar(&o.variables, "variables", "", "set the variables whose names begin with `PREFIX`, without it")
 	for _, name := range []string{"detached", "held", "variables"} { // the program's own
 		flags.Lookup(name).Hidden = true

@@ -12,96 +12,112 @@ import (
 
 // outputPipes stand between a command and the standard output and error of this process. A
 // runner reads these until everybody has closed them; processes that a job has left in
-// the background have these pipes instead, so that the runner does not wait for
-// them.
-type outputPipes struct {
-	pipes []*os.File // to read
-	to    []*os.File
-	done  sync.WaitGroup
+// the background have these pipes instead, so that the runner does not wait for them.
+type outputPipes []*outputPipe
+
+// An outputPipe is in the place of a descriptor, or of both.
+type outputPipe struct {
+	replaced []int
+	to, read *os.File
+	copying  sync.WaitGroup
+	failed   error // of what reads the output: it has gone, mostly
 }
 
-// openOutputPipes puts pipes in the place of descriptors 1 and 2, one for both if they are the
-// same file: what is written there keeps its order.
-func openOutputPipes() (r *outputPipes, err error) {
-	r = &outputPipes{}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, r.close())
-		}
-	}()
-	one := sameOutput()
-	for fd := 1; fd <= 2; fd++ {
-		if fd == 2 && one {
-			if err := unix.Dup3(1, 2, 0); err != nil {
-				return r, err
-			}
-			break
-		}
-		kept, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
-		if err != nil {
-			return r, err
-		}
-		var ends [2]int
-		if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
-			return r, err
-		}
-		err = errors.Join(unix.SetNonblock(ends[0], true), unix.Dup3(ends[1], fd, 0), unix.Close(ends[1]))
-		if err != nil {
-			return r, err
-		}
-		read, to := os.NewFile(uintptr(ends[0]), "pipe"), os.NewFile(uintptr(kept), "output")
-		r.pipes, r.to = append(r.pipes, read), append(r.to, to)
-		r.done.Go(func() {
-			if _, err := io.Copy(to, read); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-				_ = read.Close() // nobody reads: the command is to get EPIPE
-			}
-		})
-	}
-	return r, nil
-}
-
-func sameOutput() bool {
+// openOutputPipes puts pipes in the place of descriptors 1 and 2, one for both if they
+// are the same file: what is written there keeps its order.
+func openOutputPipes() (pipes outputPipes, err error) {
+	groups := [][]int{{1}, {2}}
 	var out, errs unix.Stat_t
-	return unix.Fstat(1, &out) == nil && unix.Fstat(2, &errs) == nil && out.Dev == errs.Dev && out.Ino == errs.Ino
+	if unix.Fstat(1, &out) == nil && unix.Fstat(2, &errs) == nil && out.Dev == errs.Dev && out.Ino == errs.Ino {
+		groups = [][]int{{1, 2}}
+	}
+	for _, group := range groups {
+		p, err := newOutputPipe(group)
+		if err != nil {
+			return nil, errors.Join(err, pipes.close())
+		}
+		pipes = append(pipes, p)
+	}
+	return pipes, nil
 }
 
-// close passes on what has been written until now, and puts descriptors 1 and 2 back.
-func (r *outputPipes) close() error {
-	var errs []error
-	for i, to := range r.to {
-		errs = append(errs, unix.Dup3(int(to.Fd()), i+1, 0))
+func newOutputPipe(replaced []int) (*outputPipe, error) {
+	kept, err := unix.FcntlInt(uintptr(replaced[0]), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return nil, err
 	}
-	if len(r.to) == 1 {
-		errs = append(errs, unix.Dup3(1, 2, 0))
+	var ends [2]int
+	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
+		unix.Close(kept)
+		return nil, err
 	}
-	for _, pipe := range r.pipes {
-		_ = pipe.SetReadDeadline(time.Now()) // closed, if nobody reads
+	_ = unix.SetNonblock(ends[0], true)
+	p := &outputPipe{replaced: replaced, to: os.NewFile(uintptr(kept), "output"), read: os.NewFile(uintptr(ends[0]), "pipe")}
+	for _, fd := range replaced {
+		err = errors.Join(err, unix.Dup3(ends[1], fd, 0))
 	}
-	r.done.Wait()
-	for i, pipe := range r.pipes {
-		if err := drain(pipe, r.to[i]); !errors.Is(err, os.ErrClosed) {
-			errs = append(errs, err, pipe.Close())
+	unix.Close(ends[1])
+	p.copying.Go(func() {
+		if _, err := io.Copy(p.to, p.read); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			p.failed = err
+			_ = p.read.Close() // the command is to get EPIPE
 		}
+	})
+	if err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	return p, nil
+}
+
+// close passes on what has been written until now, and puts the descriptors back.
+func (pipes outputPipes) close() error {
+	var errs []error
+	for _, p := range pipes {
+		errs = append(errs, p.close())
 	}
 	return errors.Join(errs...)
 }
 
-// drain copies what is in a pipe, and does not wait for more.
-func drain(pipe, to *os.File) error {
-	raw, err := pipe.SyscallConn()
+func (p *outputPipe) close() error {
+	var err error
+	for _, fd := range p.replaced {
+		err = errors.Join(err, unix.Dup3(int(p.to.Fd()), fd, 0))
+	}
+	_ = p.read.SetReadDeadline(time.Now()) // which fails if it is closed
+	p.copying.Wait()
+	if p.failed == nil {
+		p.failed = p.drain()
+		_ = p.read.Close()
+	}
+	_ = p.to.Close()
+	if errors.Is(p.failed, unix.EPIPE) {
+		return err // nobody wants the output
+	}
+	return errors.Join(err, p.failed)
+}
+
+// drain copies what is in the pipe now. What others write meanwhile stays.
+func (p *outputPipe) drain() error {
+	raw, err := p.read.SyscallConn()
 	if err != nil {
 		return err
 	}
-	buffer := make([]byte, 1<<16)
-	var failed error
+	var data []byte
 	err = raw.Control(func(fd uintptr) {
-		for failed == nil {
-			n, err := unix.Read(int(fd), buffer)
-			if n <= 0 || err != nil {
-				return // EAGAIN, or nobody has it any more
-			}
-			_, failed = to.Write(buffer[:n])
+		size, err := unix.IoctlGetInt(int(fd), unix.TIOCINQ)
+		if err != nil || size <= 0 {
+			return
+		}
+		data = make([]byte, size)
+		n, err := unix.Read(int(fd), data)
+		data = data[:max(n, 0)]
+		if err != nil {
+			data = nil
 		}
 	})
-	return errors.Join(err, failed)
+	if len(data) > 0 {
+		_, failed := p.to.Write(data)
+		err = errors.Join(err, failed)
+	}
+	return err
 }

@@ -61,6 +61,10 @@ func (o *options) openReports() (*reports, error) {
 		if r.own, err = openOwn(o.detached); err != nil {
 			return nil, err
 		}
+		if o.held && isToEnd(r.own) {
+			return nil, errToEnd
+		}
+		o.report = r.own
 	}
 	return r, nil
 }
@@ -97,6 +101,9 @@ func writeReport(f *os.File, flag string, report status.Report) error {
 		return nil
 	}
 	data, err := printable.JSON(report, "")
+	if err == nil && flag == "--detached" {
+		err = f.Truncate(0) // of what release has written
+	}
 	if err == nil {
 		_, err = f.Write(data)
 	}
@@ -164,6 +171,9 @@ func (o *options) awaitSlot(ctx context.Context, h here.Here, p *plan.Plan, sign
 				_ = nsexec.Suspend(false)
 			}
 			continue
+		}
+		if o.held && isToEnd(o.report) {
+			return errToEnd
 		}
 		running, err := recordsOf(h, p.Owner.UID)
 		if err != nil {

@@ -11,7 +11,6 @@ import (
 
 	"mayfly/runtime"
 	"mayfly/runtime/access"
-	"mayfly/runtime/client"
 	"mayfly/runtime/here"
 	"mayfly/runtime/state"
 	"mayfly/runtime/user"
@@ -50,7 +49,7 @@ func (s *schroot) beginSession(h here.Here, chroot string) (int, error) {
 		return code, err
 	}
 	if err = errors.Join(makeLocation(session), s.furnish(h, session, rooted)); err != nil {
-		err = errors.Join(err, again(nil, nil, "schroot", "--end-session", "--chroot", session))
+		err = errors.Join(err, again(nil, nil, nil, "schroot", "--end-session", "--chroot", session)) // which has the right to look
 	}
 	return exit(err)
 }
@@ -126,7 +125,7 @@ func (s *schroot) furnish(h here.Here, session string, rooted bool) error {
 		return err
 	}
 	const script = `getent group "$1" >/dev/null || groupadd --system "$1" && usermod --append --groups "$1" "$2"`
-	if err := again(nil, nil, "runtime", "exec", "--no-tty", "--chdir", "/", session, "--", "sh", "-c", script, "sh", sbuildGroup, me.Name); err != nil {
+	if err := again(nil, nil, nil, "runtime", "exec", "--no-tty", "--chdir", "/", session, "--", "sh", "-c", script, "sh", sbuildGroup, me.Name); err != nil {
 		return fmt.Errorf("session %s: make group %s inside: %w", session, sbuildGroup, err)
 	}
 	return nil
@@ -238,17 +237,6 @@ func (s *schroot) each(h here.Here) error {
 	} else if len(names) == 0 {
 		return errors.New("no session given: -c NAME, or --all-sessions")
 	}
-	if s.end && len(names) > 1 { // each in a process of its own: see release
-		var errs []error
-		for _, name := range names {
-			args := []string{"--end-session", "--chroot", name}
-			if s.force {
-				args = append(args, "--force")
-			}
-			errs = append(errs, again(nil, nil, "schroot", args...))
-		}
-		return errors.Join(errs...)
-	}
 	var errs []error
 	for _, name := range names {
 		errs = append(errs, s.endOrLook(h, strings.TrimPrefix(name, sessionPrefix)))
@@ -261,7 +249,7 @@ func (s *schroot) endOrLook(h here.Here, name string) error {
 	if err == nil && s.end {
 		was := is
 		if is, err = release(h, name); err == nil && !is && was { // a container that is no held one
-			is, err = true, client.Kill(h, []string{fmt.Sprintf("%d/%s", os.Getuid(), name)}, warn)
+			is, err = true, kill(name)
 		}
 	}
 	if err == nil && !is && !s.force {
@@ -272,7 +260,7 @@ func (s *schroot) endOrLook(h here.Here, name string) error {
 
 // sessionsOf returns the caller's held containers that run.
 func sessionsOf(h here.Here) ([]state.Record, error) {
-	names, err := marked("")
+	names, err := held()
 	if err != nil {
 		return nil, err
 	}

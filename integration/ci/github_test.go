@@ -172,10 +172,10 @@ func TestGitHubAsksForWhatIsNotThere(t *testing.T) {
 	defer nothingRuns(t)
 	r := newGitHubRunner(t, "bad")
 	for want, args := range map[string]map[string]any{
-		"unknown image nosuch":     {"container": map[string]any{"image": "nosuch"}},
-		"option --nosuch":          {"container": map[string]any{"image": kit.Image, "createOptions": "--nosuch"}},
-		"no named volumes":         {"container": map[string]any{"image": kit.Image, "userMountVolumes": []map[string]any{{"sourceVolumePath": "data", "targetVolumePath": "/data"}}}},
-		"give the job a container": {},
+		"unknown image nosuch":      {"container": map[string]any{"image": "nosuch"}},
+		"option --nosuch":           {"container": map[string]any{"image": kit.Image, "createOptions": "--nosuch"}},
+		"a workflow has no volumes": {"container": map[string]any{"image": kit.Image, "userMountVolumes": []map[string]any{{"sourceVolumePath": "data", "targetVolumePath": "/data"}}}},
+		"give the job a container":  {},
 	} {
 		h := r.hook(t, "prepare_job", args)
 		h.wantCode(t, 125)

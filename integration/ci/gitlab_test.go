@@ -28,12 +28,25 @@ type gitlabJob struct {
 func newGitLabJob(t *testing.T, id int, more ...string) *gitlabJob {
 	t.Helper()
 	dir := workDirectory(t)
-	j := &gitlabJob{dir: dir, project: fmt.Sprintf("%s/builds/token/%d/group/project", dir, id)}
+	j := &gitlabJob{dir: dir}
 	j.env = append([]string{
 		fmt.Sprintf("BUILD_FAILURE_EXIT_CODE=%d", buildFailure), fmt.Sprintf("SYSTEM_FAILURE_EXIT_CODE=%d", systemFailure),
-		"BUILD_EXIT_CODE_FILE=" + dir + "/code", fmt.Sprintf("CUSTOM_ENV_CI_JOB_ID=%d", id), "CUSTOM_ENV_CI_JOB_IMAGE=" + kit.Image,
-		"CUSTOM_ENV_CI_PROJECT_DIR=" + j.project, "CUSTOM_ENV_CI_PROJECT_PATH=group/project", "CUSTOM_ENV_CI_BUILDS_DIR=" + dir + "/builds", "CUSTOM_ENV_CI_JOB_TIMEOUT=3600",
+		"BUILD_EXIT_CODE_FILE=" + dir + "/code", "CUSTOM_ENV_CI_JOB_IMAGE=" + kit.Image, "CUSTOM_ENV_CI_JOB_TIMEOUT=3600",
+		"JOB_RESPONSE_FILE=" + file(t, dir+"/response.json", fmt.Sprintf(`{"id":%d,"job_info":{"project_id":7}}`, id)),
 	}, more...)
+	config := j.start(t, "config", dir+"/builds")
+	if config.end(t) != 0 {
+		return j
+	}
+	var answer struct {
+		Builds string            `json:"builds_dir"`
+		JobEnv map[string]string `json:"job_env"`
+	}
+	kit.Must(t, json.Unmarshal(config.out.Bytes(), &answer))
+	for name, value := range answer.JobEnv {
+		j.env = append(j.env, name+"="+value)
+	}
+	j.project = answer.Builds + "/token/0/group/project"
 	return j
 }
 
@@ -58,10 +71,8 @@ func (j *gitlabJob) code() string {
 func TestGitLabJob(t *testing.T) {
 	defer nothingRuns(t)
 	j := newGitLabJob(t, 1)
-	config := j.start(t, "config")
-	config.wantCode(t, 0)
-	if !json.Valid(config.out.Bytes()) {
-		t.Errorf("config: %q", config.out.String())
+	if j.project != j.dir+"/builds/project-7/token/0/group/project" {
+		t.Errorf("the project is in %s", j.project)
 	}
 	j.start(t, "prepare", "--env", "FROM_ADMIN=yes").wantCode(t, 0)
 	j.stage(t, "prepare_script", `[ -z "$MAYFLY_IMAGE" ]`).wantCode(t, 0)
@@ -105,7 +116,7 @@ func TestGitLabExitStatuses(t *testing.T) {
 	}
 	j.start(t, "cleanup").wantCode(t, 0)
 	j.start(t, "cleanup").wantCode(t, 0)
-	for want, more := range map[string]string{"unknown image nosuch": "CUSTOM_ENV_CI_JOB_IMAGE=nosuch", "CI_JOB_ID is not set": "CUSTOM_ENV_CI_JOB_ID=", "names no image": "CUSTOM_ENV_CI_JOB_IMAGE="} {
+	for want, more := range map[string]string{"unknown image nosuch": "CUSTOM_ENV_CI_JOB_IMAGE=nosuch", "JOB_RESPONSE_FILE is not set": "JOB_RESPONSE_FILE=", "names no image": "CUSTOM_ENV_CI_JOB_IMAGE="} {
 		job := newGitLabJob(t, 3, more)
 		bad := job.start(t, "prepare")
 		bad.wantCode(t, systemFailure)

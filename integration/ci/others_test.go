@@ -23,10 +23,12 @@ type buildkiteJob struct {
 
 func newBuildkiteJob(t *testing.T, id, command string) *buildkiteJob {
 	t.Helper()
-	dir := workDirectory(t)
+	dir := filepath.Join(workDirectory(t), "checkout")
+	kit.Must(t, os.Mkdir(dir, 0o755))
+	kit.Command(t, "chown", kit.User+":", dir)
 	env := file(t, dir+"/job-env", "BUILDKITE_JOB_ID=\""+id+"\"\nGREETING=\"hello\"\nBUILDKITE_AGENT_ACCESS_TOKEN=\"token\"\n")
 	return &buildkiteJob{dir, []string{"BUILDKITE=true", "CI=true", "BUILDKITE_JOB_ID=" + id, "GREETING=hello", "BUILDKITE_AGENT_ACCESS_TOKEN=token", "BUILDKITE_ENV_FILE=" + env,
-		"BUILDKITE_COMMAND=" + command, "BUILDKITE_BUILD_CHECKOUT_PATH=" + dir}}
+		"BUILDKITE_COMMAND=" + command, "BUILDKITE_BUILD_CHECKOUT_PATH=" + dir, "BUILDKITE_BUILD_PATH=" + filepath.Dir(dir)}}
 }
 
 func (j *buildkiteJob) hook(t *testing.T, name string, args ...string) *call {

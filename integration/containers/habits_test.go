@@ -175,6 +175,7 @@ func TestADetachedRun(t *testing.T) {
 	if info, err := os.Stat(state); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("%v, %v", info, err)
 	}
+	kit.Eventually(t, "the last one has ended", func() bool { return kit.Run(t, "ps", "--names").Out == "" && len(kit.Snapshots(t, kit.Store)) == 0 })
 	kit.NothingLeft(t)
 }
 

@@ -2,6 +2,7 @@ package debian
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -143,6 +144,40 @@ func TestABeginningIsKilled(t *testing.T) {
 		kit.Must(t, cmd.Process.Signal(syscall.SIGKILL))
 		_ = cmd.Wait()
 		if r := schroot(t, "-e", "-f", "-c", "killed"); r.Code != 0 {
+			t.Fatalf("round %d: %+v", i, r)
+		}
+		if r := kit.Run(t, "ps", "--names"); r.Out != "" {
+			t.Fatalf("round %d: it runs: %s", i, r.Out)
+		}
+	}
+}
+
+// Of two that begin one name, one has it, and it can be ended. An end that is killed can
+// be done again.
+func TestTwoBeginAndTheEndIsKilled(t *testing.T) {
+	defer kit.NothingLeft(t)
+	for i := range kit.Rounds(8, 200) {
+		begin := func() *exec.Cmd {
+			cmd := as(t, "/", schrootLink, "-c", kit.Image, "-b", "-n", "both")
+			kit.Must(t, cmd.Start())
+			return cmd
+		}
+		one, two := begin(), begin()
+		begun := 0
+		for _, cmd := range []*exec.Cmd{one, two} {
+			if cmd.Wait() == nil {
+				begun++
+			}
+		}
+		if r := schroot(t, "-l", "--all-sessions"); begun != 1 || r.Out != "session:both\n" {
+			t.Fatalf("round %d: %d have begun: %+v", i, begun, r)
+		}
+		end := as(t, "/", schrootLink, "-e", "-c", "both")
+		kit.Must(t, end.Start())
+		time.Sleep(time.Duration(i%8) * time.Millisecond)
+		_ = end.Process.Kill()
+		_ = end.Wait()
+		if r := schroot(t, "-e", "-f", "-c", "both"); r.Code != 0 {
 			t.Fatalf("round %d: %+v", i, r)
 		}
 		if r := kit.Run(t, "ps", "--names"); r.Out != "" {

@@ -26,7 +26,7 @@ func TestDiscardKeepsASessionAsItIs(t *testing.T) {
 	if r := run("", "cat /srv/file; ls /srv"); r.Out != "kept\nfile\n" || r.Code != 0 {
 		t.Errorf("%+v", r)
 	}
-	if r := run("--discard", "echo $MAYFLY_IMAGE"); r.Out != kit.Image+"\n" {
+	if r := run("--discard", "echo $MAYFLY_IMAGE"); !strings.HasPrefix(r.Out, kit.Image) {
 		t.Errorf("%+v", r)
 	}
 	// In use, it cannot be ended.

@@ -84,7 +84,7 @@ const (
 	stopped     = `runtime kill --signal KILL mayfly-test/build-1 2>/dev/null; true`
 	detachedEnd = `for name in $(runtime ps --all-users --names); do runtime kill --signal KILL mayfly-test/$name; done 2>/dev/null; true`
 	// ci is what runners and agents set for what they call.
-	ci = `CUSTOM_ENV_CI_JOB_ID=1 CUSTOM_ENV_CI_BUILDS_DIR=/home/mayfly-test/builds RUNNER_NAME=host BUILDKITE_JOB_ID=1 BUILDKITE_COMMAND=./build.sh BUILDKITE_BUILD_CHECKOUT_PATH=/home/mayfly-test `
+	ci = `JOB_RESPONSE_FILE=/home/mayfly-test/job.json MAYFLY_BUILDS=/home/mayfly-test/builds RUNNER_NAME=host BUILDKITE_JOB_ID=1 BUILDKITE_COMMAND=./build.sh BUILDKITE_BUILD_PATH=/home BUILDKITE_BUILD_CHECKOUT_PATH=/home/mayfly-test `
 
 	without = `runtime image remove --force %s >/dev/null 2>&1; `
 )
@@ -138,7 +138,7 @@ tree=/srv/chroots/deb12-i386; mkdir -p $tree && cd $tree
 mkdir -p bin dev etc home opt proc run sdk sys tmp usr var/tmp var/lib/dpkg /srv/sdk; printf 'Package: make\nStatus: install ok installed\nVersion: 1\n' >var/lib/dpkg/status; cp /bin/busybox bin/; for name in $(bin/busybox --list); do [ -e bin/$name ] || ln -s busybox bin/$name; done
 printf '#!/bin/sh\nexec sh ./build.sh\n' >bin/make; printf '#!/bin/sh\n' >bin/apt-get; rm -f bin/bash; printf '#!/bin/sh\nexec sh "$@"\n' >bin/bash; chmod 755 bin/make bin/apt-get bin/bash
 cd /home/mayfly-test; rm -rf .local; mkdir -p src; printf '#!/bin/sh\necho built\n' | tee build.sh configure src/build.sh src/trace.sh >/dev/null; chmod 755 build.sh configure src/*.sh
-printf '#!/bin/sh\nexec sleep 600\n' >database.sh; chmod 755 database.sh
+echo '{"id":1,"job_info":{"project_id":1}}' >job.json; printf '#!/bin/sh\nexec sleep 600\n' >database.sh; chmod 755 database.sh
 mkdir -p /srv/jobs; cp build.sh /srv/jobs; chown -R mayfly-test: /srv/jobs
 printf 'from = "deb12-i386"\n[[file]]\npath = "/srv/what"\ncontent = "x"\n' >image.toml; runtime policy default >new.toml
 tar -cJf rootfs.tar.xz -C $tree .; truncate -s 300M mkosi.raw; mkfs.btrfs -q -r $tree mkosi.raw; chown -R mayfly-test: .

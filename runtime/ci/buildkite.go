@@ -38,9 +38,9 @@ func (b Buildkite) Command() (int, error) {
 	if command == "" {
 		return 0, errors.New("BUILDKITE_COMMAND is empty: the step has no command")
 	}
-	checkout := b.Variables("BUILDKITE_BUILD_CHECKOUT_PATH")
-	if !filepath.IsAbs(checkout) {
-		return 0, fmt.Errorf("BUILDKITE_BUILD_CHECKOUT_PATH is %q: want an absolute path", checkout)
+	checkout, err := b.checkout()
+	if err != nil {
+		return 0, err
 	}
 	names, err := b.environment()
 	if err != nil {
@@ -51,6 +51,26 @@ func (b Buildkite) Command() (int, error) {
 		flags = append(flags, "--env", name)
 	}
 	return b.Machine.Run(Container{Name: name, Image: image, Flags: append(flags, b.Flags...), Command: []string{"/bin/sh", "-e", "-c", command}})
+}
+
+// checkout finds the job's directory, which is bound. It is below that of the agent's
+// builds: a job's author can name another.
+func (b Buildkite) checkout() (string, error) {
+	dir, builds := b.Variables("BUILDKITE_BUILD_CHECKOUT_PATH"), b.Variables("BUILDKITE_BUILD_PATH")
+	for _, name := range []*string{&dir, &builds} {
+		if !filepath.IsAbs(*name) {
+			return "", fmt.Errorf("BUILDKITE_BUILD_CHECKOUT_PATH is %q, BUILDKITE_BUILD_PATH is %q: want absolute paths", dir, builds)
+		}
+		real, err := filepath.EvalSymlinks(*name)
+		if err != nil {
+			return "", err
+		}
+		*name = real
+	}
+	if !strings.HasPrefix(dir, builds+"/") {
+		return "", fmt.Errorf("the checkout %s is not below BUILDKITE_BUILD_PATH %s", dir, builds)
+	}
+	return dir, nil
 }
 
 // PreExit ends what a job has left.

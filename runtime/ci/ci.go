@@ -25,6 +25,8 @@ type Machine interface {
 	Run(Container) (int, error)
 	// Outside runs a command on the host, as the caller.
 	Outside(args ...string) (int, error)
+	// Holds tells whether there is a held container of that name.
+	Holds(name string) bool
 	// Release ends the held containers whose names are NAME or begin with NAME and a
 	// dash, also one that is about to begin. Others of that name it leaves alone.
 	Release(name string) error

@@ -15,8 +15,9 @@ import (
 // A fake is a Machine that writes down what it is asked for.
 type fake struct {
 	asked []string
-	code  int   // of commands
-	err   error // of everything
+	held  string // name of a container
+	code  int    // of commands
+	err   error  // of everything
 }
 
 func (f *fake) note(format string, args ...any) {
@@ -43,6 +44,8 @@ func (f *fake) Outside(args ...string) (int, error) {
 	return f.code, f.err
 }
 
+func (f *fake) Holds(name string) bool { return name == f.held }
+
 func (f *fake) Release(name string) error {
 	f.note("release %s", name)
 	return nil
@@ -67,32 +70,35 @@ func (f *fake) want(t *testing.T, want ...string) {
 	}
 }
 
+// response is the runner's file with a job of the server's.
+func response(t *testing.T, text string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "response")
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return "JOB_RESPONSE_FILE=" + name
+}
+
+const aJob = `{"id":17,"job_info":{"project_id":4}}`
+
 func TestGitLabPrepares(t *testing.T) {
 	dir := t.TempDir()
 	m := &fake{}
-	g := GitLab{Machine: m, Setup: Setup{Flags: []string{"--memory", "4G"}, Variables: variables("CUSTOM_ENV_CI_JOB_ID=17", "CUSTOM_ENV_CI_JOB_IMAGE=deb12",
-		"CUSTOM_ENV_CI_PROJECT_DIR="+dir+"/t/0/group/project", "CUSTOM_ENV_CI_PROJECT_PATH=group/project", "CUSTOM_ENV_CI_BUILDS_DIR="+dir, "CUSTOM_ENV_CI_JOB_TIMEOUT=3600",
+	g := GitLab{Machine: m, Setup: Setup{Flags: []string{"--memory", "4G"}, Variables: variables(response(t, aJob), "CUSTOM_ENV_CI_JOB_IMAGE=deb12",
+		"MAYFLY_BUILDS="+dir+"/project-4", "CUSTOM_ENV_CI_JOB_TIMEOUT=3600",
+		// A job's author can set these.
+		"CUSTOM_ENV_CI_JOB_ID=18", "CUSTOM_ENV_CI_BUILDS_DIR=/etc", "CUSTOM_ENV_CI_PROJECT_DIR=/etc", "CUSTOM_ENV_MAYFLY_BUILDS=/etc",
 		`CUSTOM_ENV_CI_JOB_SERVICES=[{"name":"redis","alias":"cache, db","entrypoint":["run"],"command":["it"]}]`)}}
 	if err := g.Prepare(); err != nil {
 		t.Fatal(err)
 	}
-	work := dir + "/t/0"
+	work := dir + "/project-4"
 	m.want(t, "release gl-17",
 		fmt.Sprintf(`hold gl-17 deb12 ["--writable" "--bind" "%s:%s" "--timeout" "1h10m0s" "--memory" "4G" "--network" "private" "--add-host" "cache:127.0.0.1" "--add-host" "db:127.0.0.1" "--add-host" "redis:127.0.0.1"] [] []`, work, work),
 		`hold gl-17-1 redis ["--writable" "--timeout" "1h10m0s" "--memory" "4G" "--no-host-binds" "--chdir" "/" "--network" "join:gl-17"] [] ["run" "it"]`)
 	if info, err := os.Stat(work); err != nil || !info.IsDir() {
 		t.Errorf("the workspace is not made: %v", err)
-	}
-}
-
-func TestGitLabsWorkspace(t *testing.T) {
-	dir := t.TempDir()
-	for project, want := range map[string]string{dir + "/t/1/group/project": dir + "/t/1", dir + "/elsewhere": dir + "/builds", "relative": ""} {
-		g := GitLab{Setup: Setup{Variables: variables("CUSTOM_ENV_CI_PROJECT_DIR="+project, "CUSTOM_ENV_CI_PROJECT_PATH=group/project", "CUSTOM_ENV_CI_BUILDS_DIR="+map[bool]string{true: dir + "/builds"}[want != ""])}}
-		got, err := g.workspace()
-		if got != want || (err != nil) != (want == "") {
-			t.Errorf("%s: %q, %v, want %q", project, got, err, want)
-		}
 	}
 }
 
@@ -120,7 +126,7 @@ func TestGitLabsExitStatuses(t *testing.T) {
 	} {
 		os.Remove(file)
 		m := &fake{code: c.code, err: c.err}
-		g := GitLab{Machine: m, Setup: Setup{Variables: variables("CUSTOM_ENV_CI_JOB_ID=17", "BUILD_FAILURE_EXIT_CODE=41", "SYSTEM_FAILURE_EXIT_CODE=42", "BUILD_EXIT_CODE_FILE="+file)}}
+		g := GitLab{Machine: m, Setup: Setup{Variables: variables(response(t, aJob), "BUILD_FAILURE_EXIT_CODE=41", "SYSTEM_FAILURE_EXIT_CODE=42", "BUILD_EXIT_CODE_FILE="+file)}}
 		got, err := g.Run("script", c.stage)
 		if err != nil {
 			got = g.Failed()
@@ -133,9 +139,12 @@ func TestGitLabsExitStatuses(t *testing.T) {
 }
 
 func TestGitLabConfig(t *testing.T) {
-	var out bytes.Buffer
-	if err := (GitLab{Version: "1.0", Out: &out}).Config(); err != nil || out.String() != `{"driver":{"name":"mayfly","version":"1.0"}}`+"\n" {
-		t.Errorf("%q, %v", out.String(), err)
+	for dir, want := range map[string]string{"": "/home/ci/builds/project-4", "/srv/builds": "/srv/builds/project-4"} {
+		var out bytes.Buffer
+		err := GitLab{Version: "1.0", Out: &out, Setup: Setup{Variables: variables(response(t, aJob), "HOME=/home/ci")}}.Config(dir)
+		if wanted := `{"driver":{"name":"mayfly","version":"1.0"},"builds_dir":"` + want + `","builds_dir_is_shared":true,"job_env":{"MAYFLY_BUILDS":"` + want + `"}}`; err != nil || strings.TrimSpace(out.String()) != wanted {
+			t.Errorf("%q, %v", out.String(), err)
+		}
 	}
 }
 
@@ -157,13 +166,21 @@ func TestBadCalls(t *testing.T) {
 		}
 	}
 	for want, do := range map[string]func(*fake) error{
-		"CUSTOM_ENV_CI_JOB_ID is not set":        gitlab(GitLab.Prepare),
-		"the job names no image":                 gitlab(GitLab.Prepare, "CUSTOM_ENV_CI_JOB_ID=1"),
-		`CUSTOM_ENV_CI_PROJECT_DIR is ""`:        gitlab(GitLab.Prepare, "CUSTOM_ENV_CI_JOB_ID=1", "CUSTOM_ENV_CI_JOB_IMAGE=x"),
-		"CI_JOB_SERVICES: ":                      gitlab(GitLab.Prepare, "CUSTOM_ENV_CI_JOB_ID=1", "CUSTOM_ENV_CI_JOB_IMAGE=x", "CUSTOM_ENV_CI_BUILDS_DIR="+t.TempDir(), "CUSTOM_ENV_CI_JOB_SERVICES=[1]"),
-		"service redis: it needs a command":      gitlab(GitLab.Prepare, "CUSTOM_ENV_CI_JOB_ID=1", "CUSTOM_ENV_CI_JOB_IMAGE=x", "CUSTOM_ENV_CI_BUILDS_DIR="+t.TempDir(), `CUSTOM_ENV_CI_JOB_SERVICES=[{"name":"redis"}]`),
-		"the job's image: ":                      gitlab(GitLab.Prepare, "CUSTOM_ENV_CI_JOB_ID=1", "CUSTOM_ENV_CI_JOB_IMAGE=--log=/x"),
-		"service --bind=/:/x: the job's image":   gitlab(GitLab.Prepare, "CUSTOM_ENV_CI_JOB_ID=1", "CUSTOM_ENV_CI_JOB_IMAGE=x", "CUSTOM_ENV_CI_BUILDS_DIR="+t.TempDir(), `CUSTOM_ENV_CI_JOB_SERVICES=[{"name":"--bind=/:/x","command":["x"]}]`),
+		"JOB_RESPONSE_FILE is not set":           gitlab(GitLab.Prepare),
+		"/no/such/file: ":                        gitlab(GitLab.Cleanup, "JOB_RESPONSE_FILE=/no/such/file"),
+		"unexpected end":                         gitlab(GitLab.Prepare, response(t, "")),
+		"no id of a job or project":              gitlab(GitLab.Prepare, response(t, `{"id":1}`)),
+		"no id of a job":                         gitlab(GitLab.Prepare, response(t, `{"id":-1,"job_info":{"project_id":1}}`)),
+		"the job names no image":                 gitlab(GitLab.Prepare, response(t, aJob)),
+		`MAYFLY_BUILDS is ""`:                    gitlab(GitLab.Prepare, response(t, aJob), "CUSTOM_ENV_CI_JOB_IMAGE=x"),
+		`for builds is "x"`:                      gitlab(func(g GitLab) error { return g.Config("x") }, response(t, aJob)),
+		"CI_JOB_SERVICES: ":                      gitlab(GitLab.Prepare, response(t, aJob), "CUSTOM_ENV_CI_JOB_IMAGE=x", "MAYFLY_BUILDS="+t.TempDir(), "CUSTOM_ENV_CI_JOB_SERVICES=[1]"),
+		"service redis: it needs a command":      gitlab(GitLab.Prepare, response(t, aJob), "CUSTOM_ENV_CI_JOB_IMAGE=x", "MAYFLY_BUILDS="+t.TempDir(), `CUSTOM_ENV_CI_JOB_SERVICES=[{"name":"redis"}]`),
+		"the job's image: ":                      gitlab(GitLab.Prepare, response(t, aJob), "CUSTOM_ENV_CI_JOB_IMAGE=--log=/x"),
+		"service --bind=/:/x: the job's image":   gitlab(GitLab.Prepare, response(t, aJob), "CUSTOM_ENV_CI_JOB_IMAGE=x", "MAYFLY_BUILDS="+t.TempDir(), `CUSTOM_ENV_CI_JOB_SERVICES=[{"name":"--bind=/:/x","command":["x"]}]`),
+		"option --network join:x":                github(`{"command":"prepare_job","args":{"container":{"image":"x","createOptions":"--network join:x"}}}`, "RUNNER_NAME=r"),
+		"option --env HOME: want NAME=VALUE":     github(`{"command":"prepare_job","args":{"container":{"image":"x","createOptions":"--env=HOME"}}}`, "RUNNER_NAME=r"),
+		"option -e HOME: want":                   github(`{"command":"prepare_job","args":{"container":{"image":"x","createOptions":"-e HOME"}}}`, "RUNNER_NAME=r"),
 		"the job's image":                        github(`{"command":"prepare_job","args":{"container":{"image":"--log=/x"}}}`, "RUNNER_NAME=r"),
 		"the job's image: image":                 github(`{"command":"run_container_step","args":{"image":"--log=/x","entryPoint":"x"}}`, "RUNNER_NAME=r"),
 		"the job's ima":                          buildkite("BUILDKITE_JOB_ID=1", "BUILDKITE_PLUGIN_MAYFLY_IMAGE=--log=/x"),
@@ -176,7 +193,7 @@ func TestBadCalls(t *testing.T) {
 		"RUNNER_NAME is not set":                 github("{}"),
 		`the runner asks for "dance"`:            github(`{"command":"dance"}`, "RUNNER_NAME=r"),
 		"give the job a container":               github(`{"command":"prepare_job","args":{"services":[{"image":"x"}]}}`, "RUNNER_NAME=r"),
-		"there are no named volumes":             github(`{"command":"prepare_job","args":{"container":{"image":"x","userMountVolumes":[{"sourceVolumePath":"data","targetVolumePath":"/d"}]}}}`, "RUNNER_NAME=r"),
+		"volume data: a workflow has no":         github(`{"command":"prepare_job","args":{"container":{"image":"x","userMountVolumes":[{"sourceVolumePath":"data","targetVolumePath":"/d"}]}}}`, "RUNNER_NAME=r"),
 		"prepare_job has not been called":        github(`{"command":"run_script_step","args":{"entryPoint":"sh"}}`, "RUNNER_NAME=r"),
 		"run_script_step: json":                  github(`{"command":"run_script_step","args":[]}`, "RUNNER_NAME=r"),
 		"an action with a Dockerfile":            github(`{"command":"run_container_step","args":{"dockerfile":"x"}}`, "RUNNER_NAME=r"),
@@ -185,7 +202,9 @@ func TestBadCalls(t *testing.T) {
 		"names no image, and no image follows":   buildkite("BUILDKITE_JOB_ID=1"),
 		"BUILDKITE_COMMAND is empty":             buildkite("BUILDKITE_JOB_ID=1", "BUILDKITE_PLUGIN_MAYFLY_IMAGE=x"),
 		`BUILDKITE_BUILD_CHECKOUT_PATH is ""`:    buildkite("BUILDKITE_JOB_ID=1", "BUILDKITE_PLUGIN_MAYFLY_IMAGE=x", "BUILDKITE_COMMAND=x"),
-		"BUILDKITE_ENV_FILE: open /no/such/file": buildkite("BUILDKITE_JOB_ID=1", "BUILDKITE_PLUGIN_MAYFLY_IMAGE=x", "BUILDKITE_COMMAND=x", "BUILDKITE_BUILD_CHECKOUT_PATH=/x", "BUILDKITE_ENV_FILE=/no/such/file"),
+		"is not below BUILDKITE_BUILD_PATH":      buildkite("BUILDKITE_JOB_ID=1", "BUILDKITE_PLUGIN_MAYFLY_IMAGE=x", "BUILDKITE_COMMAND=x", "BUILDKITE_BUILD_PATH="+t.TempDir(), "BUILDKITE_BUILD_CHECKOUT_PATH=/tmp"),
+		"BUILD_PATH /":                           buildkite("BUILDKITE_JOB_ID=1", "BUILDKITE_PLUGIN_MAYFLY_IMAGE=x", "BUILDKITE_COMMAND=x", "BUILDKITE_BUILD_PATH=/usr", "BUILDKITE_BUILD_CHECKOUT_PATH=/usr"),
+		"BUILDKITE_ENV_FILE: open /no/such/file": buildkite("BUILDKITE_JOB_ID=1", "BUILDKITE_PLUGIN_MAYFLY_IMAGE=x", "BUILDKITE_COMMAND=x", "BUILDKITE_BUILD_PATH=/usr", "BUILDKITE_BUILD_CHECKOUT_PATH=/usr/bin", "BUILDKITE_ENV_FILE=/no/such/file"),
 	} {
 		m := &fake{}
 		err := do(m)
@@ -227,7 +246,7 @@ func TestGitHub(t *testing.T) {
 		`hold `+name+`-1 pg ["--writable" "--memory" "4G" "--no-host-binds" "--chdir" "/" "--network" "join:`+name+`"] ["CI=no" "GITHUB_ACTIONS=true"] ["run" "it"]`,
 		`exec `+name+` ["test" "-e" "/etc/alpine-release"] [] / <`,
 		`exec `+name+` ["sh" "-c" "PATH=$1:$PATH; export PATH; shift; exec \"$@\"" "sh" "/p:/q" "bash" "-e" "x"] ["A=b" "CI=true" "GITHUB_ACTIONS=true"] /__w/a/a <`,
-		`run `+name+`-step tool ["--writable" "--memory" "4G" "--network" "join:x" "--chdir" "/__w"] ["CI=true" "GITHUB_ACTIONS=true"] ["/entry"]`,
+		`run `+name+`-step tool ["--writable" "--memory" "4G" "--die-with-parent" "--network" "join:x" "--chdir" "/__w"] ["CI=true" "GITHUB_ACTIONS=true"] ["/entry"]`,
 		"release "+name)
 	var got struct {
 		State    struct{ Container string }
@@ -244,12 +263,13 @@ func TestGitHub(t *testing.T) {
 }
 
 func TestBuildkite(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "env")
+	dir := t.TempDir()
+	file := filepath.Join(dir, "env")
 	if err := os.WriteFile(file, []byte("A=\"b\"\nBUILDKITE_AGENT_ACCESS_TOKEN=\"x\"\nTEXT=\"one\\ntwo\"\nnot an entry\n1A=\"b\"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	m := &fake{code: 7}
-	b := Buildkite{Machine: m, Setup: Setup{Image: "deb12", Flags: []string{"--cpus", "2"}, Variables: variables("BUILDKITE_JOB_ID=0190-ab", "BUILDKITE_COMMAND=make; make check", "BUILDKITE_BUILD_CHECKOUT_PATH=/b/c", "BUILDKITE_ENV_FILE="+file)}}
+	b := Buildkite{Machine: m, Setup: Setup{Image: "deb12", Flags: []string{"--cpus", "2"}, Variables: variables("BUILDKITE_JOB_ID=0190-ab", "BUILDKITE_COMMAND=make; make check", "BUILDKITE_BUILD_CHECKOUT_PATH="+dir, "BUILDKITE_BUILD_PATH="+filepath.Dir(dir), "BUILDKITE_ENV_FILE="+file)}}
 	if code, err := b.Command(); code != 7 || err != nil {
 		t.Errorf("%d, %v", code, err)
 	}
@@ -257,7 +277,7 @@ func TestBuildkite(t *testing.T) {
 		t.Error(err)
 	}
 	name := "bk-" + safe("0190-ab")
-	m.want(t, `run `+name+` deb12 ["--writable" "--die-with-parent" "--chdir" "/b/c" "--bind" "/b/c:/b/c" "--env" "CI" "--env" "BUILDKITE" "--env" "A" "--env" "TEXT" "--cpus" "2"] [] ["/bin/sh" "-e" "-c" "make; make check"]`, "release "+name)
+	m.want(t, `run `+name+` deb12 ["--writable" "--die-with-parent" "--chdir" "`+dir+`" "--bind" "`+dir+`:`+dir+`" "--env" "CI" "--env" "BUILDKITE" "--env" "A" "--env" "TEXT" "--cpus" "2"] [] ["/bin/sh" "-e" "-c" "make; make check"]`, "release "+name)
 }
 
 func TestSafeNames(t *testing.T) {
@@ -275,7 +295,7 @@ func TestSafeNames(t *testing.T) {
 func TestGitLabsHelper(t *testing.T) {
 	dir := t.TempDir()
 	m := &fake{}
-	g := GitLab{Machine: m, Setup: Setup{Helper: "tools", Flags: []string{"--cpus", "2"}, Variables: variables("CUSTOM_ENV_CI_JOB_ID=17", "CUSTOM_ENV_CI_JOB_IMAGE=deb12", "CUSTOM_ENV_CI_BUILDS_DIR="+dir)}}
+	g := GitLab{Machine: m, Setup: Setup{Helper: "tools", Flags: []string{"--cpus", "2"}, Variables: variables(response(t, aJob), "CUSTOM_ENV_CI_JOB_IMAGE=deb12", "MAYFLY_BUILDS="+dir)}}
 	if err := g.Prepare(); err != nil {
 		t.Fatal(err)
 	}
@@ -286,6 +306,15 @@ func TestGitLabsHelper(t *testing.T) {
 		fmt.Sprintf(`hold gl-17-helper tools ["--writable" "--bind" "%s:%s" "--cpus" "2" "--chdir" "/"] [] []`, dir, dir),
 		fmt.Sprintf(`hold gl-17 deb12 ["--writable" "--bind" "%s:%s" "--cpus" "2"] [] []`, dir, dir),
 		fmt.Sprintf(`exec gl-17-helper ["sh" "-c" %q] [] / <s`, script))
+}
+
+// --helper for prepare alone would run the runner's scripts on the host.
+func TestGitLabsHelperIsForRunToo(t *testing.T) {
+	m := &fake{held: "gl-17-helper"}
+	g := GitLab{Machine: m, Setup: Setup{Variables: variables(response(t, aJob))}}
+	if _, err := g.Run("s", "get_sources"); err == nil || len(m.asked) > 0 {
+		t.Errorf("%v, %q", err, m.asked)
+	}
 }
 
 // The ports of a service are those of the job's network.

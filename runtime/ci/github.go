@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -182,6 +181,7 @@ func (g GitHub) container(name string, h hook) (int, error) {
 		return 0, err
 	}
 	step.Command = c.command()
+	step.Flags = append(step.Flags, "--die-with-parent")
 	if h.State.Network != "" {
 		step.Flags = append(step.Flags, "--network", h.State.Network)
 	}
@@ -202,13 +202,13 @@ func (c hookContainer) command() []string {
 
 // mayAsk are the flags of run that a workflow may have among its options. Each takes a
 // value. The others are the administrator's: some name files of the host's.
-var mayAsk = []string{"--cpus", "--memory", "-m", "--tasks", "--env", "-e", "--network", "--tmpfs", "--volume", "-v", "--add-host", "--hostname", "--publish", "-p"}
+var mayAsk = []string{"--cpus", "--memory", "-m", "--tasks", "--env", "-e", "--network", "--tmpfs", "--add-host", "--hostname", "--publish", "-p"}
 
 // options reads the options of a workflow.
 func options(text string) ([]string, error) {
 	words := strings.Fields(text)
 	for i := 0; i < len(words); i++ {
-		name, _, joined := strings.Cut(words[i], "=")
+		name, value, joined := strings.Cut(words[i], "=")
 		if !slices.Contains(mayAsk, name) {
 			return nil, fmt.Errorf("option %s: a workflow may ask for %s", words[i], strings.Join(mayAsk, " "))
 		}
@@ -216,6 +216,13 @@ func options(text string) ([]string, error) {
 			if i++; i == len(words) {
 				return nil, fmt.Errorf("option %s: it needs a value", name)
 			}
+			value = words[i]
+		}
+		switch {
+		case name == "--network" && value != "none" && value != "private" && value != "host":
+			return nil, fmt.Errorf("option --network %s: a workflow may ask for none, private and host", value)
+		case (name == "--env" || name == "-e") && !strings.Contains(value, "="):
+			return nil, fmt.Errorf("option %s %s: want NAME=VALUE: a variable of the runner's is not the workflow's", name, value)
 		}
 	}
 	return words, nil
@@ -238,14 +245,13 @@ func (g GitHub) begins(name string, c hookContainer, alone bool) (Container, err
 		return Container{}, err
 	}
 	flags := []string{"--writable"}
-	for _, m := range slices.Concat(c.SystemMountVolumes, c.UserMountVolumes) {
-		switch {
-		case strings.HasSuffix(m.SourceVolumePath, "/docker.sock"): // there is none
-		case !filepath.IsAbs(m.SourceVolumePath):
-			return Container{}, fmt.Errorf("volume %s: there are no named volumes here, only directories", m.SourceVolumePath)
-		default:
+	for _, m := range c.SystemMountVolumes {
+		if !strings.HasSuffix(m.SourceVolumePath, "/docker.sock") { // there is none
 			flags = append(flags, bind(m.SourceVolumePath, m.TargetVolumePath, m.ReadOnly)...)
 		}
+	}
+	if len(c.UserMountVolumes) > 0 {
+		return Container{}, fmt.Errorf("volume %s: a workflow has no volumes here; the administrator's --bind, behind `ci github`, gives directories to all jobs", c.UserMountVolumes[0].SourceVolumePath)
 	}
 	if ports := published(c.PortMappings); alone && len(ports) > 0 {
 		flags = append(flags, "--network", "private")

@@ -1,8 +1,8 @@
 package ci
 
 import (
-	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -30,14 +30,38 @@ const jobVariable = "CUSTOM_ENV_"
 
 func (g GitLab) job(name string) string { return g.Variables(jobVariable + name) }
 
-// name is the container's. The number of a job is the server's.
-func (g GitLab) name() (string, error) {
-	id := g.job("CI_JOB_ID")
-	if id == "" {
-		return "", fmt.Errorf("%sCI_JOB_ID is not set: GitLab Runner calls this as a custom executor", jobVariable)
-	}
-	return "gl-" + safe(id), nil
+// A gitlabJob is what the runner has of the server. Variables are no source for it: a job's author
+// can set those that GitLab has set.
+type gitlabJob struct {
+	ID      int64 `json:"id"`
+	JobInfo struct {
+		ProjectID int64 `json:"project_id"`
+	} `json:"job_info"`
 }
+
+// responseFile names the file in which the runner has what the server has said.
+const responseFile = "JOB_RESPONSE_FILE"
+
+func (g GitLab) read() (j gitlabJob, err error) {
+	name := g.Variables(responseFile)
+	if name == "" {
+		return j, fmt.Errorf("%s is not set: GitLab Runner calls this as a custom executor", responseFile)
+	}
+	data, err := os.ReadFile(name)
+	if err == nil {
+		err = json.Unmarshal(data, &j)
+	}
+	if err == nil && (j.ID <= 0 || j.JobInfo.ProjectID <= 0) {
+		err = errors.New("it has no id of a job or project")
+	}
+	if err != nil {
+		return j, fmt.Errorf("%s %s: %w", responseFile, name, err)
+	}
+	return j, nil
+}
+
+// name is the container's.
+func (j gitlabJob) name() string { return fmt.Sprintf("gl-%d", j.ID) }
 
 // Failed is the exit status for a failure that is not the job's. The runner may try such
 // a job again.
@@ -51,13 +75,34 @@ func (g GitLab) status(variable string, otherwise int) int {
 	return otherwise
 }
 
-// Config tells the runner who it is that runs its jobs.
-func (g GitLab) Config() error {
+// buildsVariable tells later stages which directory Config has chosen. It is the runner's,
+// not a variable of the job.
+const buildsVariable = "MAYFLY_BUILDS"
+
+// Config tells the runner who it is that runs its jobs, and where a job's repository is to
+// be: below dir in a directory of the project's own, which alone is bound.
+func (g GitLab) Config(dir string) error {
+	j, err := g.read()
+	if err != nil {
+		return err
+	}
+	if dir == "" {
+		dir = filepath.Join(g.Variables("HOME"), "builds")
+	}
+	if !filepath.IsAbs(dir) {
+		return fmt.Errorf("the directory for builds is %q: want an absolute path", dir)
+	}
+	builds := filepath.Join(dir, fmt.Sprintf("project-%d", j.JobInfo.ProjectID))
 	type driver struct {
 		Name    string `json:"name"`
 		Version string `json:"version"`
 	}
-	return json.NewEncoder(g.Out).Encode(map[string]driver{"driver": {"mayfly", g.Version}})
+	return json.NewEncoder(g.Out).Encode(struct {
+		Driver driver            `json:"driver"`
+		Builds string            `json:"builds_dir"`
+		Shared bool              `json:"builds_dir_is_shared"`
+		JobEnv map[string]string `json:"job_env"`
+	}{driver{"mayfly", g.Version}, builds, true, map[string]string{buildsVariable: builds}})
 }
 
 // afterTimeout is how long a job's container lives beyond the job's own time limit, if
@@ -67,10 +112,11 @@ const afterTimeout = 10 * time.Minute
 // Prepare begins the job's container and those of its services. What an earlier attempt
 // has left is ended before.
 func (g GitLab) Prepare() error {
-	name, err := g.name()
+	j, err := g.read()
 	if err != nil {
 		return err
 	}
+	name := j.name()
 	image, err := g.image(g.job("CI_JOB_IMAGE"))
 	if err != nil {
 		return err
@@ -106,16 +152,11 @@ func (g GitLab) Prepare() error {
 // helperSuffix ends the name of the container of what the runner does.
 const helperSuffix = "-helper"
 
-// workspace makes the directory of the job's slot, which is bound: the project's own is
-// made later, and no other job's is below it.
+// workspace makes the directory of the job's project.
 func (g GitLab) workspace() (string, error) {
-	project, builds := g.job("CI_PROJECT_DIR"), g.job("CI_BUILDS_DIR")
-	dir, is := strings.CutSuffix(project, "/"+g.job("CI_PROJECT_PATH"))
-	if !is || dir == "" || dir == "/" {
-		dir = cmp.Or(builds, project)
-	}
+	dir := g.Variables(buildsVariable)
 	if !filepath.IsAbs(dir) {
-		return "", fmt.Errorf("%sCI_PROJECT_DIR is %q: want an absolute path; set builds_dir in the runner's config.toml", jobVariable, project)
+		return "", fmt.Errorf("%s is %q: config_exec has to be `runtime ci gitlab config`", buildsVariable, dir)
 	}
 	return dir, os.MkdirAll(dir, 0o755)
 }
@@ -159,16 +200,19 @@ exec "$shell" /dev/fd/9 </dev/null`
 
 // Run runs a script of a stage, and returns the exit status for the runner.
 func (g GitLab) Run(file, stage string) (int, error) {
-	name, err := g.name()
+	j, err := g.read()
 	if err != nil {
 		return 0, err
 	}
+	name := j.name()
 	var code int
 	switch {
 	case inside(stage):
 		code, err = g.Machine.Exec(Command{Container: name, Args: []string{"sh", "-c", script}, Dir: "/", Input: file})
 	case g.Helper != "":
 		code, err = g.Machine.Exec(Command{Container: name + helperSuffix, Args: []string{"sh", "-c", script}, Dir: "/", Input: file})
+	case g.Machine.Holds(name + helperSuffix):
+		return 0, errors.New("--helper was given for prepare: run needs it, too")
 	default:
 		code, err = g.Machine.Outside("bash", file)
 	}
@@ -185,9 +229,9 @@ func (g GitLab) Run(file, stage string) (int, error) {
 
 // Cleanup ends the job's containers.
 func (g GitLab) Cleanup() error {
-	name, err := g.name()
+	j, err := g.read()
 	if err != nil {
 		return err
 	}
-	return g.Machine.Release(name)
+	return g.Machine.Release(j.name())
 }

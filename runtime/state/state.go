@@ -277,15 +277,23 @@ func list(dir int) ([]string, error) {
 	return slices.DeleteFunc(names, isBeside), err
 }
 
-// listAny lists everything in a directory.
+// listAny lists everything in a directory. In one that has been removed there is nothing:
+// an owner's goes with their last container.
 func listAny(dir int) ([]string, error) {
 	fd, err := unix.Openat(dir, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err == unix.ENOENT {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}
 	directory := os.NewFile(uintptr(fd), "records")
 	defer directory.Close()
-	return directory.Readdirnames(-1)
+	names, err := directory.Readdirnames(-1)
+	if errors.Is(err, unix.ENOENT) {
+		return nil, nil
+	}
+	return names, err
 }
 
 // removeDead removes a record without a mark. A record that is gone counts as dead,
