@@ -129,3 +129,19 @@ func TestJenkinsAborts(t *testing.T) {
 	kit.Eventually(t, "the container ends", func() bool { return kit.Run(t, "ps", "--names").Out == "" })
 	all(t, dir)
 }
+
+func TestTwoBuildkiteJobsAtOnce(t *testing.T) {
+	defer nothingRuns(t)
+	a, b := newBuildkiteJob(t, "0190-e", "touch /var/tmp/mine ready; sleep 0.2; exit 4"), newBuildkiteJob(t, "0190-e1", "touch ready; while [ ! -e end ]; do sleep 0.1; done; [ ! -e /var/tmp/mine ]")
+	one, two := a.hook(t, "command", kit.Image), b.hook(t, "command", kit.Image)
+	kit.Eventually(t, "both run", func() bool {
+		_, errA := os.Stat(a.dir + "/ready")
+		_, errB := os.Stat(b.dir + "/ready")
+		return errA == nil && errB == nil
+	})
+	one.wantCode(t, 4)
+	a.hook(t, "pre-exit").wantCode(t, 0) // of this job alone
+	file(t, b.dir+"/end", "")
+	two.wantCode(t, 0)
+	b.hook(t, "pre-exit").wantCode(t, 0)
+}
