@@ -101,6 +101,7 @@ var settings = []setting{
 	{`runtime ci gitlab (prepare|run)`, asUser + `"cd; echo true >script.sh; ` + ci + `runtime ci gitlab prepare deb12-i386"`, asUser + `"` + ci + `runtime ci gitlab cleanup"`},
 	{`runtime ci github`, `echo '{"command":"prepare_job","responseFile":"/home/mayfly-test/response","args":{"container":{"image":"deb12-i386"}}}' >/home/mayfly-test/prepare_job.json`,
 		`echo '{"command":"cleanup_job"}' | ` + asUser + `"` + ci + `runtime ci github"`},
+	{`runtime image bisect`, `printf '#!/bin/sh\n[ "$(cat /etc/i 2>/dev/null || echo 1)" -lt 4 ]\n' >/home/mayfly-test/build.sh`, `printf '#!/bin/sh\necho built\n' >/home/mayfly-test/build.sh`},
 	{`runtime session for-builddeps`, `echo "Source: hello" >/home/mayfly-test/hello_2.10-3.dsc`, asUser + `"cd /; runtime session end \$(runtime session list --names)"`},
 	{`runtime image create deb12-i386 --suite`, fmt.Sprintf(without, "deb12-i386"), ""},
 	{`runtime image create deb11`, fmt.Sprintf(without, "deb11"), ""},
