@@ -139,6 +139,7 @@ func TestJSONIsAsDocumented(t *testing.T) {
 		"runtime image history":  "image history --json " + kit.Sealed,
 		"runtime image inspect":  "image inspect --json " + kit.Sealed,
 		"runtime image diff":     "image diff --json --packages " + kit.Base + " " + kit.Sealed,
+		"runtime image bisect":   "", // integration/image
 		"runtime image update":   "", // integration/image
 		"runtime image prune":    "image prune --json " + kit.Sealed,
 		"runtime image remove":   "", // integration/image
