@@ -93,7 +93,7 @@ func (b buildDeps) session(file string) (string, error) {
 		return "", err
 	}
 	if slices.ContainsFunc(sessions, func(s session.Session) bool { return s.Name == name }) {
-		err := again(nil, nil, nil, "runtime", "run", "--quiet", "--session", name, "--discard", "--no-host-binds", "--chdir", "/", "--", "test", "-e", complete)
+		err := again("runtime", "run", "--quiet", "--session", name, "--discard", "--no-host-binds", "--chdir", "/", "--", "test", "-e", complete)
 		var failed *exec.ExitError
 		if err == nil {
 			return name, nil
@@ -101,7 +101,7 @@ func (b buildDeps) session(file string) (string, error) {
 		if !errors.As(err, &failed) || failed.ExitCode() != 1 { // 1: the file is not there
 			return "", err
 		}
-		if err := again(nil, nil, nil, "runtime", "session", "end", name); err != nil {
+		if err := again("runtime", "session", "end", name); err != nil {
 			return "", err
 		}
 	}
@@ -134,13 +134,11 @@ const forgetAfter = 24 * time.Hour
 // forget ends the sessions that this one takes the place of: those of the same package
 // and image that nobody has used for a day.
 func (b buildDeps) forget(sessions []session.Session, family, name string) error {
-	image, _, _ := strings.Cut(b.image, "@")
 	for _, s := range sessions {
-		of, _, _ := strings.Cut(s.Image, "@")
-		if s.Name == name || s.InUse || time.Since(s.Used) < forgetAfter || of != image || len(s.Name) != len(name) || !strings.HasPrefix(s.Name, family) {
+		if s.Name == name || s.InUse || time.Since(s.Used) < forgetAfter || nameOfImage(s.Image) != nameOfImage(b.image) || len(s.Name) != len(name) || !strings.HasPrefix(s.Name, family) {
 			continue
 		}
-		if err := again(nil, nil, nil, "runtime", "session", "end", s.Name); err != nil {
+		if err := again("runtime", "session", "end", s.Name); err != nil {
 			return err
 		}
 	}
@@ -149,7 +147,7 @@ func (b buildDeps) forget(sessions []session.Session, family, name string) error
 
 // install begins the session and fills it. One that cannot be filled is ended.
 func (b buildDeps) install(name string, source dsc.Source) error {
-	if err := again(nil, nil, nil, "runtime", "session", "begin", "--name", name, b.image); err != nil {
+	if err := again("runtime", "session", "begin", "--name", name, b.image); err != nil {
 		return err
 	}
 	flags := []string{"run", "--quiet", "--session", name, "--no-host-binds", "--chdir", "/"}
@@ -158,22 +156,21 @@ func (b buildDeps) install(name string, source dsc.Source) error {
 	}
 	// The mark comes when all is on the disk.
 	flags = flags[:len(flags):len(flags)]
-	err := again(nil, strings.NewReader(source.Control()), nil, "runtime", append(flags, "--no-sync", "--", "sh", "-ec", installDependencies)...)
+	install := itself("runtime", append(flags, "--no-sync", "--", "sh", "-ec", installDependencies)...)
+	install.Stdin = strings.NewReader(source.Control())
+	err := finish(install)
 	if err == nil {
-		err = again(nil, nil, nil, "runtime", append(flags, "--", "sh", "-ec", "sync; touch "+complete)...)
+		err = again("runtime", append(flags, "--", "sh", "-ec", "sync; touch "+complete)...)
 	}
 	if err != nil {
-		err = errors.Join(fmt.Errorf("what %s needs could not be installed: %w", source.Name, err), again(nil, nil, nil, "runtime", "session", "end", name))
+		err = errors.Join(fmt.Errorf("what %s needs could not be installed: %w", source.Name, err), again("runtime", "session", "end", name))
 	}
 	return err
 }
 
 // lockSession keeps others of the caller's from making the same session.
 func lockSession(name string) (unlock func(), err error) {
-	dir, err := detachedDirectory()
-	if err == nil {
-		err = os.MkdirAll(dir, 0o700)
-	}
+	dir, err := makeDetachedDirectory()
 	if err != nil {
 		return nil, err
 	}

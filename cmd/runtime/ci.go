@@ -125,23 +125,10 @@ func (c ciCall) setup(flags *flag.FlagSet, args []string) (s ci.Setup, err error
 		return s, fmt.Errorf("want %s", cmp.Or(c.synopsis, "no arguments"))
 	}
 	if c.takes == flagsOnly || c.takes == withImage {
-		s.Flags = flagsOfRun(invoked[:len(invoked)-len(args)])
+		s.Flags = without(flags, invoked[:len(invoked)-len(args)], "helper")
 	}
 	if c.takes == withImage {
 		s.Image = strings.Join(args, "")
 	}
 	return s, nil
-}
-
-// flagsOfRun returns what is run's of some flags.
-func flagsOfRun(args []string) (flags []string) {
-	for i := 0; i < len(args) && args[i] != "--"; i++ {
-		switch {
-		case args[i] == "--helper":
-			i++
-		case !strings.HasPrefix(args[i], "--helper="):
-			flags = append(flags, args[i])
-		}
-	}
-	return flags
 }

@@ -35,12 +35,13 @@ func (m machine) Hold(c ci.Container) error {
 		return err
 	}
 	defer report.Close()
-	var variables []string
-	for _, entry := range c.Variables {
-		variables = append(variables, jobPrefix+entry)
-	}
 	args := slices.Concat([]string{"run"}, c.Flags, []string{"--detach", "--held", "--quiet", "--name", c.Name, "--variables", jobPrefix, "--", c.Image, "--"}, command)
-	if err := again(variables, nil, []*os.File{report}, "runtime", args...); err != nil {
+	run := itself("runtime", args...)
+	run.ExtraFiles = []*os.File{report}
+	for _, entry := range c.Variables {
+		run.Env = append(run.Env, jobPrefix+entry)
+	}
+	if err := finish(run); err != nil {
 		return fmt.Errorf("container %s of image %s has not begun: %w", c.Name, c.Image, err)
 	}
 	return nil
@@ -80,13 +81,8 @@ func (m machine) Exec(c ci.Command) (int, error) {
 
 // Run implements ci.Machine.
 func (m machine) Run(c ci.Container) (int, error) {
-	set := newFlags("runtime run")
-	o := declare(set)
-	args := slices.Concat(c.Flags, []string{"--name", c.Name, "--", c.Image, "--"}, c.Command)
-	if err := parse(set, args); err != nil {
-		return 0, err
-	}
-	if err := o.split(set, set.Args()); err != nil {
+	o, err := optionsOf(slices.Concat(c.Flags, []string{"--name", c.Name, "--", c.Image, "--"}, c.Command))
+	if err != nil {
 		return 0, err
 	}
 	o.env = append(o.env, c.Variables...)
@@ -136,7 +132,7 @@ func (m machine) Release(name string) error {
 			err = errors.Join(err, kill(r.Name))
 		}
 	}
-	return errors.Join(err, failed, again(nil, nil, nil, "runtime", "gc"))
+	return errors.Join(err, failed, again("runtime", "gc"))
 }
 
 // Holds implements ci.Machine.

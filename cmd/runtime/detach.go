@@ -7,9 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"runtime"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -70,10 +68,7 @@ func (o *options) detach(h here.Here) (int, error) {
 	if err := ref.CheckName("container", name); err != nil {
 		return exit(err)
 	}
-	dir, err := detachedDirectory()
-	if err == nil {
-		err = os.MkdirAll(dir, 0o700)
-	}
+	dir, err := makeDetachedDirectory()
 	if err != nil {
 		return exit(err)
 	}
@@ -113,25 +108,19 @@ func (o *options) detach(h here.Here) (int, error) {
 
 // nameFor makes a name for a container of an image or session.
 func nameFor(image string) string {
-	name, _, _ := strings.Cut(image, "@")
-	return fmt.Sprintf("%.40s-%016x", name, rand.Uint64())
+	return fmt.Sprintf("%.40s-%016x", nameOfImage(image), rand.Uint64())
 }
 
 // passedReport is where a program that is executed again finds the locked report.
 const passedReport = "/dev/fd/3"
 
-// startDetached executes the program again. It gets the caller's limits back, which the
-// entry point has raised.
+// startDetached executes the program again.
 func startDetached(name string, report, output *os.File) (*exec.Cmd, error) {
-	runtime.LockOSThread() // the thread's timer slack goes on to the child
-	defer runtime.UnlockOSThread()
-	restoreLimits()
-	run := exec.Command("/proc/self/exe", append([]string{"run", "--detached=" + passedReport, "--name=" + name}, invoked...)...)
-	run.Args[0] = "runtime"
+	run := itself("runtime", append([]string{"run", "--detached=" + passedReport, "--name=" + name}, invoked...)...)
 	run.Stdout, run.Stderr = output, output
 	run.ExtraFiles = []*os.File{report}
 	run.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	return run, run.Start()
+	return run, startAsCalled(run)
 }
 
 // grantedByFile tells whether the program has its rights again when it is executed again:

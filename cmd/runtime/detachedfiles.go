@@ -31,6 +31,15 @@ func detachedDirectory() (string, error) {
 	return filepath.Join(base, "mayfly"), nil
 }
 
+// makeDetachedDirectory makes it where it is missing.
+func makeDetachedDirectory() (string, error) {
+	dir, err := detachedDirectory()
+	if err == nil {
+		err = os.MkdirAll(dir, 0o700)
+	}
+	return dir, err
+}
+
 // sameFile tells whether a name still is that of an open file.
 func sameFile(f *os.File, name string) bool {
 	opened, err := f.Stat()

@@ -3,11 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
-	goruntime "runtime"
 	"strings"
 	"time"
 
@@ -35,7 +32,7 @@ var holdCommand = []string{"tail", "-f", "/dev/null"}
 
 // Its report is NAME.held. Who begins it locks the report first, and hands the open file
 // on: to the program that launches it, and that to the run itself. So there is a lock from
-// the beginning to the end, whoever of them is killed. Who ends it writes into the report
+// the beginning to the end, also if one of them is killed. Who ends it writes into the report
 // that it is to end, kills what has a record, and waits for the lock.
 
 // beginHeld opens and locks the report of a held container. The caller closes it when the
@@ -44,10 +41,7 @@ func beginHeld(name string) (*os.File, error) {
 	if err := ref.CheckName("container", name); err != nil {
 		return nil, err
 	}
-	dir, err := detachedDirectory()
-	if err == nil {
-		err = os.MkdirAll(dir, 0o700)
-	}
+	dir, err := makeDetachedDirectory()
 	if err != nil {
 		return nil, err
 	}
@@ -89,18 +83,13 @@ func hold(h here.Here, name string, flags []string, image string) (int, error) {
 		invoked = append(invoked, image, "--")
 	}
 	invoked = append(invoked, holdCommand...)
-	set := newFlags("runtime run")
-	o := declare(set)
-	if err := parse(set, invoked); err != nil {
+	o, err := optionsOf(invoked)
+	if err == nil {
+		err = inherit.Keep()
+	}
+	if err != nil {
 		return exit(err)
 	}
-	if err := o.split(set, set.Args()); err != nil {
-		return exit(err)
-	}
-	if err := inherit.Keep(); err != nil {
-		return exit(err)
-	}
-	var err error
 	if o.report, err = beginHeld(name); err != nil {
 		return exit(err)
 	}
@@ -208,26 +197,7 @@ func release(h here.Here, name string) (was bool, err error) {
 
 // kill kills a container of the caller's in a process of its own.
 func kill(name string) error {
-	return again(nil, nil, nil, "runtime", "kill", "--signal", "KILL", fmt.Sprintf("%d/%s", os.Getuid(), name))
-}
-
-// again executes the program again, under a name that it has. A process that has called a
-// container's supervisor has no privilege any more. What the program prints goes to
-// standard error. variables are added to its environment, files are its descriptors from 3
-// on. An error wraps exec.ExitError if
-// the program has failed.
-func again(variables []string, input io.Reader, files []*os.File, name string, args ...string) error {
-	goruntime.LockOSThread() // the thread's timer slack goes on to the child
-	defer goruntime.UnlockOSThread()
-	restoreLimits()
-	cmd := exec.Command("/proc/self/exe", args...)
-	cmd.Args[0] = name
-	cmd.Env = append(access.CallerEnviron(), variables...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = input, os.Stderr, os.Stderr, files
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("`%s %s`: %w", name, strings.Join(args[:min(len(args), 2)], " "), err)
-	}
-	return nil
+	return again("runtime", "kill", "--signal", "KILL", fmt.Sprintf("%d/%s", os.Getuid(), name))
 }
 
 // recordOf returns the record of a container of the caller's.

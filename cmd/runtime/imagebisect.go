@@ -44,27 +44,10 @@ var imageBisect = command{
 				return exit(errors.New("no command given"))
 			}
 			b.here, b.image, b.command = self.Here, o.image, o.command
-			b.flags = without(invoked[:len(invoked)-len(args)], "good", "bad", "json")
+			b.flags = without(flags, invoked[:len(invoked)-len(args)], "good", "bad", "json")
 			return exit(b.find(*asJSON))
 		}
 	},
-}
-
-// without returns arguments without some flags and their values. All of these flags are
-// written as --NAME VALUE or --NAME=VALUE; --json alone has no value.
-func without(args []string, names ...string) (left []string) {
-	for i := 0; i < len(args) && args[i] != "--"; i++ {
-		at := slices.IndexFunc(names, func(name string) bool {
-			return args[i] == "--"+name || len(args[i]) > len(name)+2 && args[i][:len(name)+3] == "--"+name+"="
-		})
-		switch {
-		case at < 0:
-			left = append(left, args[i])
-		case args[i] == "--"+names[at] && names[at] != "json":
-			i++
-		}
-	}
-	return left
 }
 
 // A bisection looks for the first version in which a command fails.
@@ -155,7 +138,9 @@ func (b *bisection) versions() (list []int, err error) {
 func (b *bisection) fails(version int) (bool, error) {
 	name := b.name(version)
 	args := append(append([]string{"run"}, b.flags...), "--", name, "--")
-	err := again(nil, os.Stdin, nil, "runtime", append(args, b.command...)...)
+	run := itself("runtime", append(args, b.command...)...)
+	run.Stdin = os.Stdin
+	err := finish(run)
 	var ended *exec.ExitError
 	switch {
 	case err == nil:

@@ -47,14 +47,19 @@ func countRunning(h here.Here, list []image.Description) error {
 	records, err := state.ListAll(h)
 	running := map[string]int{}
 	for _, r := range records {
-		name, _, _ := strings.Cut(r.Image, "@")
-		running[name]++
+		running[nameOfImage(r.Image)]++
 	}
 	for i := range list {
 		list[i].Emulator = emulatorFor(list[i].Arch)
 		list[i].Running = running[list[i].Name]
 	}
 	return err
+}
+
+// nameOfImage is the name in NAME or NAME@VERSION.
+func nameOfImage(reference string) string {
+	name, _, _ := strings.Cut(reference, "@")
+	return name
 }
 
 func printImages(list []image.Description) error {
@@ -171,7 +176,7 @@ var imageInspect = command{
 
 // mayRun returns an error if the policy does not let the caller run an image.
 func mayRun(h here.Here, reference string) error {
-	name, _, _ := strings.Cut(reference, "@")
+	name := nameOfImage(reference)
 	who, err := access.CurrentCaller()
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -158,6 +159,32 @@ func (o *options) split(flags *flag.FlagSet, args []string) (err error) {
 		}
 	}
 	return err
+}
+
+// optionsOf reads the words that follow `runtime run`.
+func optionsOf(args []string) (*options, error) {
+	flags := newFlags("runtime run")
+	o := declare(flags)
+	err := parse(flags, args)
+	if err == nil {
+		err = o.split(flags, flags.Args())
+	}
+	return o, err
+}
+
+// without returns the flags among some arguments without those of certain names.
+func without(flags *flag.FlagSet, args []string, names ...string) (left []string) {
+	for i := 0; i < len(args) && args[i] != "--"; i++ {
+		name, _, joined := strings.Cut(args[i], "=")
+		name, long := strings.CutPrefix(name, "--")
+		switch {
+		case !long || !slices.Contains(names, name):
+			left = append(left, args[i])
+		case !joined && flags.Lookup(name).NoOptDefVal == "":
+			i++ // its value
+		}
+	}
+	return left
 }
 
 func (o *options) request() (plan.Request, error) {

@@ -54,15 +54,21 @@ func findHome(h here.Here) error {
 	if os.Getenv("HOME") != "" {
 		return nil
 	}
-	database, err := user.Load(h)
-	if err != nil {
-		return err
-	}
-	me, _, err := database.ByID(uint32(os.Getuid()))
+	_, me, err := callersEntry(h)
 	if err != nil {
 		return err
 	}
 	return os.Setenv("HOME", me.Home)
+}
+
+// callersEntry returns the user database, and the caller's entry in it.
+func callersEntry(h here.Here) (*user.Database, passwd.Entry, error) {
+	database, err := user.Load(h)
+	if err != nil {
+		return nil, passwd.Entry{}, err
+	}
+	me, _, err := database.ByID(uint32(os.Getuid()))
+	return database, me, err
 }
 
 // schrootFailure is schroot's exit status where it is not the command's.
@@ -75,7 +81,7 @@ type schroot struct {
 
 	list, info, location, config, version, begin, run, end, recover, automatic bool // actions
 
-	everything, allChroots, allSessions, allSources, withoutAliases, preserve, force, quiet, verbose bool
+	everything, allChroots, allSessions, allSources, preserve, force, verbose bool
 }
 
 func (s *schroot) declare(flags *flag.FlagSet) {
@@ -101,9 +107,9 @@ func (s *schroot) declare(flags *flag.FlagSet) {
 	flags.BoolVar(&s.automatic, "automatic-session", false, "run the command in a throw-away container (the default)")
 	flags.StringVarP(&s.name, "session-name", "n", "", "`NAME` of the session (default: IMAGE-<16 hex digits>)")
 	flags.BoolVarP(&s.force, "force", "f", false, "with -e: it is no failure if there is no such session")
-	flags.BoolVarP(&s.quiet, "quiet", "q", false, "accepted: it is always so")
+	flags.BoolP("quiet", "q", false, "accepted: it is always so")
 	flags.BoolVarP(&s.verbose, "verbose", "v", false, "print when the container starts and ends")
-	flags.BoolVar(&s.withoutAliases, "exclude-aliases", false, "accepted: it is always so")
+	flags.Bool("exclude-aliases", false, "accepted: it is always so")
 }
 
 // do does the one action that the flags ask for.
@@ -172,41 +178,54 @@ const withoutBinds = "-sbuild"
 
 // A base is what a chroot's name means: an image, or a session of the caller's, of which
 // each container has a snapshot.
-type base struct{ image, session string }
-
-// flags are those of run.
-func (b base) flags() []string {
-	if b.session != "" {
-		return []string{"--session", b.session, "--discard"}
-	}
-	return []string{"--writable"}
+type base struct {
+	image, session string
+	bare           bool // without the host's binds: then all files are thrown away
 }
 
-// baseOf finds what a chroot's name means, and tells whether the host's binds are left
-// out.
-func baseOf(h here.Here, chroot string) (b base, bare bool, err error) {
+// options are those of a run that is based on it.
+func (b base) options() options {
+	return options{image: b.image, session: b.session, writable: b.session == "", discard: b.session != "", noHostBinds: b.bare, noSync: b.bare, quiet: true}
+}
+
+// flags are the same as words.
+func (b base) flags() []string {
+	flags := []string{"--writable"}
+	if b.session != "" {
+		flags = []string{"--session", b.session, "--discard"}
+	}
+	if b.bare {
+		flags = append(flags, "--no-host-binds", "--no-sync")
+	}
+	return flags
+}
+
+// baseOf finds what a chroot's name means.
+func baseOf(h here.Here, chroot string) (b base, err error) {
 	if strings.HasPrefix(chroot, sourcePrefix) {
-		return b, false, fmt.Errorf("%s: there are no source chroots: `runtime image apt` and `runtime image shell` change images", chroot)
+		return b, fmt.Errorf("%s: there are no source chroots: `runtime image apt` and `runtime image shell` change images", chroot)
 	}
 	name := strings.TrimPrefix(chroot, chrootPrefix)
 	plain, bare := strings.CutSuffix(name, withoutBinds)
+	b = base{image: name, bare: bare}
 	sessions, err := session.List(h, false)
 	if err != nil || !bare && len(sessions) == 0 {
-		return base{image: name}, bare, err
+		return b, err
 	}
 	images, err := imageNames(h)
 	if err != nil || slices.Contains(images, name) { // an image comes before a session
-		return base{image: name}, bare, err
+		return b, err
 	}
-	if bare && slices.Contains(images, plain) {
-		return base{image: plain}, bare, nil
+	b.image = plain
+	if slices.Contains(images, plain) {
+		return b, nil
 	}
 	for _, s := range sessions {
-		if s.Name == name || bare && s.Name == plain {
-			return base{session: s.Name}, bare, nil
+		if s.Name == name || s.Name == plain {
+			return base{session: s.Name, bare: bare}, nil
 		}
 	}
-	return base{image: plain}, bare, nil
+	return b, nil
 }
 
 func imageNames(h here.Here) (names []string, err error) {
@@ -220,7 +239,7 @@ func imageNames(h here.Here) (names []string, err error) {
 
 // throwAway runs the command in a container of its own.
 func (s *schroot) throwAway(h here.Here, chroot string) (int, error) {
-	base, bare, err := baseOf(h, chroot)
+	base, err := baseOf(h, chroot)
 	if err != nil {
 		return exit(err)
 	}
@@ -228,8 +247,9 @@ func (s *schroot) throwAway(h here.Here, chroot string) (int, error) {
 	if err != nil {
 		return exit(err)
 	}
-	o := &options{image: base.image, session: base.session, writable: base.session == "", discard: base.session != "", noHostBinds: bare, noSync: bare, dir: s.dir, command: s.command,
-		envAll: s.preserve, quiet: !s.verbose, verbose: s.verbose, rootInside: as.UID == 0 && me.UID != 0}
+	o := base.options()
+	o.dir, o.command, o.envAll, o.rootInside = s.dir, s.command, s.preserve, as.UID == 0 && me.UID != 0
+	o.verbose, o.quiet = s.verbose, !s.verbose
 	if me.UID == 0 && as.UID != 0 {
 		o.user = as.Name
 	}
@@ -241,7 +261,7 @@ func (s *schroot) throwAway(h here.Here, chroot string) (int, error) {
 		o.login = true
 	}
 	o.env = schrootVariables(strings.TrimPrefix(chroot, chrootPrefix), "", as)
-	how, err := o.attempt(h, &reports{options: o})
+	how, err := o.attempt(h, &reports{options: &o})
 	return schrootStatus(how, err)
 }
 
@@ -255,11 +275,7 @@ func schrootStatus(how status.Status, err error) (int, error) {
 
 // who finds the caller, and the user that the command is to run as.
 func (s *schroot) who(h here.Here) (me, as passwd.Entry, err error) {
-	database, err := user.Load(h)
-	if err != nil {
-		return me, as, err
-	}
-	me, _, err = database.ByID(uint32(os.Getuid()))
+	database, me, err := callersEntry(h)
 	if err != nil || s.user == "" || s.user == me.Name {
 		return me, me, err
 	}

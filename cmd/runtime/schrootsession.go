@@ -13,7 +13,6 @@ import (
 	"mayfly/runtime/access"
 	"mayfly/runtime/here"
 	"mayfly/runtime/state"
-	"mayfly/runtime/user"
 	"mayfly/runtime/user/passwd"
 )
 
@@ -25,7 +24,7 @@ func (s *schroot) beginSession(h here.Here, chroot string) (int, error) {
 	if strings.HasPrefix(chroot, sessionPrefix) {
 		return exit(fmt.Errorf("%s is a session: -b begins one of an image", chroot))
 	}
-	base, bare, err := baseOf(h, chroot)
+	base, err := baseOf(h, chroot)
 	if err != nil {
 		return exit(err)
 	}
@@ -34,10 +33,7 @@ func (s *schroot) beginSession(h here.Here, chroot string) (int, error) {
 		session = nameFor(base.image + base.session)
 	}
 	flags := append(base.flags(), "--chdir", "/")
-	if bare {
-		flags = append(flags, "--no-host-binds", "--no-sync") // all files are thrown away
-	}
-	rooted, err := mayBeRoot(h, base, bare)
+	rooted, err := mayBeRoot(h, base)
 	if err != nil {
 		return exit(err)
 	}
@@ -49,7 +45,7 @@ func (s *schroot) beginSession(h here.Here, chroot string) (int, error) {
 		return code, err
 	}
 	if err = errors.Join(makeLocation(session), s.furnish(h, session, rooted)); err != nil {
-		err = errors.Join(err, again(nil, nil, nil, "schroot", "--end-session", "--chroot", session)) // which has the right to look
+		err = errors.Join(err, again("schroot", "--end-session", "--chroot", session)) // which has the right to look
 	}
 	return exit(err)
 }
@@ -83,11 +79,12 @@ func locationOf(session string) string {
 
 // mayBeRoot tells whether the caller may have root inside, of a user's kind. Root's own
 // commands are root without. Why not is a warning.
-func mayBeRoot(h here.Here, b base, bare bool) (bool, error) {
+func mayBeRoot(h here.Here, b base) (bool, error) {
 	if os.Getuid() == 0 {
 		return false, nil
 	}
-	o := options{image: b.image, session: b.session, writable: b.session == "", discard: b.session != "", noHostBinds: bare, command: holdCommand, dir: "/"}
+	o := b.options()
+	o.command, o.dir = holdCommand, "/"
 	decide := func() error {
 		r, err := o.request()
 		if err == nil {
@@ -111,11 +108,7 @@ const sbuildGroup = "sbuild"
 
 // furnish makes the group inside that sbuild builds with, if the caller is in it outside.
 func (s *schroot) furnish(h here.Here, session string, rooted bool) error {
-	database, err := user.Load(h)
-	if err != nil {
-		return err
-	}
-	me, _, err := database.ByID(uint32(os.Getuid()))
+	database, me, err := callersEntry(h)
 	if err != nil || !(rooted || me.UID == 0) {
 		return err
 	}
@@ -125,7 +118,7 @@ func (s *schroot) furnish(h here.Here, session string, rooted bool) error {
 		return err
 	}
 	const script = `getent group "$1" >/dev/null || groupadd --system "$1" && usermod --append --groups "$1" "$2"`
-	if err := again(nil, nil, nil, "runtime", "exec", "--no-tty", "--chdir", "/", session, "--", "sh", "-c", script, "sh", sbuildGroup, me.Name); err != nil {
+	if err := again("runtime", "exec", "--no-tty", "--chdir", "/", session, "--", "sh", "-c", script, "sh", sbuildGroup, me.Name); err != nil {
 		return fmt.Errorf("session %s: make group %s inside: %w", session, sbuildGroup, err)
 	}
 	return nil
@@ -160,7 +153,7 @@ func (s *schroot) inSession(h here.Here, chroot string) (int, error) {
 	default:
 		command = asUser(as.UID, as.GID, command)
 	}
-	e := execution{container: name, args: command, dir: s.dir, env: s.environment(imageOfRecord(record), name, as)}
+	e := execution{container: name, args: command, dir: s.dir, env: s.environment(nameOfImage(record.Image), name, as)}
 	if e.dir == "" && len(s.command) == 0 {
 		e.dir = "/" // login changes it
 	}
@@ -182,11 +175,6 @@ for shell in "$2" "$SHELL" /bin/bash /bin/sh; do [ ! -x "$shell" ] || exec "$she
 		dir, _ = os.Getwd()
 	}
 	return []string{"/bin/sh", "-c", script, "sh", dir, s.shell}
-}
-
-func imageOfRecord(r state.Record) string {
-	name, _, _ := strings.Cut(r.Image, "@")
-	return name
 }
 
 // hiddenVariables are not passed by -p: they say where a program finds what it executes

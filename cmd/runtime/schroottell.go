@@ -8,7 +8,6 @@ import (
 
 	"mayfly/runtime/here"
 	"mayfly/runtime/state"
-	"mayfly/runtime/user"
 )
 
 // tell prints a list of images and sessions, or what there is to say of each, or where
@@ -95,21 +94,17 @@ func named(names, images []string, sessions []state.Record) (i []string, s []sta
 
 // tellConfig prints what autopkgtest reads of schroot's configuration: who may be root.
 func tellConfig(h here.Here, name string) error {
-	base, bare, err := baseOf(h, name)
+	base, err := baseOf(h, name)
 	if err != nil {
 		return err
 	}
-	database, err := user.Load(h)
-	if err != nil {
-		return err
-	}
-	me, _, err := database.ByID(uint32(os.Getuid()))
+	_, me, err := callersEntry(h)
 	if err != nil {
 		return err
 	}
 	root := me.Name
 	if me.UID != 0 {
-		may, err := mayBeRoot(h, base, bare)
+		may, err := mayBeRoot(h, base)
 		if err != nil {
 			return err
 		}
@@ -128,7 +123,7 @@ func tellImage(name string) {
 func tellSession(r state.Record) {
 	printFields("Session", [][2]string{{"Name", r.Name}, {"Description", "of image " + r.Image}, {"Type", "mayfly"}, {"Aliases", ""}, {"Session Managed", "false"},
 		{"Session Cloned", "false"}, {"Session Purged", "true"}, {"Mount Location", printableLine(locationOf(r.Name))}, {"Path", printableLine(locationOf(r.Name))},
-		{"Original Chroot Name", imageOfRecord(r)}, {"Session ID", r.Name}})
+		{"Original Chroot Name", nameOfImage(r.Image)}, {"Session ID", r.Name}})
 }
 
 // printFields prints a paragraph in the form that programs read from schroot.

@@ -30,8 +30,8 @@ const jobVariable = "CUSTOM_ENV_"
 
 func (g GitLab) job(name string) string { return g.Variables(jobVariable + name) }
 
-// A gitlabJob is what the runner has of the server. Variables are no source for it: a job's author
-// can set those that GitLab has set.
+// A gitlabJob is what the runner has of the server. Variables are no source for it: a
+// job's author can set those that GitLab has set.
 type gitlabJob struct {
 	ID      int64 `json:"id"`
 	JobInfo struct {
