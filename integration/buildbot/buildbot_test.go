@@ -45,14 +45,7 @@ type farm struct {
 
 func newFarm(t *testing.T) *farm {
 	t.Helper()
-	made := func(user string) string {
-		dir, err := os.MkdirTemp(filepath.Join("/home", user), "buildbot-")
-		_, uid, gid := kit.Lookup(t, user)
-		kit.Must(t, errors.Join(err, os.Chmod(dir, 0o755), os.Chown(dir, int(uid), int(gid))))
-		t.Cleanup(func() { _ = os.RemoveAll(dir) })
-		return dir
-	}
-	f := &farm{dir: made(kit.Other), work: made(kit.User)}
+	f := &farm{dir: kit.WorkDirectory(t, kit.Other), work: kit.WorkDirectory(t, kit.User)}
 	config, err := os.ReadFile("master.cfg")
 	kit.Must(t, errors.Join(err, os.WriteFile(f.dir+"/master.cfg", config, 0o644)))
 	for name, text := range builds {

@@ -18,16 +18,6 @@ import (
 
 func TestMain(m *testing.M) { kit.Main(m) }
 
-// workDirectory makes a directory of the user's.
-func workDirectory(t *testing.T) string {
-	t.Helper()
-	u, uid, gid := kit.Lookup(t, kit.User)
-	dir, err := os.MkdirTemp(u.HomeDir, "ci-")
-	kit.Must(t, errors.Join(err, os.Chown(dir, int(uid), int(gid)), os.Chmod(dir, 0o755)))
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return dir
-}
-
 // file writes a file of the user's.
 func file(t *testing.T, name, text string) string {
 	t.Helper()

@@ -21,7 +21,7 @@ type githubRunner struct {
 
 func newGitHubRunner(t *testing.T, name string) *githubRunner {
 	t.Helper()
-	r := &githubRunner{dir: workDirectory(t), name: name}
+	r := &githubRunner{dir: kit.WorkDirectory(t, kit.User), name: name}
 	for _, dir := range []string{"_work/repo/repo", "_work/_temp/_github_home", "_work/_temp/_github_workflow", "_work/_actions", "externals"} {
 		kit.Must(t, os.MkdirAll(filepath.Join(r.dir, dir), 0o755))
 	}

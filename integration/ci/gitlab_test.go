@@ -27,7 +27,7 @@ type gitlabJob struct {
 
 func newGitLabJob(t *testing.T, id int, more ...string) *gitlabJob {
 	t.Helper()
-	dir := workDirectory(t)
+	dir := kit.WorkDirectory(t, kit.User)
 	j := &gitlabJob{dir: dir}
 	j.env = append([]string{
 		fmt.Sprintf("BUILD_FAILURE_EXIT_CODE=%d", buildFailure), fmt.Sprintf("SYSTEM_FAILURE_EXIT_CODE=%d", systemFailure),

@@ -23,7 +23,7 @@ type buildkiteJob struct {
 
 func newBuildkiteJob(t *testing.T, id, command string) *buildkiteJob {
 	t.Helper()
-	dir := filepath.Join(workDirectory(t), "checkout")
+	dir := filepath.Join(kit.WorkDirectory(t, kit.User), "checkout")
 	kit.Must(t, os.Mkdir(dir, 0o755))
 	kit.Command(t, "chown", kit.User+":", dir)
 	env := file(t, dir+"/job-env", "BUILDKITE_JOB_ID=\""+id+"\"\nGREETING=\"hello\"\nBUILDKITE_AGENT_ACCESS_TOKEN=\"token\"\n")
@@ -103,7 +103,7 @@ func TestBuildkitesHookIsKilled(t *testing.T) {
 // environment has the build's cookie, as far as it can read that.
 func TestJenkinsAborts(t *testing.T) {
 	defer nothingRuns(t)
-	dir := workDirectory(t)
+	dir := kit.WorkDirectory(t, kit.User)
 	const cookie = "JENKINS_NODE_COOKIE=durable-5f2a"
 	script := file(t, dir+"/script.sh", fmt.Sprintf("#!/bin/sh -xe\n%s run --die-with-parent --writable %s -- sh -c 'touch ready; setsid sleep 1000 & sleep 1000'\n", kit.Runtime, kit.Image))
 	start(t, []string{cookie}, "", dir, "sh", "-c", "nohup setsid "+script+" >jenkins.log 2>&1 &").wantCode(t, 0)

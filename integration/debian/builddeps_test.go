@@ -56,7 +56,7 @@ func TestBuildDependenciesAreInstalledOnce(t *testing.T) {
 }
 
 func TestBuildDependenciesOfWhat(t *testing.T) {
-	dir := workDirectory(t)
+	dir := kit.WorkDirectory(t, kit.User)
 	for text, want := range map[string]string{"": "it is empty", "Source: a/b\n": "no source package", "Package: x\n": "no source package"} {
 		file := filepath.Join(dir, "x.dsc")
 		kit.Must(t, os.WriteFile(file, []byte(text), 0o644))

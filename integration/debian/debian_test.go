@@ -60,20 +60,10 @@ binary-indep:
 	"debian/tests/fails":      "#!/bin/sh\nexit 3\n",
 }
 
-// workDirectory makes a directory of the user's.
-func workDirectory(t *testing.T) string {
-	t.Helper()
-	u, uid, gid := kit.Lookup(t, kit.User)
-	dir, err := os.MkdirTemp(u.HomeDir, "debian-")
-	kit.Must(t, errors.Join(err, os.Chown(dir, int(uid), int(gid)), os.Chmod(dir, 0o755)))
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return dir
-}
-
 // source writes the package into a directory of the user's, and returns its tree.
 func source(t *testing.T) (dir, tree string) {
 	t.Helper()
-	dir = workDirectory(t)
+	dir = kit.WorkDirectory(t, kit.User)
 	tree = filepath.Join(dir, "tiny-1.0")
 	for name, text := range tiny {
 		mode := os.FileMode(0o644)

@@ -17,7 +17,7 @@ var chroot = kit.Image + "-sbuild"
 func configured(t *testing.T) []string {
 	t.Helper()
 	maySbuild(t)
-	config := filepath.Join(workDirectory(t), "sbuildrc")
+	config := filepath.Join(kit.WorkDirectory(t, kit.User), "sbuildrc")
 	kit.Must(t, os.WriteFile(config, []byte("$conf->set('SCHROOT', '"+schrootLink+"');\n1;\n"), 0o644))
 	return []string{"env", "SBUILD_CONFIG=" + config}
 }

@@ -1,6 +1,7 @@
 package kit
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -44,4 +45,14 @@ func OwnImage(t testing.TB, user string) {
 	if r := DoWithin(t, Within(5*time.Minute), cmd); r.Code != 0 {
 		t.Fatalf("import: %+v", r)
 	}
+}
+
+// WorkDirectory makes a directory of a user's in their home, for the time of the test.
+func WorkDirectory(t testing.TB, name string) string {
+	t.Helper()
+	u, uid, gid := Lookup(t, name)
+	dir, err := os.MkdirTemp(u.HomeDir, "work-")
+	Must(t, errors.Join(err, os.Chown(dir, int(uid), int(gid)), os.Chmod(dir, 0o755)))
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
 }
