@@ -329,3 +329,19 @@ func TestPortsOfAService(t *testing.T) {
 		`hold gh-r-1 pg ["--writable" "--no-host-binds" "--chdir" "/" "--network" "join:gh-r"] ["CI=true" "GITHUB_ACTIONS=true"] ["run"]`,
 		`exec gh-r ["test" "-e" "/etc/alpine-release"] [] / <`)
 }
+
+// A port without one of the host's gives a job no network of its own that a step could
+// join.
+func TestAPortOfTheContainersAlone(t *testing.T) {
+	m := &fake{}
+	g := GitHub{Machine: m, Setup: Setup{Variables: variables("RUNNER_NAME=r")}}
+	file := filepath.Join(t.TempDir(), "r")
+	for ports, want := range map[string]string{`"99"`: `"network":""`, `"98:99"`: `"network":"join:gh-r"`} {
+		if _, err := g.Do(strings.NewReader(`{"command":"prepare_job","responseFile":"` + file + `","args":{"container":{"image":"x","portMappings":[` + ports + `]}}}`)); err != nil {
+			t.Fatal(err)
+		}
+		if data, err := os.ReadFile(file); err != nil || !strings.Contains(string(data), want) {
+			t.Errorf("%s: %s, %v, want %s", ports, data, err, want)
+		}
+	}
+}

@@ -119,7 +119,7 @@ func (g GitHub) prepare(name string, h hook) error {
 		return err
 	}
 	network := ""
-	if len(services) > 0 || len(args.Container.PortMappings) > 0 {
+	if len(services) > 0 || len(published(args.Container.PortMappings)) > 0 {
 		network = "join:" + name
 	}
 	return g.respond(h.ResponseFile, name, network, len(services))
