@@ -203,7 +203,7 @@ func argumentsOf(path []string, have int, current string) []string {
 	case "completion":
 		return []string{"bash", "zsh", "fish"}
 	case "run", "shell", "session begin", "policy explain", "image shell", "image export", "image inspect", "image history", "image diff",
-		"image verify", "image update", "image rollback", "image prune", "image clone", "image rename", "image remove", "image send":
+		"image verify", "image update", "image tag", "image rollback", "image prune", "image clone", "image rename", "image remove", "image send":
 		return imagesAnd(current)
 	}
 	return nil
@@ -216,13 +216,19 @@ func imagesAnd(current string) []string {
 	if !versions {
 		return ask("image", "list", "--names")
 	}
-	var history []struct{ Version int }
+	var history []struct {
+		Version int
+		Tags    []string
+	}
 	if json.Unmarshal([]byte(strings.Join(ask("image", "history", "--json", name), "\n")), &history) != nil {
 		return nil
 	}
 	var list []string
 	for _, v := range history {
 		list = append(list, fmt.Sprintf("%s@%d", name, v.Version))
+		for _, tag := range v.Tags {
+			list = append(list, name+"@"+tag)
+		}
 	}
 	return list
 }

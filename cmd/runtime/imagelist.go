@@ -119,7 +119,7 @@ var imageHistory = command{
 					if v.InUse {
 						use = "running"
 					}
-					version := fmt.Sprint(v.Version)
+					version := strings.Join(append([]string{fmt.Sprint(v.Version)}, v.Tags...), " ")
 					if v.Current {
 						version += " (current)"
 					}
@@ -134,6 +134,7 @@ var imageHistory = command{
 type inspection struct {
 	image.Description
 	Record   *image.Record     `json:"record,omitempty"`
+	Tags     []string          `json:"tags,omitempty"`
 	Sizes    *image.Sizes      `json:"sizes,omitempty"`
 	Packages map[string]string `json:"packages"`
 }
@@ -209,6 +210,9 @@ func inspect(s *image.Store, name string) (i inspection, err error) {
 			return i, err
 		}
 		i.Record = &record
+		if i.Tags, err = s.TagsOf(img); err != nil {
+			return i, err
+		}
 	}
 	if s.BTRFS && os.Getuid() == 0 { // btrfs(8) has not the grant
 		sizes, err := img.Measure()
@@ -235,6 +239,7 @@ func (i inspection) print(packages bool) error {
 		line("version", fmt.Sprintf("%d of %d", r.Version, i.Versions))
 		line("origin", r.Origin)
 		line("digest", r.Digest)
+		line("tags", strings.Join(i.Tags, " "))
 		line("made from", r.Parent)
 		line("files", fmt.Sprint(r.Files))
 		line("size", bytesOf(r.Bytes))

@@ -27,7 +27,7 @@ var imageRollback = command{
 			if err != nil {
 				return err
 			}
-			version, err := s.Rollback(ref.Name, ref.Version)
+			version, err := s.Rollback(ref)
 			if err != nil {
 				return err
 			}

@@ -97,6 +97,7 @@ type record struct {
 	Labels   map[string]string
 	Current  bool
 	InUse    bool
+	Tags     []string
 }
 
 func (s store) history(t testing.TB, name string) []record {

@@ -111,6 +111,8 @@ var settings = []setting{
 	{`runtime image import --next deb12-i386 ./here`, `cp -a /home/mayfly-test/oci-layout /home/mayfly-test/here`, `rm -r /home/mayfly-test/here`},
 	{`runtime image export --format oci deb12-i386 ./there/`, "", `rm -r /home/mayfly-test/there`},
 	{`runtime image rollback deb12-i386@5`, `runtime image rollback deb12-i386@4 >/dev/null`, ""},
+	{`runtime run deb12-i386@sha256`, "", ""},
+	{`runtime run deb12-i386@stable|runtime image tag --remove`, `runtime image tag deb12-i386@2 stable >/dev/null; runtime image tag deb12-i386@2 release-1.4 >/dev/null`, ""},
 	{`.*ssh(://| host)`, `other 'runtime image remove --force deb12-i386 deb12' >/dev/null 2>&1; true`, ""},
 	{`runtime image send --parent 3`, `runtime image send deb12-i386@3 | other 'runtime image receive' >/dev/null`, ""},
 	{`ssh host runtime image send`, `runtime image send deb12-i386 | other 'runtime image receive' >/dev/null; ` + fmt.Sprintf(without, "deb12-i386"), ""},

@@ -3,12 +3,14 @@ package access
 import (
 	"fmt"
 	"os"
+	"strings"
 
 	"mayfly/nsexec"
 	"mayfly/runtime/caller"
 	"mayfly/runtime/here"
 	"mayfly/runtime/image"
 	"mayfly/runtime/policy"
+	"mayfly/runtime/policy/rule"
 	"mayfly/runtime/privilege"
 )
 
@@ -19,6 +21,19 @@ func CheckStore(store *image.Store) error {
 		return nil
 	}
 	return privilege.Require(privilege.OverlayRequirements, ": the image store "+store.Path+" is not on BTRFS; root grants it with `runtime grant`")
+}
+
+// CheckVersion returns an error that wraps rule.ErrDenied if the rule does not let the
+// caller run this version of an image. The thread must act on files as root.
+func CheckVersion(s *image.Store, img *image.Image, d rule.Decision) error {
+	if len(d.Versions) == 0 || d.Unbound {
+		return nil
+	}
+	offered, err := s.Offers(img, d.Versions)
+	if err == nil && !offered {
+		err = fmt.Errorf("image %s: %w: %s allows versions %s", img, rule.ErrDenied, d.Place(), strings.Join(d.Versions, ", "))
+	}
+	return err
 }
 
 // StoreCapabilities returns the capabilities that making and removing a snapshot in a

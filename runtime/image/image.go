@@ -46,7 +46,8 @@ func (i *Image) Close() error {
 // switches is how often Image looks for the version again, if it was removed meanwhile.
 const switches = 16
 
-// Image opens an image: the version with that number, or the current one.
+// Image opens an image: the version that the text names (see ref.Parse), or the current
+// one.
 func (s *Store) Image(text string) (*Image, error) {
 	ref, err := ref.Parse(text)
 	if err != nil {
@@ -57,9 +58,9 @@ func (s *Store) Image(text string) (*Image, error) {
 		return nil, err
 	}
 	if plain {
-		if ref.Version != 0 {
+		if ref.Chooses() {
 			unix.Close(dir)
-			return nil, fmt.Errorf("image %s: %w: leave out @%d", ref.Name, ErrPlain, ref.Version)
+			return nil, fmt.Errorf("image %s: %w: leave out @%s", ref.Name, ErrPlain, ref.Choice())
 		}
 		return &Image{Reference: ref, Path: filepath.Join(s.Path, ref.Name), Private: true, fd: dir, record: -1}, nil
 	}
@@ -69,7 +70,7 @@ func (s *Store) Image(text string) (*Image, error) {
 		if err == nil || !errors.Is(err, unix.ENOENT) {
 			return img, err
 		}
-		if ref.Version != 0 {
+		if ref.Chooses() {
 			break
 		}
 	}
@@ -119,16 +120,15 @@ func (s *Store) isPlain(name string, dir int) (bool, error) {
 	return true, nil
 }
 
-// openVersion opens a version in an image's directory, 0 for the current one. It marks
+// openVersion opens the version in an image's directory that a reference names. It marks
 // the version's record first: from then on no process removes the version, if it still
 // exists.
-func (s *Store) openVersion(dir int, ref ref.Reference) (*Image, error) {
-	var err error
-	if ref.Version == 0 {
-		if ref.Version, err = current(dir); err != nil {
-			return nil, err
-		}
+func (s *Store) openVersion(dir int, named ref.Reference) (*Image, error) {
+	version, err := s.choose(dir, named)
+	if err != nil {
+		return nil, err
 	}
+	ref := ref.Reference{Name: named.Name, Version: version}
 	record, err := unix.Openat(dir, recordName(ref.Version), unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err

@@ -110,6 +110,7 @@ func (s *Store) describeVersion(d *Description, version int) error {
 type Entry struct {
 	Record
 	Current bool      `json:"current"`
+	Tags    []string  `json:"tags,omitempty"`
 	Used    time.Time `json:"lastUsed,omitzero"`
 	InUse   bool      `json:"inUse"`
 }
@@ -132,9 +133,13 @@ func (s *Store) History(name string) ([]Entry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("image %s: %w", name, err)
 	}
+	tags, err := tags(dir)
+	if err != nil {
+		return nil, fmt.Errorf("image %s: %w", name, err)
+	}
 	var history []Entry
 	for _, n := range list {
-		e := Entry{Current: n == now}
+		e := Entry{Current: n == now, Tags: tagsOf(tags, n)}
 		if e.Record, e.Used, err = readRecord(dir, n); err == nil {
 			e.InUse, err = inUse(dir, n)
 		}
@@ -169,12 +174,11 @@ func (s *Store) Record(ref ref.Reference) (Record, error) {
 	if plain {
 		return Record{}, fmt.Errorf("image %s %w", ref.Name, ErrPlain)
 	}
-	if ref.Version == 0 {
-		if ref.Version, err = current(dir); err != nil {
-			return Record{}, fmt.Errorf("image %s: %w", ref.Name, err)
-		}
+	version, err := s.choose(dir, ref)
+	if err != nil {
+		return Record{}, err
 	}
-	record, _, err := readRecord(dir, ref.Version)
+	record, _, err := readRecord(dir, version)
 	if errors.Is(err, unix.ENOENT) {
 		err = s.unknown(ref)
 	}

@@ -84,9 +84,11 @@ func (s *Store) Again(ctx context.Context, from ref.Reference, as Record, progre
 	return err
 }
 
-// Rollback makes a version current; if version is 0, the one before the current
-// version. Later launches use it. Running containers keep their version.
-func (s *Store) Rollback(name string, version int) (int, error) {
+// Rollback makes the version current that a reference names; without a choice the one
+// before the current version. Later launches use it. Running containers keep their
+// version.
+func (s *Store) Rollback(to ref.Reference) (int, error) {
+	name := to.Name
 	dir, err := s.changeImage(name)
 	if err != nil {
 		return 0, err
@@ -96,11 +98,11 @@ func (s *Store) Rollback(name string, version int) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if version == 0 {
-		now, err := current(dir)
-		if err != nil {
-			return 0, err
-		}
+	version, err := s.choose(dir, to)
+	if err != nil {
+		return 0, err
+	}
+	if now := version; !to.Chooses() {
 		at, _ := slices.BinarySearch(list, now)
 		if at == 0 {
 			return 0, fmt.Errorf("image %s has no version before %d", name, now)
@@ -108,7 +110,7 @@ func (s *Store) Rollback(name string, version int) (int, error) {
 		version = list[at-1]
 	}
 	if !slices.Contains(list, version) {
-		return 0, s.unknown(ref.Reference{Name: name, Version: version})
+		return 0, s.unknown(to)
 	}
 	if err := setCurrent(dir, version); err != nil {
 		return 0, fmt.Errorf("image %s: %w", name, err)
@@ -122,7 +124,8 @@ type Spare struct {
 	Since  time.Time // and those that were made or used since then; zero: none
 }
 
-// Prune removes the versions of an image except those to be spared and the current one.
+// Prune removes the versions of an image except those to be spared, those with a tag, and
+// the current one.
 // It returns the removed versions, and those that stay because they are in use.
 func (s *Store) Prune(name string, spare Spare) (removed, busy []int, err error) {
 	if spare.Latest < 1 {
@@ -134,8 +137,8 @@ func (s *Store) Prune(name string, spare Spare) (removed, busy []int, err error)
 	})
 }
 
-// RemoveVersions removes the versions of an image that have gone elsewhere, except the
-// current one. It returns what Prune does.
+// RemoveVersions removes the versions of an image that have gone elsewhere, except those
+// with a tag and the current one. It returns what Prune does.
 func (s *Store) RemoveVersions(name string, gone func(version int) bool) (removed, busy []int, err error) {
 	return s.removeVersions(name, func(_ int, list []int) []int {
 		return slices.DeleteFunc(list, func(n int) bool { return !gone(n) })
@@ -143,7 +146,7 @@ func (s *Store) RemoveVersions(name string, gone func(version int) bool) (remove
 }
 
 // removeVersions removes the versions that choose returns of those of an image, except
-// the current one and those in use, which are the second result.
+// the current one, those with a tag, and those in use, which are the second result.
 func (s *Store) removeVersions(name string, choose func(dir int, list []int) []int) (removed, busy []int, err error) {
 	dir, err := s.changeImage(name)
 	if err != nil {
@@ -157,7 +160,8 @@ func (s *Store) removeVersions(name string, choose func(dir int, list []int) []i
 	return removeUnused(name, dir, choose(dir, list))
 }
 
-// removeUnused removes those of an image's versions that are neither current nor in use.
+// removeUnused removes those of an image's versions that are neither current nor tagged
+// nor in use.
 // The caller has the image's turn.
 func removeUnused(name string, dir int, list []int) (removed, busy []int, err error) {
 	removed, busy = []int{}, []int{}
@@ -165,8 +169,12 @@ func removeUnused(name string, dir int, list []int) (removed, busy []int, err er
 	if err != nil {
 		return removed, busy, err
 	}
+	tags, err := tags(dir)
+	if err != nil {
+		return removed, busy, err
+	}
 	for _, n := range list {
-		if n == now {
+		if n == now || len(tagsOf(tags, n)) > 0 {
 			continue
 		}
 		lock, err := lockVersion(dir, n)

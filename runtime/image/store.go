@@ -159,7 +159,7 @@ func (s *Store) names() (names []string, err error) {
 }
 
 func (s *Store) hint(ref ref.Reference) string {
-	if ref.Version != 0 {
+	if ref.Chooses() {
 		return "`runtime image history " + ref.Name + "` shows the versions"
 	}
 	if _, err := os.Stat(backingFile(s.Path)); err == nil && !s.BTRFS {

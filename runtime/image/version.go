@@ -22,7 +22,7 @@ import (
 // currentLink is the symbolic link to the current version, which launches use.
 const currentLink = "current"
 
-// currentDraft is the name of a new link before it replaces currentLink.
+// currentDraft is the name of a new link before it replaces another.
 const currentDraft = ".current"
 
 // privateRecord is the mode of the record of a version that several containers must not
@@ -57,30 +57,36 @@ type Record struct {
 func recordName(version int) string { return strconv.Itoa(version) + ".json" }
 
 // current returns the number of the current version.
-func current(dir int) (int, error) {
+func current(dir int) (int, error) { return follow(dir, currentLink) }
+
+// follow returns the number of the version to which a link leads.
+func follow(dir int, link string) (int, error) {
 	var target [16]byte
-	n, err := unix.Readlinkat(dir, currentLink, target[:])
+	n, err := unix.Readlinkat(dir, link, target[:])
 	if err != nil {
 		return 0, err
 	}
 	version, ok := ref.ParseVersion(string(target[:n]))
 	if !ok {
-		return 0, fmt.Errorf("the link %s leads to %q, want a version's number", currentLink, target[:n])
+		return 0, fmt.Errorf("the link %s leads to %q, want a version's number", link, target[:n])
 	}
 	return version, nil
 }
 
-// setCurrent makes a version current, in one step: rename(2). The caller has the
+// setCurrent makes a version current. The caller has the image's turn.
+func setCurrent(dir, version int) error { return lead(dir, currentLink, version) }
+
+// lead makes a link lead to a version, in one step: rename(2). The caller has the
 // image's turn.
-func setCurrent(dir, version int) error {
+func lead(dir int, link string, version int) error {
 	if err := unix.Unlinkat(dir, currentDraft, 0); err != nil && err != unix.ENOENT {
 		return err
 	}
 	if err := unix.Symlinkat(strconv.Itoa(version), dir, currentDraft); err != nil {
 		return fmt.Errorf("make the link to version %d: %w", version, err)
 	}
-	if err := unix.Renameat(dir, currentDraft, dir, currentLink); err != nil {
-		return fmt.Errorf("switch to version %d: %w", version, err)
+	if err := unix.Renameat(dir, currentDraft, dir, link); err != nil {
+		return fmt.Errorf("make %s version %d: %w", strings.TrimPrefix(link, tagPrefix), version, err)
 	}
 	return nil
 }

@@ -83,6 +83,9 @@ func begin(ctx context.Context, h here.Here, named, name string) (string, error)
 			return err
 		}
 		defer img.Close()
+		if err := access.CheckVersion(s, img, d); err != nil {
+			return err
+		}
 		return s.BeginSession(ctx, img, caller.UID, name, limit)
 	})
 }

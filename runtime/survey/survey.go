@@ -157,6 +157,9 @@ func (f *finder) findImage(r plan.Request, env []string) error {
 		}
 		img := f.root.Image
 		f.Version, f.Root = img.Version, img.Path
+		if err := access.CheckVersion(store, img, f.Policy); err != nil {
+			return err
+		}
 		if f.ImageEnv, err = img.Environment(); err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"mayfly/runtime/image/ref"
@@ -41,6 +42,14 @@ func (img Image) check() error {
 		last, hasCurrent = v.Version, hasCurrent || v.Version == img.Current
 		if err := v.check(); err != nil {
 			return fmt.Errorf("version %d: %w", v.Version, err)
+		}
+	}
+	for tag, n := range img.Tags {
+		if err := ref.CheckTag(tag); err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(img.Versions, func(v Version) bool { return v.Version == n }) {
+			return fmt.Errorf("tag %s leads to version %d, which it has not", tag, n)
 		}
 	}
 	if !hasCurrent {

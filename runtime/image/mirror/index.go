@@ -30,9 +30,11 @@ const (
 
 // An Image of an index has at least one version.
 type Image struct {
-	Name     string    `json:"name"`
-	Current  int       `json:"current"`
-	Versions []Version `json:"versions"` // by number
+	Name     string         `json:"name"`
+	Current  int            `json:"current"`
+	Tags     map[string]int `json:"tags,omitempty"`
+	Versions []Version      `json:"versions"` // by number
+	some     bool           // of its versions, those that were asked for
 }
 
 // A Version of an image, with the files that have it. In the index of a store there are
@@ -109,6 +111,12 @@ func describeOnce(s *image.Store, name string) (Image, error) {
 		if e.Current {
 			img.Current = e.Version
 		}
+		for _, tag := range e.Tags {
+			if img.Tags == nil {
+				img.Tags = map[string]int{}
+			}
+			img.Tags[tag] = e.Version
+		}
 	}
 	return img, nil
 }
@@ -127,20 +135,51 @@ func WriteIndex(w io.Writer, s *image.Store, names []string) error {
 	return err
 }
 
-// choose returns the images of these names; of no names: all.
+// choose returns the images that some references name; without any: all. Of an image
+// that a reference names with a choice it has the version that was chosen.
 func (i Index) choose(names []string) ([]Image, error) {
 	if len(names) == 0 {
 		return i.Images, nil
 	}
 	var list []Image
-	for _, name := range names {
-		at := slices.IndexFunc(i.Images, func(img Image) bool { return img.Name == name })
-		if at < 0 {
-			return nil, fmt.Errorf("the source has no image %s; it has %s", name, i.names())
+	for _, text := range names {
+		named, err := ref.Parse(text)
+		if err != nil {
+			return nil, err
 		}
-		list = append(list, i.Images[at])
+		at := slices.IndexFunc(i.Images, func(img Image) bool { return img.Name == named.Name })
+		if at < 0 {
+			return nil, fmt.Errorf("the source has no image %s; it has %s", named.Name, i.names())
+		}
+		img := i.Images[at]
+		if named.Chooses() {
+			if img, err = img.only(named); err != nil {
+				return nil, err
+			}
+		}
+		list = append(list, img)
 	}
 	return list, nil
+}
+
+// only is the image with one of its versions.
+func (img Image) only(named ref.Reference) (Image, error) {
+	n := max(named.Version, img.Tags[named.Tag])
+	var found []Version
+	for _, v := range slices.Backward(img.Versions) {
+		is := v.Version == n || named.Digest != "" && strings.HasPrefix(v.Digest, ref.DigestPrefix+named.Digest)
+		if is && (len(found) == 0 || v.Digest != found[0].Digest) {
+			found = append(found, v)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return img, fmt.Errorf("the source has no %s", named)
+	case 1:
+		img.Versions, img.some = found, true
+		return img, nil
+	}
+	return img, fmt.Errorf("the source has versions %d and %d whose digests begin as in %s: give more digits", found[1].Version, found[0].Version, named)
 }
 
 func (i Index) names() string {

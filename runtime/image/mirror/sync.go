@@ -122,17 +122,50 @@ func finish(s *image.Store, img Image, here []image.Entry, prune bool, r *Result
 			r.Was = e.Version
 		}
 	}
+	if img.some {
+		r.Current, r.Was = currentOf(here), 0
+		return tagAs(s, img)
+	}
 	if r.Was != 0 {
-		if _, err := s.Rollback(img.Name, img.Current); err != nil {
+		if _, err := s.Rollback(ref.Reference{Name: img.Name, Version: img.Current}); err != nil {
 			return err
 		}
 	}
-	if !prune {
-		return nil
+	err := tagAs(s, img)
+	if !prune || err != nil {
+		return err
 	}
-	var err error
 	r.Removed, r.InUse, err = s.RemoveVersions(img.Name, func(version int) bool {
 		return !slices.ContainsFunc(img.Versions, func(v Version) bool { return v.Version == version })
 	})
 	return err
+}
+
+// currentOf returns the number of the current version; 0: there is none.
+func currentOf(history []image.Entry) int {
+	for _, e := range history {
+		if e.Current {
+			return e.Version
+		}
+	}
+	return 0
+}
+
+// tagAs makes the source's tags lead where they lead there. Tags that the source does not
+// have stay.
+func tagAs(s *image.Store, img Image) error {
+	tags, err := s.Tags(img.Name)
+	if err != nil {
+		return err
+	}
+	for tag, n := range img.Tags {
+		has := slices.ContainsFunc(img.Versions, func(v Version) bool { return v.Version == n })
+		if !has || tags[tag] == n {
+			continue
+		}
+		if _, err := s.Tag(ref.Reference{Name: img.Name, Version: n}, tag); err != nil && !errors.Is(err, image.ErrUnknown) { // not brought
+			return err
+		}
+	}
+	return nil
 }

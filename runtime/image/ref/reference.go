@@ -1,31 +1,79 @@
 package ref
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 )
 
-// A Reference names an image, and one of its versions if Version is not 0.
+// A Reference names an image, and one of its versions by at most one of Version, Digest
+// and Tag. Without any it means the current version.
 type Reference struct {
 	Name    string
-	Version int
+	Version int    // 0: not by its number
+	Digest  string // the first hex digits of the version's digest; "": not by its digest
+	Tag     string // "": not by a tag
 }
 
-// Parse reads NAME or NAME@VERSION.
+const (
+	// DigestPrefix begins a digest, in a reference and in a version's record.
+	DigestPrefix = "sha256:"
+	// digestDigits are all hex digits of a digest, fewestDigits how many have to be
+	// given: with fewer, a mistyped digit would often name another version.
+	digestDigits, fewestDigits = 64, 6
+)
+
+// Parse reads NAME, NAME@VERSION, NAME@sha256:DIGITS or NAME@TAG.
 func Parse(text string) (Reference, error) {
-	name, number, versioned := strings.Cut(text, "@")
+	name, which, chosen := strings.Cut(text, "@")
 	if err := CheckName("image", name); err != nil {
 		return Reference{}, err
 	}
-	if !versioned {
+	if !chosen {
 		return Reference{Name: name}, nil
 	}
-	n, ok := ParseVersion(number)
-	if !ok {
-		return Reference{}, fmt.Errorf("image %s: version %s: want a number from 1, as in %s@1", name, strconv.QuoteToASCII(number), name)
+	r, err := ParseChoice(which)
+	if err != nil {
+		return Reference{}, fmt.Errorf("image %s: %w", name, err)
 	}
-	return Reference{name, n}, nil
+	r.Name = name
+	return r, nil
+}
+
+// ParseChoice reads what follows the @ of a reference. The result has no Name.
+func ParseChoice(text string) (Reference, error) {
+	if digits, is := strings.CutPrefix(text, DigestPrefix); is {
+		if len(digits) < fewestDigits || len(digits) > digestDigits || strings.Trim(digits, "0123456789abcdef") != "" {
+			return Reference{}, fmt.Errorf("digest %s: want %s and %d to %d digits 0-9, a-f", strconv.QuoteToASCII(text), DigestPrefix, fewestDigits, digestDigits)
+		}
+		return Reference{Digest: digits}, nil
+	}
+	if strings.Trim(text, "+-0123456789") == "" {
+		n, ok := ParseVersion(text)
+		if !ok {
+			return Reference{}, fmt.Errorf("version %s: want a number from 1, as in NAME@1", strconv.QuoteToASCII(text))
+		}
+		return Reference{Version: n}, nil
+	}
+	if err := CheckTag(text); err != nil {
+		return Reference{}, err
+	}
+	return Reference{Tag: text}, nil
+}
+
+// CheckTag accepts names of tags: those of CheckName that no version's number looks like.
+func CheckTag(tag string) error {
+	if err := CheckName("tag", tag); err != nil {
+		return err
+	}
+	if strings.Trim(tag, "0123456789") == "" {
+		return fmt.Errorf("tag %s looks like a version's number", tag)
+	}
+	if tag == "sha256" {
+		return errors.New("tag sha256 looks like a digest")
+	}
+	return nil
 }
 
 // ParseVersion reads a version's number as String writes it: from 1, without sign or
@@ -35,9 +83,23 @@ func ParseVersion(text string) (int, bool) {
 	return n, err == nil && n > 0 && n < 1e9 && strconv.Itoa(n) == text
 }
 
+// Chooses tells that the reference names one version.
+func (r Reference) Chooses() bool { return r.Version != 0 || r.Digest != "" || r.Tag != "" }
+
 func (r Reference) String() string {
-	if r.Version == 0 {
-		return r.Name
+	if choice := r.Choice(); choice != "" {
+		return r.Name + "@" + choice
 	}
-	return r.Name + "@" + strconv.Itoa(r.Version)
+	return r.Name
+}
+
+// Choice is what follows the @ of the reference; "": there is none.
+func (r Reference) Choice() string {
+	switch {
+	case r.Digest != "":
+		return DigestPrefix + r.Digest
+	case r.Version != 0:
+		return strconv.Itoa(r.Version)
+	}
+	return r.Tag
 }

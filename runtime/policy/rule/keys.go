@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"mayfly/personality/arch"
+	"mayfly/runtime/image/ref"
 )
 
 // A key is a setting of a rule, an index of keyNames.
@@ -19,6 +20,7 @@ type key int
 // The settings of a rule, in the order in which Explain lists them.
 const (
 	keyImages key = iota
+	keyVersions
 	keyUsers
 	keyGroups
 	keyDeny
@@ -52,7 +54,7 @@ const (
 	keyCount
 )
 
-var keyNames = [keyCount]string{"images", "users", "groups", "deny", "bind-ro", "bind", "bind-slave", "devices", "allow-bind-ro", "allow-bind",
+var keyNames = [keyCount]string{"images", "versions", "users", "groups", "deny", "bind-ro", "bind", "bind-slave", "devices", "allow-bind-ro", "allow-bind",
 	"bind-cwd", "bind-home", "env", "env-all", "personality", "writable", "tmp", "network", "root-inside", "root-ids", "drop-groups", "nested-namespaces",
 	"limits.containers", "limits.sessions", "limits.memory", "limits.swap", "limits.tasks", "limits.cpu", "limits.cpu-weight", "limits.io-weight", "limits.time"}
 
@@ -61,6 +63,8 @@ func (r *Rule) setting(k key) any {
 	switch k {
 	case keyImages:
 		return &r.Images
+	case keyVersions:
+		return &r.Versions
 	case keyUsers:
 		return &r.Users
 	case keyGroups:
@@ -151,6 +155,11 @@ func (r *Rule) check(k key) error {
 			return errors.New("names no image")
 		}
 		return each(r.Images, checkImageGlob)
+	case keyVersions:
+		if len(r.Versions) == 0 {
+			return errors.New("names no version; leave it out for all")
+		}
+		return each(r.Versions, checkVersion)
 	case keyEnv:
 		return each(r.Env, checkVariableGlob)
 	case keyUsers:
@@ -215,6 +224,11 @@ func checkWho(who string) error {
 		return fmt.Errorf("%q is neither a name nor a number", who)
 	}
 	return nil
+}
+
+func checkVersion(text string) error {
+	_, err := ref.ParseChoice(text)
+	return err
 }
 
 func checkPath(name string) error {

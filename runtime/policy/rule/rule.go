@@ -37,6 +37,9 @@ type Settings struct {
 // or is as in BuiltIn, which suits the build server that Mayfly was made for.
 type Rule struct {
 	Images []string // globs, at least one
+	// Versions are those of the images that callers may run, as after the @ of a
+	// reference; none: all.
+	Versions []string
 	// Users and Groups are names or numbers. If both are empty the rule is for
 	// everybody; else for these users and for members of these groups.
 	Users, Groups []string
