@@ -35,7 +35,7 @@ func (m machine) Hold(c ci.Container) error {
 		return err
 	}
 	defer report.Close()
-	args := slices.Concat([]string{"run"}, c.Flags, []string{"--detach", "--held", "--quiet", "--name", c.Name, "--variables", jobPrefix, "--", c.Image, "--"}, command)
+	args := slices.Concat([]string{"run"}, c.Flags, []string{"--detach", "--held", "--quiet", "--name", c.Name, "--variables", jobPrefix, c.Image, "--"}, command)
 	run := itself("runtime", args...)
 	run.ExtraFiles = []*os.File{report}
 	for _, entry := range c.Variables {
@@ -81,7 +81,7 @@ func (m machine) Exec(c ci.Command) (int, error) {
 
 // Run implements ci.Machine.
 func (m machine) Run(c ci.Container) (int, error) {
-	o, err := optionsOf(slices.Concat(c.Flags, []string{"--name", c.Name, "--", c.Image, "--"}, c.Command))
+	o, err := optionsOf(slices.Concat(c.Flags, []string{"--name", c.Name, c.Image, "--"}, c.Command))
 	if err != nil {
 		return 0, err
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 
 	"mayfly/runtime/access"
@@ -55,17 +56,19 @@ const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 // mostEnvironment bounds a file of variables: execve(2) takes no more by far.
 const mostEnvironment = 4 << 20
 
-// readEnvironment puts the variables of --env-file before those of --env: of two with
-// the same name the last one counts.
+// readEnvironment puts the variables of --env-file before those of --env, and before both
+// those of the project: of two with the same name the last one counts.
 func (o *options) readEnvironment() error {
-	var list []string
-	for _, name := range o.envFiles {
-		entries, err := readVariables(name)
-		if err != nil {
-			return fmt.Errorf("--env-file: %w", err)
-		}
-		list = append(list, entries...)
+	list, err := readFiles(o.projectEnvFiles)
+	if err != nil {
+		return err
 	}
+	own, err := readFiles(o.envFiles)
+	if err != nil {
+		return err
+	}
+	list = slices.Concat(list, o.projectEnv, own)
+	o.projectEnv, o.projectEnvFiles = nil, nil
 	if o.variables != "" {
 		for _, entry := range access.CallerEnviron() {
 			if own, is := strings.CutPrefix(entry, o.variables); is {
@@ -75,6 +78,17 @@ func (o *options) readEnvironment() error {
 	}
 	o.env, o.envFiles = append(list, o.env...), nil
 	return nil
+}
+
+func readFiles(names []string) (list []string, err error) {
+	for _, name := range names {
+		entries, err := readVariables(name)
+		if err != nil {
+			return nil, fmt.Errorf("--env-file: %w", err)
+		}
+		list = append(list, entries...)
+	}
+	return list, nil
 }
 
 // readVariables reads lines NAME=VALUE and NAME. Blank lines and those that begin

@@ -78,11 +78,10 @@ func held() (names []string, err error) {
 // name a session.
 func hold(h here.Here, name string, flags []string, image string) (int, error) {
 	invoked = append([]string{"--quiet", "--held", "--name", name}, flags...)
-	invoked = append(invoked, "--")
 	if image != "" {
-		invoked = append(invoked, image, "--")
+		invoked = append(invoked, image)
 	}
-	invoked = append(invoked, holdCommand...)
+	invoked = append(append(invoked, "--"), holdCommand...)
 	o, err := optionsOf(invoked)
 	if err == nil {
 		err = inherit.Keep()

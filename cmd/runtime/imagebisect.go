@@ -137,7 +137,7 @@ func (b *bisection) versions() (list []int, err error) {
 // fails runs the command in a version.
 func (b *bisection) fails(version int) (bool, error) {
 	name := b.name(version)
-	args := append(append([]string{"run"}, b.flags...), "--", name, "--")
+	args := append(append([]string{"run"}, b.flags...), name, "--")
 	run := itself("runtime", append(args, b.command...)...)
 	run.Stdin = os.Stdin
 	err := finish(run)

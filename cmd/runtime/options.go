@@ -33,6 +33,17 @@ type options struct {
 
 	memory, swap, stats, status, outputLimit, record string
 
+	// project is the directory of the project's file that was used, "" for none. The
+	// command starts there with inProject. projectEnv and projectEnvFiles are its
+	// variables. searched tells where no file was found.
+	project                     string
+	inProject                   bool
+	projectEnv, projectEnvFiles []string
+	searched                    error
+
+	allowInputs string
+	outputs     []string
+
 	leaves    bool
 	held      bool     // see held.go
 	report    *os.File // of one, locked; nil: descriptor 3
@@ -96,6 +107,8 @@ func declare(flags *flag.FlagSet) *options {
 	flags.BoolVar(&o.dryRun, "dry-run", false, "print the plan as JSON and run nothing")
 	flags.BoolVar(&o.quiet, "quiet", false, "print errors only")
 	flags.BoolVar(&o.verbose, "verbose", false, "print when the container starts and ends")
+	flags.Func("output", "with --provenance: what the build makes, files that match `GLOB`", appendTo(&o.outputs))
+	flags.StringVar(&o.allowInputs, "allow-inputs", "", "fail unless all files that are opened outside of the image and the project are in `LIST`, a file")
 	flags.StringVar(&o.store, "store", "", "image store `DIR` (root only)")
 	flags.BoolVarP(&o.leaves, "detach", "d", false, "return when the command has been executed, and print the container's name; see logs, attach, kill")
 	flags.StringVar(&o.detached, "detached", "", "write the report of a detached run to `FILE`")
@@ -153,12 +166,20 @@ func (o *options) split(flags *flag.FlagSet, args []string) (err error) {
 	if o.session == "" {
 		o.image, o.command, err = split(flags, "image", args)
 	}
-	if err == nil && len(args) > 0 && o.wait != 0 {
-		if _, not := time.ParseDuration(args[0]); not == nil {
-			err = fmt.Errorf("--wait takes its time behind a sign: --wait=%s", args[0])
-		}
+	if err == nil {
+		err = o.checkWait(args)
 	}
 	return err
+}
+
+// checkWait refuses a time that looks like the value of --wait, and is not.
+func (o *options) checkWait(args []string) error {
+	if len(args) > 0 && o.wait != 0 {
+		if _, not := time.ParseDuration(args[0]); not == nil {
+			return fmt.Errorf("--wait takes its time behind a sign: --wait=%s", args[0])
+		}
+	}
+	return nil
 }
 
 // optionsOf reads the words that follow `runtime run`.
@@ -190,7 +211,7 @@ func without(flags *flag.FlagSet, args []string, names ...string) (left []string
 func (o *options) request() (plan.Request, error) {
 	r := plan.Request{
 		Store: o.store, Image: o.image, Session: o.session, Discard: o.discard, NoSync: o.noSync, Command: o.command, Login: o.login, NoLogin: o.noLogin, Name: o.name, Hostname: o.hostname,
-		Env: o.env, EnvAll: o.envAll, AddHosts: o.addHosts, NoBinds: o.noBinds, NoHostBinds: o.noHostBinds, Dir: o.dir, RootInside: o.rootInside, Network: o.network, User: o.user, Personality: o.personality,
+		Project: o.project, InProject: o.inProject, Env: o.env, EnvAll: o.envAll, AddHosts: o.addHosts, NoBinds: o.noBinds, NoHostBinds: o.noHostBinds, Dir: o.dir, RootInside: o.rootInside, Network: o.network, User: o.user, Personality: o.personality,
 		Writable: o.writable, NoEphemeral: o.noEphemeral, Timeout: o.timeout, KillAfter: o.killAfter,
 		Limits: callersLimits(), TimerSlack: hurried.slack, Measure: o.stats != "",
 		Resources: plan.Resources{Tasks: o.tasks, CPUs: o.cpus, CPUWeight: o.cpuWeight, IOWeight: o.ioWeight},

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"time"
@@ -11,6 +12,7 @@ import (
 
 	"mayfly/runtime"
 	"mayfly/runtime/here"
+	"mayfly/runtime/image"
 	"mayfly/runtime/inherit"
 	"mayfly/runtime/plan"
 	"mayfly/runtime/printable"
@@ -24,7 +26,7 @@ var runCommand = command{
 	passes:   true,
 	rootless: asCaller,
 	traits:   early | lean,
-	synopsis: "[flags] IMAGE [--] COMMAND [ARG...]",
+	synopsis: "[flags] IMAGE [--] COMMAND [ARG...] | -- COMMAND [ARG...] | NAME",
 	summary:  "run a command in a throw-away container of an image",
 	examples: []string{
 		"runtime run deb12-i386 -- ./build.sh",
@@ -32,11 +34,13 @@ var runCommand = command{
 		"runtime run --timeout 30m --writable deb12-i386 sh -c 'make && make check'",
 		"runtime run --detach --name build-1 deb12-i386 ./build.sh",
 		"runtime run --dry-run deb12-i386 true",
+		"runtime run -- make",
+		"runtime run build",
 	},
 	setUp: func(flags *flag.FlagSet) action {
 		o := declare(flags)
 		return func(self process, args []string) (int, error) {
-			if err := o.split(flags, args); err != nil {
+			if err := o.arguments(flags, args, false); err != nil {
 				return exit(err)
 			}
 			if len(o.command) == 0 && (o.image != "" || o.session != "") {
@@ -53,7 +57,7 @@ var shellCommand = command{
 	passes:   true,
 	rootless: asCaller,
 	traits:   early | lean,
-	synopsis: "[flags] IMAGE [-- COMMAND [ARG...]]",
+	synopsis: "[flags] [IMAGE] [-- COMMAND [ARG...]]",
 	summary:  "start a login shell in a throw-away container of an image",
 	examples: []string{
 		"runtime shell deb12-i386",
@@ -64,7 +68,7 @@ var shellCommand = command{
 		o := declare(flags)
 		noLogin := flags.Bool("no-login", false, "do not start a login shell: the shell reads no .profile or similar file")
 		return func(self process, args []string) (int, error) {
-			if err := o.split(flags, args); err != nil {
+			if err := o.arguments(flags, args, true); err != nil {
 				return exit(err)
 			}
 			o.login, o.noLogin = true, *noLogin
@@ -89,6 +93,9 @@ func (o *options) launch(h here.Here) (int, error) {
 	how, err := o.attempt(h, reports)
 	if failed := reports.write(how, err); failed != nil {
 		warn(failed.Error())
+	}
+	if errors.Is(err, image.ErrUnknown) && o.searched != nil {
+		err = fmt.Errorf("%w; %w", err, o.searched)
 	}
 	if err != nil {
 		return status.ExitCodeOf(err), err

@@ -2,8 +2,10 @@ package containers
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -130,6 +132,13 @@ func TestJSONIsAsDocumented(t *testing.T) {
 	start(t, kit.User, "described", "exec sleep 60")
 	kit.Run(t, "session", "begin", "--name", "described", kit.Image)
 	t.Cleanup(func() { kit.Run(t, "session", "end", "described") })
+	own, uid, gid := kit.Lookup(t, kit.User)
+	project := filepath.Join(own.HomeDir, "mayfly.toml")
+	kit.Must(t, errors.Join(os.WriteFile(project, []byte("image = \""+kit.Sealed+"\"\nnetwork = \"none\"\n[commands]\nbuild = \"make\"\n"), 0o644), os.Chown(project, int(uid), int(gid))))
+	t.Cleanup(func() {
+		_ = os.Remove(project)
+		kit.Root(t, "image", "tag", "--remove", kit.Sealed, "described")
+	})
 	commands := map[string]string{ // the command of a heading, as it is tried
 		"runtime run --status":   "run --chdir / --status /dev/stdout " + kit.Sealed + " true",
 		"runtime run --stats":    "run --chdir / --stats /dev/stdout " + kit.Sealed + " true",
@@ -141,6 +150,7 @@ func TestJSONIsAsDocumented(t *testing.T) {
 		"runtime image diff":     "image diff --json --packages " + kit.Base + " " + kit.Sealed,
 		"runtime image bisect":   "", // integration/image
 		"runtime image update":   "", // integration/image
+		"runtime image tag":      "image tag --json " + kit.Sealed + " described",
 		"runtime image prune":    "image prune --json " + kit.Sealed,
 		"runtime image remove":   "", // integration/image
 		"runtime image sync":     "", // integration/image
@@ -168,7 +178,7 @@ func TestJSONIsAsDocumented(t *testing.T) {
 			start(t, kit.User, "awaited", fmt.Sprintf("sleep %v; exit 3", kit.Within(2*time.Second).Seconds()))
 		}
 		run := kit.Run
-		if strings.HasPrefix(line, "image diff") || strings.HasPrefix(line, "image prune") {
+		if strings.HasPrefix(line, "image diff") || strings.HasPrefix(line, "image tag") || strings.HasPrefix(line, "image prune") {
 			run = kit.Root
 		}
 		r := run(t, strings.Fields(line)...)

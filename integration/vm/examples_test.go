@@ -111,7 +111,8 @@ var settings = []setting{
 	{`runtime image import --next deb12-i386 ./here`, `cp -a /home/mayfly-test/oci-layout /home/mayfly-test/here`, `rm -r /home/mayfly-test/here`},
 	{`runtime image export --format oci deb12-i386 ./there/`, "", `rm -r /home/mayfly-test/there`},
 	{`runtime image rollback deb12-i386@5`, `runtime image rollback deb12-i386@4 >/dev/null`, ""},
-	{`runtime run deb12-i386@sha256`, "", ""},
+	{`runtime (run (-- make|build)|shell|project.*)$`, `printf 'image = "deb12-i386"\n[commands]\nbuild = "./build.sh"\n' >/home/mayfly-test/mayfly.toml; chown mayfly-test: /home/mayfly-test/mayfly.toml`, `rm /home/mayfly-test/mayfly.toml`},
+	{`runtime project pin --check`, asUser + `"cd; runtime project pin >/dev/null"`, ""},
 	{`runtime run deb12-i386@stable|runtime image tag --remove`, `runtime image tag deb12-i386@2 stable >/dev/null; runtime image tag deb12-i386@2 release-1.4 >/dev/null`, ""},
 	{`.*ssh(://| host)`, `other 'runtime image remove --force deb12-i386 deb12' >/dev/null 2>&1; true`, ""},
 	{`runtime image send --parent 3`, `runtime image send deb12-i386@3 | other 'runtime image receive' >/dev/null`, ""},
@@ -201,6 +202,7 @@ func (e example) script() string {
 	if line == "runtime image shell deb12-i386" { // asks on a terminal
 		line = "(sleep 2; echo exit; sleep 2; echo y; sleep 2) | script -qec '" + line + "' /dev/null"
 	}
+	line = strings.ReplaceAll(line, "sha256:1f0c2a9e", `$(runtime image inspect deb12-i386 | sed -n "s/^digest *//p")`)
 	if strings.HasPrefix(line, "runtime ci ") {
 		line = "export " + ci + "; " + line
 	}

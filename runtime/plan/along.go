@@ -84,26 +84,49 @@ func (f *Facts) Along(r Request) []Bind {
 	if f.ChosenHome(r).bind && !r.mountsOn(f.Home.Path) {
 		binds = append(binds, Bind{Source: f.Home.Path, Destination: f.Home.Path})
 	}
-	if f.bindsDir(r) {
+	switch {
+	case f.bindsProject(r):
+		binds = append(binds, Bind{Source: f.Project.Path, Destination: f.Project.Path})
+	case f.bindsDir(r):
 		binds = append(binds, Bind{Source: f.Dir.Path, Destination: f.Dir.Path})
 	}
 	return binds
 }
 
-// dirInside are the names of the working directory inside. A home that is bound has it
-// too.
+// inProject tells whether the project's directory has the working directory in it.
+func (f *Facts) inProject(r Request) bool {
+	return r.Project != "" && Within(f.Dir.Path, f.Project.Path)
+}
+
+// bindsProject tells whether the project's directory is bound.
+func (f *Facts) bindsProject(r Request) bool {
+	home := f.ChosenHome(r).bind && Within(f.Project.Path, f.Home.Path)
+	return f.inProject(r) && !home && f.mayBindAlong(r, f.Project) && !f.ProjectHides
+}
+
+// mayBindAlong tells whether the working directory, or that of the project, may be bound
+// without that the request names it. A command that runs as another user gets no
+// directory of the caller's.
+func (f *Facts) mayBindAlong(r Request, d HostDir) bool {
+	return r.Dir == "" && !r.NoEphemeral && !r.mountsOn(d.Path) && f.User.UID == f.Caller.UID && len(d.Inside) == 0 &&
+		d.Path != "/" && f.Policy.BindCwd && f.mayBindDir(d)
+}
+
+// dirInside are the names of the working directory inside. A home or project that is
+// bound has it too.
 func (f *Facts) dirInside(r Request) []string {
 	if f.ChosenHome(r).bind && Within(f.Dir.Path, f.Home.Path) {
 		return []string{f.Dir.Path}
 	}
+	if f.inProject(r) && (f.bindsProject(r) || r.mountsOn(f.Project.Path)) {
+		return append([]string{f.Dir.Path}, f.Dir.Inside...)
+	}
 	return f.Dir.Inside
 }
 
-// bindsDir tells whether the working directory is bound. A command that runs as another
-// user gets no directory of the caller's.
+// bindsDir tells whether the working directory is bound.
 func (f *Facts) bindsDir(r Request) bool {
-	return r.Dir == "" && !r.NoEphemeral && !r.mountsOn(f.Dir.Path) && f.User.UID == f.Caller.UID && len(f.dirInside(r)) == 0 &&
-		!f.DirHides && f.Dir.Path != "/" && f.Policy.BindCwd && f.mayBindDir(f.Dir)
+	return len(f.dirInside(r)) == 0 && f.mayBindAlong(r, f.Dir) && !f.DirHides
 }
 
 // mountsOn tells whether the request mounts something on a path.

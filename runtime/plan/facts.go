@@ -48,6 +48,10 @@ type Facts struct {
 	Bound    []BoundSource // sources of the policy's binds
 	Dir      HostDir       // the caller's working directory
 	DirHides bool          // a bind at its Path would hide files of the image
+	// Project is the directory of the request's project: Dir, or one above it.
+	// ProjectHides is like DirHides.
+	Project      HostDir
+	ProjectHides bool
 	// Home is the directory that HOME names, HomeName its value.
 	Home     HostDir
 	HomeName string // see Home

@@ -1,6 +1,7 @@
 package survey
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path"
@@ -44,9 +45,19 @@ func (f *finder) findDirs(r plan.Request, env []string) {
 	if r.Dir != "" || f.Dir.Path == "" {
 		return
 	}
-	if f.Dir.ID, f.Dir.Err = identify("."); f.Dir.Err == nil {
+	if r.InProject {
+		f.Dir = lookAt(r.Project)
+	} else {
+		f.Dir.ID, f.Dir.Err = identify(".")
+	}
+	if f.Dir.Err == nil {
 		f.Dir.Inside = namesInside(sources, f.Dir.Path)
 		f.Dir.Err = f.bindableDir(f.Dir.Path)
+	}
+	if r.Project != "" {
+		f.Project = lookAt(r.Project)
+		f.Project.Inside = namesInside(sources, f.Project.Path)
+		f.Project.Err = cmp.Or(f.Project.Err, f.bindableDir(f.Project.Path))
 	}
 }
 
@@ -127,5 +138,5 @@ func (f *finder) findHides(inside mount.Root, r plan.Request) {
 			len(namesIn(inside, d.Path, 1)) > 0
 	}
 	f.HomeHides = hides(f.Home)
-	f.DirHides = hides(f.Dir)
+	f.DirHides, f.ProjectHides = hides(f.Dir), hides(f.Project)
 }

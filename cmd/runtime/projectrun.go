@@ -1,0 +1,118 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	flag "github.com/spf13/pflag"
+
+	"mayfly/runtime/plan"
+	"mayfly/runtime/project"
+)
+
+// run and shell take what their arguments leave out from the project's file. It is looked
+// for in these cases only, so a run that names its image costs nothing more:
+//
+//	runtime run -- COMMAND    the image and the settings
+//	runtime run NAME          these, and the command of that name
+//	runtime shell             the image and the settings
+//
+// In all other cases the first argument is an image, and the file is not asked. So it is
+// after `--` where a second `--` follows the first argument.
+
+// arguments reads what follows the flags of run, or of shell.
+func (o *options) arguments(flags *flag.FlagSet, args []string, shell bool) error {
+	dashed := flags.ArgsLenAtDash() == 0 && (len(args) < 2 || args[1] != "--")
+	named := !shell && len(args) == 1 && !dashed
+	if o.session != "" || len(args) > 0 && !dashed && !named {
+		return o.split(flags, args)
+	}
+	p, err := project.Find()
+	switch {
+	case errors.Is(err, project.ErrNone) && (named || len(args) > 1):
+		o.searched = err
+		return o.split(flags, args)
+	case errors.Is(err, project.ErrNone):
+		return fmt.Errorf("no image given: `runtime image list` shows what there is; %w", err)
+	case err != nil:
+		return err
+	case len(args) == 0 && !shell:
+		return fmt.Errorf("no command given: `runtime run -- COMMAND` runs one, `runtime project` shows those of %s", p.File)
+	case p.Image.Name == "":
+		return fmt.Errorf("%s names no image: image = \"NAME\" does", p.File)
+	}
+	if err := o.checkWait(args); err != nil {
+		return err
+	}
+	o.image, o.command = p.Image.String(), args
+	if named {
+		if o.command, err = p.Command(args[0]); err != nil {
+			return fmt.Errorf("no command given for an image %s: %w", args[0], err)
+		}
+	}
+	o.project, o.inProject = p.Dir(), named
+	return o.use(flags, p)
+}
+
+// use sets the flags that the project's file sets. Those of the command line win: of a
+// list the file's values come first, and a mount of the file's gives way to one on the
+// same place.
+func (o *options) use(flags *flag.FlagSet, p *project.Project) error {
+	taken, err := o.destinations()
+	if err != nil {
+		return err
+	}
+	lists := []*[]string{&o.binds, &o.bindsReadOnly, &o.noBinds, &o.tmpfs, &o.env, &o.envFiles, &o.publish, &o.addHosts, &o.outputs}
+	var given [][]string
+	for _, list := range lists {
+		given = append(given, *list)
+		*list = nil
+	}
+	for _, s := range p.Settings {
+		f := flags.Lookup(s.Flag)
+		if f.Changed && f.Value.Type() != listType || slices.Contains(taken, destinationOf(s.Flag, s.Value)) {
+			continue
+		}
+		if err := f.Value.Set(s.Value); err != nil { // flags.Set would set Changed
+			return fmt.Errorf("%s: --%s: %w", p.At(s.Line), s.Flag, err)
+		}
+	}
+	o.projectEnv, o.projectEnvFiles, o.env, o.envFiles = o.env, o.envFiles, nil, nil
+	for i, list := range lists {
+		*list = append(*list, given[i]...)
+	}
+	return nil
+}
+
+// listType is what package pflag calls the type of a flag that can be given several
+// times: those of declare.
+const listType = "func"
+
+// destinations lists the places on which the command line mounts something.
+func (o *options) destinations() (taken []string, err error) {
+	var r plan.Request
+	if err := o.mounts(&r); err != nil {
+		return nil, err
+	}
+	for _, b := range r.Binds {
+		taken = append(taken, b.Destination)
+	}
+	for _, t := range r.Tmpfs {
+		taken = append(taken, t.Destination)
+	}
+	return taken, nil
+}
+
+// destinationOf returns the place on which a flag mounts something; "": it does not.
+func destinationOf(flag, value string) string {
+	switch flag {
+	case "bind", "bind-ro":
+		b, _ := plan.ParseBind(value, "/", false) // it has been read once
+		return b.Destination
+	case "tmpfs":
+		t, _ := plan.ParseTmpfs(value)
+		return t.Destination
+	}
+	return ""
+}
