@@ -19,6 +19,7 @@ import (
 
 	"mayfly/runtime/audit"
 	"mayfly/runtime/here"
+	"mayfly/runtime/inputs"
 	"mayfly/runtime/plan"
 	"mayfly/runtime/status"
 	"mayfly/runtime/supervisor"
@@ -36,6 +37,8 @@ type Options struct {
 	// Digest is called before the command is executed, if it is to run in a version
 	// that has a digest. It may be called on another thread.
 	Digest func(digest string)
+	// Opened is that of supervisor.Options.
+	Opened func(inputs.Opened)
 }
 
 // Run carries out a request and leaves nothing behind, however the command ends. When
@@ -55,7 +58,7 @@ func Run(ctx context.Context, h here.Here, r plan.Request, o Options) (status.St
 	if err != nil {
 		return status.Status{}, err
 	}
-	s := supervisor.Options{Store: root.Store, Image: root.Image, Signals: o.Signals, Note: o.Note, Warn: o.Warn,
+	s := supervisor.Options{Store: root.Store, Image: root.Image, Signals: o.Signals, Note: o.Note, Warn: o.Warn, Opened: o.Opened,
 		Started: func(digest string) error {
 			if o.Digest != nil {
 				o.Digest(digest)

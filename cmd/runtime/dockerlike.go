@@ -3,9 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 
@@ -95,20 +93,12 @@ func readFiles(names []string) (list []string, err error) {
 // with # are left out. Nothing is unquoted, as by podman and docker. The process has
 // only the caller's rights on files here.
 func readVariables(name string) (list []string, err error) {
-	f, err := openFile(name, os.O_RDONLY, 0)
+	text, err := readSmall(name, mostEnvironment)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, mostEnvironment+1))
-	switch {
-	case err != nil:
-		return nil, err
-	case len(data) > mostEnvironment:
-		return nil, fmt.Errorf("%s is longer than %s", name, bytesOf(mostEnvironment))
-	}
 	number := 0
-	for line := range strings.Lines(string(data)) {
+	for line := range strings.Lines(text) {
 		number++
 		line = strings.TrimLeft(strings.TrimRight(line, "\r\n"), " \t")
 		if line == "" || line[0] == '#' {

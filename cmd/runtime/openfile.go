@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -59,4 +60,18 @@ func descriptorOf(name string) (number int, is bool) {
 		}
 	}
 	return 0, false
+}
+
+// readSmall reads a file of at most so many bytes, with the caller's rights.
+func readSmall(name string, most int64) (string, error) {
+	f, err := openFile(name, os.O_RDONLY, 0)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err == nil && int64(len(data)) > most {
+		err = fmt.Errorf("%s is longer than %s", name, bytesOf(most))
+	}
+	return string(data), err
 }

@@ -41,8 +41,8 @@ type options struct {
 	projectEnv, projectEnvFiles []string
 	searched                    error
 
-	allowInputs string
-	outputs     []string
+	inputs, allowInputs string
+	outputs             []string
 
 	leaves    bool
 	held      bool     // see held.go
@@ -108,6 +108,7 @@ func declare(flags *flag.FlagSet) *options {
 	flags.BoolVar(&o.quiet, "quiet", false, "print errors only")
 	flags.BoolVar(&o.verbose, "verbose", false, "print when the container starts and ends")
 	flags.Func("output", "with --provenance: what the build makes, files that match `GLOB`", appendTo(&o.outputs))
+	flags.StringVar(&o.inputs, "inputs", "", "write as JSON to `FILE` which files were opened, of the image and below binds, and of which packages (-: standard error)")
 	flags.StringVar(&o.allowInputs, "allow-inputs", "", "fail unless all files that are opened outside of the image and the project are in `LIST`, a file")
 	flags.StringVar(&o.store, "store", "", "image store `DIR` (root only)")
 	flags.BoolVarP(&o.leaves, "detach", "d", false, "return when the command has been executed, and print the container's name; see logs, attach, kill")
@@ -213,7 +214,7 @@ func (o *options) request() (plan.Request, error) {
 		Store: o.store, Image: o.image, Session: o.session, Discard: o.discard, NoSync: o.noSync, Command: o.command, Login: o.login, NoLogin: o.noLogin, Name: o.name, Hostname: o.hostname,
 		Project: o.project, InProject: o.inProject, Env: o.env, EnvAll: o.envAll, AddHosts: o.addHosts, NoBinds: o.noBinds, NoHostBinds: o.noHostBinds, Dir: o.dir, RootInside: o.rootInside, Network: o.network, User: o.user, Personality: o.personality,
 		Writable: o.writable, NoEphemeral: o.noEphemeral, Timeout: o.timeout, KillAfter: o.killAfter,
-		Limits: callersLimits(), TimerSlack: hurried.slack, Measure: o.stats != "",
+		Limits: callersLimits(), TimerSlack: hurried.slack, Measure: o.stats != "", Watch: o.watches(),
 		Resources: plan.Resources{Tasks: o.tasks, CPUs: o.cpus, CPUWeight: o.cpuWeight, IOWeight: o.ioWeight},
 	}
 	if err := o.sizes(&r); err != nil {

@@ -16,6 +16,7 @@ import (
 	"mayfly/runtime/caller"
 	"mayfly/runtime/here"
 	"mayfly/runtime/image"
+	"mayfly/runtime/inputs"
 	"mayfly/runtime/plan"
 	"mayfly/runtime/policy/rule"
 	"mayfly/runtime/printable"
@@ -28,8 +29,11 @@ import (
 type reports struct {
 	options       *options
 	stats, status *os.File
-	own           *os.File // of a detached run
-	record        *os.File // of --log: not a report, but opened with them
+	own           *os.File        // of a detached run
+	record        *os.File        // of --log: not a report, but opened with them
+	inputs        *os.File        // of --inputs
+	allowed       *inputs.Allowed // nil: everything
+	opened        *inputs.Opened  // nil: nothing ran, or it was not asked for
 	began         time.Time
 	plan          *plan.Plan // the last that there was; nil: nothing was decided
 	digest        atomic.Pointer[string]
@@ -43,7 +47,7 @@ func (o *options) openReports() (*reports, error) {
 		flag, name string
 		file       **os.File
 		mode       os.FileMode
-	}{{"--stats", o.stats, &r.stats, 0o666}, {"--status", o.status, &r.status, 0o666}, {"--log", o.record, &r.record, 0o600}} {
+	}{{"--stats", o.stats, &r.stats, 0o666}, {"--status", o.status, &r.status, 0o666}, {"--inputs", o.inputs, &r.inputs, 0o666}, {"--log", o.record, &r.record, 0o600}} {
 		switch {
 		case f.name == "":
 		case f.name == "-" && f.flag != "--log":
@@ -55,6 +59,9 @@ func (o *options) openReports() (*reports, error) {
 			}
 			*f.file = opened
 		}
+	}
+	if err := r.openInputs(o); err != nil {
+		return nil, err
 	}
 	if o.detached != "" {
 		var err error

@@ -14,6 +14,7 @@ import (
 	"mayfly/runtime/here"
 	"mayfly/runtime/image"
 	"mayfly/runtime/inherit"
+	"mayfly/runtime/inputs"
 	"mayfly/runtime/plan"
 	"mayfly/runtime/printable"
 	"mayfly/runtime/state"
@@ -91,6 +92,12 @@ func (o *options) launch(h here.Here) (int, error) {
 		return status.ExitFailure, err
 	}
 	how, err := o.attempt(h, reports)
+	if err == nil {
+		if err = reports.writeInputs(how); err != nil && how.ExitCode() != 0 {
+			warn(err.Error()) // the command's exit status says more
+			err = nil
+		}
+	}
 	if failed := reports.write(how, err); failed != nil {
 		warn(failed.Error())
 	}
@@ -172,6 +179,7 @@ func (o *options) run(ctx context.Context, h here.Here, r plan.Request, signals 
 		}
 	}()
 	how, err := runtime.Run(ctx, h, r, runtime.Options{Signals: signals, Note: o.warn, Warn: warn, Digest: reports.setDigest,
+		Opened: func(opened inputs.Opened) { reports.opened = &opened },
 		Decided: func(p *plan.Plan) (io.Writer, error) {
 			reports.plan = p
 			if !again {

@@ -142,6 +142,7 @@ func TestJSONIsAsDocumented(t *testing.T) {
 	commands := map[string]string{ // the command of a heading, as it is tried
 		"runtime run --status":   "run --chdir / --status /dev/stdout " + kit.Sealed + " true",
 		"runtime run --stats":    "run --chdir / --stats /dev/stdout " + kit.Sealed + " true",
+		"runtime run --inputs":   "run --chdir / --quiet --inputs /dev/stdout " + kit.Sealed + " true",
 		"runtime wait":           "wait --json awaited",
 		"runtime session begin":  "session begin --json --name described-too " + kit.Image,
 		"runtime session end":    "session end --json described-too",

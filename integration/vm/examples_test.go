@@ -114,6 +114,8 @@ var settings = []setting{
 	{`runtime (run (-- make|build)|shell|project.*)$`, `printf 'image = "deb12-i386"\n[commands]\nbuild = "./build.sh"\n' >/home/mayfly-test/mayfly.toml; chown mayfly-test: /home/mayfly-test/mayfly.toml`, `rm /home/mayfly-test/mayfly.toml`},
 	{`runtime project pin --check`, asUser + `"cd; runtime project pin >/dev/null"`, ""},
 	{`runtime run deb12-i386@stable|runtime image tag --remove`, `runtime image tag deb12-i386@2 stable >/dev/null; runtime image tag deb12-i386@2 release-1.4 >/dev/null`, ""},
+	{`runtime run --allow-inputs`, `echo / >/home/mayfly-test/inputs.list`, ""},
+	{`runtime image slim`, `for name in inputs nightly; do echo '{"image":"deb12-i386@1","complete":true}' >/home/mayfly-test/$name.json; done`, ""},
 	{`.*ssh(://| host)`, `other 'runtime image remove --force deb12-i386 deb12' >/dev/null 2>&1; true`, ""},
 	{`runtime image send --parent 3`, `runtime image send deb12-i386@3 | other 'runtime image receive' >/dev/null`, ""},
 	{`ssh host runtime image send`, `runtime image send deb12-i386 | other 'runtime image receive' >/dev/null; ` + fmt.Sprintf(without, "deb12-i386"), ""},
@@ -139,7 +141,7 @@ var settings = []setting{
 // something or are not there.
 const stage = `set -e
 tree=/srv/chroots/deb12-i386; mkdir -p $tree && cd $tree
-mkdir -p bin dev etc home opt proc run sdk sys tmp usr var/tmp var/lib/dpkg /srv/sdk; printf 'Package: make\nStatus: install ok installed\nVersion: 1\n' >var/lib/dpkg/status; cp /bin/busybox bin/; for name in $(bin/busybox --list); do [ -e bin/$name ] || ln -s busybox bin/$name; done
+mkdir -p bin dev etc home opt proc run sdk sys tmp usr var/tmp var/lib/dpkg /srv/sdk; printf 'Package: make\nStatus: install ok installed\nVersion: 1\n' >var/lib/dpkg/status; echo VERSION_CODENAME=bookworm >etc/os-release; cp /bin/busybox bin/; for name in $(bin/busybox --list); do [ -e bin/$name ] || ln -s busybox bin/$name; done
 printf '#!/bin/sh\nexec sh ./build.sh\n' >bin/make; printf '#!/bin/sh\n' >bin/apt-get; rm -f bin/bash; printf '#!/bin/sh\nexec sh "$@"\n' >bin/bash; chmod 755 bin/make bin/apt-get bin/bash
 cd /home/mayfly-test; rm -rf .local; mkdir -p src; printf '#!/bin/sh\necho built\n' | tee build.sh configure src/build.sh src/trace.sh >/dev/null; chmod 755 build.sh configure src/*.sh
 echo '{"id":1,"job_info":{"project_id":1}}' >job.json; printf '#!/bin/sh\nexec sleep 600\n' >database.sh; chmod 755 database.sh

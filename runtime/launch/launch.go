@@ -109,6 +109,7 @@ func (l *Launch) steps() []step {
 		{"open a terminal", privilege.SysAdmin, l.openConsole, p.Spec.Process.Terminal || p.TTY},
 		{"enter the root file system", privilege.SysAdmin, l.Pivot, true},
 		{"look for the host's processes", privilege.SysAdmin, l.CoverHostProc, true},
+		{"watch what is opened", privilege.SysAdmin, l.Watch, p.Watch},
 		{"confine", privilege.SetPCap | privilege.SetIDs, l.confine, true},
 		{"change directory", privilege.None, l.changeDir, true},
 		{"execute", privilege.None, l.execute, true},

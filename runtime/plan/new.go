@@ -67,7 +67,9 @@ func New(r Request, f Facts) (*Plan, error) {
 	// Not commands that run as the host's root: their user namespaces would have power
 	// over root's files.
 	p.NoSync = r.NoSync
-	p.Nested = f.Policy.NestedNamespaces && (f.RootInside != nil || f.User.UID != 0)
+	// In a mount namespace of its own a command would have mounts that are not watched.
+	p.Watch = r.Watch
+	p.Nested = f.Policy.NestedNamespaces && !r.Watch && (f.RootInside != nil || f.User.UID != 0)
 	p.readAhead(f.Image)
 	return p, p.personality(r, f)
 }

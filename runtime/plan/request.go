@@ -91,6 +91,8 @@ type Request struct {
 	KillAfter time.Duration // from SIGTERM at a limit to SIGKILL
 
 	OutputLimit int64 // see Plan.OutputLimit
+
+	Watch bool // see Plan.Watch
 }
 
 // ImageName is the image's name without its version.

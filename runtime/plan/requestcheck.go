@@ -18,6 +18,8 @@ func (r Request) Check(c caller.Caller, own bool) error {
 	switch {
 	case own && !r.Resources.none():
 		return fmt.Errorf("limits on what all processes together use: %w", caller.ErrNoGrant)
+	case own && r.Watch:
+		return fmt.Errorf("--inputs and --allow-inputs: %w", caller.ErrNoGrant)
 	case r.NoEphemeral && !root:
 		return fmt.Errorf("--no-ephemeral changes the image for everybody: %w", caller.ErrNotPermitted)
 	case r.RootIsCaller && own: // nothing maps the owners of the image's files there

@@ -11,6 +11,7 @@ import (
 	"mayfly/mount"
 	"mayfly/nsexec"
 	"mayfly/runtime/here"
+	"mayfly/runtime/inputs"
 	"mayfly/runtime/plan"
 	"mayfly/runtime/privilege"
 )
@@ -33,6 +34,9 @@ type Builder struct {
 	// ThreadProc is a descriptor of the thread's directory in the host's procfs, from
 	// Pivot on; 0: there is none yet. The supervisor closes it.
 	ThreadProc int
+	// Opened watches what is opened, from Watch on; nil: nothing does. The supervisor
+	// stops it.
+	Opened *inputs.Watch
 }
 
 // A Root is a root file system, and the directories of the plan's disk, as detached

@@ -10,7 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mayfly/mount"
-	"mayfly/runtime/internal/file"
 	"mayfly/runtime/privilege"
 )
 
@@ -29,16 +28,7 @@ func (b *Builder) CoverHostProc() error {
 	if b.nothingCameAlong() {
 		return nil
 	}
-	fd, err := unix.Openat(b.ThreadProc, "mountinfo", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	text, err := file.ReadFD(fd, mount.MaxInfo)
-	if err != nil {
-		return fmt.Errorf("mountinfo: %w", err)
-	}
-	mounts, err := mount.ParseInfo(string(text))
+	mounts, err := b.mounts()
 	if err != nil {
 		return err
 	}

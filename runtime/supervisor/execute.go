@@ -23,6 +23,7 @@ import (
 	"mayfly/runtime/console"
 	"mayfly/runtime/here"
 	"mayfly/runtime/image"
+	"mayfly/runtime/inputs"
 	"mayfly/runtime/job"
 	"mayfly/runtime/launch"
 	"mayfly/runtime/network"
@@ -54,6 +55,9 @@ type Options struct {
 	// executed. digest is that of the image's version; "": it has none. An error ends
 	// the launch.
 	Started func(digest string) error
+	// Opened is called when all processes of the container have ended, if the plan says
+	// Watch.
+	Opened func(inputs.Opened)
 }
 
 func (o *Options) setDefaults() {
@@ -62,6 +66,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Warn == nil {
 		o.Warn = o.Note
+	}
+	if o.Opened == nil {
+		o.Opened = func(inputs.Opened) {}
 	}
 	if o.Started == nil {
 		o.Started = func(string) error { return nil }
@@ -81,7 +88,8 @@ type supervisor struct {
 	relay   *console.Relay     // nil: the terminals are not connected
 	limit   <-chan time.Time   // fires at the command's time limit; nil: none
 	jobs    job.Control
-	service *service      // nil: no requests are answered
+	service *service // nil: no requests are answered
+	opened  func(inputs.Opened)
 	logged  chan struct{} // closed when tellOfStart is done
 	// logErr is why the start cannot be logged, where the caller has caused that. It is
 	// valid when logged is closed.
@@ -121,7 +129,7 @@ func Execute(ctx context.Context, h here.Here, p *plan.Plan, o Options) (status.
 	// is kept for the command, does not change it.
 	umask := nsexec.Umask(0o022)
 	defer nsexec.Umask(umask)
-	s := &supervisor{store: o.Store, image: o.Image, root: newProvision(h, userns), ports: published, jobs: job.New(), logged: make(chan struct{})}
+	s := &supervisor{store: o.Store, image: o.Image, root: newProvision(h, userns), ports: published, jobs: job.New(), opened: o.Opened, logged: make(chan struct{})}
 	s.Launch = launch.New(h, p, s.root.Root, launch.Outside{Note: o.Note, Warn: o.Warn, AwaitRecord: s.root.awaitRecord, AwaitLog: s.awaitLog,
 		Group: func() *cgroup.Group { return s.root.group }, Userns: userns, Umask: umask,
 		Output: output.New(p.OutputLimit, p.Spec.Process.Terminal, p.AnotherUser(), strings.Join(p.Spec.Process.Args, " "), o.Record)})

@@ -21,8 +21,13 @@ func (s *supervisor) finish(status status.Status) error {
 	if s.Init != nil {
 		s.Init.Kill()
 	}
+	if s.Opened != nil { // what they have opened still has its names
+		errs = append(errs, s.awaitEnd(), s.stopWatch())
+	}
 	errs = append(errs, privilege.AsRoot(s.Here, access.StoreCapabilities(s.store), s.root.Remove))
-	errs = append(errs, s.awaitEnd())
+	if s.Opened == nil {
+		errs = append(errs, s.awaitEnd())
+	}
 	if len(s.root.replaced) > 0 {
 		errs = append(errs, privilege.AsRoot(s.Here, access.StoreCapabilities(s.store), s.root.restore))
 	}
@@ -59,4 +64,13 @@ func (s *supervisor) awaitEnd() error {
 		return nil
 	}
 	return s.Init.Wait(killedWithin)
+}
+
+// stopWatch tells what was opened, with the packages that own the image's files.
+func (s *supervisor) stopWatch() error {
+	record, err := s.Opened.Stop()
+	if s.Process == nil {
+		return err
+	}
+	return errors.Join(err, s.tellOpened(record))
 }

@@ -43,6 +43,10 @@ func (s *supervisor) supervise(ctx context.Context) (status.Status, error) {
 		s.Process.Stopped = func() { job.Offer(s.jobs.Stops, struct{}{}) }
 	}
 	go a.attend(ctx)
+	if s.Opened != nil {
+		nsexec.Processors(nsexec.ForCopying)
+		s.Opened.Start()
+	}
 
 	if err := privilege.AsRoot(s.Here, privilege.None, s.serve); err != nil {
 		s.Note(err.Error())
@@ -52,6 +56,9 @@ func (s *supervisor) supervise(ctx context.Context) (status.Status, error) {
 	}
 	s.collectInPassing(ctx)
 	ws, err := s.Process.Wait()
+	if s.Opened != nil {
+		s.Unwatched()
+	}
 	close(a.ended)
 	<-a.done
 	status := status.Status{End: status.EndOf(ws)}

@@ -70,6 +70,12 @@ func Read(name string) (*Recipe, error) {
 	return r, nil
 }
 
+// Parse reads the text of a recipe, as a version keeps it.
+func Parse(text string) (*Recipe, error) {
+	r := &Recipe{Text: text}
+	return r, r.parse([]byte(text))
+}
+
 func (r *Recipe) parse(text []byte) error {
 	decoder := toml.NewDecoder(bytes.NewReader(text))
 	decoder.DisallowUnknownFields()

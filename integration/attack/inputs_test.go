@@ -1,0 +1,154 @@
+package attack
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"mayfly/integration/kit"
+	"mayfly/runtime/inputs"
+)
+
+// watchedRun prepares a run with --inputs in a directory, and what reads its record.
+func watchedRun(t *testing.T, user, dir, script string, flags ...string) (*exec.Cmd, func() inputs.Report) {
+	t.Helper()
+	name := filepath.Join(dir, "inputs.json")
+	cmd := kit.As(t, user, append(append([]string{kit.Runtime, "run", "--quiet", "--inputs", name}, flags...), kit.Image, "--", "sh", "-c", script)...)
+	cmd.Dir = dir
+	return cmd, func() (r inputs.Report) {
+		t.Helper()
+		data, err := os.ReadFile(name)
+		kit.Must(t, err)
+		kit.Must(t, json.Unmarshal(data, &r))
+		return r
+	}
+}
+
+func opens(r inputs.Report, path string) bool {
+	return slices.ContainsFunc(r.Files, func(f inputs.File) bool { return f.Path == path })
+}
+
+// The record has what the container opens, and nothing of what others open of the same
+// files at the same time: on the host, or in containers of theirs.
+func TestARecordTellsNothingOfOthers(t *testing.T) {
+	dir := kit.WorkDirectory(t, kit.User)
+	shared, err := os.MkdirTemp("/opt", "shared-")
+	kit.Must(t, errors.Join(err, os.Chmod(shared, 0o755)))
+	t.Cleanup(func() { os.RemoveAll(shared) })
+	for _, name := range []string{"own", "hosts", "others"} {
+		kit.Must(t, os.WriteFile(filepath.Join(shared, name), nil, 0o644))
+	}
+	cmd, report := watchedRun(t, kit.User, dir, "cat "+shared+"/own; echo ready >ready; while [ ! -e go ]; do sleep 0.05; done")
+	kit.Must(t, cmd.Start())
+	kit.Eventually(t, "the container runs", func() bool { _, err := os.Stat(filepath.Join(dir, "ready")); return err == nil })
+	_, err = os.ReadFile(filepath.Join(shared, "hosts"))
+	kit.Must(t, err)
+	if r := kit.Do(t, kit.As(t, kit.Other, kit.Runtime, "run", "--chdir", "/", kit.Image, "cat", shared+"/others")); r.Code != 0 {
+		t.Errorf("%+v", r)
+	}
+	kit.Must(t, os.WriteFile(filepath.Join(dir, "go"), nil, 0o644))
+	kit.Must(t, cmd.Wait())
+	r := report()
+	if !opens(r, shared+"/own") || opens(r, shared+"/hosts") || opens(r, shared+"/others") {
+		t.Errorf("%+v", r.Files)
+	}
+}
+
+// What a command does to read a file unseen: descriptors and directories that it has
+// opened before it changes names, links, mounts of its own, the root directory of another
+// process, a socket.
+func TestARunHidesNoRead(t *testing.T) {
+	dir := kit.WorkDirectory(t, kit.User)
+	_, uid, gid := kit.Lookup(t, kit.User)
+	secret := filepath.Join(dir, "outside", "secret")
+	kit.Must(t, errors.Join(os.MkdirAll(filepath.Dir(secret), 0o755), os.WriteFile(secret, []byte("secret\n"), 0o644), os.Mkdir(filepath.Join(dir, "project"), 0o755)))
+	for _, name := range []string{"outside", "outside/secret", "project"} {
+		kit.Must(t, os.Chown(filepath.Join(dir, name), int(uid), int(gid)))
+	}
+	for _, c := range []struct{ script, path string }{
+		{"cat ../outside/secret", secret},
+		{"cd ../outside; cat secret", secret},
+		{"ln -s ../outside/secret link; cat link; rm link", secret},
+		{"cat /proc/self/root$PWD/../outside/secret", secret},
+		{"cat /proc/self/cwd/../outside/secret", secret},
+		{"exec 3<../outside/secret; cat <&3", secret},
+		{"unshare -Urm sh -c 'mount --bind ../outside /mnt && cat /mnt/secret'; cat ../outside/secret", secret},
+		{"(exec 3<../outside/secret; cat /proc/self/fd/3)", secret},
+		{"ln ../outside/secret hard && cat hard; rm hard", filepath.Join(dir, "project", "hard")},
+	} {
+		for _, flags := range [][]string{{}, {"--root"}} {
+			cmd, report := watchedRun(t, kit.User, filepath.Join(dir, "project"), c.script, flags...)
+			r := kit.Do(t, cmd)
+			if n := strings.Count(r.Out, "secret"); n == 0 || !opens(report(), c.path) || n > 1 && strings.Contains(c.script, "mount") {
+				t.Errorf("%q, %q: %+v: not in %+v", flags, c.script, r, report().Files)
+			}
+		}
+	}
+	// A rename moves what is told, to another name that the caller can see.
+	cmd, report := watchedRun(t, kit.User, filepath.Join(dir, "project"), "cat ../outside/secret; mv ../outside/secret ../outside/other; mv ../outside/other ../outside/secret")
+	if r := kit.Do(t, cmd); r.Code != 0 || !slices.ContainsFunc(report().Files, func(f inputs.File) bool { return strings.HasPrefix(f.Path, filepath.Dir(secret)+"/") }) {
+		t.Errorf("%+v, %+v", r, report().Files)
+	}
+}
+
+// A caller who stops the program while the container opens more files than the kernel
+// keeps is told that the record is not complete. Nobody waits for it.
+func TestAFullQueueIsTold(t *testing.T) {
+	dir := kit.WorkDirectory(t, kit.User)
+	const script = `mkdir d; echo ready >ready; while [ ! -e go ]; do sleep 0.05; done; i=0; while [ $i -lt 20000 ]; do : >d/$i; i=$((i+1)); done; echo done >done; while [ ! -e end ]; do sleep 0.05; done`
+	cmd, report := watchedRun(t, kit.User, dir, script)
+	kit.Must(t, cmd.Start())
+	there := func(name string) func() bool {
+		return func() bool { _, err := os.Stat(filepath.Join(dir, name)); return err == nil }
+	}
+	kit.Eventually(t, "the container runs", there("ready"))
+	kit.Must(t, errors.Join(cmd.Process.Signal(syscall.SIGSTOP), os.WriteFile(filepath.Join(dir, "go"), nil, 0o644)))
+	kit.Eventually(t, "it goes on while the program is stopped", there("done"))
+	kit.Must(t, errors.Join(cmd.Process.Signal(syscall.SIGCONT), os.WriteFile(filepath.Join(dir, "end"), nil, 0o644)))
+	kit.Must(t, cmd.Wait())
+	if r := report(); r.Complete || len(r.Missed) != 1 || !strings.Contains(r.Missed[0], "max_queued_events") {
+		t.Errorf("complete %v, %q, %d files", r.Complete, r.Missed, len(r.Files))
+	}
+	// With a list of what may be opened such a run fails. (The whole host may be.)
+	list := filepath.Join(dir, "list")
+	kit.Must(t, os.WriteFile(list, []byte("/\n"), 0o644))
+	for _, name := range []string{"ready", "go", "done", "end", "d"} {
+		kit.Must(t, os.RemoveAll(filepath.Join(dir, name)))
+	}
+	var out strings.Builder
+	cmd, _ = watchedRun(t, kit.User, dir, script, "--allow-inputs", list)
+	cmd.Stderr = &out
+	kit.Must(t, cmd.Start())
+	kit.Eventually(t, "the container runs", there("ready"))
+	kit.Must(t, errors.Join(cmd.Process.Signal(syscall.SIGSTOP), os.WriteFile(filepath.Join(dir, "go"), nil, 0o644)))
+	kit.Eventually(t, "it goes on while the program is stopped", there("done"))
+	kit.Must(t, errors.Join(cmd.Process.Signal(syscall.SIGCONT), os.WriteFile(filepath.Join(dir, "end"), nil, 0o644)))
+	if err := cmd.Wait(); err == nil || kit.Code(cmd.ProcessState) != 125 || !strings.Contains(out.String(), "it cannot be told whether more was opened") {
+		t.Errorf("%v: %s", err, out.String())
+	}
+}
+
+// The kernel opens each file again in the program's process, also files that the caller
+// may not read. The caller gets at none of these descriptors.
+func TestTheDescriptorsOfARecordAreTheProgramsOwn(t *testing.T) {
+	dir := kit.WorkDirectory(t, kit.User)
+	cmd, report := watchedRun(t, kit.User, dir, "echo x >mine; chown 1000:1000 mine; chmod 600 mine; echo ready >ready; while [ ! -e go ]; do su -s /bin/cat '#1000' mine 2>/dev/null; cat mine; done", "--root")
+	kit.Must(t, cmd.Start())
+	kit.Eventually(t, "the container runs", func() bool { _, err := os.Stat(filepath.Join(dir, "ready")); return err == nil })
+	look := kit.Do(t, kit.As(t, kit.User, "sh", "-c", fmt.Sprintf("for i in $(seq 50); do ls -l /proc/%d/fd /proc/%d/task/*/fd; cat /proc/%d/fd/*; done 2>&1", cmd.Process.Pid, cmd.Process.Pid, cmd.Process.Pid)))
+	if strings.Contains(look.Out, "->") || !strings.Contains(look.Out, "denied") {
+		t.Errorf("the caller sees descriptors: %.500s", look.Out)
+	}
+	kit.Must(t, os.WriteFile(filepath.Join(dir, "go"), nil, 0o644))
+	kit.Must(t, cmd.Wait())
+	if r := report(); !r.Complete || !opens(r, filepath.Join(dir, "mine")) {
+		t.Errorf("%+v", r)
+	}
+}

@@ -1,0 +1,213 @@
+// Package inputs records which files the processes of a container open: fanotify(7)
+// marks on the container's own mounts, and a table of what they tell.
+//
+// Package rootfs makes a Watch and marks the mounts, on the launch's thread, before the
+// command exists. Package supervisor reads it. An event is a descriptor of the file that
+// was opened, which the kernel opens in this process whoever may read the file. It is
+// asked for its path, closed, and given to nobody.
+//
+// A watch never holds up the container: what it is too slow for is lost, and the record
+// says so.
+package inputs
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Watch is a group of fanotify's with its marks.
+type Watch struct {
+	group int // descriptor
+	wake  int // eventfd: the watch is to stop
+	// namespace is a descriptor of the container's mount namespace, -1 for none. Paths are
+	// those of a mount in its namespace, so that has to be there until the last event was
+	// read, longer than the processes in it.
+	namespace int
+	fds       int    // descriptor of /proc/self/fd, while Read runs
+	buffer    []byte // for events
+	name      [unix.PathMax + 64]byte
+	marked    map[uint64]bool // ids of mounts
+	table     table
+	late      []string      // see Missed
+	done      chan struct{} // closed when Read has returned; nil: it was not called
+	err       error         // of Read, valid then
+}
+
+const (
+	events = unix.FAN_OPEN | unix.FAN_CLOSE_WRITE
+	// reportErrors has the kernel tell in an event that it could not open the file (Linux
+	// 6.13). An older one returns the error by read(2), and drops it where another event
+	// came before: so of those one event is read at a time.
+	reportErrors = 0x2000 // FAN_REPORT_FD_ERROR
+	eventSize    = int(unsafe.Sizeof(unix.FanotifyEventMetadata{}))
+	manyEvents   = 128 // in one read(2): each is a descriptor
+)
+
+// New makes a Watch without marks, which the caller must Stop. The thread needs
+// CAP_SYS_ADMIN. See fanotify_init(2).
+func New() (*Watch, error) {
+	const flags = unix.FAN_CLASS_NOTIF | unix.FAN_CLOEXEC | unix.FAN_NONBLOCK
+	const eventFlags = unix.O_RDONLY | unix.O_LARGEFILE | unix.O_CLOEXEC | unix.O_NONBLOCK
+	w := &Watch{wake: -1, namespace: -1, marked: map[uint64]bool{}, table: newTable()}
+	many := manyEvents
+	var err error
+	if w.group, err = unix.FanotifyInit(flags|reportErrors, eventFlags); err == unix.EINVAL {
+		many = 1
+		w.group, err = unix.FanotifyInit(flags, eventFlags)
+	}
+	if err == nil {
+		if w.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC); err != nil {
+			unix.Close(w.group)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("fanotify_init: %w", err)
+	}
+	w.buffer = make([]byte, many*eventSize)
+	return w, nil
+}
+
+// Keep gives the Watch the descriptor of the container's mount namespace, which it owns.
+func (w *Watch) Keep(namespace int) { w.namespace = namespace }
+
+// Mark watches the mount at a path, the one with this id. The thread needs CAP_SYS_ADMIN,
+// and the right to read what is mounted. See fanotify_mark(2).
+func (w *Watch) Mark(path string, id uint64) error {
+	const flags = unix.FAN_MARK_ADD | unix.FAN_MARK_MOUNT | unix.FAN_MARK_DONT_FOLLOW
+	if err := unix.FanotifyMark(w.group, flags, events, unix.AT_FDCWD, path); err != nil {
+		return fmt.Errorf("fanotify_mark: %w", err)
+	}
+	w.marked[id] = true
+	return nil
+}
+
+// Marked tells whether a mount is watched.
+func (w *Watch) Marked(id uint64) bool { return w.marked[id] }
+
+// Missed adds a reason why the record is not complete. It is called on the goroutine that
+// calls Stop.
+func (w *Watch) Missed(reason string) { w.late = append(w.late, reason) }
+
+// pause is how long the reader waits after it has been woken: many events together cost
+// less, and the same file opened again by the same process becomes one of them.
+const pause = 5 * time.Millisecond
+
+// Start reads events on a goroutine of its own, until Stop is called. It must be started
+// in the host's mount namespace, and needs no capability.
+func (w *Watch) Start() {
+	w.done = make(chan struct{})
+	go func() {
+		defer close(w.done)
+		w.err = w.read()
+	}()
+}
+
+func (w *Watch) read() (err error) {
+	if w.fds, err = unix.Open("/proc/self/fd", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+		return err
+	}
+	defer unix.Close(w.fds)
+	for {
+		if err := w.drain(); err != nil {
+			return err
+		}
+		stopping, err := w.wait(-1, unix.PollFd{Fd: int32(w.group), Events: unix.POLLIN})
+		if err == nil && !stopping {
+			stopping, err = w.wait(int(pause.Milliseconds()))
+		}
+		if err != nil || stopping {
+			return errors.Join(err, w.drain())
+		}
+	}
+}
+
+// wait waits for one of some descriptors, and tells whether the watch is to stop.
+func (w *Watch) wait(milliseconds int, others ...unix.PollFd) (stopping bool, err error) {
+	list := append(others, unix.PollFd{Fd: int32(w.wake), Events: unix.POLLIN})
+	for {
+		_, err := unix.Poll(list, milliseconds)
+		if err != unix.EINTR {
+			return list[len(list)-1].Revents != 0, err
+		}
+	}
+}
+
+// drain reads all events that are there.
+func (w *Watch) drain() error {
+	for {
+		n, err := unix.Read(w.group, w.buffer)
+		switch {
+		case err == unix.EAGAIN:
+			return nil
+		case err == unix.EINTR:
+			continue
+		case err != nil && len(w.buffer) > eventSize:
+			return fmt.Errorf("read what was opened: %w", err)
+		case err != nil: // of one event, see reportErrors
+			w.unknown(err)
+			continue
+		}
+		for rest := w.buffer[:n]; len(rest) >= eventSize; {
+			e := (*unix.FanotifyEventMetadata)(unsafe.Pointer(&rest[0]))
+			if int(e.Event_len) < eventSize || int(e.Event_len) > len(rest) {
+				return fmt.Errorf("read what was opened: an event of %d bytes", e.Event_len)
+			}
+			w.take(e)
+			rest = rest[e.Event_len:]
+		}
+	}
+}
+
+// take enters an event into the table.
+func (w *Watch) take(e *unix.FanotifyEventMetadata) {
+	switch {
+	case e.Mask&unix.FAN_Q_OVERFLOW != 0:
+		w.table.missed["more files were opened at a time than the kernel's queue holds (fs.fanotify.max_queued_events)"]++
+		return
+	case e.Fd < 0:
+		w.unknown(unix.Errno(-e.Fd))
+		return
+	}
+	n, err := unix.Readlinkat(w.fds, strconv.Itoa(int(e.Fd)), w.name[:])
+	if err == nil {
+		w.table.add(w.name[:n], e.Mask&unix.FAN_OPEN != 0, e.Mask&unix.FAN_CLOSE_WRITE != 0)
+	} else {
+		w.unknown(err)
+	}
+	unix.Close(int(e.Fd))
+}
+
+func (w *Watch) unknown(err error) {
+	w.table.missed["files that were opened could not be looked at: "+err.Error()]++
+}
+
+// Stop ends the Watch and returns what it has recorded. The container's processes must
+// have ended.
+func (w *Watch) Stop() (r Record, err error) {
+	if w.done != nil {
+		one := [8]byte{1}
+		if _, err = unix.Write(w.wake, one[:]); err == nil {
+			<-w.done
+			err = w.err
+		}
+		r = w.table.record()
+		r.Missed = append(r.Missed, w.late...)
+	}
+	for _, fd := range []int{w.group, w.wake, w.namespace} {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+	}
+	return r, err
+}
+
+// deleted is what the kernel writes behind the path of a file that has no name any more.
+const deleted = " (deleted)"
+
+func withoutDeleted(path string) (string, bool) { return strings.CutSuffix(path, deleted) }

@@ -1,0 +1,112 @@
+package rootfs
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"mayfly/mount"
+	"mayfly/runtime/inputs"
+	"mayfly/runtime/internal/file"
+	"mayfly/runtime/plan"
+	"mayfly/runtime/privilege"
+)
+
+// mounts lists the mounts of the container, after Pivot.
+func (b *Builder) mounts() ([]mount.Info, error) {
+	fd, err := unix.Openat(b.ThreadProc, "mountinfo", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	text, err := file.ReadFD(fd, mount.MaxInfo)
+	if err != nil {
+		return nil, fmt.Errorf("mountinfo: %w", err)
+	}
+	return mount.ParseInfo(string(text))
+}
+
+// Watch watches what is opened below the binds and in the root file system, from here on.
+// The thread must have pivoted. It needs CAP_SYS_ADMIN, and CAP_SETUID and CAP_SETGID
+// permitted.
+func (b *Builder) Watch() error {
+	w, err := inputs.New()
+	if err != nil {
+		return err
+	}
+	b.Opened = w
+	namespace, err := unix.Openat(b.ThreadProc, "ns/mnt", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	w.Keep(namespace)
+	mounts, err := b.mounts()
+	if err != nil {
+		return err
+	}
+	for _, m := range mounts {
+		if b.Plan.WhoseIs(m.Point) == plan.OfContainer || unreachable(mounts, m) {
+			continue
+		}
+		if err := b.mark(m); err != nil {
+			return fmt.Errorf("watch %q: %w", m.Point, err)
+		}
+	}
+	return nil
+}
+
+// unreachable tells whether other mounts are in the way to a mount: one on its root, or on
+// a directory above its mount point; or so with a mount above it.
+func unreachable(mounts []mount.Info, m mount.Info) bool {
+	for _, id := range ancestors(mounts, m) {
+		at := slices.IndexFunc(mounts, func(o mount.Info) bool { return o.ID == id })
+		m := mounts[at]
+		if covered(mounts, m) || slices.ContainsFunc(mounts, func(o mount.Info) bool {
+			return o.ID != m.ID && o.Parent == m.Parent && o.Point != m.Point && plan.Within(m.Point, o.Point)
+		}) {
+			return true
+		}
+	}
+	return false
+}
+
+// mark watches one mount. Root without capabilities may not read all that is mounted: the
+// caller is asked then.
+func (b *Builder) mark(m mount.Info) error {
+	mark := func() error {
+		fd, err := unix.Open(m.Point, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		tree := mount.TreeFromFD(fd)
+		defer tree.Close()
+		place, err := tree.Place()
+		if err != nil {
+			return err
+		}
+		if place.MountID != m.ID {
+			return errors.New("something else is there now: run it again")
+		}
+		return b.Opened.Mark(m.Point, m.ID)
+	}
+	err := mark()
+	if errors.Is(err, unix.EACCES) {
+		err = privilege.AsUser(b.Plan.Owner.UID, b.Plan.Owner.GID, privilege.SysAdmin, mark)
+	}
+	return err
+}
+
+// Unwatched tells the Watch of mounts that came later, as those of an automounter do.
+func (b *Builder) Unwatched() {
+	mounts, err := b.mounts()
+	if err != nil {
+		b.Opened.Missed("the mounts could not be listed: " + err.Error())
+	}
+	for _, m := range mounts {
+		if b.Plan.WhoseIs(m.Point) != plan.OfContainer && !unreachable(mounts, m) && !b.Opened.Marked(m.ID) {
+			b.Opened.Missed(fmt.Sprintf("files below %q, which was mounted later", m.Point))
+		}
+	}
+}
