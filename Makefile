@@ -22,7 +22,7 @@ DEMO_PACKAGES := btrfs-progs mmdebstrap arch-test debian-archive-keyring
 TEST_PACKAGES := $(DEMO_PACKAGES) systemd systemd-container libcap2-bin nftables iproute2 libbtrfs-dev gcc libc6-dev dpkg-dev libnss-extrausers sudo strace tini \
 	umoci skopeo squashfs-tools squashfs-tools-ng acl attr uidmap xz-utils zstd bzip2 e2fsprogs qemu-system-x86 qemu-utils busybox-static cpio curl zsh fish \
 	qemu-user-static gcc-aarch64-linux-gnu libc6-dev-arm64-cross openssh-client openssh-server docker-registry \
-	munge slurmctld slurmd slurm-client buildbot buildbot-worker autopkgtest sbuild git-buildpackage git
+	munge slurmctld slurmd slurm-client buildbot buildbot-worker autopkgtest sbuild git-buildpackage git minisign
 
 .PHONY: build man deb install uninstall packages prepare unprepare demo test test-here test-machines test-long test-overlay vm-test \
 	check versions vulnerabilities bench picture clean

@@ -202,7 +202,7 @@ func argumentsOf(path []string, have int, current string) []string {
 		return ask("session", "list", "--names")
 	case "completion":
 		return []string{"bash", "zsh", "fish"}
-	case "run", "shell", "session begin", "policy explain", "image shell", "image export", "image inspect", "image slim", "image history", "image diff",
+	case "run", "shell", "session begin", "policy explain", "image shell", "image export", "image inspect", "image slim", "image sbom", "image history", "image diff",
 		"image verify", "image update", "image tag", "image rollback", "image prune", "image clone", "image rename", "image remove", "image send":
 		return imagesAnd(current)
 	}

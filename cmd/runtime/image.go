@@ -19,7 +19,7 @@ import (
 
 func imageCommands() []command {
 	list := []command{logged(imageCreate), logged(imageShell), logged(imageUpdate), logged(imageImport), imageExport, imageList, imageInspect, imageHistory,
-		imageDiff, imageSlim, imageBisect, imageVerify, logged(imageTag), logged(imageRollback), logged(imagePrune), logged(imageClone), logged(imageRename), logged(imageRemove),
+		imageDiff, imageSlim, imageSBOM, imageBisect, imageVerify, logged(imageTag), logged(imageRollback), logged(imagePrune), logged(imageClone), logged(imageRename), logged(imageRemove),
 		imageSend, logged(imageReceive), imagePublish, logged(imageSync)}
 	for i := range list {
 		list[i].granted = true                // all users may list; members of the image-group may change images

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -40,7 +41,8 @@ func (r *reports) writeInputs(how status.Status) error {
 		return nil
 	}
 	o, p := r.options, r.plan
-	about := inputs.About{Image: p.ImageReference(), Project: o.projectInside(p), Home: plan.Value(p.Spec.Process.Env, "HOME"), Command: p.Spec.Process.Args, Asked: p.CallerBinds}
+	project, _ := o.placesInside(p)
+	about := inputs.About{Image: p.ImageReference(), Project: project, Home: plan.Value(p.Spec.Process.Env, "HOME"), Command: p.Spec.Process.Args, Asked: p.CallerBinds}
 	if digest := r.digest.Load(); digest != nil {
 		about.Digest = *digest
 	}
@@ -72,27 +74,32 @@ func (r *reports) writeInputs(how status.Status) error {
 	return errors.Join(errs...)
 }
 
-// projectInside is the directory of the project in the container: that of its file, or the
-// nearest above the working directory with a .git, or the working directory.
-func (o *options) projectInside(p *plan.Plan) string {
-	inside := p.Spec.Process.Cwd
-	if o.inProject || o.dir != "" {
-		return inside
-	}
-	here, err := os.Getwd()
+// placesInside are the directory of the project in the container, and that in which the
+// run was called. The project is that of its file, or the nearest directory with a .git,
+// or the directory itself. With --chdir both are supposed to have their own names inside.
+func (o *options) placesInside(p *plan.Plan) (project, directory string) {
+	here, err := o.calledIn()
 	if err != nil {
-		return inside
+		return p.Spec.Process.Cwd, p.Spec.Process.Cwd
 	}
-	top := o.project
-	if top == "" {
-		top = gitTop(here)
+	if directory = p.Spec.Process.Cwd; o.dir != "" {
+		directory = here
 	}
-	below, is := strings.CutPrefix(here, top)
-	above, fits := strings.CutSuffix(inside, below)
-	if !is || !fits || top == "" {
-		return inside
+	top := cmp.Or(o.project, gitTop(here), here)
+	above, fits := strings.CutSuffix(directory, strings.TrimPrefix(here, top))
+	if !fits {
+		return directory, directory
 	}
-	return filepath.Clean("/" + above)
+	return filepath.Clean("/" + above), directory
+}
+
+// calledIn is the host's directory in which the command begins, unless --chdir names
+// another.
+func (o *options) calledIn() (string, error) {
+	if o.inProject {
+		return o.project, nil
+	}
+	return os.Getwd()
 }
 
 // gitTop is the nearest directory from one upwards that has a .git; "": there is none.

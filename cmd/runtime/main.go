@@ -169,7 +169,7 @@ type action func(self process, args []string) (int, error)
 func commands() []command {
 	return []command{
 		runCommand, shellCommand, psCommand, execCommand, killCommand, waitCommand, inspectCommand, logsCommand, attachCommand,
-		projectCommand,
+		projectCommand, verifyProvenance,
 		{name: "session", summary: "begin, list and end sessions: writable snapshots that stay between runs", sub: sessionCommands},
 		{name: "image", summary: "create, change, list and remove images", sub: imageCommands},
 		{name: "store", summary: "set up the image store and show its state", sub: storeCommands},

@@ -42,7 +42,9 @@ type options struct {
 	searched                    error
 
 	inputs, allowInputs string
-	outputs             []string
+
+	provenance, sign                  string
+	outputs, provenanceEnv, publicEnv []string // publicEnv: variables that the project's file sets
 
 	leaves    bool
 	held      bool     // see held.go
@@ -107,6 +109,9 @@ func declare(flags *flag.FlagSet) *options {
 	flags.BoolVar(&o.dryRun, "dry-run", false, "print the plan as JSON and run nothing")
 	flags.BoolVar(&o.quiet, "quiet", false, "print errors only")
 	flags.BoolVar(&o.verbose, "verbose", false, "print when the container starts and ends")
+	flags.StringVar(&o.provenance, "provenance", "", "write to `FILE` what the build was made of: an in-toto statement with SLSA provenance")
+	flags.Func("provenance-env", "with --provenance: tell the value of variable `NAME`, too", appendTo(&o.provenanceEnv))
+	flags.StringVar(&o.sign, "sign", "", "with --provenance: sign FILE with `KEY` of ssh or minisign")
 	flags.Func("output", "with --provenance: what the build makes, files that match `GLOB`", appendTo(&o.outputs))
 	flags.StringVar(&o.inputs, "inputs", "", "write as JSON to `FILE` which files were opened, of the image and below binds, and of which packages (-: standard error)")
 	flags.StringVar(&o.allowInputs, "allow-inputs", "", "fail unless all files that are opened outside of the image and the project are in `LIST`, a file")

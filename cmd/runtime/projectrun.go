@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	flag "github.com/spf13/pflag"
 
@@ -23,6 +24,11 @@ import (
 
 // arguments reads what follows the flags of run, or of shell.
 func (o *options) arguments(flags *flag.FlagSet, args []string, shell bool) error {
+	for _, name := range []string{"output", "sign", "provenance-env"} {
+		if flags.Changed(name) && o.provenance == "" {
+			return fmt.Errorf("--%s belongs to --provenance FILE", name)
+		}
+	}
 	dashed := flags.ArgsLenAtDash() == 0 && (len(args) < 2 || args[1] != "--")
 	named := !shell && len(args) == 1 && !dashed
 	if o.session != "" || len(args) > 0 && !dashed && !named {
@@ -76,6 +82,11 @@ func (o *options) use(flags *flag.FlagSet, p *project.Project) error {
 		}
 		if err := f.Value.Set(s.Value); err != nil { // flags.Set would set Changed
 			return fmt.Errorf("%s: --%s: %w", p.At(s.Line), s.Flag, err)
+		}
+	}
+	for _, entry := range o.env {
+		if name, _, sets := strings.Cut(entry, "="); sets {
+			o.publicEnv = append(o.publicEnv, name)
 		}
 	}
 	o.projectEnv, o.projectEnvFiles, o.env, o.envFiles = o.env, o.envFiles, nil, nil

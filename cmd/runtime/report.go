@@ -34,6 +34,7 @@ type reports struct {
 	inputs        *os.File        // of --inputs
 	allowed       *inputs.Allowed // nil: everything
 	opened        *inputs.Opened  // nil: nothing ran, or it was not asked for
+	proof         *proof          // of --provenance
 	began         time.Time
 	plan          *plan.Plan // the last that there was; nil: nothing was decided
 	digest        atomic.Pointer[string]
@@ -43,11 +44,15 @@ type reports struct {
 // and has the descriptors that it was started with: FILE may name one (/dev/fd/3).
 func (o *options) openReports() (*reports, error) {
 	r := &reports{options: o, began: time.Now()}
+	var statement *os.File
+	if err := o.checkProvenance(); err != nil {
+		return nil, err
+	}
 	for _, f := range []struct {
 		flag, name string
 		file       **os.File
 		mode       os.FileMode
-	}{{"--stats", o.stats, &r.stats, 0o666}, {"--status", o.status, &r.status, 0o666}, {"--inputs", o.inputs, &r.inputs, 0o666}, {"--log", o.record, &r.record, 0o600}} {
+	}{{"--stats", o.stats, &r.stats, 0o666}, {"--status", o.status, &r.status, 0o666}, {"--inputs", o.inputs, &r.inputs, 0o666}, {"--provenance", o.provenance, &statement, 0o666}, {"--log", o.record, &r.record, 0o600}} {
 		switch {
 		case f.name == "":
 		case f.name == "-" && f.flag != "--log":
@@ -62,6 +67,12 @@ func (o *options) openReports() (*reports, error) {
 	}
 	if err := r.openInputs(o); err != nil {
 		return nil, err
+	}
+	if statement != nil {
+		var err error
+		if r.proof, err = o.beginProof(statement); err != nil {
+			return nil, err
+		}
 	}
 	if o.detached != "" {
 		var err error

@@ -93,7 +93,8 @@ func (o *options) launch(h here.Here) (int, error) {
 	}
 	how, err := o.attempt(h, reports)
 	if err == nil {
-		if err = reports.writeInputs(how); err != nil && how.ExitCode() != 0 {
+		err = errors.Join(reports.writeInputs(how), reports.writeProof(h, how))
+		if err != nil && how.ExitCode() != 0 {
 			warn(err.Error()) // the command's exit status says more
 			err = nil
 		}
@@ -182,6 +183,9 @@ func (o *options) run(ctx context.Context, h here.Here, r plan.Request, signals 
 		Opened: func(opened inputs.Opened) { reports.opened = &opened },
 		Decided: func(p *plan.Plan) (io.Writer, error) {
 			reports.plan = p
+			if reports.proof != nil && p.Root.Version == 0 {
+				return nil, fmt.Errorf("--provenance: image %s has no versions, so no digest: `runtime image import NEW %s` makes an image that has", p.Root.Image, p.Spec.Root.Path)
+			}
 			if !again {
 				if limitations := p.Limitations; limitations != "" {
 					o.warn(limitations)

@@ -140,22 +140,23 @@ func TestJSONIsAsDocumented(t *testing.T) {
 		kit.Root(t, "image", "tag", "--remove", kit.Sealed, "described")
 	})
 	commands := map[string]string{ // the command of a heading, as it is tried
-		"runtime run --status":   "run --chdir / --status /dev/stdout " + kit.Sealed + " true",
-		"runtime run --stats":    "run --chdir / --stats /dev/stdout " + kit.Sealed + " true",
-		"runtime run --inputs":   "run --chdir / --quiet --inputs /dev/stdout " + kit.Sealed + " true",
-		"runtime wait":           "wait --json awaited",
-		"runtime session begin":  "session begin --json --name described-too " + kit.Image,
-		"runtime session end":    "session end --json described-too",
-		"runtime image history":  "image history --json " + kit.Sealed,
-		"runtime image inspect":  "image inspect --json " + kit.Sealed,
-		"runtime image diff":     "image diff --json --packages " + kit.Base + " " + kit.Sealed,
-		"runtime image bisect":   "", // integration/image
-		"runtime image update":   "", // integration/image
-		"runtime image tag":      "image tag --json " + kit.Sealed + " described",
-		"runtime image prune":    "image prune --json " + kit.Sealed,
-		"runtime image remove":   "", // integration/image
-		"runtime image sync":     "", // integration/image
-		"runtime policy explain": "policy explain --json " + kit.Image,
+		"runtime run --status":      "run --chdir / --status /dev/stdout " + kit.Sealed + " true",
+		"runtime run --stats":       "run --chdir / --stats /dev/stdout " + kit.Sealed + " true",
+		"runtime run --inputs":      "run --chdir / --quiet --inputs /dev/stdout " + kit.Sealed + " true",
+		"runtime wait":              "wait --json awaited",
+		"runtime session begin":     "session begin --json --name described-too " + kit.Image,
+		"runtime session end":       "session end --json described-too",
+		"runtime image history":     "image history --json " + kit.Sealed,
+		"runtime image inspect":     "image inspect --json " + kit.Sealed,
+		"runtime image diff":        "image diff --json --packages " + kit.Base + " " + kit.Sealed,
+		"runtime image bisect":      "", // integration/image
+		"runtime verify-provenance": "", // integration/build
+		"runtime image update":      "", // integration/image
+		"runtime image tag":         "image tag --json " + kit.Sealed + " described",
+		"runtime image prune":       "image prune --json " + kit.Sealed,
+		"runtime image remove":      "", // integration/image
+		"runtime image sync":        "", // integration/image
+		"runtime policy explain":    "policy explain --json " + kit.Image,
 	}
 	all := documented(t)
 	if len(all) < 20 {

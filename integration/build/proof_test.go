@@ -1,0 +1,218 @@
+package build
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"mayfly/integration/kit"
+	"mayfly/runtime/inputs"
+	"mayfly/runtime/provenance"
+)
+
+// as runs the program as the ordinary user in a directory.
+func as(t *testing.T, dir string, args ...string) kit.Result {
+	t.Helper()
+	cmd := kit.As(t, kit.User, append([]string{kit.Runtime}, args...)...)
+	cmd.Dir = dir
+	return kit.DoWithin(t, kit.Within(20*60*1e9), cmd)
+}
+
+func readJSON(t *testing.T, name string, v any) {
+	t.Helper()
+	data, err := os.ReadFile(name)
+	kit.Must(t, err)
+	if err := json.Unmarshal(data, v); err != nil {
+		t.Fatalf("%s: %v: %s", name, err, data)
+	}
+}
+
+// Software that nobody here wrote is built twice, the second time by what the statement of
+// the first tells: the same files come out, and the same inputs have gone in.
+func TestBuildsAreProved(t *testing.T) {
+	packages := []struct{ name, script, output string }{
+		{"zlib", "./configure && make -j2", "libz.so.1.2.13"},
+		{"hello", "./configure --disable-dependency-tracking && make -j2", "hello"},
+		{"xz-utils", "./configure --disable-nls --disable-dependency-tracking && make -j2", "src/xz/.libs/xz"},
+	}
+	for _, c := range packages[:kit.Rounds(len(packages)-1, len(packages))] {
+		t.Run(c.name, func(t *testing.T) {
+			work := kit.WorkDirectory(t, kit.User)
+			statement := filepath.Join(work, "build.json")
+			record := filepath.Join(work, "inputs.json")
+			tree := unpack(t, c.name)
+			r := as(t, tree, "run", "--quiet", "--inputs", record, "--provenance", statement, "--output", c.output, kit.Sealed, "--", "sh", "-ec", c.script)
+			if r.Code != 0 {
+				t.Fatalf("%s", tail([]byte(r.Out+r.Err)))
+			}
+			var s provenance.Statement
+			readJSON(t, statement, &s)
+			if len(s.Subject) != 1 || s.Subject[0].Name != c.output {
+				t.Errorf("%+v", s.Subject)
+			}
+			var first, second inputs.Report
+			readJSON(t, record, &first)
+			if !first.Complete || len(first.Packages) < 10 {
+				t.Errorf("%v, %+v", first.Missed, first.Packages)
+			}
+			if r := as(t, tree, "verify-provenance", statement); r.Code != 125 || !strings.Contains(r.Err, "is there already") {
+				t.Errorf("among the outputs of the first: %+v", r)
+			}
+			tree = unpack(t, c.name)
+			if r := as(t, tree, "verify-provenance", statement); r.Code != 0 || r.Out != "reproducible: 1 file as in the statement\n" {
+				t.Errorf("%s%s", r.Out, tail([]byte(r.Err)))
+			}
+			tree = unpack(t, c.name)
+			if r := as(t, tree, "run", "--quiet", "--inputs", record, kit.Sealed, "--", "sh", "-ec", c.script); r.Code != 0 {
+				t.Fatalf("%s", tail([]byte(r.Out+r.Err)))
+			}
+			readJSON(t, record, &second)
+			if names(first) != names(second) {
+				t.Errorf("the first has used %s, the second %s", names(first), names(second))
+			}
+		})
+	}
+	kit.NothingLeft(t)
+}
+
+// names are the packages that a build has used.
+func names(r inputs.Report) string {
+	var list []string
+	for _, p := range r.Packages {
+		list = append(list, p.Name)
+	}
+	return strings.Join(list, " ")
+}
+
+// repository makes a repository with a project, whose file's command is build.
+func repository(t *testing.T, build string) string {
+	t.Helper()
+	dir := kit.WorkDirectory(t, kit.User)
+	script := `set -e; cd "$1"; git init -q .; git config user.email me@example.org; git config user.name Me
+printf 'image = "%s"\noutput = ["out"]\n[env]\nCOLOR = "red"\n[commands]\nbuild = """%s"""\n' "$2" "$3" >mayfly.toml
+git remote add origin https://me:secret@example.org/p.git; mkdir sub; touch sub/x; echo 'out*' >.gitignore; git add .; git commit -qm first`
+	if r := kit.Do(t, kit.As(t, kit.User, "sh", "-c", script, "sh", dir, kit.Sealed, build)); r.Code != 0 {
+		t.Fatalf("%+v", r)
+	}
+	return dir
+}
+
+func TestAStatementTellsTheSource(t *testing.T) {
+	dir := repository(t, "echo $COLOR >out")
+	run := func(args ...string) provenance.Statement {
+		t.Helper()
+		name := filepath.Join(dir, ".git", "statement.json")
+		cmd := kit.As(t, kit.User, append([]string{kit.Runtime, "run", "--quiet", "--provenance", name}, args...)...)
+		cmd.Dir, cmd.Env = filepath.Join(dir, "sub"), append(cmd.Env, "TOKEN=secret-token", "TOLD=told")
+		if r := kit.Do(t, cmd); r.Code != 0 {
+			t.Fatalf("%q: %+v", args, r)
+		}
+		var s provenance.Statement
+		readJSON(t, name, &s)
+		return s
+	}
+	s := run("--env", "TOKEN", "--env", "TOLD", "--env", "SECRET=secret-value", "--provenance-env", "TOLD", "build")
+	text, err := s.Encode()
+	kit.Must(t, err)
+	head, err := exec.Command("git", "-c", "safe.directory="+dir, "-C", dir, "rev-parse", "HEAD").Output()
+	kit.Must(t, err)
+	d := s.Predicate.Definition
+	source := d.Dependencies[1]
+	if source.Digest["gitCommit"] != strings.TrimSpace(string(head)) || source.Annotations["dirty"] != false || source.URI != "git+https://example.org/p.git@"+strings.TrimSpace(string(head)) {
+		t.Errorf("%+v", source)
+	}
+	if image := d.Dependencies[0]; d.Parameters.Image != strings.Replace(kit.Sealed, "@", "", 1)+"@sha256:"+image.Digest["sha256"] || image.Annotations["origin"] == nil {
+		t.Errorf("%+v", image)
+	}
+	if strings.Contains(string(text), "secret") || *d.Parameters.Env["COLOR"] != "red" || *d.Parameters.Env["TOLD"] != "told" || d.Parameters.Env["TOKEN"] != nil || d.Parameters.Project != dir || d.Parameters.Directory != dir {
+		t.Errorf("%s", text)
+	}
+	if _, named := d.Parameters.Env["SECRET"]; !named || !strings.HasPrefix(d.Internal.Rule, "/etc/mayfly/") {
+		t.Errorf("%s", text)
+	}
+	// From the commit of the statement it is built again, whatever the directory has now.
+	kit.Must(t, os.WriteFile(filepath.Join(dir, "mayfly.toml"), []byte("not = \"toml"), 0o644))
+	if r := as(t, dir, "verify-provenance", ".git/statement.json"); r.Code != 0 || r.Out != "reproducible: 1 file as in the statement\n" {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestWhatCannotBeProved(t *testing.T) {
+	dir := repository(t, "date +%s.%N >out; echo same >out2")
+	statement := filepath.Join(dir, ".git", "statement.json")
+	if r := as(t, dir, "run", "--quiet", "--provenance", statement, "--output", "out2", "build"); r.Code != 0 {
+		t.Fatalf("%+v", r)
+	}
+	r := as(t, dir, "verify-provenance", statement)
+	if r.Code != 1 || r.Out != "not reproducible: 1 of 2 files\ndiffers  out\n" {
+		t.Errorf("%+v", r)
+	}
+	// What was there is not what the run has made.
+	if r := as(t, dir, "run", "--quiet", "--provenance", statement, kit.Sealed, "--", "true"); r.Code != 125 || !strings.Contains(r.Err, "no --output GLOB") {
+		t.Errorf("%+v", r)
+	}
+	for _, c := range []struct {
+		want string
+		code int
+		args []string
+	}{
+		{`output "out": it was there before the run`, 125, []string{"run", "--provenance", statement, "--output", "out", kit.Sealed, "--", "true"}},
+		{"--output none*: the build has made no such file", 125, []string{"run", "--provenance", statement, "--output", "none*", kit.Sealed, "--", "true"}},
+		{"it was there before the run", 7, []string{"run", "--provenance", statement, "--output", "out", kit.Sealed, "--", "sh", "-c", "exit 7"}},
+		{"want one that begins in the working directory", 125, []string{"run", "--provenance", statement, "--output", "../x", kit.Sealed, "--", "true"}},
+		{"has no versions, so no digest", 125, []string{"run", "--provenance", statement, "--output", "out", kit.Base, "--", "true"}},
+		{"--output belongs to --provenance", 125, []string{"run", "--output", "out", kit.Sealed, "--", "true"}},
+		{"--sign belongs to --provenance", 125, []string{"run", "--sign", "key", kit.Sealed, "--", "true"}},
+		{"--sign: stat /nosuch", 125, []string{"run", "--provenance", statement, "--output", "x", "--sign", "/nosuch", kit.Sealed, "--", "true"}},
+		{"want an image with versions", 125, []string{"run", "--provenance", statement, "--output", "x", "--session", "s", "--", "true"}},
+		{"not what `runtime run --provenance` writes", 125, []string{"verify-provenance", "/etc/passwd"}},
+		{"no STATEMENT given", 125, []string{"verify-provenance"}},
+		{"no such file", 125, []string{"verify-provenance", "/nosuch"}},
+	} {
+		if r := as(t, dir, c.args...); r.Code != c.code || !strings.Contains(r.Err, c.want) {
+			t.Errorf("%q: %+v, want %s", c.args, r, c.want)
+		}
+	}
+	kit.NothingLeft(t)
+}
+
+// A statement that somebody else has signed, or changed since, is not run.
+func TestSignedStatements(t *testing.T) {
+	dir := repository(t, "echo x >out")
+	keys := kit.WorkDirectory(t, kit.User)
+	script := `set -e; cd "$1"; ssh-keygen -q -t ed25519 -N "" -f own; ssh-keygen -q -t ed25519 -N "" -f other; for name in own other; do echo "$name@example.org $(cat $name.pub)" >$name.signers; done
+minisign -G -W -p mini.pub -s mini.key >/dev/null; minisign -G -W -p mini2.pub -s mini2.key >/dev/null`
+	if r := kit.Do(t, kit.As(t, kit.User, "sh", "-c", script, "sh", keys)); r.Code != 0 {
+		t.Fatalf("%+v", r)
+	}
+	statement := filepath.Join(dir, ".git", "statement.json")
+	for _, c := range []struct{ key, trusted, other, signature string }{{"own", "own.signers", "other.signers", ".sig"}, {"mini.key", "mini.pub", "mini2.pub", ".minisig"}} {
+		for range 2 { // the second replaces the signature of the first
+			if r := as(t, dir, "run", "--quiet", "--provenance", statement, "--sign", filepath.Join(keys, c.key), "build"); r.Code != 0 {
+				t.Fatalf("%s: %+v", c.key, r)
+			}
+		}
+		verify := func(signers string) kit.Result {
+			return as(t, dir, "verify-provenance", "--signers", filepath.Join(keys, signers), statement)
+		}
+		if r := verify(c.trusted); r.Code != 0 || !strings.HasPrefix(r.Out, "reproducible") {
+			t.Errorf("%s: %+v", c.key, r)
+		}
+		if r := verify(c.other); r.Code != 125 || strings.Contains(r.Err, "again: ") {
+			t.Errorf("%s, signed by another: %+v", c.key, r)
+		}
+		text, err := os.ReadFile(statement)
+		kit.Must(t, err)
+		kit.Must(t, os.WriteFile(statement, []byte(strings.Replace(string(text), "echo x", "echo y", 1)), 0o644))
+		if r := verify(c.trusted); r.Code != 125 || strings.Contains(r.Err, "again: ") {
+			t.Errorf("%s, changed: %+v", c.key, r)
+		}
+		kit.Must(t, os.Remove(statement+c.signature))
+		if r := verify(c.trusted); r.Code != 125 || strings.Contains(r.Err, "again: ") {
+			t.Errorf("%s, without a signature: %+v", c.key, r)
+		}
+	}
+}
