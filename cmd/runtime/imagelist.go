@@ -12,6 +12,7 @@ import (
 	"mayfly/runtime/access"
 	"mayfly/runtime/here"
 	"mayfly/runtime/image"
+	"mayfly/runtime/image/ref"
 	"mayfly/runtime/state"
 	"mayfly/runtime/user"
 )
@@ -113,7 +114,7 @@ var imageHistory = command{
 			case *asJSON:
 				return exit(printJSON(history))
 			}
-			return exit(table("VERSION\tCREATED\tSIZE\tLAST USED\tUSE\tORIGIN", func(row func(...any)) {
+			return exit(table("VERSION\tDIGEST\tCREATED\tSIZE\tLAST USED\tUSE\tORIGIN", func(row func(...any)) {
 				for _, v := range history {
 					use := ""
 					if v.InUse {
@@ -123,11 +124,18 @@ var imageHistory = command{
 					if v.Current {
 						version += " (current)"
 					}
-					row(version, when(v.Created), bytesOf(v.Bytes), when(v.Used), use, v.Origin)
+					row(version, shortDigest(v.Digest), when(v.Created), bytesOf(v.Bytes), when(v.Used), use, v.Origin)
 				}
 			}))
 		}
 	},
+}
+
+// shownDigits is how many digits of a digest a table shows: enough to name a version.
+const shownDigits = 12
+
+func shortDigest(digest string) string {
+	return digest[:min(len(digest), len(ref.DigestPrefix)+shownDigits)]
 }
 
 // An inspection is what inspect prints about an image.

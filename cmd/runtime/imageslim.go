@@ -76,10 +76,10 @@ func addUsed(used map[string]bool, name, ofImage string) error {
 		return err
 	}
 	var r inputs.Report
-	if err := json.Unmarshal([]byte(text), &r); err != nil || r.Image == "" {
-		return fmt.Errorf("%s: not what `runtime run --inputs` writes: %w", name, cmpError(err, "it names no image"))
-	}
+	err = json.Unmarshal([]byte(text), &r)
 	switch {
+	case err != nil || r.Image == "":
+		return errors.Join(fmt.Errorf("%s: not what `runtime run --inputs` writes", name), err)
 	case nameOfImage(r.Image) != ofImage:
 		return fmt.Errorf("%s: it is of image %s, not %s", name, r.Image, ofImage)
 	case !r.Complete:
@@ -89,13 +89,6 @@ func addUsed(used map[string]bool, name, ofImage string) error {
 		used[p.Name] = true
 	}
 	return nil
-}
-
-func cmpError(err error, otherwise string) error {
-	if err == nil {
-		return errors.New(otherwise)
-	}
-	return err
 }
 
 // slim returns the text of the recipe.

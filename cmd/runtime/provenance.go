@@ -195,8 +195,7 @@ func (o *options) recorded() []string {
 		if b.ReadOnly {
 			name = "bind-ro"
 		}
-		escape := strings.NewReplacer(`\`, `\\`, `:`, `\:`).Replace
-		add(name, escape(b.Source)+":"+escape(b.Destination))
+		add(name, plan.EscapeBind(b.Source)+":"+plan.EscapeBind(b.Destination))
 	}
 	add("tmpfs", o.tmpfs...)
 	add("no-bind", o.noBinds...)

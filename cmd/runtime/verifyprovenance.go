@@ -13,6 +13,7 @@ import (
 	flag "github.com/spf13/pflag"
 
 	"mayfly/runtime/access"
+	"mayfly/runtime/plan"
 	"mayfly/runtime/provenance"
 	"mayfly/runtime/status"
 )
@@ -193,7 +194,7 @@ func (v *verification) run(dir string) error {
 		inside, outside = p.Directory, dir
 	}
 	if inside != outside {
-		flags = append(slices.Clone(flags), "--bind="+escapedPath(outside)+":"+escapedPath(inside))
+		flags = append(slices.Clone(flags), "--bind="+plan.EscapeBind(outside)+":"+plan.EscapeBind(inside))
 	}
 	if !slices.ContainsFunc(flags, func(text string) bool { return strings.HasPrefix(text, "--chdir=") }) && inside != outside {
 		flags = append(flags, "--chdir="+p.Directory)
@@ -231,10 +232,6 @@ func (v *verification) environment() (flags []string) {
 		}
 	}
 	return flags
-}
-
-func escapedPath(path string) string {
-	return strings.NewReplacer(`\`, `\\`, `:`, `\:`).Replace(path)
 }
 
 func (v *verification) print(result verified, different []provenance.Comparison, dir string) {

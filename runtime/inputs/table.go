@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"mayfly/runtime/plan"
 )
@@ -71,20 +72,16 @@ func (t *table) add(path []byte, opened, written bool) {
 	}
 }
 
+// deleted is what the kernel writes behind the path of a file that has no name any more.
+const deleted = " (deleted)"
+
 // record returns the table. A file with and without a name is one.
 func (t *table) record() Record {
 	r := Record{Files: make(map[string]Count, len(t.files))}
 	for path, c := range t.files {
-		name, gone := withoutDeleted(path)
+		name, gone := strings.CutSuffix(path, deleted)
 		was, there := r.Files[name]
 		r.Files[name] = Count{was.Opened + c.Opened, was.Written + c.Written, gone && (!there || was.Gone)}
-	}
-	for path := range t.files { // in any order
-		if name, gone := withoutDeleted(path); !gone && r.Files[name].Gone {
-			c := r.Files[name]
-			c.Gone = false
-			r.Files[name] = c
-		}
 	}
 	for _, reason := range slices.Sorted(maps.Keys(t.missed)) {
 		if n := t.missed[reason]; n > 1 {

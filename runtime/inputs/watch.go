@@ -14,7 +14,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 	"unsafe"
 
@@ -206,8 +205,3 @@ func (w *Watch) Stop() (r Record, err error) {
 	}
 	return r, err
 }
-
-// deleted is what the kernel writes behind the path of a file that has no name any more.
-const deleted = " (deleted)"
-
-func withoutDeleted(path string) (string, bool) { return strings.CutSuffix(path, deleted) }

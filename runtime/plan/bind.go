@@ -41,6 +41,11 @@ func ParseBind(text, dir string, readOnly bool) (Bind, error) {
 	return bind, nil
 }
 
+// EscapeBind writes a path as a part of SRC:DST.
+func EscapeBind(path string) string {
+	return strings.NewReplacer(`\`, `\\`, `:`, `\:`).Replace(path)
+}
+
 // splitEscaped splits at colons that have no backslash before them.
 func splitEscaped(text string) ([]string, error) {
 	var fields []string
