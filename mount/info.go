@@ -17,7 +17,11 @@ type Info struct {
 	Root       string // the path in the file system of what is mounted
 	Point      string // the mount point, from the root directory of the process
 	Type       string // of the file system, such as "tmpfs"
+	Options    string // of the instance of the file system, separated by commas
 }
+
+// Option tells whether the instance of the file system has an option.
+func (i Info) Option(name string) bool { return slices.Contains(strings.Split(i.Options, ","), name) }
 
 // ParseInfo parses the text of a mountinfo file. All code of the project that reads
 // such a file does so by it: the kernel writes blanks, tabs, newlines and backslashes
@@ -51,7 +55,7 @@ func parseLine(line string) (one Info, ok bool) {
 	one.ID, errs[0] = strconv.ParseUint(fields[0], 10, 64)
 	one.Parent, errs[1] = strconv.ParseUint(fields[1], 10, 64)
 	one.Device, one.Root, one.Point = fields[2], unescape(fields[3]), unescape(fields[4])
-	one.Type = unescape(fields[hyphen+1])
+	one.Type, one.Options = unescape(fields[hyphen+1]), unescape(fields[hyphen+3])
 	return one, errs[0] == nil && errs[1] == nil
 }
 

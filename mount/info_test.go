@@ -13,7 +13,7 @@ func TestMountinfoIsDecoded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []Info{{36, 35, "98:0", "/", "/mnt", "ext3"}, {37, 36, "0:40", "/a b", "//x\ty\nz\\040#", "proc"}}
+	want := []Info{{36, 35, "98:0", "/", "/mnt", "ext3", "rw"}, {37, 36, "0:40", "/a b", "//x\ty\nz\\040#", "proc", "rw"}}
 	if len(list) != len(want) || list[0] != want[0] || list[1] != want[1] {
 		t.Errorf("%+v, want %+v", list, want)
 	}

@@ -8,9 +8,12 @@ import (
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"mayfly/runtime/inputs"
 	"mayfly/runtime/plan"
 	"mayfly/runtime/printable"
+	"mayfly/runtime/project"
 	"mayfly/runtime/status"
 )
 
@@ -51,12 +54,9 @@ func (r *reports) writeInputs(how status.Status) error {
 	if r.inputs != nil {
 		data, err := printable.JSON(report, "  ")
 		if err == nil {
-			_, err = r.inputs.Write(data)
+			err = overwrite(r.inputs, data)
 		}
-		if r.inputs != os.Stderr {
-			err = errors.Join(err, r.inputs.Close())
-		}
-		if err != nil {
+		if r.inputs = nil; err != nil {
 			errs = append(errs, fmt.Errorf("--inputs: %w", err))
 		}
 	}
@@ -85,7 +85,7 @@ func (o *options) placesInside(p *plan.Plan) (project, directory string) {
 	if directory = p.Spec.Process.Cwd; o.dir != "" {
 		directory = here
 	}
-	top := cmp.Or(o.project, gitTop(here), here)
+	top := o.projectOutside(here)
 	above, fits := strings.CutSuffix(directory, strings.TrimPrefix(here, top))
 	if !fits {
 		return directory, directory
@@ -99,17 +99,11 @@ func (o *options) calledIn() (string, error) {
 	if o.inProject {
 		return o.project, nil
 	}
-	return os.Getwd()
+	return unix.Getwd() // os.Getwd believes the environment
 }
 
-// gitTop is the nearest directory from one upwards that has a .git; "": there is none.
-func gitTop(dir string) string {
-	for ; ; dir = filepath.Dir(dir) {
-		if _, err := os.Lstat(filepath.Join(dir, ".git")); err == nil {
-			return dir
-		}
-		if dir == "/" {
-			return ""
-		}
-	}
+// projectOutside is the host's directory of the project, of a run that was called in a
+// directory of it.
+func (o *options) projectOutside(here string) string {
+	return cmp.Or(o.project, project.GitTop(), here)
 }

@@ -44,6 +44,18 @@ func restoreLimits() {
 	}
 }
 
+// raiseAgain takes back what restoreLimits has done, after the program has begun.
+func raiseAgain() {
+	if hurried.done {
+		_ = nsexec.SetTimerSlack(timerSlack)
+	}
+	for _, l := range limits {
+		if l.raised() {
+			_ = unix.Setrlimit(int(l.resource), &unix.Rlimit{Cur: l.callers.Max, Max: l.callers.Max})
+		}
+	}
+}
+
 // callersLimits returns the raised limits, with the caller's values for the command.
 func callersLimits() []specs.POSIXRlimit {
 	var list []specs.POSIXRlimit

@@ -114,7 +114,9 @@ func commandElsewhere(path string, list []command, word string) string {
 		case "pull", "import", "load":
 			return "`runtime image import` makes an image of an archive, `runtime image create` of a Debian release"
 		case "build":
-			return "`runtime image create` makes an image, by a recipe too"
+			return "`runtime run build` runs the command build of mayfly.toml; `runtime image create` makes an image, by a recipe too"
+		case "pin":
+			return "`runtime project pin` writes the digest of the image into mayfly.toml"
 		case "stop", "terminate":
 			return "`runtime kill` ends a container's command"
 		case "top", "stats":
@@ -124,6 +126,9 @@ func commandElsewhere(path string, list []command, word string) string {
 		case "save", "push":
 			return "`runtime image export` writes an archive"
 		}
+	}
+	if path == "runtime" && slices.ContainsFunc(imageCommands(), func(c command) bool { return c.is(word) }) {
+		return "`runtime image " + word + "`"
 	}
 	var names []string
 	for _, c := range list {
@@ -295,8 +300,12 @@ func flagHelp(f *flag.Flag) string {
 func overview(path string, list []command) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "usage: %s COMMAND ...\n\ncommands:\n", path)
+	width := 10
 	for _, c := range list {
-		fmt.Fprintf(&b, "  %-10s %s\n", c.name, c.summary)
+		width = max(width, len(c.name))
+	}
+	for _, c := range list {
+		fmt.Fprintf(&b, "  %-*s %s\n", width, c.name, c.summary)
 	}
 	fmt.Fprintf(&b, "\nSee `%s COMMAND --help`.\n", path)
 	return b.String()

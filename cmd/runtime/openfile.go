@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -74,4 +75,43 @@ func readSmall(name string, most int64) (string, error) {
 		err = fmt.Errorf("%s is longer than %s", name, bytesOf(most))
 	}
 	return string(data), err
+}
+
+// overwrite makes the data the content of an open report, and closes it.
+func overwrite(f *os.File, data []byte) error {
+	if st, err := f.Stat(); err == nil && st.Mode().IsRegular() {
+		if err := f.Truncate(0); err != nil {
+			return err
+		}
+	}
+	_, err := f.Write(data)
+	if f != os.Stderr {
+		err = errors.Join(err, f.Close())
+	}
+	return err
+}
+
+// forget removes a report that was made for a run that did not come to it. One that was
+// there before stays as it is.
+func forget(f *os.File) {
+	if f == nil || f == os.Stderr {
+		return
+	}
+	opened, err := f.Stat()
+	if err == nil && opened.Mode().IsRegular() && opened.Size() == 0 {
+		if named, err := os.Lstat(f.Name()); err == nil && os.SameFile(opened, named) {
+			_ = os.Remove(f.Name())
+		}
+	}
+	_ = f.Close()
+}
+
+// isAt tells whether a report that is a file still has the name by which it was opened.
+func isAt(f *os.File, name string) bool {
+	opened, err := f.Stat()
+	if err != nil || !opened.Mode().IsRegular() || f == os.Stderr {
+		return err == nil
+	}
+	named, err := os.Stat(name)
+	return err == nil && os.SameFile(opened, named)
 }

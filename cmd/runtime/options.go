@@ -44,7 +44,7 @@ type options struct {
 	inputs, allowInputs string
 
 	provenance, sign                  string
-	outputs, provenanceEnv, publicEnv []string // publicEnv: variables that the project's file sets
+	outputs, provenanceEnv, publicEnv []string // publicEnv: NAME=VALUE of the project's file
 
 	leaves    bool
 	held      bool     // see held.go
@@ -109,7 +109,7 @@ func declare(flags *flag.FlagSet) *options {
 	flags.BoolVar(&o.dryRun, "dry-run", false, "print the plan as JSON and run nothing")
 	flags.BoolVar(&o.quiet, "quiet", false, "print errors only")
 	flags.BoolVar(&o.verbose, "verbose", false, "print when the container starts and ends")
-	flags.StringVar(&o.provenance, "provenance", "", "write to `FILE` what the build was made of: an in-toto statement with SLSA provenance")
+	flags.StringVar(&o.provenance, "provenance", "", "write to `FILE` of what the files of --output were made: an in-toto statement with SLSA provenance (-: standard error)")
 	flags.Func("provenance-env", "with --provenance: tell the value of variable `NAME`, too", appendTo(&o.provenanceEnv))
 	flags.StringVar(&o.sign, "sign", "", "with --provenance: sign FILE with `KEY` of ssh or minisign")
 	flags.Func("output", "with --provenance: what the build makes, files that match `GLOB`", appendTo(&o.outputs))

@@ -140,11 +140,18 @@ func (v *view) state() string {
 	return fmt.Sprintf("version %d; the current one is %d", v.version.Version, v.current.Version)
 }
 
+// shown is the image with some digits of its digest.
+func (v *view) shown() ref.Reference {
+	r := v.Image
+	r.Digest = r.Digest[:min(len(r.Digest), shownDigits)]
+	return r
+}
+
 func (v *view) print() error {
 	fmt.Fprintln(stdout, printableLine(v.File))
 	return table("LINE\tSETTING\tVALUE\tHERE", func(row func(...any)) {
 		if v.Image.Name != "" {
-			row(v.ImageLine(), "image", v.Image, v.state())
+			row(v.ImageLine(), "image", v.shown(), v.state())
 		}
 		for _, s := range v.Settings {
 			row(s.Line, "--"+s.Flag, s.Value, "")

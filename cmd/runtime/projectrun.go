@@ -54,16 +54,44 @@ func (o *options) arguments(flags *flag.FlagSet, args []string, shell bool) erro
 	o.image, o.command = p.Image.String(), args
 	if named {
 		if o.command, err = p.Command(args[0]); err != nil {
-			return fmt.Errorf("no command given for an image %s: %w", args[0], err)
+			return fmt.Errorf("%w; `runtime run -- %s` runs a program, `runtime run %s COMMAND` runs one in an image of that name", err, args[0], args[0])
 		}
 	}
 	o.project, o.inProject = p.Dir(), named
 	return o.use(flags, p)
 }
 
+// noCommand is the error of an image without a command.
+func (o *options) noCommand() error {
+	err := errors.New("no command given: `runtime shell IMAGE` starts a shell")
+	if o.searched != nil {
+		err = fmt.Errorf("%w; %w", err, o.searched)
+	}
+	return err
+}
+
+// explainUnknown adds to the error of an unknown image what may have been meant in a
+// project: its first word is a command of the file, or of the image's.
+func (o *options) explainUnknown(err error) error {
+	if o.searched != nil {
+		return fmt.Errorf("%w; %w", err, o.searched)
+	}
+	if o.project != "" || o.session != "" {
+		return err
+	}
+	p, failed := project.Find()
+	switch {
+	case failed != nil:
+		return err
+	case slices.Contains(p.Commands(), o.image):
+		return fmt.Errorf("%w; %s has a command %s, which takes no arguments: `runtime run %s` runs it", err, p.File, o.image, o.image)
+	}
+	return fmt.Errorf("%w; `runtime run -- %s ...` runs a program in the image of %s", err, o.image, p.File)
+}
+
 // use sets the flags that the project's file sets. Those of the command line win: of a
-// list the file's values come first, and a mount of the file's gives way to one on the
-// same place.
+// list the file's values come first, a mount of the file's gives way to one on the same
+// place, and outputs are those of the one or the other.
 func (o *options) use(flags *flag.FlagSet, p *project.Project) error {
 	taken, err := o.destinations()
 	if err != nil {
@@ -85,12 +113,15 @@ func (o *options) use(flags *flag.FlagSet, p *project.Project) error {
 		}
 	}
 	for _, entry := range o.env {
-		if name, _, sets := strings.Cut(entry, "="); sets {
-			o.publicEnv = append(o.publicEnv, name)
+		if strings.Contains(entry, "=") {
+			o.publicEnv = append(o.publicEnv, entry)
 		}
 	}
 	o.projectEnv, o.projectEnvFiles, o.env, o.envFiles = o.env, o.envFiles, nil, nil
 	for i, list := range lists {
+		if list == &o.outputs && len(given[i]) > 0 {
+			*list = nil // another build, other outputs
+		}
 		*list = append(*list, given[i]...)
 	}
 	return nil

@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -37,7 +37,10 @@ func (o *options) checkProvenance() error {
 		return errors.New("--provenance: no --output GLOB names what the build makes")
 	case o.session != "" || o.noEphemeral:
 		return errors.New("--provenance: want an image with versions: what is in a session or changes has no digest")
-	case o.sign != "" && (o.provenance == "-" || strings.HasPrefix(o.provenance, "/dev/")):
+	case o.user != "":
+		return errors.New("--provenance and --user exclude each other: nobody else could make the run again")
+	}
+	if _, is := descriptorOf(o.provenance); o.sign != "" && (is || o.provenance == "-") {
 		return errors.New("--sign: the signature stands beside the statement: give --provenance a FILE")
 	}
 	for _, glob := range o.outputs {
@@ -62,8 +65,35 @@ func (o *options) beginProof(file *os.File) (p *proof, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("--provenance: %w", err)
 	}
-	p.source = provenance.FindSource(p.dir, outputOf)
+	if p.dir == "/" {
+		return nil, errors.New("--provenance: the working directory is /: begin in that of the project")
+	}
+	p.source = provenance.FindSource(p.dir, o.written(), outputOf)
 	return p, nil
+}
+
+// written are the files that this run writes beside what the build does.
+func (o *options) written() (list []string) {
+	for _, name := range append(signatures(o.provenance), o.provenance, o.inputs, o.status, o.stats, o.record) {
+		if full, err := filepath.Abs(name); err == nil && name != "" {
+			list = append(list, full)
+		}
+	}
+	return list
+}
+
+// signatures are the names of the signatures of a statement.
+func signatures(name string) (list []string) {
+	for _, suffix := range provenance.Suffixes {
+		list = append(list, name+suffix)
+	}
+	return list
+}
+
+// outputsIn lists the outputs in a directory, without what the program itself writes.
+func outputsIn(dir string, globs, ours []string) (files, unmatched []string, err error) {
+	files, unmatched, err = provenance.Outputs(dir, globs)
+	return slices.DeleteFunc(files, func(name string) bool { return slices.Contains(ours, filepath.Join(dir, name)) }), unmatched, err
 }
 
 // outputOf runs a program of the caller's with their rights, and returns its output. The
@@ -73,11 +103,12 @@ func outputOf(cmd *exec.Cmd) ([]byte, error) {
 	cmd.Env = append(access.CallerEnviron(), cmd.Env...)
 	cmd.Stdout, cmd.Stderr = &out, &said
 	err := startAsCalled(cmd)
+	raiseAgain()
 	if err == nil {
 		err = cmd.Wait()
 	}
 	if err != nil {
-		err = fmt.Errorf("%s: %w: %s", cmd.Args[0], err, strings.TrimSpace(said.String()))
+		err = fmt.Errorf("%s: %w: %s", cmd.Args[0], err, strings.TrimSpace(strings.ReplaceAll(said.String(), "\r", "")))
 	}
 	return out.Bytes(), err
 }
@@ -88,7 +119,7 @@ func (r *reports) writeProof(h here.Here, how status.Status) error {
 	if p == nil || r.plan == nil || r.digest.Load() == nil {
 		return nil
 	}
-	files, unmatched, err := provenance.Outputs(p.dir, r.options.outputs)
+	files, unmatched, err := outputsIn(p.dir, r.options.outputs, r.options.written())
 	switch {
 	case err != nil:
 	case len(unmatched) > 0 && how.ExitCode() == 0:
@@ -105,22 +136,30 @@ func (r *reports) writeProof(h here.Here, how status.Status) error {
 		data, err = r.statement(h, how, subject).Encode()
 	}
 	if err == nil {
-		_, err = p.file.Write(data)
+		for _, name := range signatures(r.options.provenance) { // of an earlier statement
+			if gone := os.Remove(name); gone != nil && !errors.Is(gone, os.ErrNotExist) {
+				err = errors.Join(err, gone)
+			}
+		}
 	}
-	if p.file != os.Stderr {
-		err = errors.Join(err, p.file.Close())
+	if err == nil && !isAt(p.file, r.options.provenance) {
+		err = fmt.Errorf("%s has been replaced during the run", r.options.provenance)
+	}
+	if err == nil {
+		err = overwrite(p.file, data)
+		r.proof = nil
 	}
 	if err != nil {
 		return fmt.Errorf("--provenance: %w", err)
 	}
-	return r.options.signStatement()
+	return r.options.signStatement(data)
 }
 
 func (r *reports) statement(h here.Here, how status.Status, subject []provenance.Resource) *provenance.Statement {
 	o, p := r.options, r.plan
 	d := provenance.Definition{Parameters: o.parameters(p, *r.digest.Load()), Internal: internal(p), Dependencies: []provenance.Resource{imageOf(h, o.store, p, *r.digest.Load())}}
 	if r.proof.source != nil {
-		d.Dependencies = append(d.Dependencies, r.proof.source.Resource())
+		d.Dependencies = append(d.Dependencies, r.proof.source.Resource(o.projectOutside(r.proof.dir)))
 	}
 	return provenance.New(subject, d, provenance.Run{
 		Builder:    provenance.Builder{Version: map[string]string{"mayfly": version}},
@@ -165,7 +204,7 @@ func (o *options) parameters(p *plan.Plan, digest string) provenance.Parameters 
 		name, value, _ := strings.Cut(entry, "=")
 		switch {
 		case strings.HasPrefix(name, "MAYFLY_"):
-		case o.tells(name):
+		case o.tells(entry):
 			list.Env[name] = &value
 		default:
 			list.Env[name] = nil
@@ -174,18 +213,27 @@ func (o *options) parameters(p *plan.Plan, digest string) provenance.Parameters 
 	return list
 }
 
-// tells tells whether a variable's value may be in a statement: those that the project's
-// file sets are public, others have to be named.
-func (o *options) tells(name string) bool {
-	return slices.Contains(o.publicEnv, name) || slices.Contains(o.provenanceEnv, name)
+// tells tells whether a variable's value may be in a statement: what the project's file
+// has is public, other variables have to be named.
+func (o *options) tells(entry string) bool {
+	name, _, _ := strings.Cut(entry, "=")
+	return slices.Contains(o.publicEnv, entry) || slices.Contains(o.provenanceEnv, name)
 }
 
-// recorded are the flags that a statement has.
+// recorded are the flags that a statement has, those of one name in the order in which
+// they count.
 func (o *options) recorded() []string {
 	list := []string{}
 	add := func(name string, values ...string) {
 		for _, value := range values {
-			list = append(list, provenance.Flag(name, value))
+			if value != "" {
+				list = append(list, provenance.Flag(name, value))
+			}
+		}
+	}
+	set := func(name string, is bool) {
+		if is {
+			list = append(list, provenance.Flag(name, ""))
 		}
 	}
 	var r plan.Request
@@ -199,31 +247,52 @@ func (o *options) recorded() []string {
 	}
 	add("tmpfs", o.tmpfs...)
 	add("no-bind", o.noBinds...)
-	for _, entry := range o.env {
-		name, _, _ := strings.Cut(entry, "=")
-		if !o.tells(name) {
-			entry = name
-		}
-		add("env", entry)
-	}
+	set("no-host-binds", o.noHostBinds)
+	add("env", o.recordedVariables()...)
+	set("env-all", o.envAll)
 	for _, line := range o.addHosts {
 		address, name, _ := strings.Cut(line, "\t")
-		if _, err := netip.ParseAddr(address); err == nil {
-			add("add-host", name+":"+address)
-		}
+		add("add-host", name+":"+address)
 	}
-	for name, value := range map[string]string{"chdir": o.dir, "network": o.network, "root-as": o.rootAs, "personality": o.personality, "hostname": o.hostname,
-		"memory": o.memory, "swap": o.swap, "tasks": unlessZero(o.tasks), "cpus": unlessZero(o.cpus), "timeout": unlessZero(o.timeout)} {
-		if value != "" {
-			add(name, value)
-		}
+	add("publish", o.publish...)
+	add("chdir", o.dir)
+	add("network", o.network)
+	add("hostname", o.hostname)
+	add("personality", o.personality)
+	set("root", o.rootInside)
+	add("root-as", o.rootAs)
+	set("writable", o.writable)
+	set("no-sync", o.noSync)
+	add("memory", o.memory)
+	add("swap", o.swap)
+	add("tasks", unlessZero(o.tasks))
+	add("cpus", unlessZero(o.cpus))
+	add("timeout", unlessZero(o.timeout))
+	if o.timeout != 0 {
+		add("kill-after", o.killAfter.String())
 	}
-	for name, set := range map[string]bool{"no-host-binds": o.noHostBinds, "env-all": o.envAll, "root": o.rootInside, "writable": o.writable, "no-sync": o.noSync} {
-		if set {
-			add(name, "")
+	return list
+}
+
+// recordedVariables are the values of --env, the last for each name: with a value where
+// that may be told.
+func (o *options) recordedVariables() (list []string) {
+	last := map[string]string{}
+	var names []string
+	for _, entry := range o.env {
+		name, _, _ := strings.Cut(entry, "=")
+		if _, there := last[name]; !there {
+			names = append(names, name)
 		}
+		last[name] = entry
 	}
-	slices.Sort(list)
+	for _, name := range names {
+		entry := last[name]
+		if !o.tells(entry) {
+			entry = name
+		}
+		list = append(list, entry)
+	}
 	return list
 }
 
@@ -235,24 +304,28 @@ func unlessZero[T comparable](value T) string {
 	return fmt.Sprint(value)
 }
 
-// signStatement signs the statement with the caller's key (--sign).
-func (o *options) signStatement() error {
+// signStatement signs the statement with the caller's key (--sign). What it signs is what
+// this run has written, whatever the file is by now.
+func (o *options) signStatement(data []byte) error {
 	if o.sign == "" {
 		return nil
 	}
-	cmd, signature, err := provenance.Sign(o.sign, o.provenance)
+	signature, err := provenance.Sign(o.sign, data, outputOf)
 	if err == nil {
-		err = os.Remove(signature) // the programs do not write over one
-		if errors.Is(err, os.ErrNotExist) {
-			err = nil
-		}
-	}
-	if err == nil {
-		cmd.Stdin = os.Stdin // for a passphrase
-		err = finish(cmd)
+		err = writeNew(o.provenance+signature.Suffix, signature.Data)
 	}
 	if err != nil {
-		return fmt.Errorf("--sign %s: %w", o.sign, err)
+		return fmt.Errorf("--sign %s: %w; %s is there without a signature", o.sign, err, o.provenance)
 	}
 	return nil
+}
+
+// writeNew writes a file that is not there yet.
+func writeNew(name string, data []byte) error {
+	f, err := openFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Close())
 }

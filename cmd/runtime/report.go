@@ -52,13 +52,15 @@ func (o *options) openReports() (*reports, error) {
 		flag, name string
 		file       **os.File
 		mode       os.FileMode
-	}{{"--stats", o.stats, &r.stats, 0o666}, {"--status", o.status, &r.status, 0o666}, {"--inputs", o.inputs, &r.inputs, 0o666}, {"--provenance", o.provenance, &statement, 0o666}, {"--log", o.record, &r.record, 0o600}} {
+		truncate   int // of what is written whatever happens
+	}{{"--stats", o.stats, &r.stats, 0o666, os.O_TRUNC}, {"--status", o.status, &r.status, 0o666, os.O_TRUNC}, {"--log", o.record, &r.record, 0o600, os.O_TRUNC},
+		{"--inputs", o.inputs, &r.inputs, 0o666, 0}, {"--provenance", o.provenance, &statement, 0o666, 0}} {
 		switch {
 		case f.name == "":
 		case f.name == "-" && f.flag != "--log":
 			*f.file = os.Stderr
 		default:
-			opened, err := openFile(f.name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|os.O_APPEND, f.mode)
+			opened, err := openFile(f.name, os.O_WRONLY|os.O_CREATE|os.O_APPEND|f.truncate, f.mode)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", f.flag, err)
 			}
@@ -200,5 +202,14 @@ func (o *options) awaitSlot(ctx context.Context, h here.Here, p *plan.Plan, sign
 		if len(running) < p.Containers {
 			return nil
 		}
+	}
+}
+
+// forget closes the reports that are not written whatever happens, where they were not
+// written.
+func (r *reports) forget() {
+	forget(r.inputs)
+	if r.proof != nil {
+		forget(r.proof.file)
 	}
 }

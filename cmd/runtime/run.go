@@ -28,7 +28,7 @@ var runCommand = command{
 	rootless: asCaller,
 	traits:   early | lean,
 	synopsis: "[flags] IMAGE [--] COMMAND [ARG...] | -- COMMAND [ARG...] | NAME",
-	summary:  "run a command in a throw-away container of an image",
+	summary:  "run a command in a throw-away container: of an image, or of the one that mayfly.toml names",
 	examples: []string{
 		"runtime run deb12-i386 -- ./build.sh",
 		"runtime run --bind-ro /srv/sdk:/sdk --env CC=gcc-12 deb12-i386 make -j4",
@@ -45,7 +45,7 @@ var runCommand = command{
 				return exit(err)
 			}
 			if len(o.command) == 0 && (o.image != "" || o.session != "") {
-				return status.ExitFailure, errors.New("no command given: `runtime shell IMAGE` starts a shell")
+				return exit(o.noCommand())
 			}
 			return o.launch(self.Here)
 		}
@@ -59,7 +59,7 @@ var shellCommand = command{
 	rootless: asCaller,
 	traits:   early | lean,
 	synopsis: "[flags] [IMAGE] [-- COMMAND [ARG...]]",
-	summary:  "start a login shell in a throw-away container of an image",
+	summary:  "start a login shell in a throw-away container: of an image, or of the one that mayfly.toml names",
 	examples: []string{
 		"runtime shell deb12-i386",
 		"runtime shell --writable --bind ~/src:/src --chdir /src deb12-i386",
@@ -93,17 +93,20 @@ func (o *options) launch(h here.Here) (int, error) {
 	}
 	how, err := o.attempt(h, reports)
 	if err == nil {
-		err = errors.Join(reports.writeInputs(how), reports.writeProof(h, how))
+		if err = reports.writeInputs(how); err == nil {
+			err = reports.writeProof(h, how)
+		}
 		if err != nil && how.ExitCode() != 0 {
 			warn(err.Error()) // the command's exit status says more
 			err = nil
 		}
 	}
+	reports.forget()
 	if failed := reports.write(how, err); failed != nil {
 		warn(failed.Error())
 	}
-	if errors.Is(err, image.ErrUnknown) && o.searched != nil {
-		err = fmt.Errorf("%w; %w", err, o.searched)
+	if errors.Is(err, image.ErrUnknown) {
+		err = o.explainUnknown(err)
 	}
 	if err != nil {
 		return status.ExitCodeOf(err), err

@@ -3,14 +3,19 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	flag "github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 
 	"mayfly/runtime/access"
 	"mayfly/runtime/plan"
@@ -53,18 +58,23 @@ type verification struct {
 	signers     string
 	noRun, here bool
 	statement   *provenance.Statement
-	tree        string // directory of the project's sources, on the host
-	made        string // temporary directory; "": tree is the caller's
+	name        string // of its file
+	made        string // temporary directory of the checkout; "": there is none
+	project     string // the host's directory of the project, or of what is there of it
+	inside      string // its place in the container
+	outputs     string // the host's directory from which the globs of outputs begin
 }
 
 // A verified is what a verification prints.
 type verified struct {
-	Reproducible bool                    `json:"reproducible"`
-	Signer       string                  `json:"signer,omitempty"`
-	Files        []provenance.Comparison `json:"files"`
+	Same   bool                    `json:"same"` // all files
+	Ran    bool                    `json:"ran"`  // they were made again
+	Signer string                  `json:"signer,omitempty"`
+	Files  []provenance.Comparison `json:"files"`
 }
 
 func (v *verification) verify(name string, asJSON bool) (int, error) {
+	v.name = name
 	signer, err := v.read(name)
 	if err != nil {
 		return exit(fmt.Errorf("%s: %w", name, err))
@@ -73,34 +83,37 @@ func (v *verification) verify(name string, asJSON bool) (int, error) {
 		return exit(err)
 	}
 	defer v.clear()
-	dir := v.outputDirectory()
-	since, err := provenance.Now()
-	if err == nil && !v.noRun {
-		err = v.run(dir)
-	} else {
-		since = time.Time{}
+	var since time.Time
+	if !v.noRun {
+		if since, err = provenance.Now(); err == nil {
+			err = v.run()
+		}
+	}
+	var ended *exec.ExitError
+	if errors.As(err, &ended) && ended.ExitCode() == status.ExitFailure {
+		return status.ExitFailure, nil // the program has said why
 	}
 	if err != nil {
 		return exit(err)
 	}
 	p := v.statement.Predicate.Definition.Parameters
-	files, _, err := provenance.Outputs(dir, p.Outputs)
+	files, _, err := outputsIn(v.outputs, p.Outputs, v.ours())
 	if err != nil {
 		return exit(err)
 	}
-	now, err := provenance.Digests(dir, files, since)
+	now, err := provenance.Digests(v.outputs, files, since)
 	if err != nil {
 		return exit(err)
 	}
-	result := verified{Signer: signer, Files: provenance.Compare(v.statement.Subject, now)}
+	result := verified{Ran: !v.noRun, Signer: signer, Files: provenance.Compare(v.statement.Subject, now)}
 	different := slices.DeleteFunc(slices.Clone(result.Files), provenance.Comparison.Same)
-	result.Reproducible = len(different) == 0
+	result.Same = len(different) == 0
 	if asJSON {
 		err = printJSON(result)
 	} else {
-		v.print(result, different, dir)
+		v.print(result, different)
 	}
-	if err == nil && !result.Reproducible {
+	if err == nil && !result.Same {
 		return exitDiffers, nil
 	}
 	return exit(err)
@@ -124,91 +137,145 @@ func (v *verification) read(name string) (signer string, err error) {
 	return signer, err
 }
 
-// prepare finds the sources: a new checkout of the commit that the statement names, where
-// this is the repository; else the current directory.
-func (v *verification) prepare() (err error) {
-	if v.tree, err = os.Getwd(); err != nil {
-		return err
+// ours are the files that belong to the statement, and to no build.
+func (v *verification) ours() (list []string) {
+	for _, name := range append(signatures(v.name), v.name) {
+		if full, err := filepath.Abs(name); err == nil {
+			list = append(list, full)
+		}
 	}
-	source := provenance.FindSource(v.tree, outputOf)
-	commit := v.statement.CommitOf()
-	if source != nil && !v.here && !v.noRun && commit != "" {
-		return v.checkOut(source.Top, commit)
-	}
-	if commit != "" && !v.noRun && (source == nil || source.Commit != commit || source.Dirty) {
-		warn("the statement is about commit " + commit + ": it is not known whether the sources here are the same")
-	}
-	return nil
+	return list
 }
 
-func (v *verification) checkOut(top, commit string) (err error) {
+// prepare finds the sources: a new checkout of the commit that the statement names, where
+// this is the repository; with --here the current directory.
+func (v *verification) prepare() error {
+	p := v.statement.Predicate.Definition.Parameters
+	if v.here || v.noRun {
+		dir, err := unix.Getwd()
+		v.project, v.inside, v.outputs = dir, p.Directory, dir
+		if below := strings.TrimPrefix(p.Directory, p.Project); plan.Within(p.Directory, p.Project) && strings.HasSuffix(dir, below) {
+			v.project, v.inside = strings.TrimSuffix(dir, below), p.Project
+		}
+		return err
+	}
+	const here = ": where there are the sources and no outputs, --here runs it"
+	commit := v.statement.Commit()
+	switch {
+	case commit == nil:
+		return errors.New("the statement names no commit of git" + here)
+	case commit.Dirty:
+		return fmt.Errorf("the sources were not those of commit %s alone, something had been changed%s", commit.ID, here)
+	case commit.Directory == "" || !plan.Within(p.Directory, p.Project):
+		return fmt.Errorf("the project was not in the repository of commit %s%s", commit.ID, here)
+	}
+	source := provenance.FindSource(".", nil, outputOf)
+	if source == nil {
+		return fmt.Errorf("the statement is about commit %s, and here is no repository%s", commit.ID, here)
+	}
+	return v.checkOut(source.Top, commit)
+}
+
+// checkOut makes the checkout.
+func (v *verification) checkOut(top string, commit *provenance.Commit) (err error) {
 	if v.made, err = os.MkdirTemp("", "mayfly-verify-"); err != nil {
 		return err
 	}
-	v.tree = filepath.Join(v.made, filepath.Base(v.statement.Predicate.Definition.Parameters.Project))
-	for _, args := range [][]string{{"clone", "--quiet", "--no-checkout", "--", top, v.tree}, {"-C", v.tree, "checkout", "--quiet", "--detach", commit, "--"}} {
-		if _, err := outputOf(exec.Command("git", args...)); err != nil {
-			v.clear()
-			return fmt.Errorf("check out commit %s: %w; --here runs in the current directory", commit, err)
+	tree := filepath.Join(v.made, "source")
+	var head []byte
+	for _, args := range [][]string{{"clone", "--quiet", "--no-checkout", "--", top, tree}, {"-C", tree, "checkout", "--quiet", "--detach", commit.ID, "--"}, {"-C", tree, "rev-parse", "HEAD"}} {
+		if head, err = outputOf(exec.Command("git", args...)); err != nil {
+			break
 		}
 	}
-	message("runtime: commit %s in %s", commit, v.tree)
+	if err == nil && strings.TrimSpace(string(head)) != commit.ID {
+		err = fmt.Errorf("it is %s", head)
+	}
+	if err != nil {
+		v.clear()
+		return fmt.Errorf("check out commit %s: %w", commit.ID, err)
+	}
+	p := v.statement.Predicate.Definition.Parameters
+	v.project, v.inside = filepath.Join(tree, commit.Directory), p.Project
+	v.outputs = filepath.Join(v.project, strings.TrimPrefix(p.Directory, p.Project))
+	message("runtime: commit %s in %s", commit.ID, tree)
 	return nil
 }
 
+// clear removes the checkout, also directories that the build has made read-only.
 func (v *verification) clear() {
-	if v.made != "" {
-		if err := os.RemoveAll(v.made); err != nil {
-			warn(err.Error())
+	if v.made == "" {
+		return
+	}
+	_ = filepath.WalkDir(v.made, func(name string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			_ = os.Chmod(name, 0o700)
 		}
+		return nil
+	})
+	if err := os.RemoveAll(v.made); err != nil {
+		warn(err.Error())
 	}
-}
-
-// outputDirectory is the host's directory from which the globs of outputs begin.
-func (v *verification) outputDirectory() string {
-	p := v.statement.Predicate.Definition.Parameters
-	if v.made == "" { // the current directory is where the run was called
-		return v.tree
-	}
-	below, is := strings.CutPrefix(filepath.Clean(p.Directory), filepath.Clean(p.Project))
-	if !is {
-		return v.tree
-	}
-	return filepath.Join(v.tree, below)
 }
 
 // run runs the command of the statement again, in a container of the same image, with the
-// sources where they were.
-func (v *verification) run(dir string) error {
+// sources where they were. An error that wraps exec.ExitError with status.ExitFailure is
+// one that the program has told.
+func (v *verification) run() error {
 	p := v.statement.Predicate.Definition.Parameters
-	there, _, err := provenance.Outputs(dir, p.Outputs)
+	there, _, err := outputsIn(v.outputs, p.Outputs, v.ours())
 	if err != nil {
 		return err
 	}
 	if len(there) > 0 {
 		return fmt.Errorf("%q is there already: verify in a directory with the sources alone", there[0])
 	}
-	flags := p.Flags
-	inside, outside := p.Project, v.tree
-	if v.made == "" {
-		inside, outside = p.Directory, dir
+	flags := append(slices.Clone(p.Flags), v.environment()...)
+	switch place, err := os.Stat(v.inside); {
+	case v.inside == v.project:
+	case err != nil || !place.IsDir(): // a mount point below a bind is not made
+		warn(fmt.Sprintf("the sources are in %q, not in %q as they were: here is no such directory", v.project, v.inside))
+	default:
+		flags = append(flags, "--bind="+plan.EscapeBind(v.project)+":"+plan.EscapeBind(v.inside))
+		if !slices.ContainsFunc(flags, func(text string) bool { return strings.HasPrefix(text, "--chdir=") }) {
+			flags = append(flags, "--chdir="+p.Directory)
+		}
 	}
-	if inside != outside {
-		flags = append(slices.Clone(flags), "--bind="+plan.EscapeBind(outside)+":"+plan.EscapeBind(inside))
-	}
-	if !slices.ContainsFunc(flags, func(text string) bool { return strings.HasPrefix(text, "--chdir=") }) && inside != outside {
-		flags = append(flags, "--chdir="+p.Directory)
-	}
-	flags = append(flags, v.environment()...)
 	message("runtime: in %s again: %s", p.Image, strings.Join(p.Command, " "))
 	run := itself("runtime", slices.Concat([]string{"run", "--quiet"}, flags, []string{p.Image, "--"}, p.Command)...)
-	run.Dir, run.Stdin = dir, nil
-	err = finish(run)
+	run.Dir, run.Env = v.outputs, access.CallerEnviron()
+	run.Stdout, run.Stderr = os.Stderr, os.Stderr
+	err = waitPassing(run)
+	code := 0
 	var ended *exec.ExitError
 	if errors.As(err, &ended) && ended.ExitCode() != status.ExitFailure {
-		return fmt.Errorf("the command has failed with exit status %d", ended.ExitCode())
+		code, err = ended.ExitCode(), nil
+	}
+	if err == nil && code != v.statement.Exit() {
+		err = fmt.Errorf("the command has ended with exit status %d, in the statement it is %d", code, v.statement.Exit())
 	}
 	return err
+}
+
+// waitPassing starts a program and waits for it. Signals that ask for an end are passed on,
+// so that this process clears up when it has ended.
+func waitPassing(cmd *exec.Cmd) error {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer signal.Stop(signals)
+	if err := startAsCalled(cmd); err != nil {
+		return err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	for {
+		select {
+		case s := <-signals:
+			_ = cmd.Process.Signal(s)
+		case err := <-ended:
+			return err
+		}
+	}
 }
 
 // environment returns flags for the variables whose values the statement has, and tells of
@@ -219,14 +286,14 @@ func (v *verification) environment() (flags []string) {
 	var missing []string
 	for _, flag := range p.Flags {
 		name, is := strings.CutPrefix(flag, "--env=")
-		if is && !strings.Contains(name, "=") && !slices.ContainsFunc(here, func(entry string) bool { return strings.HasPrefix(entry, name+"=") }) {
+		if is && !strings.Contains(name, "=") && p.Env[name] == nil && !slices.ContainsFunc(here, func(entry string) bool { return strings.HasPrefix(entry, name+"=") }) {
 			missing = append(missing, name)
 		}
 	}
 	if len(missing) > 0 {
 		warn("the command had variables whose values are not told, and which are not set here: " + strings.Join(missing, ", "))
 	}
-	for _, name := range []string{"LANG", "TZ"} { // as of the caller then
+	for _, name := range slices.Sorted(maps.Keys(p.Env)) {
 		if value := p.Env[name]; value != nil {
 			flags = append(flags, "--env="+name+"="+*value)
 		}
@@ -234,12 +301,18 @@ func (v *verification) environment() (flags []string) {
 	return flags
 }
 
-func (v *verification) print(result verified, different []provenance.Comparison, dir string) {
-	if result.Reproducible {
-		fmt.Fprintf(stdout, "reproducible: %s as in the statement\n", count(len(result.Files), "file"))
-		return
+func (v *verification) print(result verified, different []provenance.Comparison) {
+	files := count(len(result.Files), "file")
+	switch {
+	case result.Same && result.Ran:
+		fmt.Fprintf(stdout, "reproducible: %s as in the statement\n", files)
+	case result.Same:
+		fmt.Fprintf(stdout, "here as in the statement: %s\n", files)
+	case result.Ran:
+		fmt.Fprintf(stdout, "not reproducible: %d of %s\n", len(different), files)
+	default:
+		fmt.Fprintf(stdout, "here other than in the statement: %d of %s\n", len(different), files)
 	}
-	fmt.Fprintf(stdout, "not reproducible: %d of %s\n", len(different), count(len(result.Files), "file"))
 	for _, c := range different {
 		switch {
 		case c.Now == "":
@@ -248,14 +321,17 @@ func (v *verification) print(result verified, different []provenance.Comparison,
 			fmt.Fprintf(stdout, "new      %s\n", printableLine(c.Name))
 		default:
 			fmt.Fprintf(stdout, "differs  %s\n", printableLine(c.Name))
-			v.compare(c, dir)
+			if result.Signer != "" {
+				v.compare(c)
+			}
 		}
 	}
 }
 
 // compare has diffoscope(1) compare two files, if it is there, and the file of the
-// statement is too: in the current directory.
-func (v *verification) compare(c provenance.Comparison, dir string) {
+// statement is too: in the current directory. It reads what the build has made, outside of
+// a container: so only for a statement that somebody who is trusted has signed.
+func (v *verification) compare(c provenance.Comparison) {
 	old, err := provenance.Digests(".", []string{c.Name}, time.Time{})
 	if v.made == "" || err != nil || old[0].Digest["sha256"] != c.Recorded {
 		return
@@ -263,6 +339,8 @@ func (v *verification) compare(c provenance.Comparison, dir string) {
 	if _, err := exec.LookPath("diffoscope"); err != nil {
 		return
 	}
-	out, _ := outputOf(exec.Command("diffoscope", "--", c.Name, filepath.Join(dir, c.Name))) // 1: they differ
-	_, _ = stdout.Write(out)
+	out, _ := outputOf(exec.Command("diffoscope", "--", c.Name, filepath.Join(v.outputs, c.Name))) // 1: they differ
+	for line := range strings.Lines(string(out)) {
+		fmt.Fprintln(stdout, printableLine(strings.TrimSuffix(line, "\n")))
+	}
 }

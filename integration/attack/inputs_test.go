@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"mayfly/integration/kit"
 	"mayfly/runtime/inputs"
@@ -150,5 +151,67 @@ func TestTheDescriptorsOfARecordAreTheProgramsOwn(t *testing.T) {
 	kit.Must(t, cmd.Wait())
 	if r := report(); !r.Complete || !opens(r, filepath.Join(dir, "mine")) {
 		t.Errorf("%+v", r)
+	}
+}
+
+// Processes of the caller's outside of the container that go on opening files by its
+// mounts, and a file system of theirs that does not answer, keep no container from ending.
+func TestARecordEndsThoughItsMountsAreInUse(t *testing.T) {
+	dir := kit.WorkDirectory(t, kit.User)
+	cmd, report := watchedRun(t, kit.User, dir, "echo ready >ready; while [ ! -e end ]; do sleep 0.05; done")
+	kit.Must(t, cmd.Start())
+	kit.Eventually(t, "the container runs", func() bool { _, err := os.Stat(filepath.Join(dir, "ready")); return err == nil })
+	// A process enters the working directory by way of a process of the container.
+	storm := kit.As(t, kit.User, "sh", "-c", `for p in /proc/[0-9]*; do [ "$(cat $p/comm 2>/dev/null)" = sleep ] && cd $p/root`+dir+` 2>/dev/null && break; done
+[ "$(pwd -P)" != / ] || exit 9; while :; do : <ready; : <inputs.json; done`)
+	storms := []*exec.Cmd{storm}
+	kit.Must(t, storm.Start())
+	defer func() {
+		for _, s := range storms {
+			_ = s.Process.Kill()
+			_ = s.Wait()
+		}
+	}()
+	time.Sleep(300 * time.Millisecond)
+	if err := storm.Process.Signal(syscall.Signal(0)); err != nil {
+		t.Fatalf("nobody opens files: %v", err)
+	}
+	kit.Must(t, os.WriteFile(filepath.Join(dir, "end"), nil, 0o644))
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	select {
+	case err := <-ended:
+		kit.Must(t, err)
+	case <-time.After(kit.Within(30 * time.Second)):
+		t.Fatal("the run does not end while others use its mounts")
+	}
+	_ = report()
+}
+
+// Mounts that nobody inside can use are in nobody's way: another user's home that is a file
+// system of its own. What cannot be watched is told.
+func TestMountsThatCannotBeWatched(t *testing.T) {
+	dir := kit.WorkDirectory(t, kit.User)
+	other, uid, gid := kit.Lookup(t, kit.Other)
+	for mode, missed := range map[os.FileMode]string{0o700: "", 0o711: "which you may enter and not read"} {
+		place := filepath.Join(other.HomeDir, "own-file-system")
+		kit.Must(t, os.Mkdir(place, 0o755))
+		kit.Command(t, "mount", "-t", "tmpfs", "-o", fmt.Sprintf("uid=%d,gid=%d,mode=%o", uid, gid, mode), "none", place)
+		cmd, report := watchedRun(t, kit.User, dir, "true")
+		r := kit.Do(t, cmd)
+		kit.Command(t, "umount", place)
+		kit.Must(t, os.Remove(place))
+		if text := strings.Join(report().Missed, "; "); r.Code != 0 || !strings.Contains(text, missed) || missed == "" && text != "" {
+			t.Errorf("%o: %+v, %q", mode, r, text)
+		}
+	}
+	// A directory that the command got open, as standard input.
+	cmd, report := watchedRun(t, kit.User, dir, "cat /proc/self/fd/0/passwd >/dev/null")
+	in, err := os.Open("/etc")
+	kit.Must(t, err)
+	defer in.Close()
+	cmd.Stdin = in
+	if r := kit.Do(t, cmd); r.Code != 0 || !strings.Contains(strings.Join(report().Missed, "; "), "the directory that is descriptor 0") {
+		t.Errorf("%+v, %q", r, report().Missed)
 	}
 }

@@ -58,11 +58,11 @@ func TestBuildsAreProved(t *testing.T) {
 			if !first.Complete || len(first.Packages) < 10 {
 				t.Errorf("%v, %+v", first.Missed, first.Packages)
 			}
-			if r := as(t, tree, "verify-provenance", statement); r.Code != 125 || !strings.Contains(r.Err, "is there already") {
+			if r := as(t, tree, "verify-provenance", "--here", statement); r.Code != 125 || !strings.Contains(r.Err, "is there already") {
 				t.Errorf("among the outputs of the first: %+v", r)
 			}
 			tree = unpack(t, c.name)
-			if r := as(t, tree, "verify-provenance", statement); r.Code != 0 || r.Out != "reproducible: 1 file as in the statement\n" {
+			if r := as(t, tree, "verify-provenance", "--here", statement); r.Code != 0 || r.Out != "reproducible: 1 file as in the statement\n" {
 				t.Errorf("%s%s", r.Out, tail([]byte(r.Err)))
 			}
 			tree = unpack(t, c.name)
@@ -121,7 +121,7 @@ func TestAStatementTellsTheSource(t *testing.T) {
 	kit.Must(t, err)
 	d := s.Predicate.Definition
 	source := d.Dependencies[1]
-	if source.Digest["gitCommit"] != strings.TrimSpace(string(head)) || source.Annotations["dirty"] != false || source.URI != "git+https://example.org/p.git@"+strings.TrimSpace(string(head)) {
+	if source.Digest["gitCommit"] != strings.TrimSpace(string(head)) || source.Annotations["dirty"] != false || source.Annotations["directory"] != "." || source.URI != "git+https://example.org/p.git@"+strings.TrimSpace(string(head)) {
 		t.Errorf("%+v", source)
 	}
 	if image := d.Dependencies[0]; d.Parameters.Image != strings.Replace(kit.Sealed, "@", "", 1)+"@sha256:"+image.Digest["sha256"] || image.Annotations["origin"] == nil {
@@ -140,10 +140,102 @@ func TestAStatementTellsTheSource(t *testing.T) {
 	}
 }
 
+// A statement makes nothing dirty, and what is changed or added does. A dirty statement has
+// no commit to check out.
+func TestDirtySources(t *testing.T) {
+	dir := repository(t, "echo x >out")
+	var s provenance.Statement
+	for _, c := range []struct {
+		change string
+		dirty  bool
+	}{{"true", false}, {"git config status.showUntrackedFiles no; touch new", true}, {"rm new; echo y >>sub/x", true}} {
+		if r := kit.Do(t, inDirectory(kit.As(t, kit.User, "sh", "-c", c.change), dir)); r.Code != 0 {
+			t.Fatalf("%+v", r)
+		}
+		if r := as(t, dir, "run", "--quiet", "--inputs", "inputs.json", "--provenance", "build.json", "build"); r.Code != 0 {
+			t.Fatalf("%+v", r)
+		}
+		readJSON(t, filepath.Join(dir, "build.json"), &s)
+		if commit := s.Commit(); commit.Dirty != c.dirty || len(s.Subject) != 1 {
+			t.Errorf("%s: %+v, %+v", c.change, commit, s.Subject)
+		}
+		want := map[bool]string{false: "reproducible", true: "something had been changed: where there are the sources and no outputs, --here runs it"}[c.dirty]
+		if r := as(t, dir, "verify-provenance", "build.json"); !strings.Contains(r.Out+r.Err, want) || (r.Code == 0) == c.dirty {
+			t.Errorf("%s: %+v", c.change, r)
+		}
+		if r := as(t, dir, "verify-provenance", "--no-run", "build.json"); r.Code != 0 || r.Out != "here as in the statement: 1 file\n" {
+			t.Errorf("%+v", r)
+		}
+	}
+}
+
+func inDirectory(cmd *exec.Cmd, dir string) *exec.Cmd {
+	cmd.Dir = dir
+	return cmd
+}
+
+// A project need not be the top of its repository. Where its path is not there, the build
+// is elsewhere.
+func TestAProjectBelowARepository(t *testing.T) {
+	dir := repository(t, "pwd >/dev/null; cat sub2/x >out")
+	script := "mkdir -p part/sub2; mv mayfly.toml part; echo x >part/sub2/x; git add .; git commit -qm second"
+	if r := kit.Do(t, inDirectory(kit.As(t, kit.User, "sh", "-c", script), dir)); r.Code != 0 {
+		t.Fatalf("%+v", r)
+	}
+	if r := as(t, filepath.Join(dir, "part/sub2"), "run", "--quiet", "--provenance", "../../build.json", "build"); r.Code != 0 {
+		t.Fatalf("%+v", r)
+	}
+	if r := as(t, dir, "verify-provenance", "build.json"); r.Code != 0 || r.Out != "reproducible: 1 file as in the statement\n" {
+		t.Errorf("%+v", r)
+	}
+	kit.Must(t, os.Rename(filepath.Join(dir, "part"), filepath.Join(dir, "moved")))
+	if r := as(t, dir, "verify-provenance", "build.json"); r.Code != 0 || !strings.Contains(r.Err, "here is no such directory") {
+		t.Errorf("%+v", r)
+	}
+	if left, _ := filepath.Glob("/tmp/mayfly-verify-*"); len(left) > 0 {
+		t.Errorf("left: %q", left)
+	}
+}
+
+// The second run has the variables of the first, the last of each name, and tells none that
+// was not to be told.
+func TestVariablesOfAStatement(t *testing.T) {
+	dir := repository(t, "echo $COLOR $TOLD >out")
+	statement := filepath.Join(dir, ".git", "statement.json")
+	run := func(env string, args ...string) provenance.Statement {
+		t.Helper()
+		_ = os.Remove(filepath.Join(dir, "out"))
+		cmd := inDirectory(kit.As(t, kit.User, append(append([]string{kit.Runtime, "run", "--quiet", "--provenance", statement}, args...), "build")...), dir)
+		cmd.Env = append(cmd.Env, env)
+		if r := kit.Do(t, cmd); r.Code != 0 {
+			t.Fatalf("%q: %+v", args, r)
+		}
+		var s provenance.Statement
+		readJSON(t, statement, &s)
+		return s
+	}
+	s := run("A=1", "--env", "COLOR=a-secret")
+	if text, err := s.Encode(); err != nil || strings.Contains(string(text), "a-secret") {
+		t.Errorf("%v: %s", err, text)
+	}
+	s = run("TOLD=one", "--env", "COLOR=blue", "--env", "COLOR=green", "--env", "TOLD", "--provenance-env", "TOLD", "--provenance-env", "COLOR")
+	if p := s.Predicate.Definition.Parameters; *p.Env["COLOR"] != "green" || *p.Env["TOLD"] != "one" {
+		t.Errorf("%+v", p)
+	}
+	if r := as(t, dir, "verify-provenance", statement); r.Code != 0 || strings.Contains(r.Err, "not told") {
+		t.Errorf("%+v", r)
+	}
+	// The caller's limits are the command's, and not the program's.
+	cmd := inDirectory(kit.As(t, kit.User, "sh", "-c", "rm out; ulimit -Sn 20; exec "+kit.Runtime+" run --quiet --provenance "+statement+" build"), dir)
+	if r := kit.Do(t, cmd); r.Code != 0 {
+		t.Errorf("%+v", r)
+	}
+}
+
 func TestWhatCannotBeProved(t *testing.T) {
 	dir := repository(t, "date +%s.%N >out; echo same >out2")
 	statement := filepath.Join(dir, ".git", "statement.json")
-	if r := as(t, dir, "run", "--quiet", "--provenance", statement, "--output", "out2", "build"); r.Code != 0 {
+	if r := as(t, dir, "run", "--quiet", "--provenance", statement, "--output", "out", "--output", "out2", "build"); r.Code != 0 {
 		t.Fatalf("%+v", r)
 	}
 	r := as(t, dir, "verify-provenance", statement)
@@ -169,12 +261,36 @@ func TestWhatCannotBeProved(t *testing.T) {
 		{"--sign: stat /nosuch", 125, []string{"run", "--provenance", statement, "--output", "x", "--sign", "/nosuch", kit.Sealed, "--", "true"}},
 		{"want an image with versions", 125, []string{"run", "--provenance", statement, "--output", "x", "--session", "s", "--", "true"}},
 		{"not what `runtime run --provenance` writes", 125, []string{"verify-provenance", "/etc/passwd"}},
+		{"--provenance and --user exclude each other", 125, []string{"run", "--provenance", statement, "--output", "x", "--user", kit.User, kit.Sealed, "--", "true"}},
+		{"the signature stands beside", 125, []string{"run", "--provenance", "/proc/self/fd/1", "--output", "x", "--sign", statement, kit.Sealed, "--", "true"}},
 		{"no STATEMENT given", 125, []string{"verify-provenance"}},
 		{"no such file", 125, []string{"verify-provenance", "/nosuch"}},
 	} {
 		if r := as(t, dir, c.args...); r.Code != c.code || !strings.Contains(r.Err, c.want) {
 			t.Errorf("%q: %+v, want %s", c.args, r, c.want)
 		}
+	}
+	// A statement stays until there is another, and a failing build has one with its status.
+	before, err := os.ReadFile(statement)
+	kit.Must(t, err)
+	if r := as(t, dir, "run", "--quiet", "--provenance", statement, "--output", "none", kit.Sealed, "--", "true"); r.Code != 125 {
+		t.Errorf("%+v", r)
+	}
+	if after, err := os.ReadFile(statement); err != nil || string(after) != string(before) {
+		t.Errorf("%v: %s", err, after)
+	}
+	fresh := filepath.Join(dir, ".git", "fresh.json")
+	for _, command := range []string{"true", "no-such-command"} {
+		as(t, dir, "run", "--quiet", "--provenance", fresh, "--inputs", fresh+"2", "--output", "none", kit.Sealed, "--", command)
+		if _, err := os.Lstat(fresh); err == nil {
+			t.Errorf("%s leaves a statement", command)
+		}
+	}
+	if r := as(t, dir, "run", "--quiet", "--provenance", fresh, "--output", "out3", kit.Sealed, "--", "sh", "-c", "echo x >out3; exit 3"); r.Code != 3 {
+		t.Errorf("%+v", r)
+	}
+	if r := as(t, dir, "verify-provenance", fresh); r.Code != 0 || r.Out != "reproducible: 1 file as in the statement\n" {
+		t.Errorf("%+v", r)
 	}
 	kit.NothingLeft(t)
 }
@@ -213,6 +329,15 @@ minisign -G -W -p mini.pub -s mini.key >/dev/null; minisign -G -W -p mini2.pub -
 		kit.Must(t, os.Remove(statement+c.signature))
 		if r := verify(c.trusted); r.Code != 125 || strings.Contains(r.Err, "again: ") {
 			t.Errorf("%s, without a signature: %+v", c.key, r)
+		}
+	}
+	// A build that puts another statement in the place of this one gets no signature.
+	forge := "echo x >out; rm .git/statement.json; echo forged >.git/statement.json"
+	for key, signature := range map[string]string{"own": ".sig", "mini.key": ".minisig"} {
+		_ = os.Remove(filepath.Join(dir, "out"))
+		r := as(t, dir, "run", "--quiet", "--provenance", statement, "--sign", filepath.Join(keys, key), "--output", "out", kit.Sealed, "--", "sh", "-c", forge)
+		if _, err := os.Lstat(statement + signature); r.Code != 125 || !strings.Contains(r.Err, "has been replaced during the run") || err == nil {
+			t.Errorf("%s: %+v, %v", key, r, err)
 		}
 	}
 }

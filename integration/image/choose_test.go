@@ -116,9 +116,9 @@ func TestAPolicyOfVersions(t *testing.T) {
 		versions string
 		may      map[string]bool
 	}{
-		{`["` + digest[:30] + `"]`, map[string]bool{name: false, name + "@1": true, name + "@2": false, name + "@" + digest: true}},
+		{`["` + digest + `"]`, map[string]bool{name: false, name + "@1": true, name + "@2": false, name + "@" + digest: true}},
 		{`["2", "stable"]`, map[string]bool{name: false, name + "@1": false, name + "@2": true, name + "@3": false}},
-		{`["sha256:000000"]`, map[string]bool{name: false, name + "@1": false}},
+		{`["sha256:` + strings.Repeat("0", 64) + `"]`, map[string]bool{name: false, name + "@1": false}},
 	} {
 		kit.Must(t, os.WriteFile(dropIn, []byte("[[rule]]\nimages = [\""+name+"\"]\nversions = "+c.versions+"\nwritable = true\n"), 0o644))
 		for image, may := range c.may {
@@ -148,7 +148,7 @@ func TestAPolicyOfVersions(t *testing.T) {
 	if r := kit.Root(t, "run", "--chdir", "/", name+"@1", "true"); r.Code != 0 {
 		t.Errorf("%+v", r)
 	}
-	for _, bad := range []string{`[]`, `[""]`, `["01"]`, `["sha256:xyz"]`, `"1"`} {
+	for _, bad := range []string{`[]`, `[""]`, `["01"]`, `["sha256:xyz"]`, `["` + digest[:40] + `"]`, `"1"`} {
 		kit.Must(t, os.WriteFile(dropIn, []byte("[[rule]]\nimages = [\""+name+"\"]\nversions = "+bad+"\n"), 0o644))
 		if r := kit.Run(t, "run", "--chdir", "/", name, "true"); r.Code != 125 || !strings.Contains(r.Err, dropIn+":3") {
 			t.Errorf("%s: %+v", bad, r)

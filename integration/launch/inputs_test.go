@@ -89,7 +89,7 @@ func TestUndeclaredInputsAreFound(t *testing.T) {
 		{tool, "cat ~/include/planted.h", "\"" + include + "/planted.h\"", 125},
 		{tool, "cat ~/include/planted.h; exit 7", "\"" + include + "/planted.h\"", 7},
 		{"package dash\npackage libc6\npackage libc-bin\n", "true", "", 0},
-		{"package libc6\n", "true", "\"/usr/bin/dash\" of package dash", 125},
+		{"package libc6\n", "true", "used, and not allowed: package dash", 125},
 		{"include", "true", "list:1: \"include\": want an absolute path", 125},
 	} {
 		kit.Must(t, os.WriteFile(list, []byte(c.list), 0o644))

@@ -21,7 +21,8 @@ const (
 	dpkgInfo = "/var/lib/dpkg/info"
 	// Bounds for what a hostile image may have there.
 	mostLists      = 20_000
-	mostListsBytes = 512 << 20
+	mostListsBytes = 64 << 20
+	mostLinks      = 50_000
 )
 
 // movedToUsr are the directories that links to /usr have replaced in newer releases.
@@ -47,7 +48,7 @@ func (i *Image) Owners(wanted func(string) bool) (map[string]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("image %s: %s: %w", i, dpkgInfo, err)
 	}
-	lists, left := 0, int64(mostListsBytes)
+	lists, links, left := 0, 0, int64(mostListsBytes)
 	for _, entry := range list {
 		name, is := strings.CutSuffix(entry.Name(), ".list")
 		if !is {
@@ -58,7 +59,11 @@ func (i *Image) Owners(wanted func(string) bool) (map[string]string, error) {
 		}
 		read, err := ownedBy(root, path.Join(dpkgInfo, entry.Name()), left, func(owned string) {
 			owned, ok := whatIsWanted(owned, wanted)
-			if ok || mayBeLink(owned) && wanted(i.leadsTo(root, owned)) {
+			if !ok && mayBeLink(owned) && links < mostLinks {
+				links++
+				ok = wanted(i.leadsTo(root, owned))
+			}
+			if ok {
 				found[owned], _, _ = strings.Cut(name, ":")
 			}
 		})
@@ -117,6 +122,7 @@ func ownedBy(root mount.Root, name string, most int64, tell func(string)) (int64
 	defer list.Close()
 	limited := &io.LimitedReader{R: list, N: most}
 	lines := bufio.NewScanner(limited)
+	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		tell(lines.Text())
 	}

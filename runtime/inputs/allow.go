@@ -56,15 +56,11 @@ func (a *Allowed) add(line, home string) error {
 	return nil
 }
 
-// allows tells whether a file may be opened.
+// allows tells whether a file may be opened. What is of the image is a question of
+// packages.
 func (a *Allowed) allows(f File) bool {
-	switch f.Of {
-	case OfProject, OfMachine:
+	if f.Of != OfHost {
 		return true
-	case OfImage:
-		if a.packages == nil || f.Package == "" || slices.Contains(a.packages, f.Package) {
-			return true
-		}
 	}
 	return slices.ContainsFunc(a.paths, func(glob string) bool {
 		// The glob matches the file, or a directory above it.
@@ -86,23 +82,26 @@ const mostNamed = 5
 // complete. It does not matter whether they were read or written: what a build may not
 // use it need not open.
 func (a *Allowed) Check(r *Report) error {
-	var names []string
+	var names, packages []string
 	more := 0
 	for _, f := range r.Files {
-		if a.allows(f) {
-			continue
-		}
-		if len(names) == mostNamed {
+		switch {
+		case a.allows(f):
+		case len(names) == mostNamed:
 			more++
-			continue
+		default:
+			names = append(names, strconv.Quote(f.Path))
 		}
-		name := strconv.Quote(f.Path)
-		if f.Of == OfImage {
-			name += " of package " + f.Package
+	}
+	for _, p := range r.Packages {
+		if a.packages != nil && !slices.Contains(a.packages, p.Name) {
+			packages = append(packages, "package "+p.Name)
 		}
-		names = append(names, name)
 	}
 	var errs []error
+	if len(packages) > 0 {
+		errs = append(errs, errors.New("used, and not allowed: "+strings.Join(packages, ", ")))
+	}
 	if len(names) > 0 {
 		text := strings.Join(names, ", ")
 		if more > 0 {

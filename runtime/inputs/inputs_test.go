@@ -61,8 +61,9 @@ func TestWhatIsAllowed(t *testing.T) {
 		{list, "/etc/passwd", ""},
 		{list, "/usr/gcc", ""},
 		{list + "package gcc", "/usr/gcc", ""},
-		{list + "package gcc", "/usr/make", `"/usr/make" of package make`},
+		{list + "package gcc", "/usr/make", `used, and not allowed: package make`},
 		{"", "/opt/x", `"/opt/x"`},
+		{"package gcc-12", "/usr/gcc", "used, and not allowed: package gcc"},
 	} {
 		a, err := ParseAllowed("list", c.list, "/home/u")
 		if err != nil {
@@ -91,14 +92,14 @@ func TestTheTableIsBounded(t *testing.T) {
 	table := newTable()
 	long := strings.Repeat("x", 1<<20)
 	for i := range 100 {
-		table.add(fmt.Appendf(nil, "/%d%s", i, long), true, false)
+		table.add(fmt.Appendf(nil, "/%d%s", i, long), false, true, false)
 	}
 	if r := table.record(); len(r.Files) != mostBytes>>20-1 || len(r.Missed) != 1 || !strings.Contains(r.Missed[0], "bytes of their names (") {
 		t.Errorf("%d files, %q", len(r.Files), r.Missed)
 	}
 	table = newTable()
 	for i := range mostFiles + 10 {
-		table.add(fmt.Appendf(nil, "/%d", i), true, false)
+		table.add(fmt.Appendf(nil, "/%d", i), false, true, false)
 	}
 	if r := table.record(); len(r.Files) != mostFiles || !slices.ContainsFunc(r.Missed, func(s string) bool { return strings.HasSuffix(s, "(10 times)") }) {
 		t.Errorf("%d files, %q", len(r.Files), r.Missed)
@@ -107,11 +108,12 @@ func TestTheTableIsBounded(t *testing.T) {
 
 func TestAFileIsOneWithAndWithoutAName(t *testing.T) {
 	table := newTable()
-	for _, name := range []string{"/a", "/a (deleted)", "/b (deleted)"} {
-		table.add([]byte(name), true, false)
+	for _, name := range []string{"/a", "/a gone", "/b gone", "/c gone", "/c"} {
+		name, gone := strings.CutSuffix(name, " gone")
+		table.add([]byte(name), gone, true, false)
 	}
 	r := table.record()
-	if a, b := r.Files["/a"], r.Files["/b"]; a != (Count{2, 0, false}) || b != (Count{1, 0, true}) || len(r.Files) != 2 {
+	if a, b, c := r.Files["/a"], r.Files["/b"], r.Files["/c"]; a != (Count{2, 0, false}) || b != (Count{1, 0, true}) || c != (Count{2, 0, false}) || len(r.Files) != 3 {
 		t.Errorf("%+v", r.Files)
 	}
 }

@@ -69,10 +69,10 @@ func NewReport(o Opened, a About) *Report {
 		c := o.Files[name]
 		f := File{Path: name, Of: OfHost, Opened: c.Opened, Written: c.Written, Gone: c.Gone, Package: o.Packages[name]}
 		switch {
-		case o.Of[name] == plan.OfImage && !plan.Within(name, a.Project):
-			f.Of = OfImage
-		case plan.Within(name, a.Project):
+		case a.Project != "/" && plan.Within(name, a.Project):
 			f.Of = OfProject
+		case o.Of[name] == plan.OfImage:
+			f.Of = OfImage
 		case slices.Contains(ofMachine, name):
 			f.Of = OfMachine
 		}
@@ -87,7 +87,8 @@ func NewReport(o Opened, a About) *Report {
 	return r
 }
 
-// read tells whether the file was opened for more than writing.
+// read tells whether the file was opened for reading, as far as the counts tell: one that
+// was opened for both counts as written.
 func (f File) read() bool { return f.Opened > f.Written }
 
 // Summary tells in a line what was used besides the project; "": nothing was.

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"mayfly/runtime/plan"
 )
@@ -29,12 +28,8 @@ type Opened struct {
 // one, so it is at least so often.
 type Count struct {
 	Opened, Written int
-	Gone            bool // it was removed, or another took its place
+	Gone            bool // it was removed, and nothing of its name opened after
 }
-
-// Read tells whether the file was opened for reading, as far as the counts tell: one that
-// was opened for both counts as written.
-func (c Count) Read() bool { return c.Opened > c.Written }
 
 const (
 	// A table has at most so many files, and bytes of their paths: a container must not
@@ -52,8 +47,8 @@ type table struct {
 
 func newTable() table { return table{files: map[string]*Count{}, missed: map[string]int{}} }
 
-// add counts what one event tells of a path.
-func (t *table) add(path []byte, opened, written bool) {
+// add counts what one event tells of a path. gone: the file had no name any more.
+func (t *table) add(path []byte, gone, opened, written bool) {
 	c := t.files[string(path)] // without a copy
 	if c == nil {
 		if t.bytes += len(path); len(t.files) >= mostFiles || t.bytes > mostBytes {
@@ -61,9 +56,10 @@ func (t *table) add(path []byte, opened, written bool) {
 			t.missed[fmt.Sprintf("more than %d files, or %d bytes of their names", mostFiles, mostBytes)]++
 			return
 		}
-		c = &Count{}
+		c = &Count{Gone: true}
 		t.files[string(path)] = c
 	}
+	c.Gone = c.Gone && gone
 	if opened {
 		c.Opened++
 	}
@@ -72,16 +68,10 @@ func (t *table) add(path []byte, opened, written bool) {
 	}
 }
 
-// deleted is what the kernel writes behind the path of a file that has no name any more.
-const deleted = " (deleted)"
-
-// record returns the table. A file with and without a name is one.
 func (t *table) record() Record {
 	r := Record{Files: make(map[string]Count, len(t.files))}
 	for path, c := range t.files {
-		name, gone := strings.CutSuffix(path, deleted)
-		was, there := r.Files[name]
-		r.Files[name] = Count{was.Opened + c.Opened, was.Written + c.Written, gone && (!there || was.Gone)}
+		r.Files[path] = *c
 	}
 	for _, reason := range slices.Sorted(maps.Keys(t.missed)) {
 		if n := t.missed[reason]; n > 1 {

@@ -11,9 +11,10 @@
 package inputs
 
 import (
-	"errors"
+	"bytes"
 	"fmt"
 	"strconv"
+	"sync"
 	"time"
 	"unsafe"
 
@@ -31,11 +32,12 @@ type Watch struct {
 	fds       int    // descriptor of /proc/self/fd, while Read runs
 	buffer    []byte // for events
 	name      [unix.PathMax + 64]byte
-	marked    map[uint64]bool // ids of mounts
+	known     map[uint64]bool // ids of mounts that are watched, or left out
+	lock      sync.Mutex      // of table
 	table     table
 	late      []string      // see Missed
-	done      chan struct{} // closed when Read has returned; nil: it was not called
-	err       error         // of Read, valid then
+	done      chan struct{} // closed when read has returned; nil: Start was not called
+	err       error         // of read, valid then
 }
 
 const (
@@ -46,6 +48,14 @@ const (
 	reportErrors = 0x2000 // FAN_REPORT_FD_ERROR
 	eventSize    = int(unsafe.Sizeof(unix.FanotifyEventMetadata{}))
 	manyEvents   = 128 // in one read(2): each is a descriptor
+	// lastEvents and lastTime bound what is read after Stop. More events than the queue
+	// holds come from processes that the container's end has not ended: of the host, by
+	// way of /proc/PID/root.
+	lastEvents = 1 << 16
+	lastTime   = 2 * time.Second
+	// giveUp is how long Stop waits for the reader: the kernel opens a file for it, which a
+	// file system of the caller's (FUSE) need not answer.
+	giveUp = 5 * time.Second
 )
 
 // New makes a Watch without marks, which the caller must Stop. The thread needs
@@ -53,7 +63,7 @@ const (
 func New() (*Watch, error) {
 	const flags = unix.FAN_CLASS_NOTIF | unix.FAN_CLOEXEC | unix.FAN_NONBLOCK
 	const eventFlags = unix.O_RDONLY | unix.O_LARGEFILE | unix.O_CLOEXEC | unix.O_NONBLOCK
-	w := &Watch{wake: -1, namespace: -1, marked: map[uint64]bool{}, table: newTable()}
+	w := &Watch{wake: -1, namespace: -1, known: map[uint64]bool{}, table: newTable()}
 	many := manyEvents
 	var err error
 	if w.group, err = unix.FanotifyInit(flags|reportErrors, eventFlags); err == unix.EINVAL {
@@ -82,15 +92,18 @@ func (w *Watch) Mark(path string, id uint64) error {
 	if err := unix.FanotifyMark(w.group, flags, events, unix.AT_FDCWD, path); err != nil {
 		return fmt.Errorf("fanotify_mark: %w", err)
 	}
-	w.marked[id] = true
+	w.known[id] = true
 	return nil
 }
 
-// Marked tells whether a mount is watched.
-func (w *Watch) Marked(id uint64) bool { return w.marked[id] }
+// Leave leaves out a mount: it is known, and not watched.
+func (w *Watch) Leave(id uint64) { w.known[id] = true }
 
-// Missed adds a reason why the record is not complete. It is called on the goroutine that
-// calls Stop.
+// Knows tells whether a mount is watched or left out.
+func (w *Watch) Knows(id uint64) bool { return w.known[id] }
+
+// Missed adds a reason why the record is not complete. Before Start it is called on the
+// launch's thread, afterwards on the goroutine that calls Stop.
 func (w *Watch) Missed(reason string) { w.late = append(w.late, reason) }
 
 // pause is how long the reader waits after it has been woken: many events together cost
@@ -113,17 +126,36 @@ func (w *Watch) read() (err error) {
 	}
 	defer unix.Close(w.fds)
 	for {
-		if err := w.drain(); err != nil {
+		stopping, err := w.wait(int(pause.Milliseconds()))
+		switch {
+		case err != nil:
 			return err
+		case stopping:
+			return w.readLast()
 		}
-		stopping, err := w.wait(-1, unix.PollFd{Fd: int32(w.group), Events: unix.POLLIN})
-		if err == nil && !stopping {
-			stopping, err = w.wait(int(pause.Milliseconds()))
+		if _, err = w.readMany(); err == nil {
+			stopping, err = w.wait(-1, unix.PollFd{Fd: int32(w.group), Events: unix.POLLIN})
 		}
-		if err != nil || stopping {
-			return errors.Join(err, w.drain())
+		switch {
+		case err != nil:
+			return err
+		case stopping:
+			return w.readLast()
 		}
 	}
+}
+
+// readLast reads the events that are left, within bounds.
+func (w *Watch) readLast() error {
+	for end, left := time.Now().Add(lastTime), lastEvents; left > 0 && time.Now().Before(end); {
+		n, err := w.readMany()
+		if n == 0 || err != nil {
+			return err
+		}
+		left -= n
+	}
+	w.tell("files that were opened when the container had ended, by processes outside of it")
+	return nil
 }
 
 // wait waits for one of some descriptors, and tells whether the watch is to stop.
@@ -137,71 +169,101 @@ func (w *Watch) wait(milliseconds int, others ...unix.PollFd) (stopping bool, er
 	}
 }
 
-// drain reads all events that are there.
-func (w *Watch) drain() error {
-	for {
+// readMany reads as many events as the kernel keeps by default, or all that are there, and
+// returns their number.
+func (w *Watch) readMany() (count int, err error) {
+	for count < 1<<14 {
 		n, err := unix.Read(w.group, w.buffer)
 		switch {
 		case err == unix.EAGAIN:
-			return nil
+			return count, nil
 		case err == unix.EINTR:
 			continue
 		case err != nil && len(w.buffer) > eventSize:
-			return fmt.Errorf("read what was opened: %w", err)
+			return count, fmt.Errorf("read what was opened: %w", err)
 		case err != nil: // of one event, see reportErrors
 			w.unknown(err)
+			count++
 			continue
 		}
-		for rest := w.buffer[:n]; len(rest) >= eventSize; {
+		for rest := w.buffer[:n]; len(rest) >= eventSize; count++ {
 			e := (*unix.FanotifyEventMetadata)(unsafe.Pointer(&rest[0]))
 			if int(e.Event_len) < eventSize || int(e.Event_len) > len(rest) {
-				return fmt.Errorf("read what was opened: an event of %d bytes", e.Event_len)
+				return count, fmt.Errorf("read what was opened: an event of %d bytes", e.Event_len)
 			}
 			w.take(e)
 			rest = rest[e.Event_len:]
 		}
 	}
+	return count, nil
 }
 
 // take enters an event into the table.
 func (w *Watch) take(e *unix.FanotifyEventMetadata) {
 	switch {
 	case e.Mask&unix.FAN_Q_OVERFLOW != 0:
-		w.table.missed["more files were opened at a time than the kernel's queue holds (fs.fanotify.max_queued_events)"]++
+		w.tell("more files were opened at a time than the kernel's queue holds (fs.fanotify.max_queued_events)")
 		return
 	case e.Fd < 0:
 		w.unknown(unix.Errno(-e.Fd))
 		return
 	}
+	defer unix.Close(int(e.Fd))
 	n, err := unix.Readlinkat(w.fds, strconv.Itoa(int(e.Fd)), w.name[:])
-	if err == nil {
-		w.table.add(w.name[:n], e.Mask&unix.FAN_OPEN != 0, e.Mask&unix.FAN_CLOSE_WRITE != 0)
-	} else {
+	if err != nil {
 		w.unknown(err)
+		return
 	}
-	unix.Close(int(e.Fd))
+	name, gone := bytes.CutSuffix(w.name[:n], []byte(deleted))
+	w.lock.Lock()
+	defer w.lock.Unlock()
+	w.table.add(name, gone, e.Mask&unix.FAN_OPEN != 0, e.Mask&unix.FAN_CLOSE_WRITE != 0)
+}
+
+// deleted is what the kernel writes behind the path of a file that has no name any more.
+const deleted = " (deleted)"
+
+// tell adds a reason why the record is not complete, on the reader's goroutine.
+func (w *Watch) tell(reason string) {
+	w.lock.Lock()
+	defer w.lock.Unlock()
+	w.table.missed[reason]++
 }
 
 func (w *Watch) unknown(err error) {
-	w.table.missed["files that were opened could not be looked at: "+err.Error()]++
+	w.tell("files that were opened could not be looked at: " + err.Error())
 }
 
 // Stop ends the Watch and returns what it has recorded. The container's processes must
-// have ended.
-func (w *Watch) Stop() (r Record, err error) {
-	if w.done != nil {
-		one := [8]byte{1}
-		if _, err = unix.Write(w.wake, one[:]); err == nil {
-			<-w.done
-			err = w.err
-		}
-		r = w.table.record()
-		r.Missed = append(r.Missed, w.late...)
+// have ended. It is back within some seconds, whatever the files are.
+func (w *Watch) Stop() (Record, error) {
+	if w.done == nil {
+		w.close()
+		return Record{}, nil
 	}
+	one := [8]byte{1}
+	if _, err := unix.Write(w.wake, one[:]); err != nil {
+		return Record{}, err
+	}
+	var err error
+	select {
+	case <-w.done:
+		err = w.err
+		w.close()
+	case <-time.After(giveUp): // the reader keeps the descriptors
+		w.Missed("a file system did not answer when a file was opened for the record")
+	}
+	w.lock.Lock()
+	defer w.lock.Unlock()
+	r := w.table.record()
+	r.Missed = append(r.Missed, w.late...)
+	return r, err
+}
+
+func (w *Watch) close() {
 	for _, fd := range []int{w.group, w.wake, w.namespace} {
 		if fd >= 0 {
 			unix.Close(fd)
 		}
 	}
-	return r, err
 }

@@ -20,14 +20,14 @@ type command struct {
 const maxScript = 128 << 10
 
 // ErrNoCommand means that the file has no such command.
-var ErrNoCommand = errors.New("no such command")
+var ErrNoCommand = errors.New("has no command")
 
 // Command returns what is executed for a command: a program with its arguments.
 func (p *Project) Command(name string) ([]string, error) {
 	c, ok := p.commands[name]
 	switch {
 	case !ok:
-		return nil, fmt.Errorf("%w: %s has no command %q, %s", ErrNoCommand, p.File, name, p.advice())
+		return nil, fmt.Errorf("%s %w %q, %s", p.File, ErrNoCommand, name, p.advice())
 	case c.args != nil:
 		return c.args, nil
 	}
@@ -111,6 +111,6 @@ func (p *Project) Describe(name string) string {
 	case c.args != nil:
 		return strings.Join(c.args, " ")
 	default:
-		return c.shell
+		return strings.TrimSpace(c.shell)
 	}
 }

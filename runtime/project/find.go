@@ -29,42 +29,68 @@ var ErrNone = errors.New("there is no " + FileName)
 
 // Find finds and reads the file of the working directory, or of the nearest directory
 // above it. It looks in directories of the caller's only, and does not leave the mount.
-func Find() (*Project, error) {
+func Find() (p *Project, err error) {
+	err = upwards(func(dir int, path string) (bool, error) {
+		text, err := readIn(dir)
+		if err == unix.ENOENT {
+			return false, nil
+		}
+		if err != nil {
+			return true, fmt.Errorf("%s: %w", filepath.Join(path, FileName), err)
+		}
+		p, err = Parse(filepath.Join(path, FileName), text)
+		return true, err
+	})
+	return p, err
+}
+
+// GitTop returns the working directory, or the nearest above it, that has a .git; "": there
+// is none. It looks where Find does.
+func GitTop() (top string) {
+	_ = upwards(func(dir int, path string) (bool, error) {
+		var st unix.Stat_t
+		if unix.Fstatat(dir, ".git", &st, unix.AT_SYMLINK_NOFOLLOW) != nil || int(st.Uid) != os.Getuid() {
+			return false, nil
+		}
+		top = path
+		return true, nil
+	})
+	return top
+}
+
+// upwards calls f for the working directory and those above it, until f says that it is
+// done. A directory is open as long as f runs.
+func upwards(f func(dir int, path string) (done bool, err error)) error {
 	dir, err := unix.Open(".", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, fmt.Errorf("%w: open the working directory: %w", ErrNone, err)
+		return fmt.Errorf("%w: open the working directory: %w", ErrNone, err)
 	}
 	defer func() { unix.Close(dir) }()
 	path, err := file.PathOf(dir)
 	if err != nil {
-		return nil, fmt.Errorf("%w: the working directory: %w", ErrNone, err)
+		return fmt.Errorf("%w: the working directory: %w", ErrNone, err)
 	}
 	first, here := path, place{}
 	for {
 		was := here
 		here, err = placeOf(dir)
-		if err != nil {
-			return nil, fmt.Errorf("%w: look at %q: %w", ErrNone, path, err)
-		}
 		switch {
+		case err != nil:
+			return fmt.Errorf("%w: look at %q: %w", ErrNone, path, err)
 		case here.owner != os.Getuid():
-			return nil, fmt.Errorf("%w from %q upwards: %q is not yours", ErrNone, first, path)
+			return fmt.Errorf("%w from %q upwards: %q is not yours", ErrNone, first, path)
 		case was != (place{}) && was.mount != here.mount:
-			return nil, fmt.Errorf("%w from %q upwards, to where %q is mounted", ErrNone, first, path)
+			return fmt.Errorf("%w from %q upwards, to where %q is mounted", ErrNone, first, path)
 		}
-		text, err := readIn(dir)
-		if err == nil {
-			return Parse(filepath.Join(path, FileName), text)
-		}
-		if err != unix.ENOENT {
-			return nil, fmt.Errorf("%s: %w", filepath.Join(path, FileName), err)
+		if done, err := f(dir, path); done || err != nil {
+			return err
 		}
 		if path == "/" {
-			return nil, fmt.Errorf("%w from %q upwards", ErrNone, first)
+			return fmt.Errorf("%w from %q upwards", ErrNone, first)
 		}
 		above, err := unix.Openat(dir, "..", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 		if err != nil {
-			return nil, fmt.Errorf("%w: open the directory above %q: %w", ErrNone, path, err)
+			return fmt.Errorf("%w: open the directory above %q: %w", ErrNone, path, err)
 		}
 		unix.Close(dir)
 		dir, path = above, filepath.Dir(path)

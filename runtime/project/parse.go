@@ -118,7 +118,7 @@ func (p *parser) setVariable(e *unstable.Node, name string, value *unstable.Node
 	if err != nil {
 		return err
 	}
-	if name == "" || strings.ContainsAny(name, "=\x00") || strings.IndexByte(content, 0) >= 0 {
+	if name == "" || strings.ContainsAny(name, "= \t\"'\x00") || strings.IndexByte(content, 0) >= 0 {
 		return errors.New("no name or value of a variable")
 	}
 	p.add(e, "env", name+"="+content)
@@ -171,6 +171,9 @@ func (p *parser) set(e *unstable.Node, name string, value *unstable.Node) error 
 		}
 		names = append(names, s.key)
 	}
+	if slices.Contains(names, "limits."+name) {
+		return fmt.Errorf("it belongs to limits: limits.%s, or below [limits]", name)
+	}
 	names = append(names, "image", "env", "limits", "commands")
 	return errors.New("there is no such setting" + nearest.Advice(name, names, nil))
 }
@@ -213,5 +216,5 @@ func (p *parser) syntax(err error) error {
 	if len(broken.Highlight) > 0 {
 		place = int(p.toml.Range(broken.Highlight).Offset)
 	}
-	return fmt.Errorf("%s: %s", p.At(p.lineOf(place)), broken.Message)
+	return fmt.Errorf("%s: %s; texts are in quotes", p.At(p.lineOf(place)), broken.Message)
 }

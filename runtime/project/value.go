@@ -106,7 +106,7 @@ func (p *parser) checked(k kind, text string) (string, error) {
 // fromHere makes a path absolute: ~/ is the home, any other is in the file's directory.
 func (p *parser) fromHere(name string) string {
 	if rest, ok := strings.CutPrefix(name, "~/"); ok {
-		return filepath.Join(os.Getenv("HOME"), rest)
+		return filepath.Join("/", os.Getenv("HOME"), rest)
 	}
 	if filepath.IsAbs(name) {
 		return name
@@ -119,7 +119,7 @@ func (p *parser) fromHere(name string) string {
 func (p *parser) fromHereEscaped(bind string) string {
 	switch {
 	case strings.HasPrefix(bind, "~/"):
-		return plan.EscapeBind(os.Getenv("HOME")) + bind[1:]
+		return plan.EscapeBind(filepath.Join("/", os.Getenv("HOME"))) + bind[1:]
 	case strings.HasPrefix(bind, "/"), strings.HasPrefix(bind, ":"):
 		return bind
 	}

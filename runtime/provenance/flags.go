@@ -2,7 +2,6 @@ package provenance
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 )
 
@@ -11,10 +10,7 @@ import (
 // terminals, names, other users. Those of the value "" take none.
 var flags = map[string]string{"bind": "v", "bind-ro": "v", "no-bind": "v", "no-host-binds": "", "tmpfs": "v", "env": "v", "env-all": "",
 	"chdir": "v", "network": "v", "root": "", "root-as": "v", "personality": "v", "hostname": "v", "writable": "", "no-sync": "", "add-host": "v",
-	"memory": "v", "swap": "v", "tasks": "v", "cpus": "v", "timeout": "v"}
-
-// IsRecorded tells whether a flag belongs into a statement.
-func IsRecorded(flag string) bool { _, is := flags[flag]; return is }
+	"memory": "v", "swap": "v", "tasks": "v", "cpus": "v", "timeout": "v", "kill-after": "v", "publish": "v"}
 
 // Flag writes a flag as a statement has it.
 func Flag(name, value string) string {
@@ -34,12 +30,4 @@ func checkFlags(list []string) error {
 		}
 	}
 	return nil
-}
-
-// Without returns the flags without those of some names.
-func Without(list []string, names ...string) []string {
-	return slices.DeleteFunc(slices.Clone(list), func(text string) bool {
-		name, _, _ := strings.Cut(strings.TrimPrefix(text, "--"), "=")
-		return slices.Contains(names, name)
-	})
 }

@@ -19,7 +19,7 @@ func example() *Statement {
 			Parameters: Parameters{Image: "deb12@sha256:" + digest, Command: []string{"make", "<all>"}, Project: "/srv/p", Directory: "/srv/p/src",
 				Flags: []string{Flag("bind-ro", "/opt/sdk:/sdk"), Flag("root", "")}, Env: map[string]*string{"CC": &value, "TOKEN": nil}, Outputs: []string{"build/*.a"}},
 			Internal:     Internal{Rule: "/etc/mayfly/policy.toml:3", Network: "none", Binds: []Bind{{Source: "/opt", Destination: "/opt", ReadOnly: true}}},
-			Dependencies: []Resource{{Name: "image", URI: "mayfly:deb12@3", Digest: map[string]string{"sha256": digest}}, (&Source{Commit: strings.Repeat("a", 40), URL: "https://example.org/p.git"}).Resource()},
+			Dependencies: []Resource{{Name: "image", URI: "mayfly:deb12@3", Digest: map[string]string{"sha256": digest}}, (&Source{Top: "/srv", Commit: strings.Repeat("a", 40), URI: "https://example.org/p.git"}).Resource("/srv/p")},
 		},
 		Run{Builder: Builder{Version: map[string]string{"mayfly": "1"}}, Metadata: Metadata{InvocationID: "x", Started: time.Unix(1, 0).UTC(), Finished: time.Unix(2, 0).UTC()}, Byproducts: []Resource{ExitStatus(0)}})
 }
@@ -37,8 +37,8 @@ func TestAStatementIsReadAsItWasWritten(t *testing.T) {
 	if err != nil || string(again) != string(data) {
 		t.Errorf("%s\nbecomes\n%s, %v", data, again, err)
 	}
-	if s.CommitOf() != strings.Repeat("a", 40) {
-		t.Errorf("commit %q", s.CommitOf())
+	if c := s.Commit(); *c != (Commit{strings.Repeat("a", 40), false, "p"}) || s.Exit() != 0 {
+		t.Errorf("%+v, exit %d", c, s.Exit())
 	}
 	if _, err := (&Statement{Subject: []Resource{{Name: "\xff"}}}).Encode(); err == nil {
 		t.Error("what is not UTF-8 is written")
@@ -55,16 +55,22 @@ func TestAStatementIsNotBelieved(t *testing.T) {
 		"no SHA-256":              func(s *Statement) { s.Subject[0].Digest = nil },
 		"not named by its digest": func(s *Statement) { s.Predicate.Definition.Parameters.Image = "deb12@3" },
 		"image name":              func(s *Statement) { s.Predicate.Definition.Parameters.Image = "--log=x@sha256:012345" },
-		"directories":             func(s *Statement) { s.Predicate.Definition.Parameters.Project = "x" },
-		`flag "--log=/x"`:         func(s *Statement) { s.Predicate.Definition.Parameters.Flags = []string{"--log=/x"} },
-		`flag "--store=/x"`:       func(s *Statement) { s.Predicate.Definition.Parameters.Flags = []string{"--store=/x"} },
-		`flag "--bind"`:           func(s *Statement) { s.Predicate.Definition.Parameters.Flags = []string{"--bind", "/x"} },
-		`flag "--root=true"`:      func(s *Statement) { s.Predicate.Definition.Parameters.Flags = []string{"--root=true"} },
-		`flag "-t"`:               func(s *Statement) { s.Predicate.Definition.Parameters.Flags = []string{"-t"} },
-		`flag "other"`:            func(s *Statement) { s.Predicate.Definition.Parameters.Flags = []string{"other"} },
-		`glob "../*"`:             func(s *Statement) { s.Predicate.Definition.Parameters.Outputs = []string{"../*"} },
-		`glob "/etc/*"`:           func(s *Statement) { s.Predicate.Definition.Parameters.Outputs = []string{"/etc/*"} },
-		"no outputs":              func(s *Statement) { s.Predicate.Definition.Parameters.Outputs = nil },
+		"the commit": func(s *Statement) {
+			s.Predicate.Definition.Dependencies[1].Digest["gitCommit"] = "--recurse-submodules"
+		},
+		"the commit \"HEAD\"":  func(s *Statement) { s.Predicate.Definition.Dependencies[1].Digest["gitCommit"] = "HEAD" },
+		`the directory "../x"`: func(s *Statement) { s.Predicate.Definition.Dependencies[1].Annotations["directory"] = "../x" },
+		`"/srv/p/..`:           func(s *Statement) { s.Predicate.Definition.Parameters.Project = "/srv/p/.." },
+		"directories":          func(s *Statement) { s.Predicate.Definition.Parameters.Project = "x" },
+		`flag "--log=/x"`:      func(s *Statement) { s.Predicate.Definition.Parameters.Flags = []string{"--log=/x"} },
+		`flag "--store=/x"`:    func(s *Statement) { s.Predicate.Definition.Parameters.Flags = []string{"--store=/x"} },
+		`flag "--bind"`:        func(s *Statement) { s.Predicate.Definition.Parameters.Flags = []string{"--bind", "/x"} },
+		`flag "--root=true"`:   func(s *Statement) { s.Predicate.Definition.Parameters.Flags = []string{"--root=true"} },
+		`flag "-t"`:            func(s *Statement) { s.Predicate.Definition.Parameters.Flags = []string{"-t"} },
+		`flag "other"`:         func(s *Statement) { s.Predicate.Definition.Parameters.Flags = []string{"other"} },
+		`glob "../*"`:          func(s *Statement) { s.Predicate.Definition.Parameters.Outputs = []string{"../*"} },
+		`glob "/etc/*"`:        func(s *Statement) { s.Predicate.Definition.Parameters.Outputs = []string{"/etc/*"} },
+		"no outputs":           func(s *Statement) { s.Predicate.Definition.Parameters.Outputs = nil },
 	} {
 		s := example()
 		change(s)
@@ -135,9 +141,19 @@ func TestOutputs(t *testing.T) {
 	}
 }
 
-func TestAURLHasNoPassword(t *testing.T) {
-	for remote, want := range map[string]string{"https://me:secret@example.org/p.git": "https://example.org/p.git", "git@example.org:p.git": "git@example.org:p.git", "/srv/git/p": "/srv/git/p"} {
-		if got := withoutPassword(remote); got != want {
+func TestAURIHasNoPassword(t *testing.T) {
+	for remote, want := range map[string]string{
+		"https://me:secret@example.org/p.git":     "https://example.org/p.git",
+		"https://example.org:8443/p?token=secret": "https://example.org:8443/p",
+		"https://me:sec%ret@example.org/p":        "",
+		"codecommit::https://u:secret@host/r":     "",
+		"me:secret@host:p":                        "",
+		"git@example.org:group/p.git":             "ssh://example.org/group/p.git",
+		"example.org:/srv/p":                      "ssh://example.org/srv/p",
+		"/srv/git/p":                              "",
+		"":                                        "",
+	} {
+		if got := uriOf(remote); got != want {
 			t.Errorf("%s: %s", remote, got)
 		}
 	}
@@ -155,8 +171,8 @@ func FuzzStatement(f *testing.F) {
 			return
 		}
 		for _, flag := range s.Predicate.Definition.Parameters.Flags {
-			name, _, _ := strings.Cut(strings.TrimPrefix(flag, "--"), "=")
-			if !IsRecorded(name) || !strings.HasPrefix(flag, "--") {
+			name, value, _ := strings.Cut(strings.TrimPrefix(flag, "--"), "=")
+			if _, is := flags[name]; !is || Flag(name, value) != flag {
 				t.Errorf("%q", flag)
 			}
 		}

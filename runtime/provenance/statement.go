@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -148,6 +149,22 @@ func Parse(data []byte) (*Statement, error) {
 	return &s, s.check()
 }
 
+// isDirectory tells whether a path may be that of a project: absolute, clean, and not the
+// root directory.
+func isDirectory(name string) bool {
+	return filepath.IsAbs(name) && filepath.Clean(name) == name && name != "/" && strings.IndexByte(name, 0) < 0
+}
+
+// Exit is the exit status of the command.
+func (s *Statement) Exit() int {
+	for _, r := range s.Predicate.Run.Byproducts {
+		if code, is := r.Annotations["exit"].(float64); is && r.Name == exitStatus {
+			return int(code)
+		}
+	}
+	return 0
+}
+
 func (s *Statement) check() error {
 	p := s.Predicate.Definition.Parameters
 	switch {
@@ -157,8 +174,11 @@ func (s *Statement) check() error {
 		return fmt.Errorf("the build is of type %q, want %s", s.Predicate.Definition.BuildType, BuildType)
 	case len(s.Subject) == 0 || len(p.Command) == 0 || len(p.Outputs) == 0:
 		return errors.New("it has no subject, no command or no outputs")
-	case !strings.HasPrefix(p.Project, "/") || !strings.HasPrefix(p.Directory, "/"):
-		return errors.New("its directories are not absolute")
+	case !isDirectory(p.Project) || !isDirectory(p.Directory):
+		return fmt.Errorf("its directories are %q and %q: want absolute ones", p.Project, p.Directory)
+	}
+	if err := s.Commit().check(); err != nil {
+		return err
 	}
 	named, err := ref.Parse(p.Image)
 	if err != nil {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -42,12 +44,25 @@ func (b *Builder) Watch() error {
 		return err
 	}
 	w.Keep(namespace)
+	for _, fd := range append([]int{0, 1, 2}, b.Plan.Descriptors...) {
+		var st unix.Stat_t
+		if unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR {
+			w.Missed(fmt.Sprintf("files below the directory that is descriptor %d", fd))
+		}
+	}
 	mounts, err := b.mounts()
 	if err != nil {
 		return err
 	}
 	for _, m := range mounts {
-		if b.Plan.WhoseIs(m.Point) == plan.OfContainer || unreachable(mounts, m) {
+		if !b.isWatched(mounts, m) {
+			continue
+		}
+		if strings.HasPrefix(m.Type, "fuse") {
+			if m.Option("allow_other") || m.Option("user_id="+strconv.Itoa(int(b.Plan.Owner.UID))) {
+				w.Missed(fmt.Sprintf("files below %q: a file system that a user's process answers for (%s) is not watched", m.Point, m.Type))
+			}
+			w.Leave(m.ID)
 			continue
 		}
 		if err := b.mark(m); err != nil {
@@ -72,8 +87,15 @@ func unreachable(mounts []mount.Info, m mount.Info) bool {
 	return false
 }
 
+// isWatched tells whether a mount is one to watch: not the container's own, and not behind
+// others.
+func (b *Builder) isWatched(mounts []mount.Info, m mount.Info) bool {
+	return b.Plan.WhoseIs(m.Point) != plan.OfContainer && !unreachable(mounts, m)
+}
+
 // mark watches one mount. Root without capabilities may not read all that is mounted: the
-// caller is asked then.
+// caller is asked then. What the caller may neither read nor enter nobody inside can: it is
+// left out, such as another user's home that is a file system of its own.
 func (b *Builder) mark(m mount.Info) error {
 	mark := func() error {
 		fd, err := unix.Open(m.Point, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
@@ -92,10 +114,20 @@ func (b *Builder) mark(m mount.Info) error {
 		return b.Opened.Mark(m.Point, m.ID)
 	}
 	err := mark()
-	if errors.Is(err, unix.EACCES) {
-		err = privilege.AsUser(b.Plan.Owner.UID, b.Plan.Owner.GID, privilege.SysAdmin, mark)
+	if !errors.Is(err, unix.EACCES) {
+		return err
 	}
-	return err
+	return privilege.AsUser(b.Plan.Owner.UID, b.Plan.Owner.GID, privilege.SysAdmin, func() error {
+		err := mark()
+		if !errors.Is(err, unix.EACCES) {
+			return err
+		}
+		if unix.Faccessat(unix.AT_FDCWD, m.Point, unix.X_OK, unix.AT_EACCESS) == nil {
+			b.Opened.Missed(fmt.Sprintf("files below %q, which you may enter and not read", m.Point))
+		}
+		b.Opened.Leave(m.ID)
+		return nil
+	})
 }
 
 // Unwatched tells the Watch of mounts that came later, as those of an automounter do.
@@ -105,7 +137,7 @@ func (b *Builder) Unwatched() {
 		b.Opened.Missed("the mounts could not be listed: " + err.Error())
 	}
 	for _, m := range mounts {
-		if b.Plan.WhoseIs(m.Point) != plan.OfContainer && !unreachable(mounts, m) && !b.Opened.Marked(m.ID) {
+		if b.isWatched(mounts, m) && !b.Opened.Knows(m.ID) {
 			b.Opened.Missed(fmt.Sprintf("files below %q, which was mounted later", m.Point))
 		}
 	}

@@ -69,8 +69,8 @@ func (s *supervisor) awaitEnd() error {
 // stopWatch tells what was opened, with the packages that own the image's files.
 func (s *supervisor) stopWatch() error {
 	record, err := s.Opened.Stop()
-	if s.Process == nil {
-		return err
+	if s.Process != nil {
+		s.tellOpened(record)
 	}
-	return errors.Join(err, s.tellOpened(record))
+	return err
 }

@@ -7,7 +7,7 @@ import (
 )
 
 // tellOpened hands over what was opened, with the packages that own the image's files.
-func (s *supervisor) tellOpened(r inputs.Record) error {
+func (s *supervisor) tellOpened(r inputs.Record) {
 	o := inputs.Opened{Record: r, Of: map[string]plan.Whose{}}
 	for path := range r.Files {
 		o.Of[path] = s.Plan.WhoseIs(path)
@@ -24,6 +24,8 @@ func (s *supervisor) tellOpened(r inputs.Record) error {
 		})
 		return err
 	})
+	if err != nil { // an image may have anything there
+		o.Missed = append(o.Missed, "packages: "+err.Error())
+	}
 	s.opened(o)
-	return err
 }

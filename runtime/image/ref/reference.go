@@ -19,9 +19,9 @@ type Reference struct {
 const (
 	// DigestPrefix begins a digest, in a reference and in a version's record.
 	DigestPrefix = "sha256:"
-	// digestDigits are all hex digits of a digest, fewestDigits how many have to be
-	// given: with fewer, a mistyped digit would often name another version.
-	digestDigits, fewestDigits = 64, 6
+	// DigestDigits are all hex digits of a digest, fewestDigits how many have to be given:
+	// with fewer, a mistyped digit would often name another version.
+	DigestDigits, fewestDigits = 64, 6
 )
 
 // Parse reads NAME, NAME@VERSION, NAME@sha256:DIGITS or NAME@TAG.
@@ -44,8 +44,8 @@ func Parse(text string) (Reference, error) {
 // ParseChoice reads what follows the @ of a reference. The result has no Name.
 func ParseChoice(text string) (Reference, error) {
 	if digits, is := strings.CutPrefix(text, DigestPrefix); is {
-		if len(digits) < fewestDigits || len(digits) > digestDigits || strings.Trim(digits, "0123456789abcdef") != "" {
-			return Reference{}, fmt.Errorf("digest %s: want %s and %d to %d digits 0-9, a-f", strconv.QuoteToASCII(text), DigestPrefix, fewestDigits, digestDigits)
+		if len(digits) < fewestDigits || len(digits) > DigestDigits || strings.Trim(digits, "0123456789abcdef") != "" {
+			return Reference{}, fmt.Errorf("digest %s: want %s and %d to %d digits 0-9, a-f", strconv.QuoteToASCII(text), DigestPrefix, fewestDigits, DigestDigits)
 		}
 		return Reference{Digest: digits}, nil
 	}

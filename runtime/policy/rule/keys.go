@@ -226,8 +226,13 @@ func checkWho(who string) error {
 	return nil
 }
 
+// checkVersion takes digests in full only: of the first digits of one somebody could make
+// another content.
 func checkVersion(text string) error {
-	_, err := ref.ParseChoice(text)
+	choice, err := ref.ParseChoice(text)
+	if err == nil && choice.Digest != "" && len(choice.Digest) != ref.DigestDigits {
+		err = fmt.Errorf("digest %q: want all %d digits", text, ref.DigestDigits)
+	}
 	return err
 }
 
