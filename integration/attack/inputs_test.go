@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"mayfly/integration/kit"
 	"mayfly/runtime/inputs"
 )
@@ -213,5 +215,25 @@ func TestMountsThatCannotBeWatched(t *testing.T) {
 	cmd.Stdin = in
 	if r := kit.Do(t, cmd); r.Code != 0 || !strings.Contains(strings.Join(report().Missed, "; "), "the directory that is descriptor 0") {
 		t.Errorf("%+v, %q", r, report().Missed)
+	}
+}
+
+// A FUSE file system that never answers hangs nobody's record. That of another user, which
+// nobody else can enter, is left out; one of the caller's own is told not to be watched.
+func TestAFileSystemThatDoesNotAnswerIsNotWatched(t *testing.T) {
+	dir := kit.WorkDirectory(t, kit.User)
+	for name, missed := range map[string]string{kit.Other: "", kit.User: "is not watched"} {
+		u, uid, gid := kit.Lookup(t, name)
+		place := filepath.Join(u.HomeDir, "no-answer")
+		device, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
+		kit.Must(t, errors.Join(err, os.Mkdir(place, 0o755)))
+		kit.Must(t, unix.Mount("none", place, "fuse", unix.MS_NOSUID|unix.MS_NODEV, fmt.Sprintf("fd=%d,rootmode=40000,user_id=%d,group_id=%d", device, uid, gid)))
+		cmd, report := watchedRun(t, kit.User, dir, "true")
+		r := kit.Do(t, cmd)
+		unix.Close(device)
+		kit.Must(t, errors.Join(unix.Unmount(place, unix.MNT_DETACH), os.Remove(place)))
+		if text := strings.Join(report().Missed, "; "); r.Code != 0 || !strings.Contains(text, missed) || missed == "" && text != "" {
+			t.Errorf("of %s: %+v, %q", name, r, text)
+		}
 	}
 }
