@@ -54,8 +54,8 @@ const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 // mostEnvironment bounds a file of variables: execve(2) takes no more by far.
 const mostEnvironment = 4 << 20
 
-// readEnvironment puts the variables of --env-file before those of --env, and before both
-// those of the project: of two with the same name the last one counts.
+// readEnvironment puts the variables of --env-file before those of --env, and before
+// both those of the project: of two with the same name the last one counts.
 func (o *options) readEnvironment() error {
 	list, err := readFiles(o.projectEnvFiles)
 	if err != nil {

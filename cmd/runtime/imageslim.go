@@ -116,8 +116,8 @@ func slim(s *image.Store, img *image.Image, used []string, builds int) (string, 
 		count(len(installed), "package"), img, count(builds, "build"), len(used), text.String()), nil
 }
 
-// withoutPackages is the recipe of an image without its packages: the one that it was made
-// from, or its release.
+// withoutPackages is the recipe of an image without its packages: the one that it was
+// made from, or its release.
 func withoutPackages(s *image.Store, img *image.Image) (map[string]any, error) {
 	settings := map[string]any{}
 	if img.Sealed() {

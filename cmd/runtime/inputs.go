@@ -75,8 +75,9 @@ func (r *reports) writeInputs(how status.Status) error {
 }
 
 // placesInside are the directory of the project in the container, and that in which the
-// run was called. The project is that of its file, or the nearest directory with a .git,
-// or the directory itself. With --chdir both are supposed to have their own names inside.
+// run was called. The project is that of its file, or the nearest directory with a
+// .git, or the directory itself. With --chdir both are supposed to have their own names
+// inside.
 func (o *options) placesInside(p *plan.Plan) (project, directory string) {
 	here, err := o.calledIn()
 	if err != nil {

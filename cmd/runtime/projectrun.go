@@ -12,15 +12,15 @@ import (
 	"mayfly/runtime/project"
 )
 
-// run and shell take what their arguments leave out from the project's file. It is looked
-// for in these cases only, so a run that names its image costs nothing more:
+// run and shell take what their arguments leave out from the project's file. It is
+// looked for in these cases only, so a run that names its image costs nothing more:
 //
 //	runtime run -- COMMAND    the image and the settings
 //	runtime run NAME          these, and the command of that name
 //	runtime shell             the image and the settings
 //
-// In all other cases the first argument is an image, and the file is not asked. So it is
-// after `--` where a second `--` follows the first argument.
+// In all other cases the first argument is an image, and the file is not asked. So it
+// is after `--` where a second `--` follows the first argument.
 
 // arguments reads what follows the flags of run, or of shell.
 func (o *options) arguments(flags *flag.FlagSet, args []string, shell bool) error {

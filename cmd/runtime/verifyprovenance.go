@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
@@ -15,7 +14,6 @@ import (
 	"time"
 
 	flag "github.com/spf13/pflag"
-	"golang.org/x/sys/unix"
 
 	"mayfly/runtime/access"
 	"mayfly/runtime/plan"
@@ -140,87 +138,16 @@ func (v *verification) read(name string) (signer string, err error) {
 // ours are the files that belong to the statement, and to no build.
 func (v *verification) ours() (list []string) {
 	for _, name := range append(signatures(v.name), v.name) {
-		if full, err := filepath.Abs(name); err == nil {
+		if full, err := fullName(name); err == nil {
 			list = append(list, full)
 		}
 	}
 	return list
 }
 
-// prepare finds the sources: a new checkout of the commit that the statement names, where
-// this is the repository; with --here the current directory.
-func (v *verification) prepare() error {
-	p := v.statement.Predicate.Definition.Parameters
-	if v.here || v.noRun {
-		dir, err := unix.Getwd()
-		v.project, v.inside, v.outputs = dir, p.Directory, dir
-		if below := strings.TrimPrefix(p.Directory, p.Project); plan.Within(p.Directory, p.Project) && strings.HasSuffix(dir, below) {
-			v.project, v.inside = strings.TrimSuffix(dir, below), p.Project
-		}
-		return err
-	}
-	const here = ": where there are the sources and no outputs, --here runs it"
-	commit := v.statement.Commit()
-	switch {
-	case commit == nil:
-		return errors.New("the statement names no commit of git" + here)
-	case commit.Dirty:
-		return fmt.Errorf("the sources were not those of commit %s alone, something had been changed%s", commit.ID, here)
-	case commit.Directory == "" || !plan.Within(p.Directory, p.Project):
-		return fmt.Errorf("the project was not in the repository of commit %s%s", commit.ID, here)
-	}
-	source := provenance.FindSource(".", nil, outputOf)
-	if source == nil {
-		return fmt.Errorf("the statement is about commit %s, and here is no repository%s", commit.ID, here)
-	}
-	return v.checkOut(source.Top, commit)
-}
-
-// checkOut makes the checkout.
-func (v *verification) checkOut(top string, commit *provenance.Commit) (err error) {
-	if v.made, err = os.MkdirTemp("", "mayfly-verify-"); err != nil {
-		return err
-	}
-	tree := filepath.Join(v.made, "source")
-	var head []byte
-	for _, args := range [][]string{{"clone", "--quiet", "--no-checkout", "--", top, tree}, {"-C", tree, "checkout", "--quiet", "--detach", commit.ID, "--"}, {"-C", tree, "rev-parse", "HEAD"}} {
-		if head, err = outputOf(exec.Command("git", args...)); err != nil {
-			break
-		}
-	}
-	if err == nil && strings.TrimSpace(string(head)) != commit.ID {
-		err = fmt.Errorf("it is %s", head)
-	}
-	if err != nil {
-		v.clear()
-		return fmt.Errorf("check out commit %s: %w", commit.ID, err)
-	}
-	p := v.statement.Predicate.Definition.Parameters
-	v.project, v.inside = filepath.Join(tree, commit.Directory), p.Project
-	v.outputs = filepath.Join(v.project, strings.TrimPrefix(p.Directory, p.Project))
-	message("runtime: commit %s in %s", commit.ID, tree)
-	return nil
-}
-
-// clear removes the checkout, also directories that the build has made read-only.
-func (v *verification) clear() {
-	if v.made == "" {
-		return
-	}
-	_ = filepath.WalkDir(v.made, func(name string, d fs.DirEntry, err error) error {
-		if err == nil && d.IsDir() {
-			_ = os.Chmod(name, 0o700)
-		}
-		return nil
-	})
-	if err := os.RemoveAll(v.made); err != nil {
-		warn(err.Error())
-	}
-}
-
-// run runs the command of the statement again, in a container of the same image, with the
-// sources where they were. An error that wraps exec.ExitError with status.ExitFailure is
-// one that the program has told.
+// run runs the command of the statement again, in a container of the same image, with
+// the sources where they were. An error that wraps exec.ExitError with
+// status.ExitFailure is one that the program has told.
 func (v *verification) run() error {
 	p := v.statement.Predicate.Definition.Parameters
 	there, _, err := outputsIn(v.outputs, p.Outputs, v.ours())
@@ -257,8 +184,8 @@ func (v *verification) run() error {
 	return err
 }
 
-// waitPassing starts a program and waits for it. Signals that ask for an end are passed on,
-// so that this process clears up when it has ended.
+// waitPassing starts a program and waits for it. Signals that ask for an end are passed
+// on, so that this process clears up when it has ended.
 func waitPassing(cmd *exec.Cmd) error {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
@@ -278,8 +205,8 @@ func waitPassing(cmd *exec.Cmd) error {
 	}
 }
 
-// environment returns flags for the variables whose values the statement has, and tells of
-// those that the command had and has not now.
+// environment returns flags for the variables whose values the statement has, and tells
+// of those that the command had and has not now.
 func (v *verification) environment() (flags []string) {
 	p := v.statement.Predicate.Definition.Parameters
 	here := access.CallerEnviron()
@@ -329,8 +256,8 @@ func (v *verification) print(result verified, different []provenance.Comparison)
 }
 
 // compare has diffoscope(1) compare two files, if it is there, and the file of the
-// statement is too: in the current directory. It reads what the build has made, outside of
-// a container: so only for a statement that somebody who is trusted has signed.
+// statement is too: in the current directory. It reads what the build has made, outside
+// of a container: so only for a statement that somebody who is trusted has signed.
 func (v *verification) compare(c provenance.Comparison) {
 	old, err := provenance.Digests(".", []string{c.Name}, time.Time{})
 	if v.made == "" || err != nil || old[0].Digest["sha256"] != c.Recorded {

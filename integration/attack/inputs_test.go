@@ -65,8 +65,8 @@ func TestARecordTellsNothingOfOthers(t *testing.T) {
 }
 
 // What a command does to read a file unseen: descriptors and directories that it has
-// opened before it changes names, links, mounts of its own, the root directory of another
-// process, a socket.
+// opened before it changes names, links, mounts of its own, the root directory of
+// another process, a socket.
 func TestARunHidesNoRead(t *testing.T) {
 	dir := kit.WorkDirectory(t, kit.User)
 	_, uid, gid := kit.Lookup(t, kit.User)
@@ -157,7 +157,8 @@ func TestTheDescriptorsOfARecordAreTheProgramsOwn(t *testing.T) {
 }
 
 // Processes of the caller's outside of the container that go on opening files by its
-// mounts, and a file system of theirs that does not answer, keep no container from ending.
+// mounts, and a file system of theirs that does not answer, keep no container from
+// ending.
 func TestARecordEndsThoughItsMountsAreInUse(t *testing.T) {
 	dir := kit.WorkDirectory(t, kit.User)
 	cmd, report := watchedRun(t, kit.User, dir, "echo ready >ready; while [ ! -e end ]; do sleep 0.05; done")
@@ -190,8 +191,8 @@ func TestARecordEndsThoughItsMountsAreInUse(t *testing.T) {
 	_ = report()
 }
 
-// Mounts that nobody inside can use are in nobody's way: another user's home that is a file
-// system of its own. What cannot be watched is told.
+// Mounts that nobody inside can use are in nobody's way: another user's home that is a
+// file system of its own. What cannot be watched is told.
 func TestMountsThatCannotBeWatched(t *testing.T) {
 	dir := kit.WorkDirectory(t, kit.User)
 	other, uid, gid := kit.Lookup(t, kit.Other)
@@ -218,8 +219,9 @@ func TestMountsThatCannotBeWatched(t *testing.T) {
 	}
 }
 
-// A FUSE file system that never answers hangs nobody's record. That of another user, which
-// nobody else can enter, is left out; one of the caller's own is told not to be watched.
+// A FUSE file system that never answers hangs nobody's record. That of another user,
+// which nobody else can enter, is left out; one of the caller's own is told not to be
+// watched.
 func TestAFileSystemThatDoesNotAnswerIsNotWatched(t *testing.T) {
 	dir := kit.WorkDirectory(t, kit.User)
 	for name, missed := range map[string]string{kit.Other: "", kit.User: "is not watched"} {

@@ -30,8 +30,8 @@ func readJSON(t *testing.T, name string, v any) {
 	}
 }
 
-// Software that nobody here wrote is built twice, the second time by what the statement of
-// the first tells: the same files come out, and the same inputs have gone in.
+// Software that nobody here wrote is built twice, the second time by what the statement
+// of the first tells: the same files come out, and the same inputs have gone in.
 func TestBuildsAreProved(t *testing.T) {
 	packages := []struct{ name, script, output string }{
 		{"zlib", "./configure && make -j2", "libz.so.1.2.13"},
@@ -133,15 +133,16 @@ func TestAStatementTellsTheSource(t *testing.T) {
 	if _, named := d.Parameters.Env["SECRET"]; !named || !strings.HasPrefix(d.Internal.Rule, "/etc/mayfly/") {
 		t.Errorf("%s", text)
 	}
-	// From the commit of the statement it is built again, whatever the directory has now.
+	// From the commit of the statement it is built again, whatever the directory has
+	// now.
 	kit.Must(t, os.WriteFile(filepath.Join(dir, "mayfly.toml"), []byte("not = \"toml"), 0o644))
 	if r := as(t, dir, "verify-provenance", ".git/statement.json"); r.Code != 0 || r.Out != "reproducible: 1 file as in the statement\n" {
 		t.Errorf("%+v", r)
 	}
 }
 
-// A statement makes nothing dirty, and what is changed or added does. A dirty statement has
-// no commit to check out.
+// A statement makes nothing dirty, and what is changed or added does. A dirty statement
+// has no commit to check out.
 func TestDirtySources(t *testing.T) {
 	dir := repository(t, "echo x >out")
 	var s provenance.Statement
@@ -174,8 +175,8 @@ func inDirectory(cmd *exec.Cmd, dir string) *exec.Cmd {
 	return cmd
 }
 
-// A project need not be the top of its repository. Where its path is not there, the build
-// is elsewhere.
+// A project need not be the top of its repository. Where its path is not there, the
+// build is elsewhere.
 func TestAProjectBelowARepository(t *testing.T) {
 	dir := repository(t, "pwd >/dev/null; cat sub2/x >out")
 	script := "mkdir -p part/sub2; mv mayfly.toml part; echo x >part/sub2/x; git add .; git commit -qm second"
@@ -197,8 +198,8 @@ func TestAProjectBelowARepository(t *testing.T) {
 	}
 }
 
-// The second run has the variables of the first, the last of each name, and tells none that
-// was not to be told.
+// The second run has the variables of the first, the last of each name, and tells none
+// that was not to be told.
 func TestVariablesOfAStatement(t *testing.T) {
 	dir := repository(t, "echo $COLOR $TOLD >out")
 	statement := filepath.Join(dir, ".git", "statement.json")
@@ -270,7 +271,8 @@ func TestWhatCannotBeProved(t *testing.T) {
 			t.Errorf("%q: %+v, want %s", c.args, r, c.want)
 		}
 	}
-	// A statement stays until there is another, and a failing build has one with its status.
+	// A statement stays until there is another, and a failing build has one with its
+	// status.
 	before, err := os.ReadFile(statement)
 	kit.Must(t, err)
 	if r := as(t, dir, "run", "--quiet", "--provenance", statement, "--output", "none", kit.Sealed, "--", "true"); r.Code != 125 {

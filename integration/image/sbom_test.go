@@ -18,8 +18,8 @@ import (
 	"mayfly/integration/kit"
 )
 
-// spdxSchema is the published schema of SPDX 2.3. The Go module of another program has it,
-// which is fetched like all modules, outside of this one.
+// spdxSchema is the published schema of SPDX 2.3. The Go module of another program has
+// it, which is fetched like all modules, outside of this one.
 func spdxSchema(t *testing.T) *jsonschema.Schema {
 	t.Helper()
 	const module, sum = "github.com/anchore/syft@v1.57.1", "c2e139546ef93597d3b1214d1d452369d0b536af6c6d6500dbd25c582034aa7c"

@@ -77,8 +77,8 @@ func TestUndeclaredInputsAreFound(t *testing.T) {
 		}
 	}
 
-	// A list of what may be used: the build that uses more fails, with its own exit status
-	// if that is not 0.
+	// A list of what may be used: the build that uses more fails, with its own exit
+	// status if that is not 0.
 	list := filepath.Join(p.dir, "src", "list")
 	for _, c := range []struct {
 		list, script, want string

@@ -36,8 +36,8 @@ func (s *Store) choose(dir int, r ref.Reference) (int, error) {
 	return n, err
 }
 
-// Offers tells whether an open image is one of some versions, which are written as after
-// the @ of a reference. Those that are not here are none.
+// Offers tells whether an open image is one of some versions, which are written as
+// after the @ of a reference. Those that are not here are none.
 func (s *Store) Offers(img *Image, choices []string) (bool, error) {
 	if !img.Sealed() {
 		return false, nil

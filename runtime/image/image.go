@@ -120,9 +120,9 @@ func (s *Store) isPlain(name string, dir int) (bool, error) {
 	return true, nil
 }
 
-// openVersion opens the version in an image's directory that a reference names. It marks
-// the version's record first: from then on no process removes the version, if it still
-// exists.
+// openVersion opens the version in an image's directory that a reference names. It
+// marks the version's record first: from then on no process removes the version, if it
+// still exists.
 func (s *Store) openVersion(dir int, named ref.Reference) (*Image, error) {
 	version, err := s.choose(dir, named)
 	if err != nil {

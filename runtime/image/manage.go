@@ -124,9 +124,9 @@ type Spare struct {
 	Since  time.Time // and those that were made or used since then; zero: none
 }
 
-// Prune removes the versions of an image except those to be spared, those with a tag, and
-// the current one.
-// It returns the removed versions, and those that stay because they are in use.
+// Prune removes the versions of an image except those to be spared, those with a tag,
+// and the current one. It returns the removed versions, and those that stay because
+// they are in use.
 func (s *Store) Prune(name string, spare Spare) (removed, busy []int, err error) {
 	if spare.Latest < 1 {
 		return nil, nil, errors.New("at least one version must be kept: `runtime image remove` removes an image")
@@ -137,8 +137,8 @@ func (s *Store) Prune(name string, spare Spare) (removed, busy []int, err error)
 	})
 }
 
-// RemoveVersions removes the versions of an image that have gone elsewhere, except those
-// with a tag and the current one. It returns what Prune does.
+// RemoveVersions removes the versions of an image that have gone elsewhere, except
+// those with a tag and the current one. It returns what Prune does.
 func (s *Store) RemoveVersions(name string, gone func(version int) bool) (removed, busy []int, err error) {
 	return s.removeVersions(name, func(_ int, list []int) []int {
 		return slices.DeleteFunc(list, func(n int) bool { return !gone(n) })

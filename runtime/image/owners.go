@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	// dpkgInfo has a file NAME.list or NAME:ARCH.list for each package: the paths that it
-	// owns.
+	// dpkgInfo has a file NAME.list or NAME:ARCH.list for each package: the paths that
+	// it owns.
 	dpkgInfo = "/var/lib/dpkg/info"
 	// Bounds for what a hostile image may have there.
 	mostLists      = 20_000
@@ -29,10 +29,10 @@ const (
 // Packages may still own paths in them.
 var movedToUsr = []string{"/bin/", "/sbin/", "/lib/", "/lib32/", "/lib64/", "/libx32/"}
 
-// Owners returns the packages that own paths of the image, for which wanted is true, from
-// dpkg's records. It adds paths of symbolic links to programs and libraries, where these
-// are wanted: who opens a file by a link uses the link's package too. A path that no
-// package owns is not in the result.
+// Owners returns the packages that own paths of the image, for which wanted is true,
+// from dpkg's records. It adds paths of symbolic links to programs and libraries, where
+// these are wanted: who opens a file by a link uses the link's package too. A path that
+// no package owns is not in the result.
 func (i *Image) Owners(wanted func(string) bool) (map[string]string, error) {
 	found := map[string]string{}
 	root := mount.RootAt(i.fd)

@@ -26,8 +26,8 @@ type Package struct {
 	Needed              bool // Essential, or of priority required: every system has it
 }
 
-// Installed lists the installed packages in the order of dpkg's records. An image without
-// dpkg has none.
+// Installed lists the installed packages in the order of dpkg's records. An image
+// without dpkg has none.
 func (i *Image) Installed() ([]Package, error) {
 	list, err := installedIn(i.fd)
 	if err != nil {

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Least returns the fewest of some installed packages from whose dependencies all of them
-// follow: those that a recipe has to name. What every system has needs no name.
+// Least returns the fewest of some installed packages from whose dependencies all of
+// them follow: those that a recipe has to name. What every system has needs no name.
 func Least(installed []Package, used []string) []string {
 	g := graphOf(installed)
 	there := map[string]bool{} // with every system
@@ -71,8 +71,8 @@ func (g graph) reach(name string, found map[string]bool) {
 	}
 }
 
-// namesIn lists the packages in the value of a field such as Depends, without versions and
-// architectures.
+// namesIn lists the packages in the value of a field such as Depends, without versions
+// and architectures.
 func namesIn(field string) (names []string) {
 	for _, one := range strings.FieldsFunc(field, func(c rune) bool { return c == ',' || c == '|' }) {
 		name, _, _ := strings.Cut(strings.TrimSpace(one), " ")

@@ -15,9 +15,9 @@ type Allowed struct {
 	packages []string // of the image; nil: all
 }
 
-// ParseAllowed reads a list: a line for each path, with ~/ for the home, and with globs;
-// `package NAME` for each package of the image, if not all are allowed. Blank lines and
-// those that begin with # are left out.
+// ParseAllowed reads a list: a line for each path, with ~/ for the home, and with
+// globs; `package NAME` for each package of the image, if not all are allowed. Blank
+// lines and those that begin with # are left out.
 func ParseAllowed(name, text, home string) (*Allowed, error) {
 	a := &Allowed{}
 	number := 0

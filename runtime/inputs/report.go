@@ -87,8 +87,8 @@ func NewReport(o Opened, a About) *Report {
 	return r
 }
 
-// read tells whether the file was opened for reading, as far as the counts tell: one that
-// was opened for both counts as written.
+// read tells whether the file was opened for reading, as far as the counts tell: one
+// that was opened for both counts as written.
 func (f File) read() bool { return f.Opened > f.Written }
 
 // Summary tells in a line what was used besides the project; "": nothing was.

@@ -2,9 +2,9 @@
 // marks on the container's own mounts, and a table of what they tell.
 //
 // Package rootfs makes a Watch and marks the mounts, on the launch's thread, before the
-// command exists. Package supervisor reads it. An event is a descriptor of the file that
-// was opened, which the kernel opens in this process whoever may read the file. It is
-// asked for its path, closed, and given to nobody.
+// command exists. Package supervisor reads it. An event is a descriptor of the file
+// that was opened, which the kernel opens in this process whoever may read the file. It
+// is asked for its path, closed, and given to nobody.
 //
 // A watch never holds up the container: what it is too slow for is lost, and the record
 // says so.
@@ -25,9 +25,9 @@ import (
 type Watch struct {
 	group int // descriptor
 	wake  int // eventfd: the watch is to stop
-	// namespace is a descriptor of the container's mount namespace, -1 for none. Paths are
-	// those of a mount in its namespace, so that has to be there until the last event was
-	// read, longer than the processes in it.
+	// namespace is a descriptor of the container's mount namespace, -1 for none. Paths
+	// are those of a mount in its namespace, so that has to be there until the last
+	// event was read, longer than the processes in it.
 	namespace int
 	fds       int    // descriptor of /proc/self/fd, while Read runs
 	buffer    []byte // for events
@@ -42,9 +42,9 @@ type Watch struct {
 
 const (
 	events = unix.FAN_OPEN | unix.FAN_CLOSE_WRITE
-	// reportErrors has the kernel tell in an event that it could not open the file (Linux
-	// 6.13). An older one returns the error by read(2), and drops it where another event
-	// came before: so of those one event is read at a time.
+	// reportErrors has the kernel tell in an event that it could not open the file
+	// (Linux 6.13). An older one returns the error by read(2), and drops it where
+	// another event came before: so of those one event is read at a time.
 	reportErrors = 0x2000 // FAN_REPORT_FD_ERROR
 	eventSize    = int(unsafe.Sizeof(unix.FanotifyEventMetadata{}))
 	manyEvents   = 128 // in one read(2): each is a descriptor
@@ -53,8 +53,8 @@ const (
 	// way of /proc/PID/root.
 	lastEvents = 1 << 16
 	lastTime   = 2 * time.Second
-	// giveUp is how long Stop waits for the reader: the kernel opens a file for it, which a
-	// file system of the caller's (FUSE) need not answer.
+	// giveUp is how long Stop waits for the reader: the kernel opens a file for it,
+	// which a file system of the caller's (FUSE) need not answer.
 	giveUp = 5 * time.Second
 )
 
@@ -82,11 +82,12 @@ func New() (*Watch, error) {
 	return w, nil
 }
 
-// Keep gives the Watch the descriptor of the container's mount namespace, which it owns.
+// Keep gives the Watch the descriptor of the container's mount namespace, which it
+// owns.
 func (w *Watch) Keep(namespace int) { w.namespace = namespace }
 
-// Mark watches the mount at a path, the one with this id. The thread needs CAP_SYS_ADMIN,
-// and the right to read what is mounted. See fanotify_mark(2).
+// Mark watches the mount at a path, the one with this id. The thread needs
+// CAP_SYS_ADMIN, and the right to read what is mounted. See fanotify_mark(2).
 func (w *Watch) Mark(path string, id uint64) error {
 	const flags = unix.FAN_MARK_ADD | unix.FAN_MARK_MOUNT | unix.FAN_MARK_DONT_FOLLOW
 	if err := unix.FanotifyMark(w.group, flags, events, unix.AT_FDCWD, path); err != nil {
@@ -110,8 +111,8 @@ func (w *Watch) Missed(reason string) { w.late = append(w.late, reason) }
 // less, and the same file opened again by the same process becomes one of them.
 const pause = 5 * time.Millisecond
 
-// Start reads events on a goroutine of its own, until Stop is called. It must be started
-// in the host's mount namespace, and needs no capability.
+// Start reads events on a goroutine of its own, until Stop is called. It must be
+// started in the host's mount namespace, and needs no capability.
 func (w *Watch) Start() {
 	w.done = make(chan struct{})
 	go func() {
@@ -169,8 +170,8 @@ func (w *Watch) wait(milliseconds int, others ...unix.PollFd) (stopping bool, er
 	}
 }
 
-// readMany reads as many events as the kernel keeps by default, or all that are there, and
-// returns their number.
+// readMany reads as many events as the kernel keeps by default, or all that are there,
+// and returns their number.
 func (w *Watch) readMany() (count int, err error) {
 	for count < 1<<14 {
 		n, err := unix.Read(w.group, w.buffer)
@@ -220,7 +221,8 @@ func (w *Watch) take(e *unix.FanotifyEventMetadata) {
 	w.table.add(name, gone, e.Mask&unix.FAN_OPEN != 0, e.Mask&unix.FAN_CLOSE_WRITE != 0)
 }
 
-// deleted is what the kernel writes behind the path of a file that has no name any more.
+// deleted is what the kernel writes behind the path of a file that has no name any
+// more.
 const deleted = " (deleted)"
 
 // tell adds a reason why the record is not complete, on the reader's goroutine.

@@ -104,8 +104,8 @@ func (f *Facts) bindsProject(r Request) bool {
 	return f.inProject(r) && !home && f.mayBindAlong(r, f.Project) && !f.ProjectHides
 }
 
-// mayBindAlong tells whether the working directory, or that of the project, may be bound
-// without that the request names it. A command that runs as another user gets no
+// mayBindAlong tells whether the working directory, or that of the project, may be
+// bound without that the request names it. A command that runs as another user gets no
 // directory of the caller's.
 func (f *Facts) mayBindAlong(r Request, d HostDir) bool {
 	return r.Dir == "" && !r.NoEphemeral && !r.mountsOn(d.Path) && f.User.UID == f.Caller.UID && len(d.Inside) == 0 &&

@@ -97,7 +97,8 @@ type Plan struct {
 	// Nested: commands may make user namespaces.
 	Nested bool `json:"nestedNamespaces,omitempty"`
 
-	// Watch: it is recorded which files are opened in the root file system and below binds.
+	// Watch: it is recorded which files are opened in the root file system and below
+	// binds.
 	Watch bool `json:"watch,omitempty"`
 
 	// NoSync: fsync(2) and its kind succeed and do nothing.

@@ -54,9 +54,9 @@ type Request struct {
 	EnvAll bool     // all variables of the caller's pass
 
 	Dir string // working directory; "": the caller's, where it is inside
-	// Project is a directory of the host, the caller's working directory or one above it:
-	// it is bound where that would be. InProject: it is the working directory. Neither
-	// holds with Dir.
+	// Project is a directory of the host, the caller's working directory or one above
+	// it: it is bound where that would be. InProject: it is the working directory.
+	// Neither holds with Dir.
 	Project   string
 	InProject bool
 	// RootInside: the command is root of a user namespace, with subordinate ids of the

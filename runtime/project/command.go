@@ -41,8 +41,8 @@ func (p *Project) Command(name string) ([]string, error) {
 // shell is how a text is executed: a command of it that fails ends it.
 func shell(script string) []string { return []string{"/bin/sh", "-ec", script} }
 
-// script returns a command as a text for the shell. under are the commands whose step it
-// is.
+// script returns a command as a text for the shell. under are the commands whose step
+// it is.
 func (p *Project) script(name string, under []string) (string, error) {
 	c := p.commands[name]
 	switch {

@@ -44,8 +44,8 @@ func Find() (p *Project, err error) {
 	return p, err
 }
 
-// GitTop returns the working directory, or the nearest above it, that has a .git; "": there
-// is none. It looks where Find does.
+// GitTop returns the working directory, or the nearest above it, that has a .git; "":
+// there is none. It looks where Find does.
 func GitTop() (top string) {
 	_ = upwards(func(dir int, path string) (bool, error) {
 		var st unix.Stat_t

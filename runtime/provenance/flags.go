@@ -6,8 +6,8 @@ import (
 )
 
 // flags are the flags of `runtime run` that tell what a build is made in. They are
-// recorded, and taken from a record. All others are about a run's surroundings: reports,
-// terminals, names, other users. Those of the value "" take none.
+// recorded, and taken from a record. All others are about a run's surroundings:
+// reports, terminals, names, other users. Those of the value "" take none.
 var flags = map[string]string{"bind": "v", "bind-ro": "v", "no-bind": "v", "no-host-binds": "", "tmpfs": "v", "env": "v", "env-all": "",
 	"chdir": "v", "network": "v", "root": "", "root-as": "v", "personality": "v", "hostname": "v", "writable": "", "no-sync": "", "add-host": "v",
 	"memory": "v", "swap": "v", "tasks": "v", "cpus": "v", "timeout": "v", "kill-after": "v", "publish": "v"}

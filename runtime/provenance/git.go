@@ -49,8 +49,8 @@ func FindSource(dir string, ours []string, run func(*exec.Cmd) ([]byte, error)) 
 	return s
 }
 
-// uriOf writes a git URL as a URI without what only its owner should know; "": it cannot
-// be written so.
+// uriOf writes a git URL as a URI without what only its owner should know; "": it
+// cannot be written so.
 func uriOf(remote string) string {
 	if scheme, _, is := strings.Cut(remote, "://"); is && !strings.Contains(scheme, ":") {
 		u, err := url.Parse(remote)
@@ -70,7 +70,8 @@ func uriOf(remote string) string {
 	return (&url.URL{Scheme: "ssh", Host: host, Path: "/" + strings.TrimPrefix(path, "/")}).String()
 }
 
-// Resource is the source as a dependency, of a project in a directory of the repository.
+// Resource is the source as a dependency, of a project in a directory of the
+// repository.
 func (s *Source) Resource(project string) Resource {
 	r := Resource{Name: "source", Digest: map[string]string{"gitCommit": s.Commit}, Annotations: map[string]any{"dirty": s.Dirty}}
 	if s.URI != "" {

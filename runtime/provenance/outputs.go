@@ -31,8 +31,8 @@ func CheckGlob(glob string) error {
 }
 
 // Outputs lists the regular files below a directory that globs match, or that are in
-// directories which they match. Links are not followed. A glob that matches nothing is in
-// unmatched.
+// directories which they match. Links are not followed. A glob that matches nothing is
+// in unmatched.
 func Outputs(dir string, globs []string) (files, unmatched []string, err error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {

@@ -37,9 +37,9 @@ type Signature struct {
 // Suffixes are those that signatures have.
 var Suffixes = []string{".sig", ".minisig"}
 
-// Sign has a program sign the data. The key is one of minisign's, or ssh's: of a public key
-// the private one is in ssh-agent(1). run executes a command and returns its output. A
-// program reads no file that the build could have changed.
+// Sign has a program sign the data. The key is one of minisign's, or ssh's: of a public
+// key the private one is in ssh-agent(1). run executes a command and returns its
+// output. A program reads no file that the build could have changed.
 func Sign(key string, data []byte, run func(*exec.Cmd) ([]byte, error)) (Signature, error) {
 	mini, err := isMinisign(key)
 	if err != nil {
@@ -58,7 +58,7 @@ func Sign(key string, data []byte, run func(*exec.Cmd) ([]byte, error)) (Signatu
 	defer os.Remove(name)
 	defer os.Remove(name + ".minisig")
 	cmd := exec.Command("minisign", "-S", "-s", key, "-m", name, "-t", "mayfly provenance")
-	cmd.Stdin = os.Stdin // for a password
+	cmd.Stdin, cmd.Stderr = os.Stdin, os.Stderr // for a password
 	if _, err := run(cmd); err != nil {
 		return Signature{}, err
 	}
@@ -79,9 +79,9 @@ func temporary(data []byte) (string, error) {
 	return f.Name(), nil
 }
 
-// Verify checks the signature of what was read from a file, which is beside that: with a
-// public key of minisign's, or a file of allowed signers (see ssh-keygen(1)). It returns
-// who has signed. run executes a command and returns its output.
+// Verify checks the signature of what was read from a file, which is beside that: with
+// a public key of minisign's, or a file of allowed signers (see ssh-keygen(1)). It
+// returns who has signed. run executes a command and returns its output.
 func Verify(signers, file string, data []byte, run func(*exec.Cmd) ([]byte, error)) (string, error) {
 	mini, err := isMinisign(signers)
 	if err != nil {
@@ -107,8 +107,8 @@ func Verify(signers, file string, data []byte, run func(*exec.Cmd) ([]byte, erro
 	return who, nil
 }
 
-// verifyMinisign has minisign(1) read the data from a file of its own: the one from which
-// they come may be another by now.
+// verifyMinisign has minisign(1) read the data from a file of its own: the one from
+// which they come may be another by now.
 func verifyMinisign(key, signature string, data []byte, run func(*exec.Cmd) ([]byte, error)) error {
 	name, err := temporary(data)
 	if err != nil {

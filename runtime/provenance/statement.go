@@ -2,8 +2,8 @@
 // statements (https://in-toto.io/Statement/v1) with SLSA provenance
 // (https://slsa.dev/provenance/v1).
 //
-// It works with the caller's rights only. Package main calls it before a run, to see what
-// the run begins with, and after it, to look at what was made.
+// It works with the caller's rights only. Package main calls it before a run, to see
+// what the run begins with, and after it, to look at what was made.
 package provenance
 
 import (
@@ -134,8 +134,8 @@ func (s *Statement) Encode() ([]byte, error) {
 	return data.Bytes(), nil
 }
 
-// Parse reads a statement of this program's. It is not trusted: somebody may have written
-// it to have a command run. What it does not know it refuses.
+// Parse reads a statement of this program's. It is not trusted: somebody may have
+// written it to have a command run. What it does not know it refuses.
 func Parse(data []byte) (*Statement, error) {
 	var s Statement
 	d := json.NewDecoder(bytes.NewReader(data))
@@ -149,8 +149,8 @@ func Parse(data []byte) (*Statement, error) {
 	return &s, s.check()
 }
 
-// isDirectory tells whether a path may be that of a project: absolute, clean, and not the
-// root directory.
+// isDirectory tells whether a path may be that of a project: absolute, clean, and not
+// the root directory.
 func isDirectory(name string) bool {
 	return filepath.IsAbs(name) && filepath.Clean(name) == name && name != "/" && strings.IndexByte(name, 0) < 0
 }

@@ -30,9 +30,9 @@ func (b *Builder) mounts() ([]mount.Info, error) {
 	return mount.ParseInfo(string(text))
 }
 
-// Watch watches what is opened below the binds and in the root file system, from here on.
-// The thread must have pivoted. It needs CAP_SYS_ADMIN, and CAP_SETUID and CAP_SETGID
-// permitted.
+// Watch watches what is opened below the binds and in the root file system, from here
+// on. The thread must have pivoted. It needs CAP_SYS_ADMIN, and CAP_SETUID and
+// CAP_SETGID permitted.
 func (b *Builder) Watch() error {
 	w, err := inputs.New()
 	if err != nil {
@@ -72,8 +72,8 @@ func (b *Builder) Watch() error {
 	return nil
 }
 
-// unreachable tells whether other mounts are in the way to a mount: one on its root, or on
-// a directory above its mount point; or so with a mount above it.
+// unreachable tells whether other mounts are in the way to a mount: one on its root, or
+// on a directory above its mount point; or so with a mount above it.
 func unreachable(mounts []mount.Info, m mount.Info) bool {
 	for _, id := range ancestors(mounts, m) {
 		at := slices.IndexFunc(mounts, func(o mount.Info) bool { return o.ID == id })
@@ -87,15 +87,15 @@ func unreachable(mounts []mount.Info, m mount.Info) bool {
 	return false
 }
 
-// isWatched tells whether a mount is one to watch: not the container's own, and not behind
-// others.
+// isWatched tells whether a mount is one to watch: not the container's own, and not
+// behind others.
 func (b *Builder) isWatched(mounts []mount.Info, m mount.Info) bool {
 	return b.Plan.WhoseIs(m.Point) != plan.OfContainer && !unreachable(mounts, m)
 }
 
-// mark watches one mount. Root without capabilities may not read all that is mounted: the
-// caller is asked then. What the caller may neither read nor enter nobody inside can: it is
-// left out, such as another user's home that is a file system of its own.
+// mark watches one mount. Root without capabilities may not read all that is mounted:
+// the caller is asked then. What the caller may neither read nor enter nobody inside
+// can: it is left out, such as another user's home that is a file system of its own.
 func (b *Builder) mark(m mount.Info) error {
 	mark := func() error {
 		fd, err := unix.Open(m.Point, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)

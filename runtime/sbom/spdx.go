@@ -1,5 +1,5 @@
-// Package sbom writes what is in an image as a bill of materials: a document of SPDX 2.3
-// (https://spdx.github.io/spdx-spec/v2.3/) in JSON, from dpkg's records.
+// Package sbom writes what is in an image as a bill of materials: a document of SPDX
+// 2.3 (https://spdx.github.io/spdx-spec/v2.3/) in JSON, from dpkg's records.
 //
 // It is pure: one version of an image always gives the same document.
 package sbom

@@ -151,8 +151,8 @@ func currentOf(history []image.Entry) int {
 	return 0
 }
 
-// tagAs makes the source's tags lead where they lead there. Tags that the source does not
-// have stay.
+// tagAs makes the source's tags lead where they lead there. Tags that the source does
+// not have stay.
 func tagAs(s *image.Store, img Image) error {
 	tags, err := s.Tags(img.Name)
 	if err != nil {

@@ -19,8 +19,8 @@ type Reference struct {
 const (
 	// DigestPrefix begins a digest, in a reference and in a version's record.
 	DigestPrefix = "sha256:"
-	// DigestDigits are all hex digits of a digest, fewestDigits how many have to be given:
-	// with fewer, a mistyped digit would often name another version.
+	// DigestDigits are all hex digits of a digest, fewestDigits how many have to be
+	// given: with fewer, a mistyped digit would often name another version.
 	DigestDigits, fewestDigits = 64, 6
 )
 
@@ -62,7 +62,8 @@ func ParseChoice(text string) (Reference, error) {
 	return Reference{Tag: text}, nil
 }
 
-// CheckTag accepts names of tags: those of CheckName that no version's number looks like.
+// CheckTag accepts names of tags: those of CheckName that no version's number looks
+// like.
 func CheckTag(tag string) error {
 	if err := CheckName("tag", tag); err != nil {
 		return err

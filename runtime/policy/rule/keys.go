@@ -226,8 +226,8 @@ func checkWho(who string) error {
 	return nil
 }
 
-// checkVersion takes digests in full only: of the first digits of one somebody could make
-// another content.
+// checkVersion takes digests in full only: of the first digits of one somebody could
+// make another content.
 func checkVersion(text string) error {
 	choice, err := ref.ParseChoice(text)
 	if err == nil && choice.Digest != "" && len(choice.Digest) != ref.DigestDigits {
