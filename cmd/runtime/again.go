@@ -21,11 +21,12 @@ func itself(name string, args ...string) *exec.Cmd {
 }
 
 // startAsCalled starts a program with the limits and the timer slack of this process's
-// caller, which the entry point has changed.
+// caller, which the entry point has changed. This process has its own afterwards.
 func startAsCalled(cmd *exec.Cmd) error {
 	goruntime.LockOSThread() // the thread's timer slack goes on to the child
 	defer goruntime.UnlockOSThread()
 	restoreLimits()
+	defer raiseAgain()
 	return cmd.Start()
 }
 

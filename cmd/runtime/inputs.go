@@ -25,6 +25,15 @@ func (o *options) watches() bool { return o.inputs != "" || o.allowInputs != "" 
 
 // openInputs opens the files of --inputs and --allow-inputs, with the caller's rights.
 func (r *reports) openInputs(o *options) (err error) {
+	if !o.watches() {
+		return nil
+	}
+	if err := o.lookAround(); err != nil {
+		return err
+	}
+	if r.inputs, err = openLate(o.inputs); err != nil {
+		return fmt.Errorf("--inputs: %w", err)
+	}
 	if o.allowInputs != "" {
 		text, err := readSmall(o.allowInputs, mostAllowed)
 		if err != nil {
@@ -54,9 +63,9 @@ func (r *reports) writeInputs(how status.Status) error {
 	if r.inputs != nil {
 		data, err := printable.JSON(report, "  ")
 		if err == nil {
-			err = overwrite(r.inputs, data)
+			err = r.inputs.write(data)
 		}
-		if r.inputs = nil; err != nil {
+		if err != nil {
 			errs = append(errs, fmt.Errorf("--inputs: %w", err))
 		}
 	}
@@ -74,37 +83,33 @@ func (r *reports) writeInputs(how status.Status) error {
 	return errors.Join(errs...)
 }
 
+// surroundings are where a run was called, on the host. They are found before the
+// build, which could change them.
+type surroundings struct {
+	called string // directory in which the command begins, unless --chdir names another
+	top    string // of the project: of its file, the nearest with a .git, or called
+}
+
+// lookAround finds the surroundings, with the caller's rights.
+func (o *options) lookAround() (err error) {
+	if o.around.called = o.project; !o.inProject {
+		if o.around.called, err = unix.Getwd(); err != nil { // os.Getwd believes the environment
+			return fmt.Errorf("the working directory: %w", err)
+		}
+	}
+	o.around.top = cmp.Or(o.project, project.GitTop(), o.around.called)
+	return nil
+}
+
 // placesInside are the directory of the project in the container, and that in which the
-// run was called. The project is that of its file, or the nearest directory with a
-// .git, or the directory itself. With --chdir both are supposed to have their own names
-// inside.
+// run was called. With --chdir both are supposed to have their own names inside.
 func (o *options) placesInside(p *plan.Plan) (project, directory string) {
-	here, err := o.calledIn()
-	if err != nil {
-		return p.Spec.Process.Cwd, p.Spec.Process.Cwd
-	}
 	if directory = p.Spec.Process.Cwd; o.dir != "" {
-		directory = here
+		directory = o.around.called
 	}
-	top := o.projectOutside(here)
-	above, fits := strings.CutSuffix(directory, strings.TrimPrefix(here, top))
+	above, fits := strings.CutSuffix(directory, strings.TrimPrefix(o.around.called, o.around.top))
 	if !fits {
 		return directory, directory
 	}
 	return filepath.Clean("/" + above), directory
-}
-
-// calledIn is the host's directory in which the command begins, unless --chdir names
-// another.
-func (o *options) calledIn() (string, error) {
-	if o.inProject {
-		return o.project, nil
-	}
-	return unix.Getwd() // os.Getwd believes the environment
-}
-
-// projectOutside is the host's directory of the project, of a run that was called in a
-// directory of it.
-func (o *options) projectOutside(here string) string {
-	return cmp.Or(o.project, project.GitTop(), here)
 }

@@ -77,9 +77,10 @@ func readSmall(name string, most int64) (string, error) {
 	return string(data), err
 }
 
-// overwrite makes the data the content of an open report, and closes it.
+// overwrite makes the data the content of a report, and closes it. It goes behind what
+// is there if the report is a descriptor that the program was started with.
 func overwrite(f *os.File, data []byte) error {
-	if st, err := f.Stat(); err == nil && st.Mode().IsRegular() {
+	if st, err := f.Stat(); err == nil && st.Mode().IsRegular() && isNamed(f) {
 		if err := f.Truncate(0); err != nil {
 			return err
 		}
@@ -91,27 +92,70 @@ func overwrite(f *os.File, data []byte) error {
 	return err
 }
 
-// forget removes a report that was made for a run that did not come to it. One that was
-// there before stays as it is.
-func forget(f *os.File) {
-	if f == nil || f == os.Stderr {
-		return
-	}
-	opened, err := f.Stat()
-	if err == nil && opened.Mode().IsRegular() && opened.Size() == 0 {
-		if named, err := os.Lstat(f.Name()); err == nil && os.SameFile(opened, named) {
-			_ = os.Remove(f.Name())
-		}
-	}
-	_ = f.Close()
+// isNamed tells whether a report was opened by its name.
+func isNamed(f *os.File) bool {
+	_, is := descriptorOf(f.Name())
+	return !is
 }
 
-// isAt tells whether a report that is a file still has the name by which it was opened.
-func isAt(f *os.File, name string) bool {
+// inPlace returns an error unless a report still has the name by which it was opened:
+// the build may have put another file there.
+func inPlace(f *os.File) error {
 	opened, err := f.Stat()
-	if err != nil || !opened.Mode().IsRegular() || f == os.Stderr {
-		return err == nil
+	if err != nil || !opened.Mode().IsRegular() || !isNamed(f) {
+		return err
 	}
-	named, err := os.Stat(name)
-	return err == nil && os.SameFile(opened, named)
+	if named, err := os.Stat(f.Name()); err != nil || !os.SameFile(opened, named) {
+		return fmt.Errorf("%s has been replaced during the run", f.Name())
+	}
+	return nil
+}
+
+// A lateReport is a report that is written only if the run comes to it. Until then a
+// file that was there stays as it was, and one that was not is removed again.
+type lateReport struct {
+	*os.File
+	made bool // by this process
+}
+
+// openLate opens a report; nil for no name.
+func openLate(name string) (*lateReport, error) {
+	switch name {
+	case "":
+		return nil, nil
+	case "-":
+		return &lateReport{File: os.Stderr}, nil
+	}
+	const flags = os.O_WRONLY | os.O_CREATE | os.O_APPEND
+	f, err := openFile(name, flags|os.O_EXCL, 0o666)
+	if err == nil {
+		return &lateReport{f, isNamed(f)}, nil
+	}
+	if errors.Is(err, os.ErrExist) {
+		f, err = openFile(name, flags, 0o666)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &lateReport{File: f}, nil
+}
+
+// write writes the report.
+func (r *lateReport) write(data []byte) error {
+	if err := inPlace(r.File); err != nil {
+		return err
+	}
+	r.made = false
+	return overwrite(r.File, data)
+}
+
+// forget ends a report that was not written. After write it does nothing.
+func (r *lateReport) forget() {
+	if r == nil || r.File == os.Stderr {
+		return
+	}
+	if r.made && inPlace(r.File) == nil {
+		_ = os.Remove(r.Name())
+	}
+	_ = r.Close()
 }

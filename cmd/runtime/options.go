@@ -42,6 +42,7 @@ type options struct {
 	searched                    error
 
 	inputs, allowInputs string
+	around              surroundings
 
 	provenance, sign                  string
 	outputs, provenanceEnv, publicEnv []string // publicEnv: NAME=VALUE of the project's file

@@ -22,10 +22,9 @@ import (
 
 // A proof is what --provenance needs to know of a run: what it began with.
 type proof struct {
-	file   *os.File
-	dir    string    // outputs are in it
-	since  time.Time // they are newer
-	source *provenance.Source
+	file   *lateReport
+	since  time.Time          // they are newer
+	source *provenance.Source // nil: there is none
 }
 
 // checkProvenance refuses what makes no statement, before anything runs.
@@ -57,19 +56,26 @@ func (o *options) checkProvenance() error {
 }
 
 // beginProof looks at what the run begins with, with the caller's rights.
-func (o *options) beginProof(file *os.File) (p *proof, err error) {
-	p = &proof{file: file}
-	if p.dir, err = o.calledIn(); err == nil {
-		p.since, err = provenance.Now()
+func (r *reports) beginProof(o *options) error {
+	if o.provenance == "" {
+		return nil
 	}
+	if err := o.lookAround(); err != nil {
+		return fmt.Errorf("--provenance: %w", err)
+	}
+	if o.around.called == "/" {
+		return errors.New("--provenance: the working directory is /: begin in that of the project")
+	}
+	file, err := openLate(o.provenance)
 	if err != nil {
-		return nil, fmt.Errorf("--provenance: %w", err)
+		return fmt.Errorf("--provenance: %w", err)
 	}
-	if p.dir == "/" {
-		return nil, errors.New("--provenance: the working directory is /: begin in that of the project")
+	r.proof = &proof{file: file}
+	if r.proof.since, err = provenance.Now(); err != nil {
+		return fmt.Errorf("--provenance: %w", err)
 	}
-	p.source = provenance.FindSource(p.dir, o.written(), outputOf)
-	return p, nil
+	r.proof.source = provenance.FindSource(o.around.called, o.written(), outputOf)
+	return nil
 }
 
 // written are the files that this run writes beside what the build does.
@@ -80,6 +86,16 @@ func (o *options) written() (list []string) {
 		}
 	}
 	return list
+}
+
+// removeAll removes files, if they are there.
+func removeAll(names []string) error {
+	for _, name := range names {
+		if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 // fullName is the path of a file without links on the way.
@@ -116,7 +132,6 @@ func outputOf(cmd *exec.Cmd) ([]byte, error) {
 		cmd.Stderr = &said
 	}
 	err := startAsCalled(cmd)
-	raiseAgain()
 	if err == nil {
 		err = cmd.Wait()
 	}
@@ -132,7 +147,8 @@ func (r *reports) writeProof(h here.Here, how status.Status) error {
 	if p == nil || r.plan == nil || r.digest.Load() == nil {
 		return nil
 	}
-	files, unmatched, err := outputsIn(p.dir, r.options.outputs, r.options.written())
+	dir := r.options.around.called
+	files, unmatched, err := outputsIn(dir, r.options.outputs, r.options.written())
 	switch {
 	case err != nil:
 	case len(unmatched) > 0 && how.ExitCode() == 0:
@@ -142,25 +158,20 @@ func (r *reports) writeProof(h here.Here, how status.Status) error {
 	}
 	var subject []provenance.Resource
 	if err == nil {
-		subject, err = provenance.Digests(p.dir, files, p.since)
+		subject, err = provenance.Digests(dir, files, p.since)
 	}
 	var data []byte
 	if err == nil {
 		data, err = r.statement(h, how, subject).Encode()
 	}
 	if err == nil {
-		for _, name := range signatures(r.options.provenance) { // of an earlier statement
-			if gone := os.Remove(name); gone != nil && !errors.Is(gone, os.ErrNotExist) {
-				err = errors.Join(err, gone)
-			}
-		}
+		err = inPlace(p.file.File)
 	}
-	if err == nil && !isAt(p.file, r.options.provenance) {
-		err = fmt.Errorf("%s has been replaced during the run", r.options.provenance)
+	if err == nil && isNamed(p.file.File) {
+		err = removeAll(signatures(r.options.provenance)) // of an earlier statement
 	}
 	if err == nil {
-		err = overwrite(p.file, data)
-		r.proof = nil
+		err = p.file.write(data)
 	}
 	if err != nil {
 		return fmt.Errorf("--provenance: %w", err)
@@ -172,7 +183,7 @@ func (r *reports) statement(h here.Here, how status.Status, subject []provenance
 	o, p := r.options, r.plan
 	d := provenance.Definition{Parameters: o.parameters(p, *r.digest.Load()), Internal: internal(p), Dependencies: []provenance.Resource{imageOf(h, o.store, p, *r.digest.Load())}}
 	if r.proof.source != nil {
-		d.Dependencies = append(d.Dependencies, r.proof.source.Resource(o.projectOutside(r.proof.dir)))
+		d.Dependencies = append(d.Dependencies, r.proof.source.Resource(o.around.top))
 	}
 	return provenance.New(subject, d, provenance.Run{
 		Builder:    provenance.Builder{Version: map[string]string{"mayfly": version}},

@@ -31,7 +31,7 @@ type reports struct {
 	stats, status *os.File
 	own           *os.File        // of a detached run
 	record        *os.File        // of --log: not a report, but opened with them
-	inputs        *os.File        // of --inputs
+	inputs        *lateReport     // of --inputs
 	allowed       *inputs.Allowed // nil: everything
 	opened        *inputs.Opened  // nil: nothing ran, or it was not asked for
 	proof         *proof          // of --provenance
@@ -44,7 +44,6 @@ type reports struct {
 // and has the descriptors that it was started with: FILE may name one (/dev/fd/3).
 func (o *options) openReports() (*reports, error) {
 	r := &reports{options: o, began: time.Now()}
-	var statement *os.File
 	if err := o.checkProvenance(); err != nil {
 		return nil, err
 	}
@@ -52,29 +51,22 @@ func (o *options) openReports() (*reports, error) {
 		flag, name string
 		file       **os.File
 		mode       os.FileMode
-		truncate   int // of what is written whatever happens
-	}{{"--stats", o.stats, &r.stats, 0o666, os.O_TRUNC}, {"--status", o.status, &r.status, 0o666, os.O_TRUNC}, {"--log", o.record, &r.record, 0o600, os.O_TRUNC},
-		{"--inputs", o.inputs, &r.inputs, 0o666, 0}, {"--provenance", o.provenance, &statement, 0o666, 0}} {
+	}{{"--stats", o.stats, &r.stats, 0o666}, {"--status", o.status, &r.status, 0o666}, {"--log", o.record, &r.record, 0o600}} {
 		switch {
 		case f.name == "":
 		case f.name == "-" && f.flag != "--log":
 			*f.file = os.Stderr
 		default:
-			opened, err := openFile(f.name, os.O_WRONLY|os.O_CREATE|os.O_APPEND|f.truncate, f.mode)
+			opened, err := openFile(f.name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|os.O_APPEND, f.mode)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", f.flag, err)
 			}
 			*f.file = opened
 		}
 	}
-	if err := r.openInputs(o); err != nil {
+	if err := errors.Join(r.openInputs(o), r.beginProof(o)); err != nil {
+		r.forget()
 		return nil, err
-	}
-	if statement != nil {
-		var err error
-		if r.proof, err = o.beginProof(statement); err != nil {
-			return nil, err
-		}
 	}
 	if o.detached != "" {
 		var err error
@@ -205,11 +197,10 @@ func (o *options) awaitSlot(ctx context.Context, h here.Here, p *plan.Plan, sign
 	}
 }
 
-// forget closes the reports that are not written whatever happens, where they were not
-// written.
+// forget ends the reports that the run has not come to.
 func (r *reports) forget() {
-	forget(r.inputs)
+	r.inputs.forget()
 	if r.proof != nil {
-		forget(r.proof.file)
+		r.proof.file.forget()
 	}
 }

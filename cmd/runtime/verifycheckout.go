@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 
@@ -37,11 +36,11 @@ func (v *verification) prepare() error {
 	case commit.Directory == "" || !plan.Within(p.Directory, p.Project):
 		return fmt.Errorf("the project was not in the repository of commit %s%s", commit.ID, here)
 	}
-	source := provenance.FindSource(".", nil, outputOf)
-	if source == nil {
+	top := provenance.Top(".", outputOf)
+	if top == "" {
 		return fmt.Errorf("the statement is about commit %s, and here is no repository%s", commit.ID, here)
 	}
-	return v.checkOut(source.Top, commit)
+	return v.checkOut(top, commit)
 }
 
 // checkOut makes the checkout.
@@ -52,19 +51,28 @@ func (v *verification) checkOut(top string, commit *provenance.Commit) (err erro
 	tree := filepath.Join(v.made, "source")
 	var head []byte
 	for _, args := range [][]string{{"clone", "--quiet", "--no-checkout", "--", top, tree}, {"-C", tree, "checkout", "--quiet", "--detach", commit.ID, "--"}, {"-C", tree, "rev-parse", "HEAD"}} {
-		if head, err = outputOf(exec.Command("git", args...)); err != nil {
+		if head, err = outputOf(provenance.Git(args...)); err != nil {
 			break
 		}
 	}
 	if err == nil && strings.TrimSpace(string(head)) != commit.ID {
 		err = fmt.Errorf("it is %s", head)
 	}
+	if _, there := os.Lstat(filepath.Join(tree, ".gitmodules")); err == nil && there == nil {
+		err = errors.New("it has submodules, which a checkout has not: with --here it runs where they are")
+	}
+	if err == nil {
+		v.project, err = filepath.EvalSymlinks(filepath.Join(tree, commit.Directory))
+	}
+	if real, failed := filepath.EvalSymlinks(tree); err == nil && (failed != nil || v.project != filepath.Join(real, commit.Directory)) {
+		err = fmt.Errorf("the directory %s of the project is a link there", commit.Directory)
+	}
 	if err != nil {
 		v.clear()
 		return fmt.Errorf("check out commit %s: %w", commit.ID, err)
 	}
 	p := v.statement.Predicate.Definition.Parameters
-	v.project, v.inside = filepath.Join(tree, commit.Directory), p.Project
+	v.inside = p.Project
 	v.outputs = filepath.Join(v.project, strings.TrimPrefix(p.Directory, p.Project))
 	message("runtime: commit %s in %s", commit.ID, tree)
 	return nil

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	flag "github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 
 	"mayfly/runtime/access"
 	"mayfly/runtime/plan"
@@ -89,7 +90,7 @@ func (v *verification) verify(name string, asJSON bool) (int, error) {
 	}
 	var ended *exec.ExitError
 	if errors.As(err, &ended) && ended.ExitCode() == status.ExitFailure {
-		return status.ExitFailure, nil // the program has said why
+		return exit(errors.New("the run could not be made again (exit status 125)")) // the program has said why
 	}
 	if err != nil {
 		return exit(err)
@@ -188,7 +189,11 @@ func (v *verification) run() error {
 // on, so that this process clears up when it has ended.
 func waitPassing(cmd *exec.Cmd) error {
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		if !signal.Ignored(s) {
+			signal.Notify(signals, s)
+		}
+	}
 	defer signal.Stop(signals)
 	if err := startAsCalled(cmd); err != nil {
 		return err
@@ -198,11 +203,23 @@ func waitPassing(cmd *exec.Cmd) error {
 	for {
 		select {
 		case s := <-signals:
-			_ = cmd.Process.Signal(s)
+			if s != syscall.SIGINT || !onTerminal() { // from there it has come to both
+				_ = cmd.Process.Signal(s)
+			}
 		case err := <-ended:
 			return err
 		}
 	}
+}
+
+// onTerminal tells whether this process is a job of a terminal.
+func onTerminal() bool {
+	for fd := range 3 {
+		if group, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP); err == nil {
+			return group == unix.Getpgrp()
+		}
+	}
+	return false
 }
 
 // environment returns flags for the variables whose values the statement has, and tells

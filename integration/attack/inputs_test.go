@@ -195,17 +195,24 @@ func TestARecordEndsThoughItsMountsAreInUse(t *testing.T) {
 // file system of its own. What cannot be watched is told.
 func TestMountsThatCannotBeWatched(t *testing.T) {
 	dir := kit.WorkDirectory(t, kit.User)
-	other, uid, gid := kit.Lookup(t, kit.Other)
-	for mode, missed := range map[os.FileMode]string{0o700: "", 0o711: "which you may enter and not read"} {
-		place := filepath.Join(other.HomeDir, "own-file-system")
+	for _, c := range []struct {
+		owner  string
+		mode   os.FileMode
+		seen   bool
+		missed string
+	}{{kit.Other, 0o700, false, ""}, {kit.Other, 0o711, true, ""}, {kit.Other, 0, false, ""}, {kit.User, 0, false, "which its owner may not read now"}} {
+		owner, uid, gid := kit.Lookup(t, c.owner)
+		place := filepath.Join(owner.HomeDir, "own-file-system")
 		kit.Must(t, os.Mkdir(place, 0o755))
-		kit.Command(t, "mount", "-t", "tmpfs", "-o", fmt.Sprintf("uid=%d,gid=%d,mode=%o", uid, gid, mode), "none", place)
-		cmd, report := watchedRun(t, kit.User, dir, "true")
+		kit.Command(t, "mount", "-t", "tmpfs", "-o", fmt.Sprintf("uid=%d,gid=%d,mode=%o", uid, gid, c.mode), "none", place)
+		kit.Must(t, os.WriteFile(filepath.Join(place, "file"), nil, 0o644))
+		cmd, report := watchedRun(t, kit.User, dir, "cat "+place+"/file 2>/dev/null; true")
 		r := kit.Do(t, cmd)
 		kit.Command(t, "umount", place)
 		kit.Must(t, os.Remove(place))
-		if text := strings.Join(report().Missed, "; "); r.Code != 0 || !strings.Contains(text, missed) || missed == "" && text != "" {
-			t.Errorf("%o: %+v, %q", mode, r, text)
+		text := strings.Join(report().Missed, "; ")
+		if r.Code != 0 || !strings.Contains(text, c.missed) || c.missed == "" && text != "" || opens(report(), place+"/file") != c.seen {
+			t.Errorf("%+v: %+v, %q, %+v", c, r, text, report().Files)
 		}
 	}
 	// A directory that the command got open, as standard input.

@@ -333,6 +333,20 @@ minisign -G -W -p mini.pub -s mini.key >/dev/null; minisign -G -W -p mini2.pub -
 			t.Errorf("%s, without a signature: %+v", c.key, r)
 		}
 	}
+	// The command's reports go behind what is in a descriptor, and a build that
+	// replaces a record is told.
+	log := filepath.Join(dir, "out.log")
+	script = "echo before >" + log + "; exec 3>>" + log + "; " + kit.Runtime + " run --quiet --inputs /dev/fd/3 " + kit.Sealed + " -- true; echo after >>" + log
+	if r := kit.Do(t, inDirectory(kit.As(t, kit.User, "sh", "-c", script), dir)); r.Code != 0 {
+		t.Errorf("%+v", r)
+	}
+	if text, err := os.ReadFile(log); err != nil || !strings.HasPrefix(string(text), "before\n{") || !strings.HasSuffix(string(text), "}\nafter\n") {
+		t.Errorf("%v: %.200s", err, text)
+	}
+	r := as(t, dir, "run", "--quiet", "--inputs", "record", kit.Sealed, "--", "sh", "-c", "rm record; echo {} >record")
+	if r.Code != 125 || !strings.Contains(r.Err, "record has been replaced during the run") {
+		t.Errorf("%+v", r)
+	}
 	// A build that puts another statement in the place of this one gets no signature.
 	forge := "echo x >out; rm .git/statement.json; echo forged >.git/statement.json"
 	for key, signature := range map[string]string{"own": ".sig", "mini.key": ".minisig"} {

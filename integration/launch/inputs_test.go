@@ -106,6 +106,24 @@ func TestUndeclaredInputsAreFound(t *testing.T) {
 	kit.NothingLeft(t)
 }
 
+// A build cannot make more of what is outside a part of the project.
+func TestABuildDoesNotChooseItsProject(t *testing.T) {
+	home := kit.WorkDirectory(t, kit.User)
+	_, uid, gid := kit.Lookup(t, kit.User)
+	p := inProject{filepath.Join(home, "project")}
+	for _, dir := range []string{"project", "project/.git", "project/src"} {
+		kit.Must(t, os.Mkdir(filepath.Join(home, dir), 0o755))
+		kit.Must(t, os.Chown(filepath.Join(home, dir), int(uid), int(gid)))
+	}
+	kit.Must(t, os.WriteFile(filepath.Join(home, "outside"), nil, 0o644))
+	list := filepath.Join(home, "project", "src", "list")
+	kit.Must(t, os.WriteFile(list, nil, 0o644))
+	r := p.run(t, "src", "run", "--allow-inputs", list, kit.Image, "--", "sh", "-c", "mv ../.git ../../; cat ../../outside")
+	if r.Code != 125 || !strings.Contains(r.Err, "\""+home+"/outside\"") {
+		t.Errorf("%+v", r)
+	}
+}
+
 // The kinds of containers are watched alike.
 func TestInputsOfEachKindOfContainer(t *testing.T) {
 	p := newProject(t, "")

@@ -59,8 +59,10 @@ func (i *Image) Owners(wanted func(string) bool) (map[string]string, error) {
 		}
 		read, err := ownedBy(root, path.Join(dpkgInfo, entry.Name()), left, func(owned string) {
 			owned, ok := whatIsWanted(owned, wanted)
-			if !ok && mayBeLink(owned) && links < mostLinks {
-				links++
+			if !ok && mayBeLink(owned) {
+				if links++; links > mostLinks {
+					return
+				}
 				ok = wanted(i.leadsTo(root, owned))
 			}
 			if ok {
@@ -69,6 +71,9 @@ func (i *Image) Owners(wanted func(string) bool) (map[string]string, error) {
 		})
 		if left -= read; err != nil {
 			return found, fmt.Errorf("image %s: %w", i, err)
+		}
+		if links > mostLinks {
+			return found, fmt.Errorf("image %s: %s: more than %d links", i, dpkgInfo, mostLinks)
 		}
 	}
 	return found, nil

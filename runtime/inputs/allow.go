@@ -114,5 +114,3 @@ func (a *Allowed) Check(r *Report) error {
 	}
 	return errors.Join(errs...)
 }
-
-func count(n int) string { return strconv.Itoa(n) }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"mayfly/runtime/plan"
@@ -98,7 +99,7 @@ func (r *Report) Summary() string {
 		parts = append(parts, "read outside of the project: "+read)
 	}
 	if r.Installed > 0 {
-		parts = append(parts, "image packages used: "+count(len(r.Packages))+" of "+count(r.Installed))
+		parts = append(parts, "image packages used: "+strconv.Itoa(len(r.Packages))+" of "+strconv.Itoa(r.Installed))
 	}
 	if written := r.places(func(f File) bool { return f.Written > 0 }); written != "" {
 		parts = append(parts, "wrote outside of the project: "+written)
@@ -140,7 +141,7 @@ func (r *Report) places(is func(File) bool) string {
 	var names []string
 	for i, g := range list {
 		if i == mostPlaces {
-			names = append(names, "and "+count(len(list)-i)+" more places")
+			names = append(names, "and "+strconv.Itoa(len(list)-i)+" more places")
 			break
 		}
 		name := g.name
@@ -148,7 +149,7 @@ func (r *Report) places(is func(File) bool) string {
 			name = "~/" + rest
 		}
 		if g.files > 1 {
-			name += " (" + count(g.files) + " files)"
+			name += " (" + strconv.Itoa(g.files) + " files)"
 		}
 		names = append(names, name)
 	}

@@ -86,11 +86,11 @@ func New() (*Watch, error) {
 // owns.
 func (w *Watch) Keep(namespace int) { w.namespace = namespace }
 
-// Mark watches the mount at a path, the one with this id. The thread needs
-// CAP_SYS_ADMIN, and the right to read what is mounted. See fanotify_mark(2).
-func (w *Watch) Mark(path string, id uint64) error {
-	const flags = unix.FAN_MARK_ADD | unix.FAN_MARK_MOUNT | unix.FAN_MARK_DONT_FOLLOW
-	if err := unix.FanotifyMark(w.group, flags, events, unix.AT_FDCWD, path); err != nil {
+// Mark watches the mount to which a path leads, relative to the open directory dir. id
+// is the mount's. The thread needs CAP_SYS_ADMIN, and the right to read what is
+// mounted. See fanotify_mark(2).
+func (w *Watch) Mark(dir int, path string, id uint64) error {
+	if err := unix.FanotifyMark(w.group, unix.FAN_MARK_ADD|unix.FAN_MARK_MOUNT, events, dir, path); err != nil {
 		return fmt.Errorf("fanotify_mark: %w", err)
 	}
 	w.known[id] = true
@@ -245,6 +245,7 @@ func (w *Watch) Stop() (Record, error) {
 	}
 	one := [8]byte{1}
 	if _, err := unix.Write(w.wake, one[:]); err != nil {
+		w.close()
 		return Record{}, err
 	}
 	var err error
@@ -253,7 +254,7 @@ func (w *Watch) Stop() (Record, error) {
 		err = w.err
 		w.close()
 	case <-time.After(giveUp): // the reader keeps the descriptors
-		w.Missed("a file system did not answer when a file was opened for the record")
+		w.Missed("what was opened last: the record could not be read to its end, perhaps since a file system does not answer")
 	}
 	w.lock.Lock()
 	defer w.lock.Unlock()

@@ -1,7 +1,6 @@
 package project
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,15 +18,12 @@ type command struct {
 // maxScript bounds what a command becomes: steps of steps could make much of little.
 const maxScript = 128 << 10
 
-// ErrNoCommand means that the file has no such command.
-var ErrNoCommand = errors.New("has no command")
-
 // Command returns what is executed for a command: a program with its arguments.
 func (p *Project) Command(name string) ([]string, error) {
 	c, ok := p.commands[name]
 	switch {
 	case !ok:
-		return nil, fmt.Errorf("%s %w %q, %s", p.File, ErrNoCommand, name, p.advice())
+		return nil, fmt.Errorf("%s has no command %q, %s", p.File, name, p.advice())
 	case c.args != nil:
 		return c.args, nil
 	}

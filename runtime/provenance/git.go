@@ -17,17 +17,34 @@ type Source struct {
 	URI    string // of the remote "origin", without user and password; "": there is none
 }
 
+// Git is a command of git(1) that executes no program which the repository's
+// configuration names as a monitor or a hook, and takes no lock for its own sake.
+func Git(args ...string) *exec.Cmd {
+	cmd := exec.Command("git", append([]string{"-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"}, args...)...)
+	cmd.Env = []string{"GIT_OPTIONAL_LOCKS=0"}
+	return cmd
+}
+
+// Top returns the top of the repository of a directory; "": it is in none.
+func Top(dir string, run func(*exec.Cmd) ([]byte, error)) string {
+	out, err := run(Git("-C", dir, "rev-parse", "--show-toplevel"))
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(out))
+}
+
 // FindSource asks git(1) for the commit of a directory. nil: it is in no repository of
 // the caller's, or there is no git. It runs with the caller's rights: run executes a
 // command and returns its output. ours are files that the program writes: they make
 // nothing dirty.
 func FindSource(dir string, ours []string, run func(*exec.Cmd) ([]byte, error)) *Source {
 	git := func(args ...string) (string, bool) {
-		out, err := run(exec.Command("git", append([]string{"-C", dir}, args...)...))
+		out, err := run(Git(append([]string{"-C", dir}, args...)...))
 		return strings.TrimSpace(string(out)), err == nil
 	}
-	top, ok := git("rev-parse", "--show-toplevel")
-	if !ok || top == "" {
+	top := Top(dir, run)
+	if top == "" {
 		return nil
 	}
 	commit, ok := git("rev-parse", "--verify", "HEAD")

@@ -49,12 +49,13 @@ func TestAStatementIsReadAsItWasWritten(t *testing.T) {
 // caller's files elsewhere.
 func TestAStatementIsNotBelieved(t *testing.T) {
 	for want, change := range map[string]func(*Statement){
-		"predicate of type":       func(s *Statement) { s.PredicateType = "https://slsa.dev/provenance/v0.2" },
-		"the build is of type":    func(s *Statement) { s.Predicate.Definition.BuildType = "x" },
-		"no subject":              func(s *Statement) { s.Subject = nil },
-		"no SHA-256":              func(s *Statement) { s.Subject[0].Digest = nil },
-		"not named by its digest": func(s *Statement) { s.Predicate.Definition.Parameters.Image = "deb12@3" },
-		"image name":              func(s *Statement) { s.Predicate.Definition.Parameters.Image = "--log=x@sha256:012345" },
+		"predicate of type":                   func(s *Statement) { s.PredicateType = "https://slsa.dev/provenance/v0.2" },
+		"the build is of type":                func(s *Statement) { s.Predicate.Definition.BuildType = "x" },
+		"no subject":                          func(s *Statement) { s.Subject = nil },
+		"no SHA-256":                          func(s *Statement) { s.Subject[0].Digest = nil },
+		"not named by its whole digest":       func(s *Statement) { s.Predicate.Definition.Parameters.Image = "deb12@3" },
+		"deb12@sha256:012345 is not named by": func(s *Statement) { s.Predicate.Definition.Parameters.Image = "deb12@sha256:012345" },
+		"image name":                          func(s *Statement) { s.Predicate.Definition.Parameters.Image = "--log=x@sha256:012345" },
 		"the commit": func(s *Statement) {
 			s.Predicate.Definition.Dependencies[1].Digest["gitCommit"] = "--recurse-submodules"
 		},

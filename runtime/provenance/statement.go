@@ -184,8 +184,8 @@ func (s *Statement) check() error {
 	if err != nil {
 		return err
 	}
-	if named.Digest == "" {
-		return fmt.Errorf("the image %s is not named by its digest", p.Image)
+	if len(named.Digest) != ref.DigestDigits {
+		return fmt.Errorf("the image %s is not named by its whole digest", p.Image)
 	}
 	for _, r := range s.Subject {
 		if r.Name == "" || len(r.Digest["sha256"]) != 64 {

@@ -93,41 +93,43 @@ func (b *Builder) isWatched(mounts []mount.Info, m mount.Info) bool {
 	return b.Plan.WhoseIs(m.Point) != plan.OfContainer && !unreachable(mounts, m)
 }
 
-// mark watches one mount. Root without capabilities may not read all that is mounted:
-// the caller is asked then. What the caller may neither read nor enter nobody inside
-// can: it is left out, such as another user's home that is a file system of its own.
+// mark watches one mount. The caller may own directories on the way and rename them at
+// any moment: what the path led to is compared, and that descriptor is marked. Root
+// without capabilities may not read all that is mounted. The owner may, unless they
+// deny it to themself; then a process of theirs could allow it again.
 func (b *Builder) mark(m mount.Info) error {
-	mark := func() error {
-		fd, err := unix.Open(m.Point, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return err
-		}
-		tree := mount.TreeFromFD(fd)
-		defer tree.Close()
-		place, err := tree.Place()
-		if err != nil {
-			return err
-		}
-		if place.MountID != m.ID {
-			return errors.New("something else is there now: run it again")
-		}
-		return b.Opened.Mark(m.Point, m.ID)
+	inside := mount.RootAt(b.tree.FD())
+	target, err := b.find(inside, m.Point, false)
+	if errors.Is(err, unix.EACCES) {
+		target, err = b.findAsOwners(inside, m.Point)
 	}
-	err := mark()
+	if err != nil {
+		return err
+	}
+	defer target.Close()
+	place, err := target.Place()
+	if err != nil {
+		return err
+	}
+	if place.MountID != m.ID {
+		return errors.New("something else is there now: run it again")
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(target.FD(), &st); err != nil {
+		return err
+	}
+	mark := func() error { return b.Opened.Mark(b.ThreadProc, "fd/"+strconv.Itoa(target.FD()), m.ID) }
+	if err = mark(); errors.Is(err, unix.EACCES) {
+		err = privilege.AsUser(st.Uid, st.Gid, privilege.SysAdmin, mark)
+	}
 	if !errors.Is(err, unix.EACCES) {
 		return err
 	}
-	return privilege.AsUser(b.Plan.Owner.UID, b.Plan.Owner.GID, privilege.SysAdmin, func() error {
-		err := mark()
-		if !errors.Is(err, unix.EACCES) {
-			return err
-		}
-		if unix.Faccessat(unix.AT_FDCWD, m.Point, unix.X_OK, unix.AT_EACCESS) == nil {
-			b.Opened.Missed(fmt.Sprintf("files below %q, which you may enter and not read", m.Point))
-		}
-		b.Opened.Leave(m.ID)
-		return nil
-	})
+	if st.Uid == b.Plan.Owner.UID || b.Plan.RootInside() {
+		b.Opened.Missed(fmt.Sprintf("files below %q, which its owner may not read now", m.Point))
+	}
+	b.Opened.Leave(m.ID)
+	return nil
 }
 
 // Unwatched tells the Watch of mounts that came later, as those of an automounter do.
