@@ -27,8 +27,8 @@ var runCommand = command{
 	passes:   true,
 	rootless: asCaller,
 	traits:   early | lean,
-	synopsis: "[flags] IMAGE [--] COMMAND [ARG...] | -- COMMAND [ARG...] | NAME",
-	summary:  "run a command in a throw-away container: of an image, or of the one that mayfly.toml names",
+	synopsis: "[flags] IMAGE [--] COMMAND [ARG...]; in a project (mayfly.toml): [flags] -- COMMAND [ARG...], [flags] NAME",
+	summary:  "run a command in a throw-away container of an image",
 	examples: []string{
 		"runtime run deb12-i386 -- ./build.sh",
 		"runtime run --bind-ro /srv/sdk:/sdk --env CC=gcc-12 deb12-i386 make -j4",
@@ -58,8 +58,8 @@ var shellCommand = command{
 	passes:   true,
 	rootless: asCaller,
 	traits:   early | lean,
-	synopsis: "[flags] [IMAGE] [-- COMMAND [ARG...]]",
-	summary:  "start a login shell in a throw-away container: of an image, or of the one that mayfly.toml names",
+	synopsis: "[flags] IMAGE [-- COMMAND [ARG...]]; in a project (mayfly.toml): [flags] [-- COMMAND [ARG...]]",
+	summary:  "start a login shell in a throw-away container of an image",
 	examples: []string{
 		"runtime shell deb12-i386",
 		"runtime shell --writable --bind ~/src:/src --chdir /src deb12-i386",
