@@ -33,10 +33,10 @@ type options struct {
 
 	memory, swap, stats, status, outputLimit, record string
 
-	// project is the directory of the project's file that was used, "" for none. The
-	// command starts there with inProject. projectEnv and projectEnvFiles are its
+	// project is the directory of the project's file that was used, "" for none, and
+	// imageAt the FILE:LINE of its image. The command starts there with inProject. projectEnv and projectEnvFiles are its
 	// variables. searched tells where no file was found.
-	project                     string
+	project, imageAt            string
 	inProject                   bool
 	projectEnv, projectEnvFiles []string
 	searched                    error

@@ -51,7 +51,7 @@ func (o *options) arguments(flags *flag.FlagSet, args []string, shell bool) erro
 	if err := o.checkWait(args); err != nil {
 		return err
 	}
-	o.image, o.command = p.Image.String(), args
+	o.image, o.imageAt, o.command = p.Image.String(), p.At(p.ImageLine()), args
 	if named {
 		if o.command, err = p.Command(args[0]); err != nil {
 			return fmt.Errorf("%w; `runtime run -- %s` runs a program, `runtime run %s COMMAND` runs one in an image of that name", err, args[0], args[0])
@@ -70,13 +70,15 @@ func (o *options) noCommand() error {
 	return err
 }
 
-// explainUnknown adds to the error of an unknown image what may have been meant in a
-// project: its first word is a command of the file, or of the image's.
+// explainUnknown adds to the error of an unknown image where the project's file names
+// it; or what may have been meant: a command of the file, or one in its image.
 func (o *options) explainUnknown(err error) error {
-	if o.searched != nil {
+	switch {
+	case o.imageAt != "":
+		return fmt.Errorf("%s: %w", o.imageAt, err)
+	case o.searched != nil:
 		return fmt.Errorf("%w; %w", err, o.searched)
-	}
-	if o.project != "" || o.session != "" {
+	case o.session != "" || strings.Contains(o.image, "@"):
 		return err
 	}
 	p, failed := project.Find()

@@ -135,7 +135,7 @@ func reasonOf(err error) string {
 		return status.Busy
 	case errors.Is(err, rule.ErrDenied), errors.Is(err, caller.ErrNotPermitted):
 		return status.Refused
-	case errors.Is(err, image.ErrUnknown):
+	case errors.Is(err, image.ErrUnknown), errors.Is(err, image.ErrNotHere):
 		return status.ImageUnknown
 	}
 	return status.Machine

@@ -12,7 +12,6 @@ import (
 
 	"mayfly/runtime"
 	"mayfly/runtime/here"
-	"mayfly/runtime/image"
 	"mayfly/runtime/inherit"
 	"mayfly/runtime/inputs"
 	"mayfly/runtime/plan"
@@ -105,7 +104,7 @@ func (o *options) launch(h here.Here) (int, error) {
 	if failed := reports.write(how, err); failed != nil {
 		warn(failed.Error())
 	}
-	if errors.Is(err, image.ErrUnknown) {
+	if reasonOf(err) == status.ImageUnknown {
 		err = o.explainUnknown(err)
 	}
 	if err != nil {

@@ -159,15 +159,16 @@ func TestAProjectOfAnother(t *testing.T) {
 // What the file asks for, the policy decides on.
 func TestAProjectGetsNothingThatFlagsDoNot(t *testing.T) {
 	for setting, want := range map[string]string{
-		`bind = ["/etc/shadow:/shadow"]`: "permission denied",
-		`network = "interface:lo"`:       "only root",
-		`image = "no-such-image"`:        "unknown image no-such-image",
-		`limits = {memory = "4X"}`:       "mayfly.toml:1: limits.memory: \"4X\" is not a size",
-		`hostname = "a b"`:               "hostname \"a b\"",
-		`env-file = ["nothing"]`:         "--env-file: open ",
+		`bind = ["/etc/shadow:/shadow"]`:                 "permission denied",
+		`network = "interface:lo"`:                       "only root",
+		`image = "no-such-image"`:                        "mayfly.toml:1: unknown image no-such-image",
+		"\nimage = \"" + kit.Sealed + "@sha256:000000\"": "mayfly.toml:2: image " + kit.Sealed + "@sha256:000000 is not here: `runtime image sync SOURCE",
+		`limits = {memory = "4X"}`:                       "mayfly.toml:1: limits.memory: \"4X\" is not a size",
+		`hostname = "a b"`:                               "hostname \"a b\"",
+		`env-file = ["nothing"]`:                         "--env-file: open ",
 	} {
 		text := setting
-		if !strings.HasPrefix(setting, "image") {
+		if !strings.Contains(setting, "image") {
 			text += "\nimage = \"" + kit.Image + "\""
 		}
 		p := newProject(t, text)
