@@ -34,7 +34,7 @@ type File struct {
 	Opened  int    `json:"opened"`            // how often
 	Written int    `json:"written,omitempty"` // how often for writing
 	Package string `json:"package,omitempty"`
-	Gone    bool   `json:"gone,omitempty"` // it was removed
+	Gone    bool   `json:"gone,omitempty"` // see Count
 }
 
 // What a File is of.

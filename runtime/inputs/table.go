@@ -28,7 +28,7 @@ type Opened struct {
 // one, so it is at least so often.
 type Count struct {
 	Opened, Written int
-	Gone            bool // it was removed, and nothing of its name opened after
+	Gone            bool // it had been removed whenever its name was asked for
 }
 
 const (
