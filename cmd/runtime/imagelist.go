@@ -161,11 +161,8 @@ var imageInspect = command{
 			if err != nil {
 				return exit(err)
 			}
-			if os.Getuid() != 0 && !self.Rootless() {
-				// A user who may run an image may see all of it.
-				if err := mayRun(self.Here, args[0]); err != nil {
-					return exit(err)
-				}
+			if err := mayLook(self, args[0]); err != nil {
+				return exit(err)
 			}
 			var i inspection
 			err = withStore(self.Here, store, func(s *image.Store) (err error) {
@@ -181,6 +178,15 @@ var imageInspect = command{
 			return exit(i.print(*packages))
 		}
 	},
+}
+
+// mayLook returns an error if the caller may not see what is in an image. A user who may
+// run an image may see all of it.
+func mayLook(self process, reference string) error {
+	if os.Getuid() == 0 || self.Rootless() {
+		return nil
+	}
+	return mayRun(self.Here, reference)
 }
 
 // mayRun returns an error if the policy does not let the caller run an image.

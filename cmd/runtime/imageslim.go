@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 
@@ -52,12 +51,10 @@ var imageSlim = command{
 	},
 }
 
-// lookInto opens an image for whoever may run it: they may see all of it.
+// lookInto opens an image, if the caller may see what is in it.
 func lookInto(self process, store storeChoice, name string, f func(*image.Store, *image.Image) error) error {
-	if os.Getuid() != 0 && !self.Rootless() {
-		if err := mayRun(self.Here, name); err != nil {
-			return err
-		}
+	if err := mayLook(self, name); err != nil {
+		return err
 	}
 	return withStore(self.Here, store, func(s *image.Store) error {
 		img, err := s.Image(name)

@@ -63,10 +63,8 @@ type view struct {
 }
 
 func (v *view) find(self process, store storeChoice) {
-	if os.Getuid() != 0 && !self.Rootless() {
-		if v.err = mayRun(self.Here, v.Image.Name); v.err != nil { // see imageInspect
-			return
-		}
+	if v.err = mayLook(self, v.Image.Name); v.err != nil {
+		return
 	}
 	v.err = withStore(self.Here, store, func(s *image.Store) (err error) {
 		if v.current, err = s.Record(ref.Reference{Name: v.Image.Name}); err == nil {
@@ -83,7 +81,7 @@ func (v *view) pin(check, asJSON bool) error {
 		return err
 	}
 	if v.current.Digest == "" {
-		return v.err
+		return fmt.Errorf("%s: %w", v.At(v.ImageLine()), v.err)
 	}
 	now, err := ref.Parse(v.Image.Name + "@" + v.current.Digest)
 	if err != nil {
@@ -91,7 +89,7 @@ func (v *view) pin(check, asJSON bool) error {
 	}
 	result := map[string]any{"file": v.File, "image": now.String(), "version": v.current.Version, "was": v.Image.String()}
 	switch {
-	case v.Image == now:
+	case v.Image == now, check && v.Image.Digest != "" && v.version.Digest == v.current.Digest:
 		return printResult(asJSON, result, "%s: %s@%d is the current version", v.At(v.ImageLine()), now.Name, v.current.Version)
 	case check:
 		return fmt.Errorf("%s: the image is %s, the current version is %d, %s: `runtime project pin` writes it", v.At(v.ImageLine()), v.Image, v.current.Version, now)

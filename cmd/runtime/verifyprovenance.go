@@ -163,6 +163,7 @@ func (v *verification) run() error {
 	case v.inside == v.project:
 	case err != nil || !place.IsDir(): // a mount point below a bind is not made
 		warn(fmt.Sprintf("the sources are in %q, not in %q as they were: here is no such directory", v.project, v.inside))
+		flags = append(flags, "--bind="+plan.EscapeBind(v.project)) // of which the run's directory may be a part
 	default:
 		flags = append(flags, "--bind="+plan.EscapeBind(v.project)+":"+plan.EscapeBind(v.inside))
 		if !slices.ContainsFunc(flags, func(text string) bool { return strings.HasPrefix(text, "--chdir=") }) {
