@@ -34,8 +34,9 @@ type options struct {
 	memory, swap, stats, status, outputLimit, record string
 
 	// project is the directory of the project's file that was used, "" for none, and
-	// imageAt the FILE:LINE of its image. The command starts there with inProject. projectEnv and projectEnvFiles are its
-	// variables. searched tells where no file was found.
+	// imageAt the FILE:LINE of its image. The command starts in the directory with
+	// inProject. projectEnv and projectEnvFiles are the file's variables. searched tells
+	// where no file was found.
 	project, imageAt            string
 	inProject                   bool
 	projectEnv, projectEnvFiles []string

@@ -81,7 +81,7 @@ func (s *Store) withDigest(dir int, r ref.Reference) (found int, err error) {
 			return 0, fmt.Errorf("image %s: %w", r.Name, err)
 		}
 		switch {
-		case !strings.HasPrefix(record.Digest, ref.DigestPrefix+r.Digest) || record.Digest == digest:
+		case !r.HasDigest(record.Digest) || record.Digest == digest:
 		case found != 0:
 			return 0, fmt.Errorf("image %s: versions %d and %d have digests that begin so: give more digits", r, n, found)
 		default:
@@ -105,7 +105,7 @@ func (s *Store) elsewhere(r ref.Reference) string {
 			continue
 		}
 		for _, e := range history {
-			if name != r.Name && strings.HasPrefix(e.Digest, ref.DigestPrefix+r.Digest) {
+			if name != r.Name && r.HasDigest(e.Digest) {
 				return fmt.Sprintf("; %s@%d has this digest (%s)", name, e.Version, e.Arch)
 			}
 		}

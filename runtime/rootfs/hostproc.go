@@ -130,35 +130,44 @@ func ancestors(mounts []mount.Info, m mount.Info) []uint64 {
 	return ids
 }
 
-// coverMount mounts an empty directory, or the null device, over a mount. The caller
-// may own directories on the way and rename them at any moment. So the mount id of what
-// the path led to is compared before anything is attached.
+// coverMount mounts an empty directory, or the null device, over a mount.
 func (b *Builder) coverMount(m mount.Info) error {
 	inside := mount.RootAt(b.tree.FD())
-	target, err := b.find(inside, m.Point, false)
-	switch {
-	case errors.Is(err, unix.EACCES) && b.Plan.Rootless:
+	target, place, err := b.findMount(inside, m)
+	if errors.Is(err, unix.EACCES) && b.Plan.Rootless {
 		return nil // the command sees no more there than the caller does outside
-	case errors.Is(err, unix.EACCES):
-		target, err = b.findAsOwners(inside, m.Point)
 	}
 	if err != nil {
 		return err
 	}
 	defer target.Close()
-	place, err := target.Place()
-	if err != nil {
-		return err
-	}
-	if place.MountID != m.ID || !place.IsMountRoot {
-		return errors.New("something else is mounted there")
-	}
 	tree, err := b.emptiness(inside, place.IsDir)
 	if err != nil {
 		return err
 	}
 	defer tree.Close()
 	return tree.Attach(target)
+}
+
+// findMount resolves the mount point of a mount to a descriptor of its root, which the
+// caller must close. Who called the program may own directories on the way and rename
+// them at any moment: so the mount id of what the path led to is compared.
+func (b *Builder) findMount(inside mount.Root, m mount.Info) (target mount.Target, place mount.Place, err error) {
+	target, err = b.find(inside, m.Point, false)
+	if errors.Is(err, unix.EACCES) && !b.Plan.Rootless {
+		target, err = b.findAsOwners(inside, m.Point)
+	}
+	if err != nil {
+		return target, place, err
+	}
+	place, err = target.Place()
+	if err == nil && (place.MountID != m.ID || !place.IsMountRoot) {
+		err = errors.New("something else is mounted there")
+	}
+	if err != nil {
+		err = errors.Join(err, target.Close())
+	}
+	return target, place, err
 }
 
 // findAsOwners resolves a mount point below a directory that neither the caller nor a

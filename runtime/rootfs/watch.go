@@ -93,27 +93,15 @@ func (b *Builder) isWatched(mounts []mount.Info, m mount.Info) bool {
 	return b.Plan.WhoseIs(m.Point) != plan.OfContainer && !unreachable(mounts, m)
 }
 
-// mark watches one mount. The caller may own directories on the way and rename them at
-// any moment: what the path led to is compared, and that descriptor is marked. Root
-// without capabilities may not read all that is mounted. The owner may, unless they
-// deny it to themself; then a process of theirs could allow it again.
+// mark watches one mount, by the descriptor that was compared with it. Root without
+// capabilities may not read all that is mounted. The owner may, unless they deny it to
+// themself; then a process of theirs could allow it again.
 func (b *Builder) mark(m mount.Info) error {
-	inside := mount.RootAt(b.tree.FD())
-	target, err := b.find(inside, m.Point, false)
-	if errors.Is(err, unix.EACCES) {
-		target, err = b.findAsOwners(inside, m.Point)
-	}
+	target, _, err := b.findMount(mount.RootAt(b.tree.FD()), m)
 	if err != nil {
 		return err
 	}
 	defer target.Close()
-	place, err := target.Place()
-	if err != nil {
-		return err
-	}
-	if place.MountID != m.ID {
-		return errors.New("something else is there now: run it again")
-	}
 	var st unix.Stat_t
 	if err := unix.Fstat(target.FD(), &st); err != nil {
 		return err

@@ -167,7 +167,7 @@ func (img Image) only(named ref.Reference) (Image, error) {
 	n := max(named.Version, img.Tags[named.Tag])
 	var found []Version
 	for _, v := range slices.Backward(img.Versions) {
-		is := v.Version == n || named.Digest != "" && strings.HasPrefix(v.Digest, ref.DigestPrefix+named.Digest)
+		is := v.Version == n || named.HasDigest(v.Digest)
 		if is && (len(found) == 0 || v.Digest != found[0].Digest) {
 			found = append(found, v)
 		}

@@ -87,6 +87,11 @@ func ParseVersion(text string) (int, bool) {
 // Chooses tells that the reference names one version.
 func (r Reference) Chooses() bool { return r.Version != 0 || r.Digest != "" || r.Tag != "" }
 
+// HasDigest tells whether the reference's Digest begins a version's digest.
+func (r Reference) HasDigest(digest string) bool {
+	return r.Digest != "" && strings.HasPrefix(digest, DigestPrefix+r.Digest)
+}
+
 func (r Reference) String() string {
 	if choice := r.Choice(); choice != "" {
 		return r.Name + "@" + choice
